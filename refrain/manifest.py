@@ -1,0 +1,52 @@
+"""What a folder holds, with the checksum of each file: whoever fetched it can tell whether it is whole."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+
+def write(folder: Path, facts: dict[str, Any]) -> None:
+    """The facts, and the sha256 of every other file under the folder."""
+    content = json.dumps({**facts, "files": digests(folder)}, indent=2, ensure_ascii=False)
+    (folder / NAME).write_text(content + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The facts and, under `files`, the checksums; ValueError when they are missing or unreadable."""
+    path = folder / NAME
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file to say what the folder should hold; fetch it again")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: it is not JSON ({error}); fetch the folder again") from error
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        raise ValueError(f"{path}: it lists no files; fetch the folder again")
+    return content
+
+
+def check(folder: Path) -> list[str]:
+    """One sentence for each file that is missing, changed or not listed; none when the folder is whole."""
+    listed, present = read(folder)["files"], digests(folder)
+    missing = [f"{name}: it is listed but missing" for name in listed.keys() - present]
+    strange = [f"{name}: it is there but not listed" for name in present.keys() - listed]
+    changed = [
+        f"{name}: its bytes are not those listed"
+        for name in present.keys() & listed
+        if present[name] != listed[name]
+    ]
+    return sorted(missing + strange + changed)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of each file under the folder but the manifest, by relative path."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: sha256(files[name]) for name in sorted(files) if name != NAME}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

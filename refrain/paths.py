@@ -1,0 +1,28 @@
+"""Where stages read and write: the same paths that dvc.yaml names, kept equal by a test."""
+
+import shutil
+from pathlib import Path
+
+CONF = Path("conf")
+PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+LINKED_DATA = Path("data/linked")
+LINKED_MODEL = Path("models/linked")
+PREPARED = Path("data/prepared")
+BASE = Path("models/base")
+ADAPTER = Path("models/adapter")
+MERGED = Path("models/merged")
+ONNX = Path("models/onnx")
+DATA_REPORT = Path("reports/data.json")
+TRAIN_REPORT = Path("reports/train.json")
+LOSS = Path("reports/loss")
+METRICS = Path("reports/metrics.json")
+SUMMARY = Path("reports/summary.json")
+SCORES = Path("reports/scores.csv")
+PREDICTIONS = Path("reports/predictions")
+
+
+def empty(folder: Path) -> None:
+    """An empty folder; with hard-linked outputs, writing in place would corrupt DVC's cache."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)

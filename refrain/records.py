@@ -1,0 +1,39 @@
+"""Our own JSONL, both ways: conversations in data/prepared, and where the files of the sources are linked."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from refrain import paths
+
+
+class Message(TypedDict):
+    role: str  # system, user or assistant
+    content: str
+
+
+class Row(TypedDict):
+    """A conversation; its last message is the assistant's."""
+
+    id: str  # <source>-<file name>:<line>, unique
+    messages: list[Message]
+    rejected: NotRequired[str]  # a worse last message
+    own_id: NotRequired[str]  # what the file itself calls the row
+
+
+def link(index: int, source: str) -> Path:
+    """Where the compose stage links the file of a source."""
+    return paths.LINKED_DATA / f"{index}-{Path(source).name}"
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file that `write` wrote."""
+    with path.open("rb") as file:  # in binary only \n ends a line: text may hold U+2028
+        return [json.loads(line) for line in file]
+
+
+def write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """One JSON object a line, UTF-8."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

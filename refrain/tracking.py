@@ -1,0 +1,65 @@
+"""What a run leaves for people and for DVC to look at: curves, reports and the summary that experiments are compared by."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from refrain import paths
+
+Scores = dict[str, dict[str, float]]
+
+
+def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
+    """One CSV of step and loss for each curve, as `dvc plots` draws them."""
+    paths.empty(folder)
+    for name, points in named.items():
+        table(folder / f"{name}.csv", ["step", "loss"], [[step, f"{loss:.6f}"] for step, loss in points])
+
+
+def report(path: Path, facts: Mapping[str, Any]) -> None:
+    """A small JSON file: sorted keys, floats to six digits, the same bytes for the same facts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rounded(facts), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def scores(path: Path, results: Scores) -> None:
+    """The text metrics of every model as rows for a bar chart."""
+    named = ["exact_match", "token_f1", "rouge1", "rouge2", "rougeL"]
+    rows = [[model, metric, f"{result[metric]:.4f}"] for metric in named for model, result in results.items()]
+    table(path, ["model", "metric", "score"], rows)
+
+
+def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:
+    """What `dvc exp show` compares: rows learned from, validation loss, ROUGE-L of each model, size of each file."""
+    sizes = {name: folder_bytes(onnx / name) / 1e6 for name in variants(onnx)}
+    return {
+        "rows": train["rows"],
+        "val_loss": train["val_loss"],
+        "rougeL": {name: result["rougeL"] for name, result in results.items()},
+        "megabytes": {f"onnx-{name}": round(size, 2) for name, size in sizes.items()},
+    }
+
+
+def variants(onnx: Path) -> list[str]:
+    """The variants in an artifact folder, by name."""
+    return sorted(folder.name for folder in onnx.iterdir() if (folder / "model.onnx").is_file())
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+
+
+def table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,289 @@
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_onnx
+
+from refrain import chat, cli, decoding, manifest, runtime, terminal
+
+ROOT = Path(__file__).parents[1]
+REFRAIN = [sys.executable, "-m", "refrain.cli"]
+FOREVER = ["--max-new-tokens", "1000000"]
+SHORT = ["--max-new-tokens", "12"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_onnx.build(tmp_path_factory.getbasetemp() / "tiny")
+
+
+@pytest.fixture(scope="module")
+def endless(model, tmp_path_factory):
+    """The model with a context so large that no reply of it comes to an end."""
+    folder = tmp_path_factory.mktemp("endless") / "model"
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 10**7}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(model):
+    """What the model must say after some turns, found without streaming: said("a question", "a reply", ...)."""
+    session, language = runtime.Session(model, threads=1), chat.load(model)
+
+    def reply(*turns, system=None, limit=12):
+        roles = ["user", "assistant"] * len(turns)
+        messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
+        messages = [{"role": "system", "content": system}] * bool(system) + messages
+        [ids] = decoding.greedy(session, [chat.prompt(language, messages)], limit, language.ends)
+        return language.tokenizer.decode(ids).rstrip("\ufffd")  # a last character that was cut short
+
+    return reply
+
+
+def refrain(*arguments, stdin=""):
+    """Run the command with questions on stdin."""
+    return subprocess.run([*REFRAIN, *map(str, arguments)], input=stdin.encode(), capture_output=True, cwd=ROOT)
+
+
+class Person:
+    """Someone at a terminal, who waits for what they read before they type."""
+
+    def __init__(self, *arguments):
+        self.seen = b""
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            screen = {"TERM": "dumb", "COLUMNS": "1000"}  # no colours, no scrolling: what is typed is what is seen
+            os.execve(sys.executable, [*REFRAIN, "chat", *map(str, arguments)], os.environ | screen)
+
+    def reads(self, text):
+        """What comes before `text`, once `text` has come."""
+        while text not in self.seen:
+            assert self.waits(30), f"{text!r} never came after {self.seen!r}"
+            self.seen += os.read(self.terminal, 65536)
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def waits(self, seconds):
+        """Whether something comes within some seconds."""
+        return bool(select.select([self.terminal], [], [], seconds)[0])
+
+    def types(self, text):
+        os.write(self.terminal, text)
+
+    def asks(self, question):
+        """The reply to a question typed at the prompt."""
+        self.reads(b"you> ")
+        self.types(question.encode() + b"\n")
+        self.reads(question.encode())
+        reply = self.reads(b"\r\nyou> ")
+        self.seen = b"you> " + self.seen
+        return reply.decode().replace("\r\n", "\n").removeprefix("\n")
+
+    def leaves(self):
+        """The exit code, and what was on the screen until then."""
+        try:
+            while self.waits(30) and (part := os.read(self.terminal, 65536)):
+                self.seen += part
+            os.kill(self.pid, signal.SIGKILL)
+        except OSError:  # how Linux says that the other side has closed
+            os.close(self.terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.seen
+
+
+def test_a_prompt_prints_the_reply_alone(model, said):
+    done = refrain("chat", "--model", model, "--prompt", "Qué? 😀", *SHORT, stdin="not read\n")
+    assert (done.stdout.decode(), done.stderr, done.returncode) == (said("Qué? 😀") + "\n", b"", 0)
+
+
+def test_the_system_prompt_is_heard(model, said):
+    done = refrain("chat", "--model", model, "--system", "Be kind.", "--prompt", "hello", *SHORT)
+    assert done.stdout.decode() == said("hello", system="Be kind.") + "\n" != said("hello") + "\n"
+
+
+def test_each_piped_question_gets_one_line_of_its_own(model, said):
+    done = refrain("chat", "--model", model, *SHORT, stdin="hello\n\nwho?\nhello")
+    lines = [" ".join(said(question).split()) for question in ("hello", "who?", "hello")]
+    assert done.stdout.decode().split("\n") == [lines[0], "", lines[1], lines[2], ""]
+    assert refrain("chat", "--model", model, "--prompt", "-", *SHORT, stdin="hello").stdout == done.stdout[
+        : done.stdout.index(b"\n") + 1
+    ]
+
+
+def test_a_stop_string_ends_the_reply(model, said):
+    reply = said("hello")
+    done = refrain("chat", "--model", model, "--prompt", "hello", *SHORT, "--stop", "never", reply[2:5])
+    assert done.stdout.decode() == reply[: reply.index(reply[2:5])] + "\n"
+
+
+def test_a_seed_repeats_a_sampled_reply(model):
+    seeds = [7, 7, 8]
+    options = ["chat", "--model", model, "--prompt", "hello", *SHORT, "--temperature", 1, "--seed"]
+    first, again, other = (refrain(*options, seed).stdout for seed in seeds)
+    assert first == again != other
+
+
+def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
+    done = refrain("chat", "--model", tmp_path / "nowhere", "--prompt", "hello")
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+    assert b"`dvc pull models/onnx`" in done.stderr and b"`dvc repro`" in done.stderr
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--top-p", "2"], b"refrain: top_p: 2.0 "),
+    (["--seed", "-1"], b"refrain: "),
+    (["--prompt", "long " * 60], b"refrain: the question: "),
+])  # fmt: skip
+def test_impossible_wishes_are_one_sentence(model, options, message):
+    done = refrain("chat", "--model", model, "--prompt", "hello", *options)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+    assert done.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("options", [["--stop", ""], ["--max-new-tokens", "0"], ["--threads", "two"]])
+def test_values_that_mean_nothing_are_refused_before_a_model_is_opened(options):
+    done = refrain("chat", "--model", "nowhere", *options)
+    assert done.returncode == 2 and options[0].encode() in done.stderr
+
+
+def test_ctrl_c_during_a_single_reply_ends_the_command_quietly(endless):
+    command = [*REFRAIN, "chat", "--model", endless, "--prompt", "hello", *FOREVER]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        program.stdout.read(1)
+        program.send_signal(signal.SIGINT)
+        _, complaint = program.communicate(timeout=30)
+    assert (program.returncode, complaint) == (130, b"")
+
+
+def test_a_reader_that_leaves_early_is_no_error_to_talk_about(endless):
+    command = [*REFRAIN, "chat", "--model", endless, "--prompt", "hello", *FOREVER]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        program.stdout.read(1)
+        program.stdout.close()
+        complaint = program.stderr.read()
+    assert (program.returncode, complaint) == (1, b"")
+
+
+def test_a_conversation_remembers_until_it_is_told_to_forget(model, said):
+    person = Person("--model", model, *SHORT)
+    first = said("hello")
+    assert person.asks("hello") == first
+    assert person.asks("and?") == said("hello", first, "and?") != said("and?")
+    person.asks("/reset")
+    assert person.asks("and?") == said("and?")
+    person.types(b"/quit\n")
+    assert person.leaves()[0] == 0
+
+
+def test_the_system_prompt_can_be_changed_on_the_way(model, said):
+    person = Person("--model", model, *SHORT)
+    person.asks("/system Be  kind.")
+    assert person.asks("hello") == said("hello", system="Be  kind.")
+    person.asks("/system")
+    assert person.asks("more") == said("hello", said("hello", system="Be  kind."), "more")
+    person.types(b"\x04")
+    assert person.leaves()[0] == 0, "Ctrl-D leaves"
+
+
+def test_help_lists_every_command_and_strangers_are_named(model):
+    person = Person("--model", model)
+    listed = person.asks("/help")
+    assert all(f"{command} " in listed for command in ("/reset", "/system", "/help", "/quit"))
+    assert person.asks("/halp") == "/halp is no command; /help lists them"
+    person.types(b"\x03")
+    while not person.waits(2):  # CPython overlooks a Ctrl-C that comes at the very moment when readline begins to wait
+        person.types(b"\x03")
+    code, screen = person.leaves()
+    assert code == 0 and b"Traceback" not in screen
+
+
+def test_a_line_can_be_recalled(model):
+    person = Person("--model", model, *SHORT)
+    reply = person.asks("hello")
+    person.reads(b"you> ")
+    person.types(b"\x10\n")
+    assert person.reads(b"\r\n") == b"hello", "Ctrl-P brings it back"
+    assert person.reads(b"\r\nyou> ").decode().replace("\r\n", "\n") != reply, "it was asked again, in context"
+    person.types(b"/quit\n")
+    assert person.leaves()[0] == 0
+
+
+def test_ctrl_c_ends_the_reply_and_not_the_conversation(endless):
+    person = Person("--model", endless, *FOREVER)
+    person.reads(b"you> ")
+    person.types(b"hello\n")
+    person.reads(b"hello\r\n")
+    if not person.seen:
+        person.seen = os.read(person.terminal, 1)
+    person.types(b"\x03")
+    person.reads(b"\nyou> ")
+    person.types(b"/quit\n")
+    code, screen = person.leaves()
+    assert code == 0 and b"Traceback" not in screen
+
+
+def test_what_was_said_before_ctrl_c_stays(capsys):
+    def interrupted():
+        yield "Once upon"
+        yield " a time"
+        raise KeyboardInterrupt
+
+    assert terminal.shown(interrupted()) == "Once upon a time"
+    assert capsys.readouterr().out == "Once upon a time\n"
+
+
+def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
+    person = Person("--model", model, "--system", "Be kind.", *SHORT)
+    person.asks("a" * 90)
+    notice, _, reply = person.asks("b" * 90).partition("\n")
+    assert notice == "(the context is full: the oldest 2 turns are forgotten)"
+    assert reply == said("b" * 90, system="Be kind.")
+    assert person.asks("c" * 300).startswith("the question: ")
+    assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "the question that failed is gone"
+    person.types(b"/quit\n")
+    assert person.leaves()[0] == 0
+
+
+def test_a_whole_folder_is_called_whole(tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(b"abc")
+    manifest.write(tmp_path, {})
+    assert cli.main(["check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "whole: 1 files\n"
+
+
+def test_a_bad_file_is_named(tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(b"abc")
+    manifest.write(tmp_path, {})
+    (tmp_path / "model.onnx").write_bytes(b"abd")
+    assert cli.main(["check", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "model.onnx: its bytes are not those listed\n"
+
+
+def test_a_folder_without_a_manifest_is_one_sentence(tmp_path, capsys):
+    assert cli.main(["check", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"refrain: {tmp_path}/manifest.json: ")
+
+
+def loaded(code):
+    """The modules that are there after some code has run in a fresh interpreter."""
+    code += "; import sys; print(*sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.split()
+
+
+def test_help_waits_for_nothing_heavy():
+    modules = loaded("from refrain import cli; cli.arguments().format_help()")
+    assert "refrain.cli" in modules and not {"numpy", "onnxruntime", "tokenizers", "jinja2"} & set(modules)
+
+
+def test_talking_needs_neither_torch_nor_transformers():
+    modules = loaded("from refrain import cli, decoding, manifest, runtime, sampling, terminal")
+    assert "refrain.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)

@@ -1,0 +1,74 @@
+import json
+
+import pytest
+
+from refrain import manifest
+
+FACTS = {"variant": "int8", "top1": 0.994, "motto": "né sous une étoile 🌟"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as it is shipped: files of its own, one below, and a manifest."""
+    (tmp_path / "model.onnx").write_bytes(bytes(range(256)))
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "manifest.json").write_text("{}")
+    manifest.write(tmp_path, FACTS)
+    return tmp_path
+
+
+def test_a_folder_as_it_was_written_is_whole(folder):
+    assert manifest.check(folder) == []
+
+
+def test_a_flipped_bit_is_named(folder):
+    content = bytearray((folder / "model.onnx").read_bytes())
+    content[100] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    assert manifest.check(folder) == ["model.onnx: its bytes are not those listed"]
+
+
+def test_missing_and_unlisted_files_are_named(folder):
+    (folder / "more" / "manifest.json").unlink()
+    (folder / "virus.py").touch()
+    assert manifest.check(folder) == [
+        "more/manifest.json: it is listed but missing",
+        "virus.py: it is there but not listed",
+    ]
+
+
+def test_facts_come_back_beside_the_checksums(folder):
+    content = manifest.read(folder)
+    files = content.pop("files")
+    assert content == FACTS
+    assert list(files) == ["empty.txt", "model.onnx", "more/manifest.json"]
+    assert files["empty.txt"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_writing_again_gives_the_same_bytes(folder):
+    before = (folder / "manifest.json").read_bytes()
+    manifest.write(folder, FACTS)
+    assert (folder / "manifest.json").read_bytes() == before
+    assert before.endswith(b"}\n") and "🌟".encode() in before
+
+
+def test_linked_files_count_as_files(folder, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache") / "d41d8"
+    (folder / "model.onnx").rename(cache)
+    (folder / "model.onnx").symlink_to(cache)
+    assert manifest.check(folder) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"files": ["model.onnx"]}', "\0"])
+def test_a_manifest_that_cannot_be_read_is_refused_in_a_sentence(folder, content):
+    if content is None:
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json: .*; fetch .* again$"):
+        manifest.check(folder)
+
+
+def test_the_manifest_is_plain_json(folder):
+    assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["motto"] == FACTS["motto"]
