@@ -7,9 +7,11 @@ which it was taught to answer. Built on tokenizers and jinja2 alone: no torch.
 import json
 import re
 import shutil
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -30,6 +32,11 @@ FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+BARE: dict[str, dict[str, Any]] = {  # parts of a tokenizer that put a blank before a text, told not to
+    "Prepend": {"prepend": ""},
+    "Metaspace": {"prepend_scheme": "never"},
+    "ByteLevel": {"add_prefix_space": False},
+}
 
 
 class Features(TypedDict):
@@ -42,9 +49,16 @@ class Chat:
     """A tokenizer with the template that turns conversations into its text."""
 
     tokenizer: Tokenizer
-    verbatim: Tokenizer  # the same vocabulary, but special tokens in a text are text
     template: str
     tokens: dict[str, str]  # bos_token, eos_token, ... as the template names them
+
+    @cached_property
+    def verbatim(self) -> Tokenizer:
+        """The same vocabulary for a piece of a text: control tokens are text, and no blank is put before it."""
+        shape = json.loads(self.tokenizer.to_str(), object_hook=lambda part: part | BARE.get(str(part.get("type")), {}))
+        result = Tokenizer.from_str(json.dumps(shape))
+        result.encode_special_tokens = True
+        return result
 
     @cached_property
     def special(self) -> dict[str, int]:
@@ -71,8 +85,8 @@ class Chat:
         """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
         ask: list[Message] = [{"role": "user", "content": "a"}]
         opened = render(self, ask, reply=True)
-        whole = render(self, [*ask, {"role": "assistant", "content": "b"}])
-        marker = whole.removeprefix(opened).strip().removeprefix("b").strip()
+        whole = render(self, [*ask, {"role": "assistant", "content": "Refrain"}])
+        marker = whole.removeprefix(opened).rpartition("Refrain")[2].strip()
         if not whole.startswith(opened) or not marker:
             raise ValueError("the chat template puts no end marker after a reply; choose another: template=chatml")
         return marker
@@ -99,14 +113,12 @@ def load(folder: Path, jinja: str | None = None) -> Chat:
     template = jinja or own_template(folder, settings)
     if template is None:
         raise ValueError(f"{folder}: the model has no chat template of its own; choose one: template=chatml")
-    tokenizer, verbatim = Tokenizer.from_file(str(path)), Tokenizer.from_file(str(path))
-    for each in (tokenizer, verbatim):
-        each.no_truncation()
-        each.no_padding()
-    verbatim.encode_special_tokens = True
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     tokens = {key: value["content"] if isinstance(value, dict) else value for key, value in settings.items()
               if key.endswith("_token") and value is not None and not isinstance(value, bool)}  # fmt: skip
-    return Chat(tokenizer, verbatim, template, tokens)
+    return Chat(tokenizer, template, tokens)
 
 
 def own_template(folder: Path, settings: dict[str, Any]) -> str | None:
@@ -134,7 +146,8 @@ def copy(source: Path, out: Path, template: str) -> None:
 def render(chat: Chat, messages: Sequence[Message], reply: bool = False) -> str:
     """The conversation as text; `reply` opens the assistant's turn."""
     try:
-        return chat.compiled.render(messages=messages, add_generation_prompt=reply, **chat.tokens)
+        nothing = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
+        return chat.compiled.render(messages=messages, add_generation_prompt=reply, **nothing, **chat.tokens)
     except jinja2.TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
@@ -183,35 +196,66 @@ def edges(chat: Chat, messages: Sequence[Message]) -> list[int]:
     return [edge for span in replies(chat, messages) for edge in span] if told else []
 
 
-def written(chat: Chat, messages: Sequence[Message], reply: bool = False) -> tuple[str, set[int]]:
+def written(chat: Chat, messages: Sequence[Message], reply: bool = False) -> tuple[str, list[int]]:
     """The rendered text, and the positions of control tokens in it that a person typed."""
-    typed = [found for message in messages for found in chat.control.findall(message["content"])]
+    typed = {found for message in messages for found in chat.control.findall(message["content"])}
     if not typed:
-        return render(chat, messages, reply), set()
+        return render(chat, messages, reply), []
     contents = "".join(message["content"] for message in messages)
-    mark = next(char for char in map(chr, range(0xF0000, 0xFFFFE)) if char not in contents)
-    masked: list[Message] = [{**message, "content": chat.control.sub(mark, message["content"])} for message in messages]
-    text, at = "", set()
-    first, *rest = render(chat, masked, reply).split(mark)
-    text = first
-    for token, piece in zip(typed, rest, strict=True):
-        at.add(len(text))
-        text += token + piece
+    free = (char for char in map(chr, range(0xF0000, 0xFFFFE)) if char not in contents)
+    marks = dict(zip(typed, free, strict=False))
+    masked: list[Message] = [
+        {**message, "content": chat.control.sub(lambda found: marks[found[0]], message["content"])}
+        for message in messages
+    ]
+    tokens = {mark: token for token, mark in marks.items()}
+    pieces: list[str] = re.split(f"([{''.join(tokens)}])", render(chat, masked, reply))
+    text, at = "", []
+    for piece in pieces:
+        if piece in tokens:
+            at.append(len(text))
+        text += tokens.get(piece, piece)
     return text, at
 
 
-def tokenised(chat: Chat, text: str, typed: set[int], borders: list[int]) -> list[tuple[int, int]]:
-    """Each token with the character it begins at; typed control tokens stay text, no token straddles a border."""
+def tokenised(chat: Chat, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
+    """Each token with the character it begins at; typed control tokens stay text, no word straddles a border."""
+    own = sorted({found.start() for found in chat.control.finditer(text)} - set(typed))
     encoded = chat.tokenizer.encode(text, add_special_tokens=False)
+    tokens = [(token, *span) for token, span in zip(encoded.ids, encoded.offsets, strict=True)]
     result: list[tuple[int, int]] = []
-    for token, (begin, end) in zip(encoded.ids, encoded.offsets, strict=True):
-        cuts = [begin, *sorted(edge for edge in borders if begin < edge < end), end]
-        if begin in typed or len(cuts) > 2:
-            for a, b in zip(cuts, cuts[1:], strict=False):
-                result += [(piece, a) for piece in chat.verbatim.encode(text[a:b], add_special_tokens=False).ids]
+    for is_control, stretch in groupby(tokens, lambda token: within(own, *token[1:])):
+        if is_control:
+            result += [(token, begin) for token, begin, _ in stretch]
         else:
-            result.append((token, begin))
+            result += words(chat, text, list(stretch), typed, borders)
     return result
+
+
+def words(
+    chat: Chat, text: str, tokens: list[tuple[int, int, int]], typed: list[int], borders: list[int]
+) -> list[tuple[int, int]]:
+    """Tokens between two control tokens, encoded anew where one straddles a border and from a typed one on."""
+    edges = sorted([*borders, *(at + 1 for at in typed)])  # a typed token that is cut cannot be found again
+    done, result = 0, []
+    for token, begin, end in tokens:
+        if begin < done:
+            continue
+        if anew := within(typed, begin, end):
+            end = tokens[-1][2]
+        cuts = [begin, *(edge for edge in edges if begin < edge < end), end]
+        if not anew and len(cuts) == 2:
+            result.append((token, begin))
+            continue
+        for a, b in pairwise(cuts):
+            result += [(piece, a) for piece in chat.verbatim.encode(text[a:b], add_special_tokens=False).ids]
+        done = end
+    return result
+
+
+def within(positions: list[int], begin: int, end: int) -> bool:
+    """Whether any of the sorted positions lies in [begin, end)."""
+    return bisect_left(positions, begin) < bisect_left(positions, end)
 
 
 def environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:

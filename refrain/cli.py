@@ -1,7 +1,6 @@
-"""The `refrain` command: talk to an exported model, or check that a folder arrived whole."""
+"""The `refrain` command: talk to an exported model, check that a folder arrived whole, show results."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except BrokenPipeError:  # the reader has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         return 1
     except (ValueError, OSError) as error:
         print(f"refrain: {error}", file=sys.stderr)
@@ -31,6 +29,9 @@ def arguments() -> argparse.ArgumentParser:
     whole = commands.add_parser("check", help="compare a folder with its manifest", description=check.__doc__)
     whole.add_argument("folder", type=Path, metavar="FOLDER")
     whole.set_defaults(run=check)
+    outcome = commands.add_parser("report", help="show the results of the last run", description=report.__doc__)
+    outcome.add_argument("--samples", type=positive, default=3, metavar="N", help="test questions, default: %(default)s")
+    outcome.set_defaults(run=report)
     return parser
 
 
@@ -80,6 +81,14 @@ def check(options: argparse.Namespace) -> int:
     wrong = manifest.check(options.folder)
     print("\n".join(wrong) or f"whole: {len(manifest.read(options.folder)['files'])} files")
     return 1 if wrong else 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """The metrics of every model, and test questions with the reference and what each model says."""
+    from refrain import report as outcome
+
+    print(outcome.text(paths.METRICS, paths.PREDICTIONS, options.samples))
+    return 0
 
 
 def positive(text: str) -> int:

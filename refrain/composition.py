@@ -1,10 +1,15 @@
 """params.yaml as conf/ plus the overrides of this run: kept when it fits, composed again when conf/ moved on."""
 
 import hashlib
+import json
 import logging
 import os
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from refrain import launch, paths
@@ -12,6 +17,8 @@ from refrain import launch, paths
 log = logging.getLogger(__name__)
 
 Params = dict[str, Any]
+PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs no quotes, unless it is one of
+WORDS = ("null", "true", "false", "nan", "inf")
 
 
 def compose(overrides: list[str]) -> Params:
@@ -24,15 +31,18 @@ def current() -> Params:
     params = read()
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
     plain = compose([])
+    if not params:
+        log.info("params.yaml is composed from conf/")
+        return plain
     if record["conf"] == launch.digest() if record else "DVC_EXP_NAME" in os.environ:
-        log.info("params.yaml is conf/ with: %s", " ".join(changes(plain, params)) or "no overrides")
+        log.info("params.yaml is conf/ with: %s", shlex.join(changes(plain, params)) or "no overrides")
         return params
-    if not params or params == plain or (record and not record["overrides"] and not edited_by_hand()):
-        log.info("conf/ was edited, params.yaml follows: %s", " ".join(changes(params, plain)) or "nothing changes")
+    if params == plain or (record and not record["overrides"] and record["params"] == fingerprint(params)):
+        log.info("conf/ was edited, params.yaml follows: %s", shlex.join(changes(params, plain)) or "nothing changes")
         return plain
     raise ValueError(
         "conf/ was edited, and params.yaml holds values of its own: "
-        + " ".join(changes(plain, params))
+        + shlex.join(changes(plain, params))
         + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
         " or `dvc exp run -S key=value`"
     )
@@ -40,35 +50,45 @@ def current() -> Params:
 
 def write(params: Params) -> None:
     """params.yaml, with the fingerprint of conf/ and the differences from it on record."""
-    launch.typed(params)
-    record = {"conf": launch.digest(), "overrides": changes(compose([]), params)}
+    record = {
+        "conf": launch.digest(),
+        "params": fingerprint(params),
+        "overrides": changes(compose([]), params),
+    }
     paths.PARAMS.write_text(OmegaConf.to_yaml({**params, "composed": record}))
 
 
 def read() -> Params:
     """params.yaml as plain values; empty when there is none."""
-    if not paths.PARAMS.exists():
-        return {}
-    return dict(OmegaConf.to_container(OmegaConf.load(paths.PARAMS)) or {})  # type: ignore[arg-type]
+    return launch.composed("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
 
 
-def edited_by_hand() -> bool:
-    """Whether params.yaml is no longer what this stage last wrote."""
-    lock = paths.LOCK
-    if not lock.exists():
-        return False
-    outs = OmegaConf.select(OmegaConf.load(lock), "stages.compose.outs") or []
-    written = [out.md5 for out in outs if out.path == str(paths.PARAMS)]
-    return bool(written) and written[0] != hashlib.md5(paths.PARAMS.read_bytes()).hexdigest()
+def fingerprint(params: Params) -> str:
+    """Tells whether the values of params.yaml are still those that `write` wrote."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def changes(old: Params, new: Params) -> list[str]:
-    """The leaves of `new` that differ from `old`, as Hydra overrides."""
-    a, b = flat(old), flat(new)
-    return sorted(f"{key}={b.get(key)}" for key in a | b if a.get(key) != b.get(key))
+def changes(old: Params, new: Params, place: str = "") -> list[str]:
+    """Hydra overrides that turn `old` into `new`."""
+    result = []
+    for key in sorted(old | new):
+        path = f"{place}{key}"
+        if key not in new:
+            result.append(f"~{path}")
+        elif isinstance(old.get(key), dict) and isinstance(new[key], dict):
+            result += changes(old[key], new[key], f"{path}.")
+        elif key not in old or old[key] != new[key]:
+            result.append(f"{'' if key in old else '+'}{path}={spelled(new[key])}")
+    return result
 
 
-def flat(node: Any, prefix: str = "") -> Params:
-    if not isinstance(node, dict) or (prefix and not node):
-        return {prefix[:-1]: node}
-    return {key: leaf for name, child in node.items() for key, leaf in flat(child, f"{prefix}{name}.").items()}
+def spelled(value: Any) -> str:
+    """A value as Hydra's command line reads it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{spelled(item)}' for key, item in value.items())}}}"
+    if isinstance(value, str):
+        plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
+        return value if plain else QuotedString(value, Quote.double).with_quotes()
+    return "null" if value is None else str(value)

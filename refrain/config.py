@@ -19,6 +19,7 @@ class Source:
 @dataclass
 class Data:
     name: str = MISSING
+    folder: str = MISSING  # where relative paths of sources begin
     sources: list[Source] = MISSING
     val_fraction: float = MISSING
     test_fraction: float = MISSING
@@ -121,7 +122,8 @@ class Evaluate:
 class Composed:
     """Written by the compose stage: what conf/ was, and how params.yaml differs from it."""
 
-    conf: str = MISSING
+    conf: str = MISSING  # fingerprints: of conf/, and of the values that were written
+    params: str = MISSING
     overrides: list[str] = MISSING
 
 

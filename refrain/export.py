@@ -34,7 +34,7 @@ def write(merged: Path, onnx_folder: Path, name: str, variant: Variant, opset: i
 
 
 def traced(merged: Path, out: Path, opset: int) -> None:
-    """The fp32 graph with a KV cache, by optimum from the saved folder: from memory it would ship the base's tokenizer."""
+    """The fp32 graph with a KV cache, traced by optimum."""
     from optimum.exporters.onnx import main_export
 
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
@@ -65,6 +65,6 @@ def quantised(source: Path, out: Path, variant: Variant) -> None:
     quantizer.process()
     model = quantizer.model.model
     if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
-        raise ValueError(f"{source}: no weight could be quantised in blocks of {variant.block}; try 32, or drop the variant")
+        raise ValueError(f"{source}: no weight suits blocks of {variant.block}; try 32, or export=fp32")
     large = source.stat().st_size > 2**30 or source.with_name("model.onnx_data").exists()
     onnx.save(model, out, save_as_external_data=large, location="model.onnx_data")

@@ -11,7 +11,8 @@ def link(data: Data, model: Model) -> None:
     """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
     paths.empty(paths.LINKED_DATA)
     for index, source in enumerate(data.sources):
-        records.link(index, source.path).symlink_to(found(source.path, f"data.sources[{index}].path"))
+        file = Path(data.folder, Path(source.path).expanduser())
+        records.link(index, source.path).symlink_to(found(str(file), f"data.sources[{index}].path"))
     paths.empty(paths.LINKED_MODEL)
     if model.tiny is not None:
         (paths.LINKED_MODEL / "corpus.txt").symlink_to(found(model.tiny.corpus, "model.tiny.corpus"))

@@ -5,16 +5,17 @@ import difflib
 import hashlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from refrain import paths
 from refrain.config import Config, impossible
@@ -54,7 +55,7 @@ def load(overrides: list[str]) -> Config:
     raw = composed("params", Path.cwd(), overrides)
     record = raw.get("composed")
     if record and record.get("conf") != digest():
-        raise ValueError("conf/ was edited after params.yaml was composed; run `dvc repro` or `python -m stages.compose`")
+        raise ValueError("conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`")
     return typed(raw)
 
 
@@ -63,22 +64,27 @@ def composed(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(folder.absolute()), version_base="1.3"):
             plain = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(misspelt(overrides) or " ".join(str(error).split("\n")[:2])) from error
+    except OverrideParseException as error:
+        raise ValueError(f"{error.override} cannot be read; write key=value, with quotes around a text") from error
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        reason = " ".join(line.strip() for line in str(error).split("\n")[:2])
+        raise ValueError(misspelt(overrides, folder) or reason) from error
     return cast(dict[str, Any], plain)
 
 
-def misspelt(overrides: list[str]) -> str | None:
-    """A sentence about the first override whose key the schema does not know."""
+def misspelt(overrides: list[str], folder: Path) -> str | None:
+    """A sentence about the first override whose option `folder` lacks, or whose key the schema does not know."""
     for override in OverridesParser.create().parse_overrides(overrides):
-        node: Any = Config
-        for part in str(override.key_or_group).split("."):
-            if not is_dataclass(node):
-                break
-            known = {f.name: get_type_hints(node)[f.name] for f in fields(node)}
-            if part not in known:
-                return unknown(str(override.key_or_group), part, list(known))
-            node = dataclass_of(known[part])
+        key, value = str(override.key_or_group), override.value()
+        options = sorted(file.stem for file in (folder / key).glob("*.yaml"))
+        if options and value not in options:
+            return f"{override.input_line}: {folder}/{key} has {', '.join(options)}"
+        place, hint = "", cast(Any, Config)
+        for part in key.split("."):
+            known = sections(hint)
+            if known and part not in known:
+                return unknown(place, part, known)
+            place, hint = f"{place}{part}.", known.get(part, element(hint))
     return None
 
 
@@ -97,6 +103,8 @@ def typed(raw: dict[str, Any]) -> Config:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), raw)
         cfg = cast(Config, OmegaConf.to_object(merged))
+    except MissingMandatoryValue as error:
+        raise ValueError(gap(str(error.full_key))) from error
     except OmegaConfBaseException as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"{error.full_key or 'params.yaml'}: {reason[:1].lower()}{reason[1:]}") from error
@@ -105,35 +113,47 @@ def typed(raw: dict[str, Any]) -> Config:
     return cfg
 
 
-def strangers(raw: Any, kind: Any, prefix: str) -> Iterator[str]:
-    """A sentence for each key that the schema does not know, and for each value that is still missing."""
-    if isinstance(raw, list):
-        for i, item in enumerate(raw):
-            yield from strangers(item, kind, f"{prefix[:-1]}[{i}].")
+def strangers(raw: Any, hint: Any, place: str) -> Iterator[str]:
+    """A sentence for each key that the schema does not know, each value in place of a section, each gap."""
+    known = sections(hint)
     if raw == "???":
-        yield f"{prefix[:-1]} has no value yet; give one: -S '{prefix[:-1]}=...', or in conf/"
-    if not isinstance(raw, dict) or kind is None:
-        return
-    if not is_dataclass(kind):
-        return
-    known = {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}
-    for key, value in raw.items():
-        if key not in known:
-            yield unknown(f"{prefix}{key}", key, list(known))
-        elif get_args(known[key])[:1] == (str,) and isinstance(value, dict):
-            for name, item in value.items():
-                yield from strangers(item, dataclass_of(known[key]), f"{prefix}{key}.{name}.")
-        else:
-            yield from strangers(value, dataclass_of(known[key]), f"{prefix}{key}.")
+        yield gap(place)
+    elif known and raw is not None and not isinstance(raw, dict):
+        section = f"a section with {', '.join(known)}"
+        yield f"{place}={raw} is not {section}; options of conf/ are chosen by `python -m stages.compose`"
+    elif get_origin(hint) is list and not isinstance(raw, list):
+        yield f"{place}={raw} is not a list; write {place}=[...]"
+    elif isinstance(raw, list):
+        for i, item in enumerate(raw):
+            yield from strangers(item, element(hint), f"{place}[{i}]")
+    elif isinstance(raw, dict):
+        prefix = f"{place}." if place else ""
+        for key, value in raw.items():
+            if known and key not in known:
+                yield unknown(prefix, str(key), known)
+            else:
+                yield from strangers(value, known.get(key, element(hint)), f"{prefix}{key}")
 
 
-def dataclass_of(hint: Any) -> Any:
-    """The dataclass inside `X`, `X | None`, `list[X]` or `dict[str, X]`, else None."""
-    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+def sections(hint: Any) -> dict[str, Any]:
+    """The keys of the dataclass in `X` or `X | None`, with their types; none for any other type."""
+    kinds = [] if get_origin(hint) in (list, dict) else [hint, *get_args(hint)]
+    kind = next(filter(is_dataclass, kinds), None)
+    return {f.name: get_type_hints(kind)[f.name] for f in fields(kind)} if kind else {}
 
 
-def unknown(path: str, key: str, known: list[str]) -> str:
+def element(hint: Any) -> Any:
+    """The type of the elements of `list[X]` or `dict[str, X]`; None for any other type."""
+    return get_args(hint)[-1] if get_origin(hint) in (list, dict) else None
+
+
+def gap(place: str) -> str:
+    """A sentence about a value that is still missing."""
+    return f"{place} has no value yet; give one: -S '{place}=...', or in conf/"
+
+
+def unknown(prefix: str, key: str, known: Iterable[str]) -> str:
     """A sentence about a key that does not exist, with the nearest that does."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"did you mean {path.removesuffix(key)}{near[0]}?" if near else f"known here are {', '.join(known)}"
-    return f"{path} is no key of the configuration; {hint}"
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here are {', '.join(known)}"
+    return f"{prefix}{key} is no key of the configuration; {hint}"

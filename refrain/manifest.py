@@ -31,13 +31,10 @@ def read(folder: Path) -> dict[str, Any]:
 def check(folder: Path) -> list[str]:
     """One sentence for each file that is missing, changed or not listed; none when the folder is whole."""
     listed, present = read(folder)["files"], digests(folder)
+    differ = {name for name in listed.keys() & present if listed[name] != present[name]}
     missing = [f"{name}: it is listed but missing" for name in listed.keys() - present]
     strange = [f"{name}: it is there but not listed" for name in present.keys() - listed]
-    changed = [
-        f"{name}: its bytes are not those listed"
-        for name in present.keys() & listed
-        if present[name] != listed[name]
-    ]
+    changed = [f"{name}: its bytes are not those listed" for name in differ]
     return sorted(missing + strange + changed)
 
 

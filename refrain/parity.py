@@ -44,8 +44,10 @@ def require_equal(reference: LanguageModel, candidate: LanguageModel, asked: lis
     """ValueError unless merged and adapter give the same logits on the prompts, up to `tolerance`."""
     off = difference(reference, candidate, asked)
     if not off <= tolerance:
-        raise ValueError(f"merged: its logits differ from the adapter's by {off:.2g}, merge.tolerance allows {tolerance:g}; "
-                         "an adapter on a tied head or on quantised weights cannot be folded in")  # fmt: skip
+        raise ValueError(
+            f"merged: its logits differ from the adapter's by {off:.2g}, merge.tolerance allows {tolerance:g}; "
+            "an adapter on a tied head or on quantised weights cannot be folded in"
+        )
     log.info("merged is the adapter on its base: logits differ by %.1e at most on %d prompts", off, len(asked))
 
 

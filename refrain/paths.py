@@ -5,7 +5,6 @@ from pathlib import Path
 
 CONF = Path("conf")
 PARAMS = Path("params.yaml")
-LOCK = Path("dvc.lock")
 LINKED_DATA = Path("data/linked")
 LINKED_MODEL = Path("models/linked")
 PREPARED = Path("data/prepared")

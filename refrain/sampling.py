@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+Logits = NDArray[np.float32]
+Chances = NDArray[np.float64]
 
-def choose(
-    logits: NDArray[np.float32], rng: np.random.Generator, temperature: float, top_k: int, top_p: float
-) -> int:
+
+def choose(logits: Logits, rng: np.random.Generator, temperature: float, top_k: int, top_p: float) -> int:
     """The next id; temperature 0 takes the likeliest, top_k 0 and top_p 1.0 leave out none."""
     if temperature == 0:
         return int(logits.argmax())
@@ -15,7 +16,7 @@ def choose(
     return int(rng.choice(ids, p=chances[ids] / chances[ids].sum()))
 
 
-def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def softmax(logits: Logits, temperature: float) -> Chances:
     """Probabilities that stay finite at any temperature above 0."""
     shifted = logits.astype(np.float64) - logits.max()  # before the division: no inf can come of it
     with np.errstate(over="ignore"):
@@ -23,7 +24,7 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
     return np.asarray(weights / weights.sum())
 
 
-def likeliest(chances: NDArray[np.float64], top_k: int, top_p: float) -> NDArray[np.intp]:
+def likeliest(chances: Chances, top_k: int, top_p: float) -> NDArray[np.intp]:
     """At most top_k ids, and no more of them than reach top_p; of equal ones the lower ids."""
     falling = np.sort(chances)[::-1][: top_k or None]
     mass = np.cumsum(falling)

@@ -1,4 +1,4 @@
-"""What a run leaves for people and for DVC to look at: curves, reports and the summary that experiments are compared by."""
+"""What a run leaves to look at: curves, reports, and the summary that experiments are compared by."""
 
 import csv
 import json

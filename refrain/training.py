@@ -92,7 +92,7 @@ def arguments(train: Train, seed: int, scratch: str, validate: bool) -> Training
         prediction_loss_only=True,
         save_strategy="no",
         logging_steps=5,
-        include_num_input_tokens_seen="non_padding",
+        include_num_input_tokens_seen="all",
         remove_unused_columns=False,
         disable_tqdm=True,
         report_to=[],
@@ -105,7 +105,7 @@ def audit(rows: list[Features]) -> None:
         raise ValueError("data/prepared/train.jsonl: there is no row to train on; see data/prepared/quarantine.jsonl")
     idle = [i for i, row in enumerate(rows) if all(label == IGNORE for label in row["labels"])]
     if idle:
-        raise ValueError(f"{len(idle)} rows have no supervised token, the first is number {idle[0] + 1}; see the template")
+        raise ValueError(f"{len(idle)} rows have nothing to learn, the first is number {idle[0] + 1}; see the template")
 
 
 def dataset(rows: list[Features]) -> Dataset:

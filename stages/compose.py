@@ -8,9 +8,10 @@ from refrain import composition, inputs, launch
 
 
 def main(overrides: list[str]) -> None:
-    composition.write(composition.compose(overrides) if overrides else composition.current())
-    cfg = launch.load([])
+    params = composition.compose(overrides) if overrides else composition.current()
+    cfg = launch.typed(params)
     inputs.link(cfg.data, cfg.model)
+    composition.write(params)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def endless(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def said(model):
-    """What the model must say after some turns, found without streaming: said("a question", "a reply", ...)."""
+    """What the model must say, found without a stream: said("question", "reply", "next question")."""
     session, language = runtime.Session(model, threads=1), chat.load(model)
 
     def reply(*turns, system=None, limit=12):
@@ -51,7 +51,8 @@ def said(model):
 
 def refrain(*arguments, stdin=""):
     """Run the command with questions on stdin."""
-    return subprocess.run([*REFRAIN, *map(str, arguments)], input=stdin.encode(), capture_output=True, cwd=ROOT)
+    command = [*REFRAIN, *map(str, arguments)]
+    return subprocess.run(command, input=stdin.encode(), capture_output=True, cwd=ROOT)
 
 
 class Person:
@@ -62,20 +63,37 @@ class Person:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            screen = {"TERM": "dumb", "COLUMNS": "1000"}  # no colours, no scrolling: what is typed is what is seen
+            screen = {"TERM": "dumb", "COLUMNS": "1000"}  # no colours, no scrolling
             os.execve(sys.executable, [*REFRAIN, "chat", *map(str, arguments)], os.environ | screen)
 
-    def reads(self, text):
-        """What comes before `text`, once `text` has come."""
-        while text not in self.seen:
-            assert self.waits(30), f"{text!r} never came after {self.seen!r}"
-            self.seen += os.read(self.terminal, 65536)
-        before, _, self.seen = self.seen.partition(text)
-        return before
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.terminal)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def waits(self, seconds):
         """Whether something comes within some seconds."""
         return bool(select.select([self.terminal], [], [], seconds)[0])
+
+    def watches(self):
+        """What comes next; nothing when the program has left."""
+        assert self.waits(30), f"nothing came after {self.seen!r}"
+        try:
+            return os.read(self.terminal, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            return b""
+
+    def reads(self, text):
+        """What comes before `text`, once `text` has come."""
+        while text not in self.seen:
+            self.seen += (more := self.watches())
+            assert more, f"{text!r} never came after {self.seen!r}"
+        before, _, self.seen = self.seen.partition(text)
+        return before
 
     def types(self, text):
         os.write(self.terminal, text)
@@ -89,15 +107,15 @@ class Person:
         self.seen = b"you> " + self.seen
         return reply.decode().replace("\r\n", "\n").removeprefix("\n")
 
-    def leaves(self):
-        """The exit code, and what was on the screen until then."""
-        try:
-            while self.waits(30) and (part := os.read(self.terminal, 65536)):
-                self.seen += part
-            os.kill(self.pid, signal.SIGKILL)
-        except OSError:  # how Linux says that the other side has closed
-            os.close(self.terminal)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.seen
+    def leaves(self, key):
+        """The exit code after a key that ends the program, and what was on the screen until then."""
+        self.types(key)
+        while key == b"\x03" and not self.waits(2):
+            self.types(key)  # CPython overlooks a Ctrl-C in the instant before readline waits
+        while more := self.watches():
+            self.seen += more
+        self.pid, status = 0, os.waitpid(self.pid, 0)[1]
+        return os.waitstatus_to_exitcode(status), self.seen
 
 
 def test_a_prompt_prints_the_reply_alone(model, said):
@@ -110,13 +128,11 @@ def test_the_system_prompt_is_heard(model, said):
     assert done.stdout.decode() == said("hello", system="Be kind.") + "\n" != said("hello") + "\n"
 
 
-def test_each_piped_question_gets_one_line_of_its_own(model, said):
-    done = refrain("chat", "--model", model, *SHORT, stdin="hello\n\nwho?\nhello")
+@pytest.mark.parametrize("asked", [[], ["--prompt", "-"]])
+def test_each_piped_question_gets_one_line_of_its_own(model, said, asked):
+    done = refrain("chat", "--model", model, *SHORT, *asked, stdin="hello\n\nwho?\nhello")
     lines = [" ".join(said(question).split()) for question in ("hello", "who?", "hello")]
     assert done.stdout.decode().split("\n") == [lines[0], "", lines[1], lines[2], ""]
-    assert refrain("chat", "--model", model, "--prompt", "-", *SHORT, stdin="hello").stdout == done.stdout[
-        : done.stdout.index(b"\n") + 1
-    ]
 
 
 def test_a_stop_string_ends_the_reply(model, said):
@@ -174,61 +190,65 @@ def test_a_reader_that_leaves_early_is_no_error_to_talk_about(endless):
 
 
 def test_a_conversation_remembers_until_it_is_told_to_forget(model, said):
-    person = Person("--model", model, *SHORT)
-    first = said("hello")
-    assert person.asks("hello") == first
-    assert person.asks("and?") == said("hello", first, "and?") != said("and?")
-    person.asks("/reset")
-    assert person.asks("and?") == said("and?")
-    person.types(b"/quit\n")
-    assert person.leaves()[0] == 0
+    with Person("--model", model, *SHORT) as person:
+        first = said("hello")
+        assert person.asks("hello") == first
+        assert person.asks(" ") == "", "a blank line is no question"
+        assert person.asks("and?") == said("hello", first, "and?") != said("and?")
+        assert person.asks("/reset") == ""
+        assert person.asks("and?") == said("and?")
+        assert person.leaves(b"/quit\n")[0] == 0
 
 
 def test_the_system_prompt_can_be_changed_on_the_way(model, said):
-    person = Person("--model", model, *SHORT)
-    person.asks("/system Be  kind.")
-    assert person.asks("hello") == said("hello", system="Be  kind.")
-    person.asks("/system")
-    assert person.asks("more") == said("hello", said("hello", system="Be  kind."), "more")
-    person.types(b"\x04")
-    assert person.leaves()[0] == 0, "Ctrl-D leaves"
+    with Person("--model", model, *SHORT) as person:
+        person.asks("/system Be  kind.")
+        first = said("hello", system="Be  kind.")
+        assert person.asks("hello") == first
+        person.asks("/system")
+        assert person.asks("more") == said("hello", first, "more")
+        assert person.leaves(b"\x04")[0] == 0, "Ctrl-D leaves"
 
 
 def test_help_lists_every_command_and_strangers_are_named(model):
-    person = Person("--model", model)
-    listed = person.asks("/help")
-    assert all(f"{command} " in listed for command in ("/reset", "/system", "/help", "/quit"))
-    assert person.asks("/halp") == "/halp is no command; /help lists them"
-    person.types(b"\x03")
-    while not person.waits(2):  # CPython overlooks a Ctrl-C that comes at the very moment when readline begins to wait
-        person.types(b"\x03")
-    code, screen = person.leaves()
-    assert code == 0 and b"Traceback" not in screen
+    with Person("--model", model) as person:
+        listed = person.asks("/help")
+        assert all(f"{command} " in listed for command in ("/reset", "/system", "/help", "/quit"))
+        assert person.asks("/halp") == "/halp is no command; /help lists them"
+
+
+def test_ctrl_c_at_the_prompt_leaves(model):
+    with Person("--model", model) as person:
+        person.reads(b"you> ")
+        assert person.leaves(b"\x03") == (0, b"\r\n")
 
 
 def test_a_line_can_be_recalled(model):
-    person = Person("--model", model, *SHORT)
-    reply = person.asks("hello")
-    person.reads(b"you> ")
-    person.types(b"\x10\n")
-    assert person.reads(b"\r\n") == b"hello", "Ctrl-P brings it back"
-    assert person.reads(b"\r\nyou> ").decode().replace("\r\n", "\n") != reply, "it was asked again, in context"
-    person.types(b"/quit\n")
-    assert person.leaves()[0] == 0
+    with Person("--model", model, *SHORT) as person:
+        person.asks("hello")
+        person.reads(b"you> ")
+        person.types(b"\x10\n")  # Ctrl-P
+        assert person.reads(b"\r\n") == b"hello"
+
+
+def test_at_a_terminal_a_dash_also_asks_for_plain_lines(model, said):
+    with Person("--model", model, "--prompt", "-", *SHORT) as person:
+        person.types(b"hello\n")
+        assert person.reads(b"\r\n") == b"hello", "what was typed, and no prompt before it"
+        assert person.reads(b"\r\n").decode() == " ".join(said("hello").split())
+        assert person.leaves(b"\x04")[0] == 0
 
 
 def test_ctrl_c_ends_the_reply_and_not_the_conversation(endless):
-    person = Person("--model", endless, *FOREVER)
-    person.reads(b"you> ")
-    person.types(b"hello\n")
-    person.reads(b"hello\r\n")
-    if not person.seen:
-        person.seen = os.read(person.terminal, 1)
-    person.types(b"\x03")
-    person.reads(b"\nyou> ")
-    person.types(b"/quit\n")
-    code, screen = person.leaves()
-    assert code == 0 and b"Traceback" not in screen
+    with Person("--model", endless, *FOREVER) as person:
+        person.reads(b"you> ")
+        person.types(b"hello\n")
+        person.reads(b"hello\r\n")
+        person.seen = person.seen or person.watches()
+        person.types(b"\x03")
+        person.reads(b"\nyou> ")
+        code, screen = person.leaves(b"/quit\n")
+        assert code == 0 and b"Traceback" not in screen
 
 
 def test_what_was_said_before_ctrl_c_stays(capsys):
@@ -242,15 +262,13 @@ def test_what_was_said_before_ctrl_c_stays(capsys):
 
 
 def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
-    person = Person("--model", model, "--system", "Be kind.", *SHORT)
-    person.asks("a" * 90)
-    notice, _, reply = person.asks("b" * 90).partition("\n")
-    assert notice == "(the context is full: the oldest 2 turns are forgotten)"
-    assert reply == said("b" * 90, system="Be kind.")
-    assert person.asks("c" * 300).startswith("the question: ")
-    assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "the question that failed is gone"
-    person.types(b"/quit\n")
-    assert person.leaves()[0] == 0
+    with Person("--model", model, "--system", "Be kind.", *SHORT) as person:
+        person.asks("a" * 90)
+        notice, _, reply = person.asks("b" * 90).partition("\n")
+        assert notice == "(the context is full: the oldest 2 turns are forgotten)"
+        assert reply == said("b" * 90, system="Be kind.")
+        assert person.asks("c" * 300).startswith("the question: ")
+        assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "c was not asked"
 
 
 def test_a_whole_folder_is_called_whole(tmp_path, capsys):
@@ -276,7 +294,8 @@ def test_a_folder_without_a_manifest_is_one_sentence(tmp_path, capsys):
 def loaded(code):
     """The modules that are there after some code has run in a fresh interpreter."""
     code += "; import sys; print(*sys.modules)"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.split()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    return done.stdout.split()
 
 
 def test_help_waits_for_nothing_heavy():

@@ -68,7 +68,7 @@ def test_no_prompts_give_no_replies():
 
 
 def test_an_empty_prompt_is_refused_by_its_number():
-    with pytest.raises(ValueError, match="^prompt 2: it has no ids; "):
+    with pytest.raises(ValueError, match=r"^prompt 2: it has no ids; "):
         decoding.greedy(Counter(), [[1], []], 5, NONE)
 
 
@@ -90,6 +90,14 @@ def test_a_left_padded_row_says_what_it_says_alone(session):
     assert together == [decoding.greedy(session, [prompt], 20, NONE)[0] for prompt in prompts]
     assert together == [list(decoding.stream(session, prompt, 20, NONE, argmax)) for prompt in prompts]
     assert len({tuple(reply) for reply in together}) == 3
+
+
+def test_the_cache_changes_nothing_that_is_said(session):
+    ids = [200, 7, 7, 31]
+    for _ in range(20):
+        logits, _ = session.forward(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64), None)
+        ids.append(argmax(logits[0, -1]))
+    assert decoding.greedy(session, [ids[:4]], 20, NONE) == [ids[4:]]
 
 
 def test_a_row_that_ended_does_not_disturb_the_others(session):

@@ -31,10 +31,10 @@ def test_a_flipped_bit_is_named(folder):
 
 def test_missing_and_unlisted_files_are_named(folder):
     (folder / "more" / "manifest.json").unlink()
-    (folder / "virus.py").touch()
+    (folder / "guest.py").touch()
     assert manifest.check(folder) == [
+        "guest.py: it is there but not listed",
         "more/manifest.json: it is listed but missing",
-        "virus.py: it is there but not listed",
     ]
 
 
@@ -44,6 +44,14 @@ def test_facts_come_back_beside_the_checksums(folder):
     assert content == FACTS
     assert list(files) == ["empty.txt", "model.onnx", "more/manifest.json"]
     assert files["empty.txt"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_files_are_listed_by_name_whatever_order_the_disk_has_them_in(tmp_path):
+    names = sorted(f"{'abcdefgh'[n % 8]}{n}" for n in range(64))
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    manifest.write(tmp_path, {})
+    assert list(manifest.read(tmp_path)["files"]) == names
 
 
 def test_writing_again_gives_the_same_bytes(folder):

@@ -30,7 +30,9 @@ def test_top_k_leaves_only_the_k_likeliest():
     assert set(drawn(top_k=3)) == {0, 1, 3}
 
 
-@pytest.mark.parametrize("top_p, kept", [(0.01, {1}), (0.49, {1}), (0.51, {1, 3}), (0.79, {1, 3}), (0.81, {0, 1, 3})])
+@pytest.mark.parametrize("top_p, kept", [
+    (0.01, {1}), (0.49, {1}), (0.51, {1, 3}), (0.79, {1, 3}), (0.81, {0, 1, 3}),
+])  # fmt: skip
 def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, kept):
     assert set(drawn(top_p=top_p)) == kept
 
@@ -63,7 +65,7 @@ def test_extreme_temperatures_and_logits_stay_finite(temperature):
 
 
 @pytest.mark.parametrize("values, name", [
-    ((-1.0, 0, 1.0), "temperature"), ((float("nan"), 0, 1.0), "temperature"), ((float("inf"), 0, 1.0), "temperature"),
+    ((-1.0, 0, 1.0), "temperature"), ((np.nan, 0, 1.0), "temperature"), ((np.inf, 0, 1.0), "temperature"),
     ((1.0, -1, 1.0), "top_k"), ((1.0, 0, 0.0), "top_p"), ((1.0, 0, 1.1), "top_p"),
 ])  # fmt: skip
 def test_meaningless_values_are_refused_by_name(values, name):

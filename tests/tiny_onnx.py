@@ -29,7 +29,7 @@ def tokenizer() -> Tokenizer:
 
 @cache
 def build(folder: Path) -> Path:
-    """folder/onnx, ready for runtime.Session and chat.load, made once; what it was made from is folder/torch."""
+    """folder/onnx, ready for runtime.Session and chat.load; folder/torch is what it was exported from."""
     source, out = folder / "torch", folder / "onnx"
     raw = tokenizer()
     PreTrainedTokenizerFast(
@@ -52,7 +52,6 @@ def build(folder: Path) -> Path:
     model = LlamaForCausalLM(shape).eval()
     model.lm_head.weight.data[-len(SPECIAL) :] = 0  # never the likeliest: no greedy reply ends by itself
     model.save_pretrained(source)
-    main_export(
-        str(source), out, task="text-generation-with-past", library_name="transformers", do_validation=False
-    )
+    task = "text-generation-with-past"
+    main_export(str(source), out, task=task, library_name="transformers", do_validation=False)
     return out

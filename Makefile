@@ -1,0 +1,29 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## the pinned environment in .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --constraint constraints.txt torch --editable '.[dev]'
+	@touch $@
+
+demo: install ## raw data to a measured ONNX model, then the metrics and three held-out questions
+	dvc repro
+	refrain report
+
+test: lint ## ruff, mypy --strict and every test, the whole pipeline included
+	python -m pytest
+
+lint: install ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+clean: ## remove what the stages made; DVC's cache and .venv stay
+	rm -rf data/linked data/prepared models/linked models/base models/adapter models/merged models/onnx reports/loss reports/predictions

@@ -1,0 +1,110 @@
+"""A workbench: a scratch copy of the repository with its own Git history and DVC cache, to run whole commands in."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ("dvc.lock", "params.yaml", "reports")  # what runs of the workspace left behind
+
+
+def copy(out: Path, *places: str) -> Path:
+    """The files of the workspace, committed or about to be, in `out`; only those under `places`, if any are named."""
+    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z", "--", *places).split("\0")
+    for name in filter(None, listed):
+        if Path(name).parts[0] not in RESULTS and (ROOT / name).is_file():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, out / name)
+    return out
+
+
+def repository(out: Path) -> Path:
+    """A copy of the workspace as a Git and DVC repository of its own, with everything committed."""
+    copy(out)
+    run(out, "git", "init", "-q", "-b", "main")
+    run(out, "git", "config", "user.name", "A Tester")
+    run(out, "git", "config", "user.email", "tester@example.org")
+    commit(out)
+    return out
+
+
+def commit(folder: Path) -> None:
+    """All of the folder as it is now."""
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-qm", "All of it")
+
+
+def restore(folder: Path) -> None:
+    """The folder as it was committed, and DVC's outputs with it."""
+    run(folder, "git", "reset", "-q", "--hard")
+    run(folder, "git", "clean", "-qfd")
+    dvc(folder, "checkout", "-q", "--force")
+
+
+def edit(file: Path, values: dict[str, Any]) -> None:
+    """Set dotted keys of a YAML file; the comments on top stay, for Hydra reads them."""
+    lines = file.read_text().splitlines(keepends=True)
+    header = [line for line in lines if line.startswith("#")]
+    node = OmegaConf.create("".join(lines))
+    for key, value in values.items():
+        OmegaConf.update(node, key, value, merge=False)
+    file.write_text("".join(header) + OmegaConf.to_yaml(node))
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    """Replace a text that must be there."""
+    text = file.read_text()
+    assert old in text, f"{file} does not hold {old!r}"
+    file.write_text(text.replace(old, new))
+
+
+def run(folder: Path, *command: str, fails: bool = False, **environment: str) -> str:
+    """All that a finished command printed; it must have succeeded, or not if it `fails`."""
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open as long as a worker that `dvc` has started
+        settings = {"cwd": folder, "env": surroundings(folder) | environment, "stdout": said, "stderr": said}
+        code = subprocess.run(command, **settings, timeout=300).returncode
+        said.seek(0)
+        output = said.read()
+    assert bool(code) == fails, f"{' '.join(command)}: exit {code}\n{output}"
+    return output
+
+
+def dvc(folder: Path, *arguments: str, **settings: Any) -> str:
+    """What `dvc` said."""
+    return run(folder, sys.executable, "-m", "dvc", *arguments, **settings)
+
+
+def stage(folder: Path, name: str, *arguments: str, **settings: Any) -> str:
+    """What a stage said, run as dvc.yaml runs it, but with this Python."""
+    return run(folder, sys.executable, "-m", f"stages.{name}", *arguments, **settings)
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of a person in `folder`: this Python first, DVC without a network or traces elsewhere."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+    settings = folder.parent / "dvc-settings"
+    settings.mkdir(exist_ok=True)
+    (settings / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    return ours | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(settings),
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        "PYTHONDONTWRITEBYTECODE": "1",  # an edit within the second of the last run must not meet stale bytecode
+    }
+
+
+def wait(until: Callable[[], bool], seconds: float) -> None:
+    """Return when the claim holds; AssertionError when it still does not after that long."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, f"still waiting after {seconds} seconds"
+        time.sleep(0.2)
