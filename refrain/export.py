@@ -14,6 +14,7 @@ from refrain.config import Variant
 log = logging.getLogger(__name__)
 
 BESIDE = ("config.json", "generation_config.json")
+BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
 def write(merged: Path, onnx_folder: Path, name: str, variant: Variant, opset: int) -> None:
@@ -56,15 +57,17 @@ def quantised(source: Path, out: Path, variant: Variant) -> None:
     """The same graph with its weights in `variant.bits` bits, one scale to a block of `variant.block` weights.
 
     Weights only (MatMulNBits): activations stay fp32, so a row's text never depends on the rows beside it.
-    ValueError when nothing was quantised, for then the shape or the block does not suit.
+    ValueError when the block is none of BLOCKS, or when nothing was quantised.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
+    if variant.block not in BLOCKS:
+        raise ValueError(f"export.variants: a block of {variant.block} is none of {', '.join(map(str, BLOCKS))}")
     config = DefaultWeightOnlyQuantConfig(block_size=variant.block, bits=variant.bits, accuracy_level=4)
     quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
     quantizer.process()
     model = quantizer.model.model
     if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
-        raise ValueError(f"{source}: no weight suits blocks of {variant.block}; try 32, or export=fp32")
+        raise ValueError(f"{source}: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
     large = source.stat().st_size > 2**30 or source.with_name("model.onnx_data").exists()
     onnx.save(model, out, save_as_external_data=large, location="model.onnx_data")

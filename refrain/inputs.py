@@ -12,13 +12,18 @@ def link(data: Data, model: Model) -> None:
     paths.empty(paths.LINKED_DATA)
     for index, source in enumerate(data.sources):
         file = Path(data.folder, Path(source.path).expanduser())
-        records.link(index, source.path).symlink_to(found(str(file), f"data.sources[{index}].path"))
+        point(records.link(index, source.path), found(str(file), f"data.sources[{index}].path"))
     paths.empty(paths.LINKED_MODEL)
     if model.tiny is not None:
-        (paths.LINKED_MODEL / "corpus.txt").symlink_to(found(model.tiny.corpus, "model.tiny.corpus"))
+        point(paths.LINKED_MODEL / "corpus.txt", found(model.tiny.corpus, "model.tiny.corpus"))
     if model.folder is not None:
         for file in sorted(found(model.folder, "model.folder", folder=True).iterdir()):
-            (paths.LINKED_MODEL / file.name).symlink_to(file.resolve())
+            point(paths.LINKED_MODEL / file.name, file.resolve())
+
+
+def point(link: Path, file: Path) -> None:
+    """Link to a file; relative within the repository, so that one that was copied does not read the other's data."""
+    link.symlink_to(os.path.relpath(file, link.parent) if file.is_relative_to(Path.cwd()) else file)
 
 
 def found(path: str, key: str, folder: bool = False) -> Path:

@@ -72,9 +72,10 @@ def save(model: PreTrainedModel, out: Path) -> None:
 
 def save_whole(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:
     """A folder that any runtime can serve: greedy by default, stopping where the chat template ends a reply."""
-    settings = cast(GenerationConfig, model.generation_config)
-    settings.eos_token_id = sorted(ends)
-    settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
+    own = cast(GenerationConfig, model.generation_config)
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id, eos_token_id=sorted(ends)
+    )
     save(model, out)
 
 
@@ -85,9 +86,7 @@ class Speaker:
         self.model = model.eval()
 
     @torch.inference_mode()
-    def forward(
-        self, ids: NDArray[np.int64], mask: NDArray[np.int64], cache: Any
-    ) -> tuple[NDArray[np.float32], Any]:
+    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cache: Any) -> tuple[NDArray[np.float32], Any]:
         """Logits [rows, tokens, vocabulary] in fp32, and the cache that the next call goes on from."""
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         out = self.model(

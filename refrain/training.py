@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, isnan
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Collate = Callable[[list[Features]], dict[str, torch.Tensor]]
 Curve = list[tuple[int, float]]
+LOGGED = 5  # steps to a point of the training curve
 
 
 @dataclass
@@ -52,8 +54,6 @@ def fit(
             callbacks=[Progress()],
         )
         trainer.remove_callback(PrinterCallback)
-        if held_out:
-            trainer.evaluate()
         trainer.train()
     history = trainer.state.log_history
     return Curves(
@@ -89,12 +89,14 @@ def arguments(train: Train, seed: int, scratch: str, validate: bool) -> Training
         group_by_length=True,
         seed=seed,
         eval_strategy="epoch" if validate else "no",
+        eval_on_start=validate,
         prediction_loss_only=True,
         save_strategy="no",
-        logging_steps=5,
+        logging_steps=LOGGED,
         include_num_input_tokens_seen="all",
         remove_unused_columns=False,
         disable_tqdm=True,
+        adam_beta2=0.98,
         report_to=[],
     )
 
@@ -124,22 +126,25 @@ class Progress(TrainerCallback):
         self.bar = tqdm(total=state.max_steps, unit="step", disable=terminal_only, leave=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """One step further."""
+        """One step further; the last one is logged, whatever its number."""
         self.bar.update()
-        if self.bar.disable and state.global_step % max(1, state.max_steps // 10) == 0:
-            log.info("step %d of %d, loss %.3f", state.global_step, state.max_steps, latest(state, "loss"))
+        control.should_log |= state.global_step == state.max_steps
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Loss and rate beside the bar."""
+        """Loss and rate beside the bar, or a line for each tenth of the way."""
+        step, loss, tenth = state.global_step, latest(state, "loss"), LOGGED * ceil(state.max_steps / (10 * LOGGED))
         if not self.bar.disable and self.bar.format_dict["elapsed"]:
             rate = state.num_input_tokens_seen / self.bar.format_dict["elapsed"]
-            self.bar.set_postfix_str(f"loss {latest(state, 'loss'):.3f}, {rate:,.0f} tokens/s")
+            self.bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s")
+        elif "loss" in state.log_history[-1] and step % tenth == 0:
+            log.info("step %d of %d, loss %.3f", step, state.max_steps, loss)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Leave the last numbers."""
         self.bar.close()
-        loss, val = latest(state, "loss"), latest(state, "eval_loss")
-        log.info("%d steps, loss %.3f, val loss %.3f", state.global_step, loss, val)
+        names = {"loss": "loss", "eval_loss": "val loss"}
+        said = [f"{names[name]} {latest(state, name):.3f}" for name in names if not isnan(latest(state, name))]
+        log.info("%d steps, %s", state.global_step, ", ".join(said))
 
 
 def latest(state: TrainerState, name: str) -> float:

@@ -2,24 +2,32 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+import tokenizers
+import torch
+from omegaconf import OmegaConf
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
 
-OWN = (
-    "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+from refrain import chat, export, models, sft, training
+from refrain.config import Adapter, Method, Train, Variant
+
+torch.set_num_threads(1)  # on tensors as small as these a second thread only costs time
+SPECIAL = ["<|bos|>", "<|im_start|>", "<|im_end|>", "<|assistant|>", "<|end|>"]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
     """Byte-level, with merges that reach over line breaks, and with a BOS that it adds unless told not to."""
-    raw = Tokenizer(models.BPE())
+    raw = Tokenizer(tokenizers.models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    special = ["<|bos|>", "<|im_start|>", "<|im_end|>", "<|assistant|>", "<|end|>"]
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=[AddedToken(name, normalized=False) for name in special],
+        special_tokens=[AddedToken(name, normalized=False) for name in SPECIAL],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -40,3 +48,86 @@ def saved(tmp_path_factory):
         return folder
 
     return save
+
+
+@pytest.fixture(scope="session")
+def base(saved, tokenizer):
+    """A whole model folder: a Llama of 100,000 random weights whose heads are wider than hidden size / heads."""
+    folder = saved(tokenizer, eos_token="<|im_end|>", pad_token="<|bos|>", chat_template=CHATML)
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=256,
+        initializer_range=0.1,  # at the usual 0.02 a random model says the same whatever it reads
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talk(base):
+    return chat.load(base)
+
+
+@pytest.fixture(scope="session")
+def rows():
+    """Conversations of several lengths, as data/prepared holds them."""
+    said = ["hello 🙂", "the user", "", "não, the assistant there", "hello the user and the assistant"]
+    return [
+        {
+            "id": f"0-said.jsonl:{i}",
+            "messages": [
+                {"role": "user", "content": f"{i}? {said[i % 5]}"},
+                {"role": "assistant", "content": f"{said[(i + 1) % 5]}!"},
+            ],
+        }
+        for i in range(16)
+    ]
+
+
+@pytest.fixture(scope="session")
+def adapter(base, talk, rows, tmp_path_factory):
+    """What the train stage leaves of a LoRA fine-tune of some steps."""
+    folder = tmp_path_factory.mktemp("adapter")
+    lora = Method(name="", weights="pretrained", adapter=Adapter(rank=4, alpha=8, dropout=0.0))
+    recipe = Train(
+        lr=1e-2, epochs=5, batch_size=4, accumulation=1, max_tokens=512, warmup=0, schedule="linear", weight_decay=0
+    )
+    model = models.build(base, lora, 7)
+    training.fit(model, sft.features(talk, rows, 512)[0], [], sft.collate, recipe, 7)
+    models.save(model, folder)
+    chat.copy(base, folder, talk.template)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def merged(base, adapter, talk, tmp_path_factory):
+    """What the merge stage leaves."""
+    folder = tmp_path_factory.mktemp("merged")
+    models.save_whole(models.merged(models.trained(base, adapter)), talk.ends, folder)
+    chat.copy(adapter, folder, talk.template)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def variants():
+    """Those that are exported unless a person asks for others."""
+    default = OmegaConf.load(Path(__file__).parents[1] / "conf/export/cpu.yaml").variants
+    return {name: Variant(**default[name]) for name in default}
+
+
+@pytest.fixture(scope="session")
+def onnx(merged, variants, tmp_path_factory):
+    """What the export stage leaves, without the manifest."""
+    folder = tmp_path_factory.mktemp("onnx")
+    for name, variant in variants.items():
+        export.write(merged, folder, name, variant, opset=18)
+    return folder

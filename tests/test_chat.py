@@ -155,8 +155,9 @@ def test_control_tokens_may_overlap_and_be_a_single_character(saved):
     raw = sentencepiece("first")
     raw.add_special_tokens([AddedToken(name, normalized=False) for name in ("s>?", "¤")])
     talk = chat.load(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
-    ids = chat.prompt(talk, dialogue("<s>?", "a¤b"))
-    assert not controls(talk, ids) and "a¤b" in talk.tokenizer.decode(ids)
+    features = chat.features(talk, dialogue("", "", "a¤", "<s>?", "a"))
+    assert controls(talk, features["input_ids"]) == [talk.special["</s>"]] * 2
+    assert learned(talk, features) == ["a¤</s>", "a</s>"]
 
 
 CHATML = TEMPLATES["chatml"]
@@ -186,7 +187,7 @@ def test_what_a_template_leaves_out_or_says_twice_may_be_typed(saved, tokenizer,
 
 @pytest.mark.parametrize("jinja", [
     "{{ messages|length }}" + CHATML,
-    CHATML.replace("message['content']", "(message['content'] if loop.last else '...')"),
+    CHATML.replace("message['content']", "(message['content'] if loop.last or message['role'] == 'user' else '...')"),
     CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"),
 ], ids=["counts the turns", "shortens earlier turns", "asks otherwise"])  # fmt: skip
 def test_a_template_that_rewrites_history_is_refused(saved, tokenizer, jinja):

@@ -5,7 +5,7 @@ import workbench
 from omegaconf import OmegaConf
 from workbench import ROOT, edit
 
-from refrain import composition
+from refrain import composition, inputs
 
 OVERRIDES = [
     ["train.lr=1e-5", "train.epochs=0.5", "seed=7"],
@@ -202,6 +202,23 @@ def test_a_stage_by_hand_wants_a_params_yaml(bench):
     (bench / "params.yaml").unlink()
     said = workbench.stage(bench, "train", fails=True, PYTHONPATH=str(ROOT))
     assert said == "train: params.yaml is missing; `python -m stages.compose` writes it from conf/\n"
+
+
+def test_inputs_are_looked_for_here_then_in_the_users_repository(tmp_path, monkeypatch):
+    here, users, home = (tmp_path / name for name in ("here", "users", "home"))
+    for folder in (here, users, home):
+        folder.mkdir()
+        (folder / f"{folder.name}.csv").touch()
+        (folder / "rows.csv").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("DVC_ROOT", str(users))
+    monkeypatch.setenv("HOME", str(home))
+    assert inputs.found("rows.csv", "key") == here / "rows.csv"
+    assert inputs.found("users.csv", "key") == users / "users.csv"
+    assert inputs.found("~/home.csv", "key") == home / "home.csv"
+    assert inputs.found(str(home), "key", folder=True) == home
+    with pytest.raises(ValueError, match=r"^key: there is no file \.; correct the path$"):
+        inputs.found(".", "key")
 
 
 @pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)

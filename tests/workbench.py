@@ -43,10 +43,9 @@ def commit(folder: Path) -> None:
 
 
 def restore(folder: Path) -> None:
-    """The folder as it was committed, and DVC's outputs with it."""
+    """What Git knows as it was committed, and nothing beside it but what Git ignores."""
     run(folder, "git", "reset", "-q", "--hard")
     run(folder, "git", "clean", "-qfd")
-    dvc(folder, "checkout", "-q", "--force")
 
 
 def edit(file: Path, values: dict[str, Any]) -> None:

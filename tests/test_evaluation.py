@@ -1,0 +1,106 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from refrain import chat, evaluation, models, runtime, sft
+from refrain.config import Evaluate
+from refrain.models import Speaker
+
+ALPACA = OmegaConf.load(Path(__file__).parents[1] / "conf/template/alpaca.yaml").jinja
+SETTINGS = Evaluate(max_rows=100, max_new_tokens=12, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def speaker(merged):
+    return Speaker(models.load(merged))
+
+
+class Parrot:
+    """A language model that says the same ids after any prompt, and finds all others equally unlikely."""
+
+    def __init__(self, ids, vocabulary):
+        self.ids, self.vocabulary = ids, vocabulary
+
+    def forward(self, ids, mask, cache):
+        said = cache or 0
+        logits = np.zeros((*ids.shape, self.vocabulary), dtype=np.float32)
+        if said < len(self.ids):
+            logits[:, -1, self.ids[said]] = 1
+        return logits, said + 1
+
+
+def parrot(talk, text):
+    return Parrot(talk.tokenizer.encode(text, add_special_tokens=False).ids, talk.tokenizer.get_vocab_size())
+
+
+def replies(lm, talk, rows, **changes):
+    _, predictions = evaluation.score(lm, talk, rows, Evaluate(**{**vars(SETTINGS), **changes}))
+    return [prediction["prediction"] for prediction in predictions]
+
+
+def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk, rows):
+    row = rows[3]
+    with torch.no_grad():
+        loss = speaker.model(**sft.collate([chat.features(talk, row["messages"])])).loss.item()
+    scores, _ = evaluation.score(speaker, talk, [row], SETTINGS)
+    assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+
+
+def test_perplexity_is_per_token_not_per_row(speaker, talk, rows):
+    total, count = 0.0, 0
+    for row in rows[:4]:
+        features = chat.features(talk, row["messages"])
+        labelled = sum(label != chat.IGNORE for label in features["labels"])
+        with torch.no_grad():
+            total += speaker.model(**sft.collate([features])).loss.item() * labelled
+        count += labelled
+    assert evaluation.perplexity(speaker, talk, rows[:4]) == pytest.approx(math.exp(total / count), rel=1e-4)
+
+
+def test_who_finds_all_words_equally_likely_has_the_vocabulary_for_perplexity(talk, rows):
+    assert evaluation.perplexity(Parrot([], 294), talk, rows) == pytest.approx(294)
+
+
+def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
+    for lm in (speaker, runtime.Session(onnx / "fp32")):
+        alone, some, together = (replies(lm, talk, rows, batch_size=size) for size in (1, 3, 100))
+        assert alone == some == together and len(set(alone)) > 1
+
+
+def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
+    said = replies(speaker, talk, rows)
+    assert said == replies(runtime.Session(onnx / "fp32"), talk, rows)
+
+
+def test_at_most_so_many_rows_are_scored(talk, rows):
+    scores, predictions = evaluation.score(parrot(talk, "!<|im_end|>"), talk, rows, Evaluate(3, 12, 2))
+    assert scores["rows"] == 3
+    assert [prediction["id"] for prediction in predictions] == [row["id"] for row in rows[:3]]
+
+
+def test_a_reply_is_at_most_so_many_tokens(talk, rows):
+    assert replies(parrot(talk, "a" * 50), talk, rows[:2], max_new_tokens=7) == ["a" * 7] * 2
+
+
+def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
+    turns = ["Be kind", "one?", "1", "two 🙂?", "2 "]
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
+    scores, predictions = evaluation.score(parrot(talk, " 2<|im_end|>\n3"), talk, [row], SETTINGS)
+    assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
+    assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
+
+
+def test_a_reply_ends_at_the_template_s_marker(talk, rows):
+    assert replies(parrot(talk, "fine 🙂<|im_end|> and on"), talk, rows[:2]) == ["fine 🙂"] * 2
+
+
+@pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
+def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, rows, said):
+    talk = chat.load(saved(tokenizer, eos_token="</end>"), ALPACA)
+    assert talk.stops == ("</end>",) and not talk.ends
+    assert replies(parrot(talk, said), talk, rows[:2], max_new_tokens=len(parrot(talk, said).ids)) == ["fine"] * 2

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+from rouge_score import rouge_scorer
+
+from refrain import metrics
+
+NAMES = {"exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL"}
+
+
+def one(prediction, reference):
+    return metrics.texts([prediction], [reference])
+
+
+@pytest.mark.parametrize("prediction, reference, score", [
+    ("the cat", "the cat sat", 2 * 1 * (2 / 3) / (1 + 2 / 3)),
+    ("the the the", "the cat", 2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)),
+    ("The, CAT!", "the cat", 1),
+    ("dog", "cat", 0),
+    ("", "cat", 0),
+    ("cat", "", 0),
+    ("", "...", 1),
+    ("não é", "nao e", 0),
+    ("Água limpa", "água suja", 1 / 2),
+])  # fmt: skip
+def test_token_f1_is_the_harmonic_mean_over_words(prediction, reference, score):
+    assert metrics.token_f1(prediction, reference) == pytest.approx(score)
+
+
+def test_rouge_l_counts_the_longest_common_subsequence():
+    scores = one("the cat on the mat", "the fat cat sat on the mat")
+    assert scores["rougeL"] == pytest.approx(2 * 1 * (5 / 7) / (1 + 5 / 7))
+    assert scores["rouge1"] == pytest.approx(10 / 12)
+    assert scores["rouge2"] == pytest.approx(2 * 2 / (4 + 6)), "on the, the mat"
+
+
+@pytest.mark.parametrize("prediction, reference", [
+    ("A 2-litre bottle, don't!", "the 2 litre bottles don't leak"),
+    ("snake_case is not CamelCase", "CamelCase is not snake case"),
+    ("one two three four", "four three two one"),
+    ("", "something"),
+])  # fmt: skip
+def test_for_ascii_rouge_is_that_of_rouge_score(prediction, reference):
+    theirs = rouge_scorer.RougeScorer(list(metrics.ROUGES)).score(reference, prediction)
+    ours = one(prediction, reference)
+    assert {name: ours[name] for name in theirs} == {name: pytest.approx(s.fmeasure) for name, s in theirs.items()}
+
+
+def test_letters_with_accents_and_of_any_script_are_words():
+    assert metrics.words("Não, a REUTILIZAÇÃO d'água: 2x") == ["não", "a", "reutilização", "d", "água", "2x"]
+    assert metrics.words("東京 Ёлка") == ["東京", "ёлка"]
+    assert one("a poluição da água", "a poluição da água")["rougeL"] == 1
+    assert one("não", "nao")["rougeL"] == 0
+
+
+def test_the_same_words_score_full_marks():
+    said = ["a poluição da água não é boa 🙂", "the cat sat on the mat"]
+    full = dict.fromkeys(NAMES, 1.0) | {"bleu": 100.0}
+    assert metrics.texts(said, said) == pytest.approx(full)
+
+
+def test_an_exact_match_overlooks_blanks_around_but_nothing_else():
+    assert metrics.texts([" yes\n", "Yes", "no"], ["yes", "yes", "no "])["exact_match"] == pytest.approx(2 / 3)
+
+
+def test_scores_are_means_over_the_pairs():
+    assert metrics.texts(["cat", "dog"], ["cat", "cat"])["token_f1"] == 0.5
+
+
+def test_nothing_said_scores_nothing():
+    assert one("", "the cat sat on the mat") == dict.fromkeys(NAMES, 0.0)
+    assert metrics.texts([], []) == dict.fromkeys(NAMES, 0.0)
+
+
+def test_predictions_without_a_reference_are_refused():
+    with pytest.raises(ValueError):
+        metrics.texts(["a", "b"], ["a"])
+
+
+def test_the_perplexity_of_a_guess_is_the_size_of_the_vocabulary():
+    assert metrics.perplexity(7 * math.log(320), 7) == pytest.approx(320)
+    assert metrics.perplexity(0.0, 7) == 1
+    assert math.isnan(metrics.perplexity(0.0, 0))

@@ -1,0 +1,52 @@
+"""The numbers in git are those of the code in git, and they reach what the embedded data was made for."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+METRICS = json.loads((ROOT / "reports/metrics.json").read_text())
+TUNED = ["merged", "onnx-fp32", "onnx-int8"]
+
+
+def params():
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize("stage", LOCK)
+def test_the_last_run_was_made_by_this_code_with_these_settings(stage):
+    tracked = [dep for dep in LOCK[stage].get("deps", []) if dep["path"].endswith(".py")]
+    stale = [dep["path"] for dep in tracked if dep["md5"] != md5(ROOT / dep["path"])]
+    assert not stale, f"dvc.lock is older than {', '.join(stale)}: run `dvc repro` and commit what it changes"
+    assert LOCK[stage].get("params", {}).get("params.yaml", {}).items() <= params().items()
+
+
+def test_the_metrics_are_those_that_the_last_run_wrote():
+    written = {out["path"]: out["md5"] for out in LOCK["evaluate"]["outs"]}
+    for path in ("reports/metrics.json", "reports/summary.json", "reports/scores.csv"):
+        assert md5(ROOT / path) == written[path]
+
+
+def test_four_models_are_measured_on_all_held_out_questions():
+    assert list(METRICS) == ["base", *TUNED]
+    assert {result["rows"] for result in METRICS.values()} == {170}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_the_fine_tuned_model_answers_unseen_wordings(name):
+    assert METRICS[name]["rougeL"] >= 0.75
+    assert METRICS[name]["exact_match"] >= 0.5
+
+
+def test_the_untuned_base_does_not():
+    assert METRICS["base"]["rougeL"] < 0.35
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
