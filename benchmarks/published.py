@@ -46,7 +46,9 @@ def run(overrides: str, folder: Path) -> dict[str, Any]:
         call(f"python -m stages.compose {overrides} data.folder={folder}", clone)
         call("dvc repro --quiet", clone)
         minutes = (time.monotonic() - begin) / 60
-        reports = {name: json.loads((clone / f"reports/{name}.json").read_text()) for name in ("data", "train", "metrics")}
+        reports = {
+            name: json.loads((clone / f"reports/{name}.json").read_text()) for name in ("data", "train", "metrics")
+        }
     return {**reports, "minutes": minutes}
 
 

@@ -30,7 +30,9 @@ def arguments() -> argparse.ArgumentParser:
     whole.add_argument("folder", type=Path, metavar="FOLDER")
     whole.set_defaults(run=check)
     outcome = commands.add_parser("report", help="show the results of the last run", description=report.__doc__)
-    outcome.add_argument("--samples", type=positive, default=3, metavar="N", help="test questions, default: %(default)s")
+    outcome.add_argument(
+        "--samples", type=positive, default=3, metavar="N", help="test questions, default: %(default)s"
+    )
     outcome.set_defaults(run=report)
     return parser
 

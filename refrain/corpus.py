@@ -199,14 +199,10 @@ def report(
     places = Counter((item.source, item.split) for item in kept)
     places.update((row["source"], "duplicates") for row in duplicates)
     places.update((row["source"], "quarantined") for row in quarantine)
-    sources = {
-        name: {"rows": size} | {key: places[name, key] for key in PLACES} for name, size in sizes.items()
-    }
+    sources = {name: {"rows": size} | {key: places[name, key] for key in PLACES} for name, size in sizes.items()}
     for name, counts in sources.items():
         if 2 * counts["rows"] != sum(counts.values()):
-            raise ValueError(
-                f"{name}: the rows do not add up: {counts}; this is a defect of refrain, report it"
-            )
+            raise ValueError(f"{name}: the rows do not add up: {counts}; this is a defect of refrain, report it")
         log.info("%s: %s", name, ", ".join(f"{count} {key}" for key, count in counts.items()))
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
     reasons = Counter(row["reason"] for row in [*duplicates, *quarantine])

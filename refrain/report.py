@@ -8,7 +8,7 @@ COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "per
 
 
 def text(metrics: Path, predictions: Path, count: int) -> str:
-    """The table of reports/metrics.json and `count` test questions spread over the predictions; ValueError if missing."""
+    """The table of reports/metrics.json and `count` test questions with all replies; ValueError if there are none."""
     if not metrics.is_file() or not predictions.is_dir():
         raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
     return f"{table(json.loads(metrics.read_text(encoding='utf-8')))}\n\n{samples(predictions, count)}"

@@ -63,9 +63,7 @@ def recognised(source: Source, raws: Iterable[RawRow]) -> Shape | None:
     found = dict.fromkeys(shape.name for shape in fitting)
     if len(found) > 1:
         lines = " or ".join(f"`shape: {name}`" for name in found)
-        raise ValueError(
-            f"{source.path}: its rows fit several shapes; write in conf/data beside the path {lines}"
-        )
+        raise ValueError(f"{source.path}: its rows fit several shapes; write in conf/data beside the path {lines}")
     if not found:
         needs = "; ".join(f"{shape.name}: {', '.join(shape.needs)}" for shape in wanted)
         raise ValueError(
@@ -87,9 +85,7 @@ def check_source(source: Source, columns: Iterable[str]) -> None:
     ours = dict.fromkeys(name for shape in SHAPES for name in names(shape))
     for name, column in source.fields.items():
         if name not in ours:
-            raise ValueError(
-                f"{source.path}: fields: {name} is none of our names; use one of {', '.join(ours)}"
-            )
+            raise ValueError(f"{source.path}: fields: {name} is none of our names; use one of {', '.join(ours)}")
         if column not in columns:
             raise ValueError(f"{source.path}: fields: {column} is no column; use one of {', '.join(columns)}")
 
@@ -184,9 +180,7 @@ def turn(value: Any, place: str) -> Message:
     speaker, content = next((pair for pair in TURNS if pair[0] in value), TURNS[0])
     role = present(value, speaker, place)
     if not isinstance(role, str) or role.lower() not in ROLES:
-        raise RowError(
-            "unknown_role", f"{place} has the {speaker} {role!a:.40}, not one of {', '.join(ROLES)}"
-        )
+        raise RowError("unknown_role", f"{place} has the {speaker} {role!a:.40}, not one of {', '.join(ROLES)}")
     return {"role": ROLES[role.lower()], "content": text(value, content, place)}
 
 

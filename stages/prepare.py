@@ -20,9 +20,7 @@ def main(cfg: config.Config) -> None:
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
     paths.DATA_REPORT.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     if not report["train"]:
-        raise ValueError(
-            f"no row is left to train on; {paths.PREPARED}/quarantine.jsonl and duplicates.jsonl say why"
-        )
+        raise ValueError(f"no row is left to train on; {paths.PREPARED}/quarantine.jsonl and duplicates.jsonl say why")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,7 @@ def prepared(tmp_path, monkeypatch):
         paths.LINKED_DATA.mkdir(parents=True, exist_ok=True)
         declared = [Source(f"some/{name}", **settings) for name, _, settings in sources]
         for index, (name, content, _) in enumerate(sources):
-            lines = (
-                content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
-            )
+            lines = content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
             records.link(index, f"some/{name}").write_bytes(lines.encode())
         prepare.main(Config(seed=seed, data=Data("test", declared, val, test)))
         return {file.stem: records.read(file) for file in paths.PREPARED.iterdir()}
@@ -55,9 +53,7 @@ def numbered(count):
 
 def test_every_row_ends_in_exactly_one_place(prepared):
     table = 'question,answer\n"two\nlines",Yes.\nshort\n,Yes.\ntwo lines,Yes.\nheld out?,No.\n'
-    lines = (
-        '{"question": "a", "answer": "b"}\nbroken\n\n["c"]\n' + json.dumps(qa("Held  OUT?", "Maybe.")) + "\n"
-    )
+    lines = '{"question": "a", "answer": "b"}\nbroken\n\n["c"]\n' + json.dumps(qa("Held  OUT?", "Maybe.")) + "\n"
     array = '[{"messages": []}, {"messages": [{"role": "user", "content": "a"}]},'
     files = prepared(
         ("a.csv", table, {}),
@@ -87,14 +83,10 @@ def test_every_row_ends_in_exactly_one_place(prepared):
 
 def test_the_report_counts_what_the_files_hold(prepared, caplog):
     caplog.set_level(logging.INFO)
-    files = prepared(
-        ("a.jsonl", [*numbered(40), qa(""), *numbered(3)], {}), ("b.jsonl", "", {}), val=0.3, test=0.3
-    )
+    files = prepared(("a.jsonl", [*numbered(40), qa(""), *numbered(3)], {}), ("b.jsonl", "", {}), val=0.3, test=0.3)
     text = paths.DATA_REPORT.read_text()
     report = json.loads(text)
-    counts = {"duplicates": 3, "quarantined": 1, "rows": 44} | {
-        n: len(files[n]) for n in ("train", "val", "test")
-    }
+    counts = {"duplicates": 3, "quarantined": 1, "rows": 44} | {n: len(files[n]) for n in ("train", "val", "test")}
     assert report == counts | {
         "reasons": {"duplicate": 3, "empty_text": 1},
         "sources": {"0-a.jsonl": counts, "1-b.jsonl": dict.fromkeys(counts, 0)},
@@ -150,9 +142,7 @@ def test_a_declared_split_wins_whatever_the_order_of_the_files(prepared, order):
     rows["val"].append(qa("two", "No."))
     rows["train"].append(qa("four"))
     rows[None].append(qa("four", "No."))
-    files = prepared(
-        *((f"{split}.jsonl", rows[split], {"split": split}) for split in order), val=0.5, test=0.49
-    )
+    files = prepared(*((f"{split}.jsonl", rows[split], {"split": split}) for split in order), val=0.5, test=0.49)
     assert split_of(files) == {"test": {"one", "three"}, "val": {"two"}, "train": {"four"}}
     assert len(files["train"]) == 2
     assert {row["reason"] for row in files["duplicates"]} == {"exact_leak"}
@@ -186,9 +176,7 @@ LONG = QUESTION + ", the seas and the many bays of every shore"
     ],
 )
 def test_a_question_worded_nearly_like_a_held_out_one_leaves_train(prepared, asked, place):
-    files = prepared(
-        ("a.jsonl", [qa(asked, "other"), qa("z")], {}), ("b.jsonl", [qa(QUESTION)], {"split": "val"})
-    )
+    files = prepared(("a.jsonl", [qa(asked, "other"), qa("z")], {}), ("b.jsonl", [qa(QUESTION)], {"split": "val"}))
     assert "0-a.jsonl:1" in ids(files[place])
     assert all((row["reason"], row["of"]) == ("near_leak", "1-b.jsonl:1") for row in files["duplicates"])
 

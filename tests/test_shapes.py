@@ -18,8 +18,7 @@ def said(value, shape=None, **fields):
 
 def talk(*contents):
     return [
-        {"role": role, "content": content}
-        for role, content in zip(["user", "assistant"] * 9, contents, strict=False)
+        {"role": role, "content": content} for role, content in zip(["user", "assistant"] * 9, contents, strict=False)
     ]
 
 
