@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo compare test lint clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -16,6 +16,9 @@ install: .venv/installed ## the pinned environment in .venv
 demo: install ## raw data to a measured ONNX model, then the metrics and three held-out questions
 	dvc repro
 	refrain report
+
+compare: install ## experiments side by side, without the checksum columns of DVC
+	dvc exp show --only-changed --drop '.*/|conf$$|composed|data\.(folder|sources)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
 	python -m pytest

@@ -25,10 +25,8 @@ def report(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def scores(path: Path, results: Scores) -> None:
-    """The text metrics of every model as rows for a bar chart."""
-    named = ["exact_match", "token_f1", "rouge1", "rouge2", "rougeL"]
-    rows = [[model, metric, f"{result[metric]:.4f}"] for metric in named for model, result in results.items()]
-    table(path, ["model", "metric", "score"], rows)
+    """ROUGE-L of every model, as `dvc plots` draws bars."""
+    table(path, ["model", "score"], [[model, f"{result['rougeL']:.4f}"] for model, result in results.items()])
 
 
 def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:
@@ -36,9 +34,9 @@ def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, 
     sizes = {name: folder_bytes(onnx / name) / 1e6 for name in variants(onnx)}
     return {
         "rows": train["rows"],
-        "val_loss": train["val_loss"],
-        "rougeL": {name: result["rougeL"] for name, result in results.items()},
-        "megabytes": {f"onnx-{name}": round(size, 2) for name, size in sizes.items()},
+        "val_loss": train["val_loss"]["after"],
+        "rougeL": {name.removeprefix("onnx-"): result["rougeL"] for name, result in results.items()},
+        "MB": {name: round(size, 2) for name, size in sizes.items()},
     }
 
 

@@ -95,6 +95,7 @@ def arguments(train: Train, seed: int, scratch: str, validate: bool) -> Training
         logging_steps=LOGGED,
         include_num_input_tokens_seen="all",
         remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         adam_beta2=0.98,
         report_to=[],

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def nodes(source: Path, *kinds: type) -> list:
     return [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, kinds)]
 
 
+@cache
 def imported(source: Path) -> set[str]:
     """Every module that a file names in an import, wherever it stands: refrain.chat, torch, stages.train."""
     whole = {alias.name for node in nodes(source, ast.Import) for alias in node.names}
@@ -46,6 +48,7 @@ def siblings(source: Path) -> set[str]:
     return {name for name in ORDER if f"refrain.{name}" in imported(source)}
 
 
+@cache
 def reached(source: Path) -> set[str]:
     """The modules of refrain that a file imports, and the ones those import."""
     direct = siblings(source)
