@@ -19,6 +19,14 @@ FOREVER = ["--max-new-tokens", "1000000"]
 SHORT = ["--max-new-tokens", "12"]
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A shell starts its background jobs deaf to Ctrl-C, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny_onnx.build(tmp_path_factory.getbasetemp() / "tiny")

@@ -69,10 +69,13 @@ def run(folder: Path, *command: str, fails: bool = False, **environment: str) ->
     """All that a finished command printed; it must have succeeded, or not if it `fails`."""
     with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open as long as a worker that `dvc` has started
         settings = {"cwd": folder, "env": surroundings(folder) | environment, "stdout": said, "stderr": said}
-        code = subprocess.run(command, **settings, timeout=300).returncode
+        try:
+            code = subprocess.run(command, **settings, timeout=300).returncode
+        except subprocess.TimeoutExpired as error:
+            code = str(error)
         said.seek(0)
         output = said.read()
-    assert bool(code) == fails, f"{' '.join(command)}: exit {code}\n{output}"
+    assert isinstance(code, int) and bool(code) == fails, f"{' '.join(command)}: exit {code}\n{output}"
     return output
 
 
