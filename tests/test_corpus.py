@@ -27,7 +27,7 @@ def prepared(tmp_path, monkeypatch):
         for index, (name, content, _) in enumerate(sources):
             lines = content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
             records.link(index, f"some/{name}").write_bytes(lines.encode())
-        prepare.main(Config(seed=seed, data=Data("test", declared, val, test)))
+        prepare.main(Config(seed=seed, data=Data("test", ".", declared, val, test)))
         return {file.stem: records.read(file) for file in paths.PREPARED.iterdir()}
 
     return run
@@ -229,7 +229,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
     prepared(("a.jsonl", rows, {}), val=0.2, test=0.2)
     code = (
         "from stages import prepare; from refrain.config import Config, Data, Source;"
-        "prepare.main(Config(seed=1, data=Data('test', [Source('some/a.jsonl')], 0.2, 0.2)))"
+        "prepare.main(Config(seed=1, data=Data('test', '.', [Source('some/a.jsonl')], 0.2, 0.2)))"
     )
 
     def written(seed):
