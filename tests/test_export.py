@@ -128,6 +128,9 @@ def test_a_block_that_no_kernel_has_is_refused(onnx, variants, tmp_path, block):
 @pytest.mark.parametrize("block", export.BLOCKS)
 def test_every_other_block_runs(onnx, variants, tmp_path, block):
     export.quantised(onnx / "fp32/model.onnx", tmp_path / "model.onnx", replace(variants["int8"], block=block))
+    nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
+    settings = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+    assert {(each["bits"], each["block_size"], each["accuracy_level"]) for each in settings} == {(8, block, 4)}
     ids = np.array([[5, 9, 60]])
     (logits, _), (right, _) = (
         runtime.Session(folder).forward(ids, np.ones_like(ids), None) for folder in (tmp_path, onnx / "fp32")

@@ -121,3 +121,13 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(base):
     speaker = Speaker(models.load(base))
     proof = parity.compare(speaker, speaker, ASKED, 8)
     assert max(proof.uncached, proof.cached, proof.padded) < 1e-4
+
+
+def test_a_speaker_drops_nothing_out(base):
+    dropping = Method(name="", weights="pretrained", adapter=Adapter(rank=4, alpha=8, dropout=0.9))
+    model = models.build(base, dropping, 3)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.ones_(weight)
+    speaker = Speaker(model.train())
+    assert parity.difference(speaker, speaker, ASKED) == 0

@@ -70,7 +70,7 @@ def run(folder: Path, *command: str, fails: bool = False, **environment: str) ->
     with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open as long as a worker that `dvc` has started
         settings = {"cwd": folder, "env": surroundings(folder) | environment, "stdout": said, "stderr": said}
         try:
-            code = subprocess.run(command, **settings, timeout=300).returncode
+            code = subprocess.run(command, **settings, timeout=600).returncode
         except subprocess.TimeoutExpired as error:
             code = str(error)
         said.seek(0)
@@ -100,6 +100,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "DVC_GLOBAL_CONFIG_DIR": str(settings),
         "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        "OMP_NUM_THREADS": "1",  # a model this small gains nothing from threads that wait for each other
         "PYTHONDONTWRITEBYTECODE": "1",  # an edit within the second of the last run must not meet stale bytecode
     }
 
