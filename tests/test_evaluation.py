@@ -67,7 +67,8 @@ def test_who_finds_all_words_equally_likely_has_the_vocabulary_for_perplexity(ta
 
 def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
     for lm in (speaker, runtime.Session(onnx / "fp32")):
-        alone, some, together = (replies(lm, talk, rows, batch_size=size) for size in (1, 3, 100))
+        alone = [reply for row in rows for reply in replies(lm, talk, [row])]
+        some, together = (replies(lm, talk, rows, batch_size=size) for size in (3, 100))
         assert alone == some == together and len(set(alone)) > 1
 
 
@@ -97,6 +98,11 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
 
 def test_a_reply_ends_at_the_template_s_marker(talk, rows):
     assert replies(parrot(talk, "fine 🙂<|im_end|> and on"), talk, rows[:2]) == ["fine 🙂"] * 2
+
+
+def test_the_likelihood_of_very_sure_models_is_finite():
+    sure = np.array([[1e4, 0, -1e4]], dtype=np.float32)
+    assert evaluation.log_softmax(sure).tolist() == [[0, -1e4, -2e4]]
 
 
 @pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
