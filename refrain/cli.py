@@ -1,10 +1,12 @@
-"""The `refrain` command: talk to an exported model, check that a folder arrived whole, show results."""
+"""The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, show results."""
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from refrain import manifest, paths
+from refrain.options import add_terms, positive, terms
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,59 +24,92 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line, the one owner of its default values."""
+    """The command line, with options.py the one owner of its default values."""
     parser = argparse.ArgumentParser(prog="refrain", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_chat(commands.add_parser("chat", help="talk to an exported model", description=chat.__doc__))
+
+    talk = commands.add_parser("chat", help="talk to an exported model", description=chat.__doc__)
+    add_terms(talk)
+    talk.add_argument(
+        "--prompt", metavar="TEXT", help="answer this and exit; - takes a question from each line of stdin"
+    )
+    talk.set_defaults(run=chat)
+
+    many = commands.add_parser("generate", help="answer a file of prompts", description=generate.__doc__)
+    add_terms(many)
+    add = many.add_argument
+    add("--input", default="-", metavar="FILE", help="JSON lines with a prompt or messages; -, the default: stdin")
+    add("--output", default="-", metavar="FILE", help="JSON lines with id and reply; -, the default: stdout")
+    add("--batch", type=positive, default=8, metavar="N", help="replies that grow at once, default: %(default)s")
+    add("--beams", type=positive, default=1, metavar="N", help="the likeliest reply as a whole, by a beam search")
+    add("--logprobs", type=int, default=0, metavar="N", help="of each token, so many of the likeliest")
+    add("--lookup", action="store_true", help="guess what was said before; for one reply at a time, see --batch")
+    add("--quiet", action="store_true", help="no progress")
+    many.set_defaults(run=generate)
+
+    speed = commands.add_parser("bench", help="measure every variant", description=bench.__doc__)
+    speed.add_argument("--rounds", type=positive, default=5, metavar="N", help="default: %(default)s")
+    speed.add_argument("--threads", type=positive, metavar="N", help="default: as many as there are cores")
+    speed.set_defaults(run=bench)
+
     whole = commands.add_parser("check", help="compare a folder with its manifest", description=check.__doc__)
     whole.add_argument("folder", type=Path, metavar="FOLDER")
     whole.set_defaults(run=check)
+
     outcome = commands.add_parser("report", help="show the results of the last run", description=report.__doc__)
-    outcome.add_argument(
-        "--samples", type=positive, default=3, metavar="N", help="test questions, default: %(default)s"
-    )
+    outcome.add_argument("--samples", type=positive, default=3, metavar="N", help="questions, default: %(default)s")
     outcome.set_defaults(run=report)
     return parser
 
 
-def add_chat(parser: argparse.ArgumentParser) -> None:
-    """The options of `refrain chat`."""
-    add = parser.add_argument
-    add("--model", type=Path, default=paths.ONNX / "int8", metavar="FOLDER", help="default: %(default)s")
-    add("--system", default="", metavar="TEXT", help="the system prompt")
-    add("--prompt", metavar="TEXT", help="answer this and exit; - takes a question from each line of stdin")
-    add("--temperature", type=float, default=0.0, metavar="T", help="0, the default: the likeliest token")
-    add("--top-k", type=int, default=0, metavar="K", help="only the K likeliest tokens; 0, the default: all")
-    add("--top-p", type=float, default=1.0, metavar="P", help="only the likeliest that hold this share")
-    add("--seed", type=int, default=0, metavar="N", help="the same seed and turns get the same reply")
-    add("--max-new-tokens", type=positive, default=256, metavar="N", help="of a reply, default: %(default)s")
-    add("--stop", type=some, nargs="+", action="extend", default=[], metavar="TEXT", help="ends a reply")
-    add("--threads", type=positive, metavar="N", help="default: as many as there are cores")
-    parser.set_defaults(run=chat)
-
-
 def chat(options: argparse.Namespace) -> int:
     """Talk to an exported model. Piped questions, one a line, are each answered alone, one answer a line."""
-    from refrain import terminal  # --help should not wait for ONNX Runtime
+    from refrain import terminal, voice  # --help should not wait for ONNX Runtime
 
-    manner = terminal.Manner(
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-        limit=options.max_new_tokens,
-        stops=tuple(options.stop),
-    )
-    voice = terminal.opened(options.model, manner, options.threads)
+    speaker = voice.opened(options.model, terms(options), options.threads)
     if options.prompt not in (None, "-"):
-        for piece in terminal.answer(voice, options.system, options.prompt):
+        for piece in terminal.answer(speaker, options.system, options.prompt):
             print(piece, end="", flush=True)
         print()
     elif options.prompt == "-" or not sys.stdin.isatty():
-        for line in terminal.answers(voice, options.system, sys.stdin):
+        for line in terminal.answers(speaker, options.system, sys.stdin):
             print(line, flush=True)
     else:
-        terminal.converse(voice, options.system)
+        terminal.converse(speaker, options.system)
+    return 0
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
+    from refrain import generate as file
+    from refrain import voice
+
+    if options.beams > 1 and (options.lookup or options.logprobs):
+        raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
+    wanted = terms(options, options.logprobs)
+    speaker = voice.opened(options.model, wanted, options.threads, options.batch, options.lookup)
+    with ExitStack() as files:
+        lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
+        out = (
+            sys.stdout
+            if options.output == "-"
+            else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
+        )
+        asked = file.questions(lines, "stdin" if options.input == "-" else options.input, options.system)
+        said = file.beamed(speaker, asked, options.beams) if options.beams > 1 else file.replies(speaker, asked)
+        for result in file.shown(said, options.quiet):
+            print(file.line(result), file=out, flush=True)
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure the speed of every variant in models/onnx on this machine; reports/variants.md keeps table and plot."""
+    from refrain import bench as speed
+    from refrain import variants
+
+    folders = [paths.ONNX / name for name in variants.names(paths.ONNX)]
+    rounds = list(speed.compare(folders, options.threads, options.rounds))
+    print(variants.write(paths.ONNX, speed.medians(rounds), speed.machine(options.threads), variants.TABLE))
     return 0
 
 
@@ -86,25 +121,11 @@ def check(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """The metrics of every model, and test questions with the reference and what each model says."""
+    """The metrics of every model, the proof of every link, and test questions with what each model says."""
     from refrain import report as outcome
 
-    print(outcome.text(paths.METRICS, paths.PREDICTIONS, options.samples))
+    print(outcome.text(paths.METRICS, paths.PARITY, paths.PREDICTIONS, options.samples))
     return 0
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
-def some(text: str) -> str:
-    """A text that is not empty."""
-    if not text:
-        raise argparse.ArgumentTypeError("an empty text would end every reply at once")
-    return text
 
 
 if __name__ == "__main__":

@@ -94,21 +94,45 @@ class Merge:
 
 
 @dataclass
+class Precision:
+    """How weights are stored. As in Source, what an element of conf/ leaves out stands here."""
+
+    bits: int = MISSING  # 32, 16 (on disk), 8 or 4
+    block: int | None = None  # weights that share one scale; null with 8 bits: dynamic, activations in 8 bits too
+    symmetric: bool = True  # false: a zero point to each block
+    head_bits: int | None = None  # of the table of tokens and the head; null: as bits
+    accuracy: int = 4  # of MatMulNBits: 4 multiplies in 8 bits, 0 in fp32
+    rounding: str = "nearest"  # or search: scales of the least squared error
+
+
+@dataclass
+class Bars:
+    """What a variant must reach, against the merged model."""
+
+    logits: float | None = None  # largest difference of a logit
+    top1: float = MISSING  # share of positions with the same likeliest token
+    greedy: float = 0.0  # share of equal tokens in greedy decoding
+    rouge: float | None = None  # points of ROUGE-L that it may lose
+    required: bool = True  # false: a variant that fails is left out of models/onnx, and the run goes on
+
+
+@dataclass
 class Variant:
-    bits: int = MISSING  # 32 or 8
-    block: int | None = MISSING  # weights that share one scale
-    max_logit_difference: float | None = MISSING
-    min_top1: float = MISSING
-    min_greedy: float = MISSING
+    weights: Precision = field(default_factory=Precision)
+    bars: Bars = field(default_factory=Bars)
 
 
 @dataclass
 class Export:
     name: str = MISSING
-    opset: int = MISSING
+    graph: str | None = MISSING  # compact or optimum; null: compact for the families it knows
+    opset: int = MISSING  # of optimum's graph
     variants: dict[str, Variant] = MISSING
+    best: str | None = MISSING  # the variant in models/onnx/best; null: the one of least cost
+    cost: dict[str, float] = MISSING  # microseconds to read and multiply a million weights that are fp32, int8, int4
     prompts: int = MISSING
     steps: int = MISSING
+    batch_size: int = MISSING
 
 
 @dataclass
@@ -167,16 +191,40 @@ def impossible(cfg: Config) -> Iterator[str]:
             yield f"train.{name}={getattr(train, name)} must be above 0"
     if train.schedule not in SCHEDULES:
         yield f"train.schedule={train.schedule} is none of {', '.join(SCHEDULES)}"
-    for name, variant in cfg.export.variants.items():
-        if variant.bits not in (32, 8):
-            yield f"export.variants.{name}.bits={variant.bits} is neither 32 nor 8"
-        if variant.bits == 8 and variant.block is None:
-            yield f"export.variants.{name}.bits=8 needs a block: the number of weights that share one scale, say 64"
-    if "fp32" not in cfg.export.variants or cfg.export.variants["fp32"].bits != 32:
-        yield "export.variants needs fp32 with bits 32: the other variants are made from it"
+    yield from impossible_export(cfg.export)
 
 
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+
+
+def impossible_export(export: Export) -> Iterator[str]:
+    """What no graph can hold, and what leaves nothing to choose from."""
+    if export.graph not in (None, "compact", "optimum"):
+        yield f"export.graph={export.graph} is neither compact nor optimum nor null"
+    for name, variant in export.variants.items():
+        at, weights = f"export.variants.{name}.weights", variant.weights
+        if weights.bits not in (32, 16, 8, 4):
+            yield f"{at}.bits={weights.bits} is none of 32, 16, 8 and 4"
+        if weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
+            yield f"{at}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
+        if weights.block is not None and weights.block not in BLOCKS:
+            yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
+        if weights.head_bits not in (None, 32, 8, 4):
+            yield f"{at}.head_bits={weights.head_bits} is none of 32, 8, 4 and null"
+        if weights.accuracy not in (0, 4):
+            yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
+        if weights.rounding not in ROUNDINGS:
+            yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
+    if missing := {"fp32", "int8", "int4"} - export.cost.keys():
+        yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
+    if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:
+        yield "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
+    if export.best is not None and export.best not in export.variants:
+        yield f"export.best={export.best} is none of export.variants: {', '.join(export.variants)}"
+
+
+BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
+ROUNDINGS = ("nearest", "search")
 
 
 def impossible_shape(tiny: Tiny) -> Iterator[str]:

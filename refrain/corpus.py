@@ -1,25 +1,20 @@
-"""The corpus: every raw row in exactly one place, and nothing in train that a held-out row asks."""
+"""The corpus: every raw row read once, and counted in exactly one place in the end."""
 
-import hashlib
 import json
 import logging
-import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
-from refrain import files, records, shapes
-from refrain.config import Data, Source
-from refrain.files import RawRow
+from refrain import files, records, rules, shapes, similarity
+from refrain.config import Source
+from refrain.raw import RawRow
 from refrain.records import Row
 
 log = logging.getLogger(__name__)
 
 PLACES = ("train", "val", "test", "duplicates", "quarantined")
-NEAR = 0.8  # the share of common wording from which two questions are one
-WORD = re.compile(r"""\w+|[^\w\s.,;:!?'"\u2018-\u201f]""")  # signs count, for 5 + 3 is not 5 - 3
 
 
 @dataclass
@@ -32,9 +27,9 @@ class Item:
     split: str | None  # what the source declares, then where the row goes
 
     def __post_init__(self) -> None:
-        turns = [(turn["role"], plain(turn["content"])) for turn in self.row["messages"][:-1]]
+        turns = [(turn["role"], similarity.plain(turn["content"])) for turn in self.row["messages"][:-1]]
         self.prompt = json.dumps(turns)
-        self.wording = [word for role, text in turns if role != "system" for word in WORD.findall(text)]
+        self.wording = [word for role, text in turns if role != "system" for word in similarity.words(text)]
 
 
 class Dropped(TypedDict):
@@ -43,7 +38,7 @@ class Dropped(TypedDict):
     id: str
     source: str
     line: int
-    reason: str  # a shapes.Reason, or duplicate, exact_leak, near_leak
+    reason: str  # a rules.Reason, or duplicate, exact_leak, near_leak
     message: str
     of: NotRequired[str]  # the row that stays in its place
 
@@ -62,7 +57,7 @@ def read(sources: list[Source]) -> tuple[list[Item], list[Dropped], dict[str, in
             try:
                 said = shapes.conversation(raw, shape, source.fields)
                 items.append(Item(file.name, raw.line, Row(id=id, **said), source.split))
-            except shapes.RowError as error:
+            except rules.RowError as error:
                 quarantine.append(
                     Dropped(id=id, source=file.name, line=raw.line, reason=error.reason, message=str(error))
                 )
@@ -75,121 +70,6 @@ def identified(name: str, raws: list[RawRow]) -> Iterator[tuple[str, RawRow]]:
     for raw in raws:
         seen[raw.line] += 1
         yield f"{name}:{raw.line}" + (f".{seen[raw.line]}" if seen[raw.line] > 1 else ""), raw
-
-
-def place(items: list[Item], data: Data, seed: int) -> tuple[list[Item], list[Dropped]]:
-    """The items that stay, in their order and each with its split, and those that repeat one of them."""
-    kept, leaks = without_leaks(items)
-    kept, copies = without_copies(kept)
-    for item in kept:
-        item.split = item.split or drawn(item.prompt, data, seed)
-    kept, near = without_near_leaks(kept)
-    return kept, [*leaks, *copies, *near]
-
-
-def without_leaks(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """A prompt of a source with a split is in that split only; test outranks val, and val outranks train."""
-    owners: dict[str, Item] = {}
-    for split in ("test", "val", "train"):
-        for item in items:
-            if item.split == split:
-                owners.setdefault(item.prompt, item)
-    kept, leaks = [], []
-    for item in items:
-        owner = owners.get(item.prompt, item)
-        if owner.split in (item.split, "train"):
-            item.split = owner.split
-            kept.append(item)
-        else:
-            leaks.append(dropped(item, "exact_leak", owner, f"{owner.split} holds the same question"))
-    return kept, leaks
-
-
-def without_copies(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """Of rows that ask and answer the same, the first."""
-    first: dict[tuple[str, str, str | None], Item] = {}
-    kept, copies = [], []
-    for item in items:
-        said = (item.prompt, item.row["messages"][-1]["content"], item.row.get("rejected"))
-        if first.setdefault(said, item) is item:
-            kept.append(item)
-        else:
-            copies.append(dropped(item, "duplicate", first[said], "an earlier row asks and answers the same"))
-    return kept, copies
-
-
-def drawn(prompt: str, data: Data, seed: int) -> str:
-    """The split of a prompt by its fingerprint, whatever other rows there are."""
-    digest = hashlib.sha256(f"{seed} {prompt}".encode()).digest()
-    share = int.from_bytes(digest[:8]) / 2**64
-    if share < data.test_fraction:
-        return "test"
-    return "val" if share < data.test_fraction + data.val_fraction else "train"
-
-
-def without_near_leaks(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """Without the rows of train whose question is nearly that of a held-out row."""
-    held = [item for item in items if item.split != "train"]
-    near = search([shingles(item.wording) for item in held])
-    kept, leaks = [], []
-    for item in items:
-        found = near(shingles(item.wording)) if item.split == "train" else None
-        if found is None:
-            kept.append(item)
-        else:
-            owner = held[found]
-            leaks.append(dropped(item, "near_leak", owner, f"{owner.split} holds nearly the same question"))
-    return kept, leaks
-
-
-def search(known: list[set[str]]) -> Callable[[set[str]], int | None]:
-    """Finds the first known set whose Jaccard index with a given one is at least NEAR."""
-    frequency = Counter(shingle for one in known for shingle in one)
-    index: defaultdict[str, list[int]] = defaultdict(list)
-
-    def rarest(one: set[str]) -> list[str]:
-        """So many shingles that two sets which are near have one of them in common."""
-        enough = int((1 - NEAR) * len(one) + 1e-9) + 1  # 1e-9: rounding must not cost one
-        return sorted(one, key=lambda s: (frequency[s], s))[:enough]
-
-    def near(one: set[str]) -> int | None:
-        candidates = {number for shingle in rarest(one) for number in index.get(shingle, ())}
-        for number in sorted(candidates):
-            common = len(one & known[number])
-            if common / (len(one) + len(known[number]) - common) >= NEAR:
-                return number
-        return None
-
-    for number, one in enumerate(known):
-        for shingle in rarest(one):
-            index[shingle].append(number)
-    return near
-
-
-def shingles(words: list[str]) -> set[str]:
-    """All runs of three words, the two ends counted as words; none for a text without words."""
-    padded = ["", *words, ""]
-    return {" ".join(padded[i : i + 3]) for i in range(len(words))}
-
-
-def plain(text: str) -> str:
-    """The text without differences of width, case and white space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def dropped(item: Item, reason: str, owner: Item, message: str) -> Dropped:
-    return {
-        "id": item.row["id"],
-        "source": item.source,
-        "line": item.line,
-        "reason": reason,
-        "message": message,
-        "of": owner.row["id"],
-    }
-
-
-def split(items: list[Item], name: str) -> list[Row]:
-    return [item.row for item in items if item.split == name]
 
 
 def report(

@@ -1,16 +1,16 @@
 """Any language model against the test rows: what it says, and how likely it finds what it should have said."""
 
 import logging
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
-from refrain import chat, decoding, metrics
+from refrain import chat, decoding, likeness, metrics, words
 from refrain.chat import IGNORE, Chat
-from refrain.config import Evaluate
 from refrain.decoding import LanguageModel
 from refrain.records import Row
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -22,11 +22,10 @@ class Prediction(TypedDict):
 
 
 def score(
-    lm: LanguageModel, talk: Chat, rows: list[Row], settings: Evaluate
+    lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:
-    """The metrics of a model on the first `max_rows` rows, and its greedy replies to their last prompts."""
-    rows = rows[: settings.max_rows]
-    replies = [reply for batch in batches(rows, settings.batch_size) for reply in answers(lm, talk, batch, settings)]
+    """The metrics of a model on the rows, and its greedy replies to their last prompts."""
+    replies = [reply for batch in batches(rows, batch_size) for reply in answers(lm, talk, batch, max_new_tokens)]
     predictions: list[Prediction] = [
         {
             "id": row["id"],
@@ -40,15 +39,16 @@ def score(
     return {**scores, "perplexity": perplexity(lm, talk, rows), "rows": len(rows)}, predictions
 
 
-def batches(rows: list[Row], size: int) -> list[list[Row]]:
+def batches(rows: list[T], size: int) -> list[list[T]]:
+    """The rows in their order, `size` at a time."""
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def answers(lm: LanguageModel, talk: Chat, rows: list[Row], settings: Evaluate) -> list[str]:
+def answers(lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
-    replies = decoding.greedy(lm, prompts, settings.max_new_tokens, talk.ends)
-    return ["".join(decoding.text(iter(ids), talk.tokenizer, talk.stops)).strip() for ids in replies]
+    replies = decoding.greedy(lm, prompts, max_new_tokens, talk.ends)
+    return ["".join(words.text(ids, talk.tokenizer, talk.stops)).strip() for ids in replies]
 
 
 def perplexity(lm: LanguageModel, talk: Chat, rows: list[Row]) -> float:
@@ -60,12 +60,6 @@ def perplexity(lm: LanguageModel, talk: Chat, rows: list[Row]) -> float:
         logits, _ = lm.forward(ids, np.ones_like(ids), None)
         labels = np.array(example["labels"])[1:]  # position t predicts token t+1
         at = np.flatnonzero(labels != IGNORE)
-        total -= float(log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
+        total -= float(likeness.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
         count += len(at)
     return metrics.perplexity(total, count)
-
-
-def log_softmax(logits: decoding.Logits) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Log-probabilities over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

@@ -8,30 +8,54 @@ from pathlib import Path
 
 import onnx
 
-from refrain import chat
-from refrain.config import Variant
+from refrain import chat, drawing, families, graph
+from refrain.config import Export, Precision
 
 log = logging.getLogger(__name__)
 
 BESIDE = ("config.json", "generation_config.json")
-BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
+LARGE = 2**30  # bytes; a protobuf ends at 2 GiB, so the weights of larger models lie beside the graph
 
 
-def write(merged: Path, onnx_folder: Path, name: str, variant: Variant, opset: int) -> None:
-    """A folder that the runtime serves, onnx_folder/name: model.onnx with tokenizer, template and configs.
+def write(merged: Path, onnx_folder: Path, export: Export) -> None:
+    """A folder that the runtime serves for each variant: the graph with its weights, tokenizer, template and configs.
 
-    Variants of fewer than 32 bits are made from the fp32 one, which must be there.
+    ValueError when the model cannot be drawn, or a variant would quantise nothing.
     """
-    out = onnx_folder / name
-    out.mkdir(parents=True)
-    if variant.bits == 32:
-        traced(merged, out, opset)
-    else:
-        quantised(onnx_folder / "fp32" / "model.onnx", out / "model.onnx", variant)
-    log.info("%s: %.1f MB", out, sum(file.stat().st_size for file in out.glob("model.onnx*")) / 1e6)
-    for name in BESIDE:
-        shutil.copyfile(merged / name, out / name)
-    chat.copy(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+    compact = is_compact(merged, export.graph)
+    for name in sorted(export.variants, key=lambda name: (name != "fp32", name)):  # optimum's others are made from fp32
+        out = onnx_folder / name
+        out.mkdir(parents=True)
+        precision = export.variants[name].weights
+        if is_dynamic(precision):
+            dynamic(onnx_folder / "fp32", out)
+        elif compact:
+            graph.write(merged, out, precision)
+        elif precision.bits == 32:
+            traced(merged, out, export.opset)
+        else:
+            rewritten(onnx_folder / "fp32", out, precision)
+        log.info("%s: %.1f MB", out, sum(file.stat().st_size for file in out.glob("model.onnx*")) / 1e6)
+        for beside in BESIDE:
+            shutil.copyfile(merged / beside, out / beside)
+        chat.copy(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+
+
+def is_compact(merged: Path, asked: str | None) -> bool:
+    """Whether the compact graph is drawn: when it is asked for, or can draw the model and nothing was asked for."""
+    if asked is not None:
+        return asked == "compact"
+    try:
+        families.read(merged)
+    except ValueError as error:
+        log.info("optimum traces the graph, for %s", error)
+        return False
+    return True
+
+
+def is_dynamic(precision: Precision) -> bool:
+    """Whether activations are quantised too, with one scale for all rows of a batch."""
+    return precision.bits == 8 and precision.block is None
 
 
 def traced(merged: Path, out: Path, opset: int) -> None:
@@ -53,21 +77,43 @@ def traced(merged: Path, out: Path, opset: int) -> None:
             shutil.move(file, out / file.name)
 
 
-def quantised(source: Path, out: Path, variant: Variant) -> None:
-    """The same graph with its weights in `variant.bits` bits, one scale to a block of `variant.block` weights.
-
-    Weights only (MatMulNBits): activations stay fp32, so a row's text never depends on the rows beside it.
-    ValueError when the block is none of BLOCKS, or when nothing was quantised.
-    """
+def rewritten(source: Path, out: Path, precision: Precision) -> None:
+    """A traced graph with its weights in fewer bits: activations stay fp32, so no row depends on those beside it."""
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
-    if variant.block not in BLOCKS:
-        raise ValueError(f"export.variants: a block of {variant.block} is none of {', '.join(map(str, BLOCKS))}")
-    config = DefaultWeightOnlyQuantConfig(block_size=variant.block, bits=variant.bits, accuracy_level=4)
-    quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
+    model = onnx.load(source / "model.onnx")
+    if precision.bits == 16:
+        raise ValueError("export.variants: 16 bits need the compact graph; leave the variant out: export=fp32")
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=precision.block or 32,
+        is_symmetric=precision.symmetric,
+        bits=precision.bits,
+        accuracy_level=precision.accuracy,
+    )
+    quantizer = MatMulNBitsQuantizer(model, algo_config=config)
     quantizer.process()
-    model = quantizer.model.model
-    if not any(node.op_type == "MatMulNBits" for node in model.graph.node):
-        raise ValueError(f"{source}: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
-    large = source.stat().st_size > 2**30 or source.with_name("model.onnx_data").exists()
-    onnx.save(model, out, save_as_external_data=large, location="model.onnx_data")
+    save(quantizer.model.model, out, "MatMulNBits")
+
+
+def dynamic(source: Path, out: Path) -> None:
+    """A graph with weights and activations in 8 bits, one scale to a column and one to all rows of a call."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as scratch:
+        quantize_dynamic(
+            source / "model.onnx",
+            Path(scratch) / "model.onnx",
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul"],  # the head stays fp32 where it is the table of tokens
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+        save(onnx.load(Path(scratch) / "model.onnx"), out, "MatMulInteger")
+
+
+def save(model: onnx.ModelProto, out: Path, operator: str) -> None:
+    """model.onnx, large weights beside it; ValueError when the operator is nowhere in it, so nothing was quantised."""
+    if not any(node.op_type == operator for node in model.graph.node):
+        raise ValueError("model.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
+    large = model.ByteSize() > LARGE
+    onnx.save(model, out / "model.onnx", save_as_external_data=large, location=drawing.DATA)

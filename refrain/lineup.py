@@ -12,4 +12,4 @@ def models() -> Iterator[tuple[str, LanguageModel]]:
     yield "base", weights.Speaker(weights.load(paths.BASE))
     yield "merged", weights.Speaker(weights.load(paths.MERGED))
     for name in tracking.variants(paths.ONNX):
-        yield f"onnx-{name}", runtime.Session(paths.ONNX / name)
+        yield f"onnx-{name}", runtime.load(paths.ONNX / name)

@@ -86,8 +86,10 @@ class Speaker:
         self.model = model.eval()
 
     @torch.inference_mode()
-    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cache: Any) -> tuple[NDArray[np.float32], Any]:
-        """Logits [rows, tokens, vocabulary] in fp32, and the cache that the next call goes on from."""
+    def forward(
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], cache: Any, keep: int = 0
+    ) -> tuple[NDArray[np.float32], Any]:
+        """Logits [rows, kept, vocabulary] in fp32, and the cache that the next call goes on from."""
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         out = self.model(
             input_ids=torch.from_numpy(ids),
@@ -96,4 +98,4 @@ class Speaker:
             past_key_values=cache,
             use_cache=True,
         )
-        return out.logits.float().numpy(), out.past_key_values
+        return out.logits[:, -keep:].float().numpy(), out.past_key_values

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from refrain import inputs, paths, pretraining, snapshot
+from refrain import hub, inputs, paths, pretraining, snapshot
 from refrain.config import Model
 
 log = logging.getLogger(__name__)
@@ -16,5 +16,5 @@ def fetch(model: Model, seed: int, out: Path) -> None:
     elif model.folder is not None:
         snapshot.from_folder(inputs.found(model.folder, "model.folder", folder=True), out)
     elif model.hub is not None and model.revision is not None:
-        snapshot.from_hub(model.hub, model.revision, out)
+        hub.fetch(model.hub, model.revision, out)
     log.info("%s: %s", out, ", ".join(sorted(file.name for file in out.iterdir())))

@@ -1,130 +1,132 @@
-"""Proof that one model is another: the same logits and the same words, with a cache, without, alone and in a batch."""
+"""Proof that one model is another: the same logits and the same words, however it is asked."""
 
-import logging
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from math import inf
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from refrain import chat, decoding, records
+from refrain import chat, decoding, evaluation, likeness
 from refrain.chat import Chat
-from refrain.config import Variant
+from refrain.config import Export
 from refrain.decoding import LanguageModel, Logits
+from refrain.records import Row
 
-log = logging.getLogger(__name__)
+LONGEST = 1024  # tokens of the longest prompt, where the model sees more
+HARD = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
 
 @dataclass
-class Parity:
-    """How far a model is from its reference on the same prompts."""
+class Proof:
+    """How far a model is from its reference on the tokens that the reference says after each prompt.
 
-    uncached: float  # largest difference of a logit, whole sequences at once
+    Logits and greedy tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond
+    it nobody hears, and there the best two tokens are often as good as equal.
+    """
+
+    whole: float  # largest difference of a logit, sequences at once
     cached: float  # ... token by token on a cache
-    padded: float  # ... token by token in one left-padded batch
-    top1: float  # share of positions with the same likeliest token, in the worst of these three ways
-    greedy: float  # share of equal tokens in greedy decoding, alone and in the batch
-
-    def facts(self) -> dict[str, float]:
-        """Two significant digits, since the last ones depend on the machine."""
-        return {name: float(f"{value:.1e}") if value < 0.1 else round(value, 4) for name, value in asdict(self).items()}
-
-
-def prompts(talk: Chat, folder: Path, count: int) -> list[list[int]]:
-    """Ids of held-out prompts: of the test split, else of the validation split, else of the training split."""
-    rows = next(rows for name in ("test", "val", "train") if (rows := records.read(folder / f"{name}.jsonl")))
-    return [chat.prompt(talk, row["messages"][:-1]) for row in rows[:count]]
+    batched: float  # ... token by token, in one batch of rows of different lengths
+    chunked: float  # ... with the prompt in two pieces
+    mean: float  # mean difference of a logit, sequences at once
+    kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
+    top1: float  # share of positions with the same likeliest token, in the worst of the ways
+    greedy: float  # share of equal tokens in greedy decoding, alone or in a batch, whichever is less
+    rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
+    lost: float  # points of ROUGE-L, from 0 to 100, below the reference
+    perplexity: float  # of the held-out replies
 
 
-def difference(reference: LanguageModel, candidate: LanguageModel, sequences: list[list[int]]) -> float:
-    """The largest difference of a logit over whole sequences."""
-    return worst(apart(whole(reference, ids), whole(candidate, ids)) for ids in sequences)
+@dataclass(frozen=True)
+class Questions:
+    """What every model of a chain is asked, and what the reference said."""
+
+    talk: Chat
+    rows: list[Row]
+    prompts: list[list[int]]
+    said: list[list[int]]
+    rouge: float  # ROUGE-L of the reference's replies to the rows
 
 
-def require_equal(reference: LanguageModel, candidate: LanguageModel, asked: list[list[int]], tolerance: float) -> None:
-    """ValueError unless merged and adapter give the same logits on the prompts, up to `tolerance`."""
-    off = difference(reference, candidate, asked)
-    if not off <= tolerance:
-        raise ValueError(
-            f"merged: its logits differ from the adapter's by {off:.2g}, merge.tolerance allows {tolerance:g}; "
-            "an adapter on a tied head or on quantised weights cannot be folded in"
-        )
-    log.info("merged is the adapter on its base: logits differ by %.1e at most on %d prompts", off, len(asked))
+def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: Export) -> Questions:
+    """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
+    rows = rows[: export.prompts]
+    asked = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    asked = [*asked, *awkward(talk, asked, min(context, LONGEST) - export.steps)]
+    fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
+    if not fitting:
+        raise ValueError(f"export.steps={export.steps}: no prompt leaves room for them in {context} tokens; take fewer")
+    said = [
+        reply
+        for batch in evaluation.batches(fitting, export.batch_size)
+        for reply in decoding.greedy(reference, batch, export.steps, frozenset())
+    ]
+    scores, _ = evaluation.score(reference, talk, rows, export.steps, export.batch_size)
+    return Questions(talk, rows, fitting, said, scores["rougeL"])
 
 
-def require(variants: dict[str, Variant], proofs: dict[str, Parity]) -> None:
-    """ValueError naming every variant that is not the merged model, and by which bar."""
-    for name, proof in proofs.items():
-        log.info("%-5s %s", name, "  ".join(f"{kind} {value:g}" for kind, value in proof.facts().items()))
-    if broken := [sentence for name, proof in proofs.items() for sentence in failures(name, variants[name], proof)]:
-        raise ValueError("; ".join(broken))
+def awkward(talk: Chat, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
+    """A prompt of one token, one of rare characters, and one as long as the model can see."""
+    yield asked[0][:1]
+    yield chat.prompt(talk, [{"role": "user", "content": HARD}])
+    whole = [token for prompt in asked for token in prompt]
+    yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
 
 
-def compare(reference: LanguageModel, candidate: LanguageModel, asked: list[list[int]], steps: int) -> Parity:
-    """Both models on the prompts and on `steps` greedy tokens of the reference after each."""
-    said = decoding.greedy(reference, asked, steps, frozenset())
-    sequences = [[*prompt, *reply] for prompt, reply in zip(asked, said, strict=True)]
-    right = [whole(reference, ids) for ids in sequences]
-    got = [whole(candidate, ids) for ids in sequences]
-    tails = [logits[-steps - 1 : -1] for logits in right]  # those after the prompt, one for each reply token
-    single = [taught(candidate, [prompt], [reply])[0] for prompt, reply in zip(asked, said, strict=True)]
-    together = taught(candidate, asked, said)
-    alone = [decoding.greedy(candidate, [prompt], steps, frozenset())[0] for prompt in asked]
-    batch = decoding.greedy(candidate, asked, steps, frozenset())
-    return Parity(
-        uncached=worst(map(apart, right, got)),
-        cached=worst(map(apart, tails, single)),
-        padded=worst(map(apart, tails, together)),
-        top1=min(agreement(right, got), agreement(tails, single), agreement(tails, together)),
-        greedy=float(np.mean(np.array([said, said]) == np.array([alone, batch]))),
+def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions, export: Export) -> Proof:
+    """Both models on the prompts and on what the reference said after them."""
+    count = likeness.Counts()
+    pairs = list(zip(asked.prompts, asked.said, strict=True))
+    for batch in evaluation.batches(pairs, export.batch_size):
+        right = [tail(reference, prompt, reply) for prompt, reply in batch]
+        together = taught(candidate, *zip(*batch, strict=True))
+        for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
+            meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.ends), len(reply))
+            count.add("whole", logits, tail(candidate, prompt, reply), meant)
+            count.add("cached", logits, taught(candidate, [prompt], [reply])[0], meant)
+            count.add("batched", logits, beside, meant)
+            count.add("chunked", logits, tail(candidate, prompt, reply, cut=len(prompt) // 2), meant)
+    scores, _ = evaluation.score(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
+    return Proof(
+        **count.most,
+        mean=count.mean(),
+        kl=count.kl(),
+        top1=count.top1(),
+        greedy=min(equal(candidate, asked, 1), equal(candidate, asked, export.batch_size)),
+        rouge=scores["rougeL"],
+        lost=100 * (asked.rouge - scores["rougeL"]),
+        perplexity=scores["perplexity"],
     )
 
 
-def whole(lm: LanguageModel, ids: list[int]) -> Logits:
-    """Logits [tokens, vocabulary] of one sequence, without a cache."""
+def tail(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
+    """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
+    ids = [*prompt, *reply[:-1]]
+    if cut == 0:
+        return likeness.whole(lm, ids, len(reply))
     row = np.array([ids], dtype=np.int64)
-    logits, _ = lm.forward(row, np.ones_like(row), None)
+    mask = np.ones_like(row)
+    _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
+    logits, _ = lm.forward(row[:, cut:], mask, cache, len(reply))
     return np.asarray(logits[0])
 
 
-def taught(lm: LanguageModel, asked: list[list[int]], said: list[list[int]]) -> list[Logits]:
+def taught(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
     """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = decoding.padded(asked)
+    ids, mask = decoding.padded(list(asked))
     steps, cache = [], None
-    for step in range(len(said[0])):
-        logits, cache = lm.forward(ids, mask, cache)
+    for tokens in zip(*said, strict=True):
+        logits, cache = lm.forward(ids, mask, cache, 1)
         steps.append(logits[:, -1])
-        ids = np.array([[reply[step]] for reply in said], dtype=np.int64)
+        ids = np.array(tokens, dtype=np.int64)[:, None]
         mask = decoding.longer(mask)
     return list(np.stack(steps, axis=1))
 
 
-def apart(a: Logits, b: Logits) -> float:
-    return float(np.abs(a - b).max())
-
-
-def worst(differences: Iterable[float]) -> float:
-    """The largest, or nan if one is: Python's max would lose it."""
-    return float(np.max(list(differences)))
-
-
-def agreement(right: list[Logits], got: list[Logits]) -> float:
-    return float(np.mean(np.concatenate(right).argmax(-1) == np.concatenate(got).argmax(-1)))
-
-
-def failures(name: str, variant: Variant, proof: Parity) -> list[str]:
-    """A sentence for each bar that the variant does not reach."""
-    bars = f"export.variants.{name}"
-    result = []
-    for kind in ("uncached", "cached", "padded"):
-        value, most = getattr(proof, kind), variant.max_logit_difference
-        most = inf if most is None else most  # nan is refused in any case
-        if not value <= most:
-            result.append(f"{name}: its {kind} logits differ from the merged model's by {value:.2g}, "
-                          f"{bars}.max_logit_difference allows {most:g}")  # fmt: skip
-    for kind, least in (("top1", variant.min_top1), ("greedy", variant.min_greedy)):
-        if not getattr(proof, kind) >= least:
-            result.append(f"{name}: {getattr(proof, kind):.1%} of its {kind} tokens are the merged model's, "
-                          f"{bars}.min_{kind} wants {least:.1%}")  # fmt: skip
-    return result
+def equal(lm: LanguageModel, asked: Questions, batch_size: int) -> float:
+    """The share of the reference's tokens that a model says by itself, so many prompts at once."""
+    own = [
+        reply
+        for batch in evaluation.batches(asked.prompts, batch_size)
+        for reply in decoding.greedy(lm, batch, len(asked.said[0]), frozenset())
+    ]
+    return float(np.mean(np.array(own) == np.array(asked.said)))

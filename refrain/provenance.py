@@ -4,17 +4,35 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from refrain import manifest, paths
-from refrain.parity import Parity
+from refrain import gate, likeness, manifest, paths
+from refrain.config import Variant
+from refrain.parity import Proof, Questions
 
 LIBRARIES = ("torch", "transformers", "peft", "optimum", "onnx", "onnxruntime")
 
 
-def facts(proofs: dict[str, Parity]) -> dict[str, Any]:
+def facts(best: str) -> dict[str, Any]:
     """What models/onnx/manifest.json says beside the sha256 of every file."""
     return {
         "base": json.loads((paths.BASE / "source.json").read_text(encoding="utf-8")),
+        "best": best,
         "data": manifest.digests(paths.PREPARED),
-        "parity": {name: proof.facts() for name, proof in proofs.items()},
+        "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def chain(asked: Questions, proofs: dict[str, Proof], variants: dict[str, Variant]) -> dict[str, Any]:
+    """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
+    merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
+    links = {
+        name: {"reference": "merged", **likeness.facts(proof), "fails": gate.failures(name, variants[name].bars, proof)}
+        for name, proof in proofs.items()
+    }
+    return {
+        "prompts": len(asked.prompts),
+        "steps": len(asked.said[0]),
+        "rows": len(asked.rows),
+        "merged": {"reference": "adapter", **merged, "rouge": round(asked.rouge, 4)},
+        **links,
     }

@@ -37,3 +37,8 @@ def write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """One JSON object a line, UTF-8."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def held_out(folder: Path) -> list[Row]:
+    """The rows of the test split; if there are none of the validation split, else of the training split."""
+    return next(rows for name in ("test", "val", "train") if (rows := read(folder / f"{name}.jsonl")))

@@ -1,27 +1,46 @@
-"""The outcome of a run for the terminal: the metrics of every model, and some of their replies side by side."""
+"""The outcome of a run for the terminal: metrics, the chain of proof, and some replies side by side."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+WAYS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
 COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "rows")
 
 
-def text(metrics: Path, predictions: Path, count: int) -> str:
-    """The table of reports/metrics.json and `count` test questions with all replies; ValueError if there are none."""
-    if not metrics.is_file() or not predictions.is_dir():
+def text(metrics: Path, parity: Path, predictions: Path, count: int) -> str:
+    """The tables of metrics and parity, and `count` test questions with all replies; ValueError if there are none."""
+    if not (metrics.is_file() and parity.is_file() and predictions.is_dir()):
         raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
-    return f"{table(json.loads(metrics.read_text(encoding='utf-8')))}\n\n{samples(predictions, count)}"
+    scores, proofs = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
+    return f"{table(scores)}\n\n{chain(proofs)}\n\n{samples(predictions, count)}"
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """One aligned line a model."""
-    header = ["model", *COLUMNS]
     rows = [[name, *(number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return aligned([["model", *COLUMNS], *rows])
+
+
+def chain(proofs: dict[str, Any]) -> str:
+    """One aligned line for each link from the adapter to the smallest variant, and why those left out are left out."""
+    links = {name: proof for name, proof in proofs.items() if isinstance(proof, dict)}
+    order = sorted(links, key=lambda name: (name != "merged", name != "fp32", name))
+    rows = [
+        [name, links[name]["reference"], *(f"{links[name][kind]:g}" if kind in links[name] else "" for kind in WAYS)]
+        for name in order
+    ]
+    title = f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; largest difference of a logit by way"
+    why = [f"{name} is left out: {sentence}" for name in order for sentence in links[name].get("fails", [])]
+    return "\n".join([title, aligned([["link", "like", *WAYS], *rows]), *why])
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Columns below each other, the first flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in [header, *rows]
+        for row in rows
     )
 
 

@@ -41,8 +41,9 @@ def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, 
 
 
 def variants(onnx: Path) -> list[str]:
-    """The variants in an artifact folder, by name."""
-    return sorted(folder.name for folder in onnx.iterdir() if (folder / "model.onnx").is_file())
+    """The variants in an artifact folder, by name; the best is one of them."""
+    there = (folder.name for folder in onnx.iterdir() if (folder / "model.onnx").is_file())
+    return sorted(name for name in there if name != paths.BEST)
 
 
 def folder_bytes(folder: Path) -> int:

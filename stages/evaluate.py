@@ -9,11 +9,13 @@ def main(cfg: config.Config) -> None:
     from refrain import evaluation, lineup, tracking  # load torch, after the configuration was checked
 
     talk = chat.load(paths.MERGED)
-    rows = records.read(paths.PREPARED / "test.jsonl")
+    rows = records.read(paths.PREPARED / "test.jsonl")[: cfg.evaluate.max_rows]
     paths.empty(paths.PREDICTIONS)
     results = {}
     for name, lm in lineup.models():
-        results[name], predictions = evaluation.score(lm, talk, rows, cfg.evaluate)
+        results[name], predictions = evaluation.score(
+            lm, talk, rows, cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
+        )
         records.write(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
     tracking.report(paths.METRICS, results)

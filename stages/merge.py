@@ -1,16 +1,19 @@
 """Merge: fold the adapter into the weights, and refuse a merge that changes what the model says."""
 
-from refrain import chat, config, launch, paths
+from refrain import chat, config, launch, paths, records
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import models, parity  # load torch, after the configuration was checked
+    from refrain import likeness, models, tracking  # load torch, after the configuration was checked
 
     talk = chat.load(paths.ADAPTER)
-    prompts = parity.prompts(talk, paths.PREPARED, cfg.merge.prompts)
+    rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
+    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
     merged = models.merged(models.trained(paths.BASE, paths.ADAPTER))
-    parity.require_equal(adapted, models.Speaker(merged), prompts, cfg.merge.tolerance)
+    found = likeness.likeness(adapted, models.Speaker(merged), prompts)
+    tracking.report(paths.MERGE_REPORT, {"prompts": len(prompts), **likeness.facts(found)})
+    likeness.require_equal(found, cfg.merge.tolerance)
 
     paths.empty(paths.MERGED)
     models.save_whole(merged, talk.ends, paths.MERGED)

@@ -3,18 +3,18 @@
 import json
 import shutil
 
-from refrain import config, corpus, launch, paths, records
+from refrain import config, corpus, launch, paths, records, splits
 
 
 def main(cfg: config.Config) -> None:
     shutil.rmtree(paths.PREPARED, ignore_errors=True)
     paths.PREPARED.mkdir(parents=True)
     items, quarantine, sizes = corpus.read(cfg.data.sources)
-    kept, duplicates = corpus.place(items, cfg.data, cfg.seed)
+    kept, duplicates = splits.place(items, cfg.data, cfg.seed)
     report = corpus.report(sizes, kept, duplicates, quarantine)
-    records.write(paths.PREPARED / "train.jsonl", corpus.split(kept, "train"))
-    records.write(paths.PREPARED / "val.jsonl", corpus.split(kept, "val"))
-    records.write(paths.PREPARED / "test.jsonl", corpus.split(kept, "test"))
+    records.write(paths.PREPARED / "train.jsonl", splits.rows(kept, "train"))
+    records.write(paths.PREPARED / "val.jsonl", splits.rows(kept, "val"))
+    records.write(paths.PREPARED / "test.jsonl", splits.rows(kept, "test"))
     records.write(paths.PREPARED / "quarantine.jsonl", quarantine)
     records.write(paths.PREPARED / "duplicates.jsonl", duplicates)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)

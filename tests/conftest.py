@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processo
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from refrain import chat, export, models, sft, training
-from refrain.config import Adapter, Method, Train, Variant
+from refrain.config import Adapter, Export, Method, Train
 
 torch.set_num_threads(1)  # on tensors as small as these a second thread only costs time
 SPECIAL = ["<|bos|>", "<|im_start|>", "<|im_end|>", "<|assistant|>", "<|end|>"]
@@ -118,16 +118,16 @@ def merged(base, adapter, talk, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def variants():
-    """Those that are exported unless a person asks for others."""
-    default = OmegaConf.load(Path(__file__).parents[1] / "conf/export/cpu.yaml").variants
-    return {name: Variant(**default[name]) for name in default}
+def settings():
+    """What is exported unless a person asks for something else, with few tokens to compare."""
+    default = OmegaConf.load(Path(__file__).parents[1] / "conf/export/cpu.yaml")
+    few = {"prompts": 8, "steps": 16, "batch_size": 3}
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Export), default, few))
 
 
 @pytest.fixture(scope="session")
-def onnx(merged, variants, tmp_path_factory):
-    """What the export stage leaves, without the manifest."""
+def onnx(merged, settings, tmp_path_factory):
+    """What the export stage leaves, without the best and the manifest."""
     folder = tmp_path_factory.mktemp("onnx")
-    for name, variant in variants.items():
-        export.write(merged, folder, name, variant, opset=18)
+    export.write(merged, folder, settings)
     return folder

@@ -14,20 +14,27 @@ from refrain import paths
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module may import those on its left and those above, never the others
     ["paths", "config", "launch", "composition"],  # how a stage starts
-    ["records", "inputs", "files", "shapes", "corpus"],  # from any file to rows in their places
-    ["chat", "sampling", "decoding", "runtime"],  # from rows to tokens, from tokens to a reply
-    ["models", "sft", "training", "snapshot", "pretraining", "origin"],  # weights: made, fetched, taught
-    ["parity", "export", "manifest", "provenance"],  # the artifact and its proof
-    ["metrics", "evaluation", "tracking", "lineup", "report"],  # what it is worth
-    ["terminal", "cli"],  # its use
+    ["records", "inputs", "raw", "json_rows", "tables", "files"],  # any file, its raw rows
+    ["rules", "conversations", "shapes", "similarity", "corpus", "splits"],  # to conversations in their places
+    ["templates", "tokens", "chat", "decoding", "words"],  # rows to tokens, and back
+    ["session", "compact", "traced", "runtime"],  # an ONNX file that runs
+    ["models", "sft", "training", "snapshot", "hub", "pretraining", "origin"],  # weights: made, fetched, taught
+    ["weights", "decoder", "fields", "rotary", "families", "blocks", "drawing", "graph", "export"],  # weights to ONNX
+    ["metrics", "likeness", "evaluation", "parity", "gate", "choice"],  # whether it is the model, and how good
+    ["manifest", "tracking", "provenance", "lineup", "report"],  # what is written down
+    ["constraint", "sampling", "reply", "engine", "beam", "voice"],  # a reply as it grows
+    ["terminal", "generate", "bench", "variants", "options", "cli"],  # its use
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 LIBRARY = sorted((ROOT / "refrain").glob("[!_]*.py"))
 STAGES = sorted((ROOT / "stages").glob("[!_]*.py"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 WITHOUT_TORCH = [
-    *["paths", "config", "launch", "composition", "records", "inputs", "files", "shapes", "corpus"],
-    *["chat", "sampling", "decoding", "runtime", "manifest", "metrics", "report", "terminal", "cli"],
+    *["paths", "config", "launch", "composition", "records", "inputs", "raw", "json_rows", "tables", "files"],
+    *["rules", "conversations", "shapes", "similarity", "corpus", "splits"],
+    *["templates", "tokens", "chat", "decoding", "words", "session", "compact", "traced", "runtime"],
+    *["constraint", "sampling", "reply", "engine", "beam", "voice", "generate", "bench", "variants", "options"],
+    *["manifest", "metrics", "choice", "report", "terminal", "cli"],
 ]
 
 

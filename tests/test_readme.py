@@ -17,8 +17,8 @@ from dvc.cli.parser import get_main_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from refrain import chat, cli, config, corpus, files, launch, shapes
-from refrain.files import RawRow
+from refrain import chat, cli, config, files, launch, rules, shapes, splits
+from refrain.raw import RawRow
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -201,11 +201,11 @@ def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
 
 
 def test_reasons_of_quarantine_are_those_of_the_code():
-    assert first_column("docs/data.md", "quarantine.jsonl") == list(get_args(shapes.Reason))
+    assert first_column("docs/data.md", "quarantine.jsonl") == list(get_args(rules.Reason))
 
 
 def test_reasons_of_duplicates_are_those_of_the_code():
-    calls = [node for node in ast.walk(ast.parse(Path(corpus.__file__).read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(Path(splits.__file__).read_text())) if isinstance(node, ast.Call)]
     given = {call.args[1].value for call in calls if ast.unparse(call.func) == "dropped"}
     assert set(first_column("docs/data.md", "duplicates.jsonl")) == given
 

@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
 METRICS = json.loads((ROOT / "reports/metrics.json").read_text())
-TUNED = ["merged", "onnx-fp32", "onnx-int8"]
+TUNED = ["merged", "onnx-fp32", "onnx-int4", "onnx-int8"]
 
 
 def params():
@@ -33,7 +33,7 @@ def test_the_metrics_are_those_that_the_last_run_wrote():
         assert md5(ROOT / path) == written[path]
 
 
-def test_four_models_are_measured_on_all_held_out_questions():
+def test_five_models_are_measured_on_all_held_out_questions():
     assert list(METRICS) == ["base", *TUNED]
     assert {result["rows"] for result in METRICS.values()} == {170}
 

@@ -1,77 +1,310 @@
+import math
+from dataclasses import fields, replace
+from time import perf_counter
+
 import numpy as np
 import pytest
+import torch
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from refrain import sampling
+from refrain.sampling import Manner, Sampler
 
-LOGITS = np.log(np.array([0.15, 0.5, 0.05, 0.3], dtype=np.float32))
-
-
-def drawn(logits=LOGITS, temperature=1.0, top_k=0, top_p=1.0, times=400, seed=0):
-    """The ids of many draws."""
-    rng = np.random.default_rng(seed)
-    return [sampling.choose(logits, rng, temperature, top_k, top_p) for _ in range(times)]
+CHANCES = np.array([0.15, 0.5, 0.05, 0.3])
+LOGITS = np.log(CHANCES).astype(np.float32)
+PLAIN = Manner(temperature=1.0)
+LARGE = np.random.default_rng(0).normal(0, 3, 150_000).astype(np.float32)
 
 
-def test_temperature_zero_takes_the_likeliest():
-    assert set(drawn(temperature=0, times=9)) == {1}
+def drawn(manner=PLAIN, logits=LOGITS, times=400):
+    """What each of many replies begins with."""
+    return [Sampler(replace(manner, seed=seed), []).choose(logits) for seed in range(times)]
 
 
-def test_of_equally_likely_ids_the_lower_one_is_taken():
-    level = np.array([0.0, 2.0, 2.0, 2.0], dtype=np.float32)
-    assert drawn(level, temperature=0, times=1) == [1]
-    assert set(drawn(level, top_k=2)) == {1, 2}
+def said(manner, logits=LOGITS, prompt=(), times=12):
+    """A reply of a model that always says the same of what comes next."""
+    sampler = Sampler(manner, prompt)
+    return [sampler.choose(np.array(logits, dtype=np.float32)) for _ in range(times)]
+
+
+class Only:
+    """Lets through a few ids, and keeps what it has heard."""
+
+    def __init__(self, *ids):
+        self.ids, self.heard = list(ids), []
+
+    def mask(self, logits):
+        masked = np.full_like(logits, -np.inf)
+        masked[self.ids] = logits[self.ids]
+        return masked
+
+    def advance(self, token):
+        self.heard.append(token)
+
+
+def test_the_defaults_take_the_likeliest():
+    assert set(said(Manner())) == {1}
+
+
+def test_plain_is_who_takes_the_likeliest_whatever_came_before():
+    assert Sampler(Manner(seed=5, top_k=3, top_p=0.5), [1]).plain
+    for name, value in [("temperature", 1), ("repetition_penalty", 2), ("presence_penalty", 1),
+                        ("frequency_penalty", 1), ("logit_bias", {1: 1})]:  # fmt: skip
+        assert not Sampler(Manner(**{name: value}), [1]).plain
+    assert not Sampler(Manner(), [1], Only(2)).plain
+
+
+@pytest.mark.parametrize("manner", [Manner(), Manner(presence_penalty=0.1)])
+def test_of_equally_likely_ids_the_lowest_is_taken(manner):
+    assert said(manner, [0, 2, 2, 2], times=1) == [1]
+
+
+def test_top_k_and_top_p_take_the_lower_of_equally_likely_ids():
+    level = np.array([0, 2, 2, 2], dtype=np.float32)
+    assert set(drawn(Manner(temperature=1, top_k=2), level)) == {1, 2}
+    assert set(drawn(Manner(temperature=1, top_p=0.5), level)) == {1, 2}
 
 
 def test_top_k_of_one_takes_the_likeliest_at_any_temperature():
-    assert set(drawn(temperature=50.0, top_k=1)) == {1}
+    assert set(drawn(Manner(temperature=50, top_k=1))) == {1}
 
 
-def test_top_k_leaves_only_the_k_likeliest():
-    assert set(drawn(top_k=3)) == {0, 1, 3}
+@pytest.mark.parametrize("top_k, kept", [(0, {0, 1, 2, 3}), (2, {1, 3}), (3, {0, 1, 3}), (99, {0, 1, 2, 3})])
+def test_top_k_leaves_only_the_k_likeliest(top_k, kept):
+    assert set(drawn(replace(PLAIN, top_k=top_k))) == kept
 
 
 @pytest.mark.parametrize("top_p, kept", [
-    (0.01, {1}), (0.49, {1}), (0.51, {1, 3}), (0.79, {1, 3}), (0.81, {0, 1, 3}),
+    (0.01, {1}), (0.49, {1}), (0.51, {1, 3}), (0.79, {1, 3}), (0.81, {0, 1, 3}), (1.0, {0, 1, 2, 3}),
 ])  # fmt: skip
 def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, kept):
-    assert set(drawn(top_p=top_p)) == kept
+    assert set(drawn(replace(PLAIN, top_p=top_p))) == kept
+
+
+@pytest.mark.parametrize("number", [300, 1000, 1001, 5000])
+@pytest.mark.parametrize("logit", [-1.2, -0.3, -5.0, -30.0])
+def test_top_p_keeps_as_many_of_equal_ones_as_it_needs(number, logit):
+    logits = np.array([0.0] + [logit] * number, dtype=np.float32)
+    chances = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
+    for top_p in (0.3, 0.6, 0.9):
+        last = sampling.drawn(logits, 0.0, Manner(temperature=1, top_p=top_p), 1 - 2**-53)
+        assert last == np.searchsorted(np.cumsum(chances), top_p - 1e-9)
+
+
+@pytest.mark.parametrize("min_p, kept", [(0.09, {0, 1, 2, 3}), (0.11, {0, 1, 3}), (0.31, {1, 3}), (1.0, {1})])
+def test_min_p_is_a_share_of_the_likeliest_ones_chance(min_p, kept):
+    assert set(drawn(replace(PLAIN, min_p=min_p))) == kept
 
 
 def test_top_p_is_a_share_of_what_top_k_left():
-    assert set(drawn(top_k=2, top_p=0.62)) == {1}, "0.5 of 0.8 is enough"
+    assert set(drawn(replace(PLAIN, top_k=2, top_p=0.62))) == {1}, "0.5 of 0.8 is enough"
 
 
-def test_nothing_is_left_out_when_both_are_off():
-    assert set(drawn(top_k=0, top_p=1.0)) == {0, 1, 2, 3}
+def test_top_p_comes_before_min_p():
+    # min_p first would leave 0.5 and 0.3, of which 0.5 is more than 0.6
+    assert set(drawn(replace(PLAIN, top_p=0.6, min_p=0.5))) == {1, 3}
 
 
-def test_draws_follow_the_probabilities():
-    shares = np.bincount(drawn(times=20_000), minlength=4) / 20_000
-    assert shares == pytest.approx([0.15, 0.5, 0.05, 0.3], abs=0.015)
+def test_filters_see_what_temperature_has_made():
+    assert set(drawn(Manner(temperature=0.5, top_p=0.6))) == {1}, "0.25 of 0.365 is 0.68"
+    assert set(drawn(Manner(temperature=0.5, min_p=0.5))) == {1}, "0.6 squared is 0.36"
 
 
-def test_a_low_temperature_prefers_the_likeliest():
-    assert drawn(temperature=0.5).count(1) > drawn(temperature=2.0).count(1)
+def test_draws_follow_the_chances():
+    assert np.bincount(drawn(times=20_000), minlength=4) / 20_000 == pytest.approx(CHANCES, abs=0.015)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_is_a_root_of_the_chances(temperature):
+    expected = CHANCES ** (1 / temperature) / (CHANCES ** (1 / temperature)).sum()
+    shares = np.bincount(drawn(Manner(temperature=temperature), times=20_000), minlength=4) / 20_000
+    assert shares == pytest.approx(expected, abs=0.015)
 
 
 def test_the_same_seed_repeats_and_another_does_not():
-    assert drawn(seed=7) == drawn(seed=7) != drawn(seed=8)
+    once, again, other = (said(Manner(temperature=1, seed=seed), times=40) for seed in (7, 7, 8))
+    assert once == again != other
+
+
+def test_a_reply_is_the_same_alone_and_in_company():
+    alone = said(Manner(temperature=1, seed=3), times=40)
+    samplers = [Sampler(Manner(temperature=1, seed=seed), []) for seed in (1, 3, 3, 9)]
+    together = [[sampler.choose(LOGITS) for sampler in samplers] for _ in range(40)]
+    assert [row[1] for row in together] == [row[2] for row in together] == alone
+
+
+def test_each_draw_uses_one_random_number_whatever_is_left_out():
+    """So the n-th word of a reply hangs on the n-th number, and two manners can be compared."""
+    numbers = np.random.Generator(np.random.PCG64(5)).random(60)
+    everything = np.searchsorted(np.cumsum(CHANCES), numbers, side="right")
+    assert said(Manner(temperature=1, seed=5), times=60) == everything.tolist()
+    two = np.where(numbers < 0.5 / 0.8, 1, 3)
+    assert said(Manner(temperature=1, seed=5, top_k=2), times=60) == two.tolist()
+    sampler = Sampler(Manner(temperature=1, seed=5), [])
+    mixed = [sampler.choose(LOGITS if i % 2 else Only(2).mask(LOGITS)) for i in range(60)]
+    assert mixed[1::2] == everything[1::2].tolist()
 
 
 @pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1e300])
 def test_extreme_temperatures_and_logits_stay_finite(temperature):
     logits = np.array([-np.inf, 3e38, -3e38, 0.0], dtype=np.float32)
-    assert 0 not in drawn(logits, temperature)
+    assert 0 not in drawn(Manner(temperature=temperature), logits)
 
 
-@pytest.mark.parametrize("values, name", [
-    ((-1.0, 0, 1.0), "temperature"), ((np.nan, 0, 1.0), "temperature"), ((np.inf, 0, 1.0), "temperature"),
-    ((1.0, -1, 1.0), "top_k"), ((1.0, 0, 0.0), "top_p"), ((1.0, 0, 1.1), "top_p"),
+@pytest.mark.parametrize("first", [-np.inf, 0.0])
+def test_an_impossible_token_is_never_drawn(first):
+    logits = np.array([first, -np.inf, 0.0, -np.inf], dtype=np.float32)
+    assert set(drawn(Manner(temperature=9, top_k=3), logits)) == {2} | ({0} if first == 0 else set())
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("logits", [[-np.inf] * 3, [0, np.nan, 1], [0, np.inf, 1]])
+def test_logits_without_a_meaning_are_refused(temperature, logits):
+    with pytest.raises(ValueError, match="the model may be broken"):
+        said(Manner(temperature=temperature), logits)
+
+
+@pytest.mark.parametrize("manner", [
+    Manner(temperature=2, top_p=0.9), Manner(temperature=0.7, top_p=0.999, top_k=999),
+    Manner(temperature=1, min_p=0.05), Manner(temperature=1.5, top_k=3000, min_p=1e-3),
 ])  # fmt: skip
-def test_meaningless_values_are_refused_by_name(values, name):
-    with pytest.raises(ValueError, match=f"^{name}: .*; give "):
-        sampling.check(*values)
+def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
+    scores = TemperatureLogitsWarper(float(manner.temperature))(None, torch.tensor(LARGE)[None])
+    scores = TopKLogitsWarper(manner.top_k)(None, scores) if manner.top_k else scores
+    scores = TopPLogitsWarper(manner.top_p)(None, scores) if manner.top_p < 1 else scores
+    scores = MinPLogitsWarper(manner.min_p)(None, scores) if manner.min_p else scores
+    theirs = np.flatnonzero(scores[0] > -np.inf)
+    sampler = Sampler(manner, [])
+    ours = {sampler.choose(LARGE) for _ in range(300)}
+    assert 1 < len(theirs) < len(LARGE) and ours <= set(theirs.tolist())
+    edges = np.array([sampling.drawn(LARGE, LARGE.max(), manner, chance) for chance in (0.0, 1 - 2**-53)])
+    assert edges.tolist() == [theirs[0], theirs[-1]], "the first and the last of those that are left"
 
 
-def test_meaningful_values_pass():
-    assert sampling.check(0, 0, 1.0) is None and sampling.check(0.7, 40, 0.95) is None
+def test_the_repetition_penalty_is_that_of_transformers():
+    prompt, logits = [3, 3, 5], np.array([1, -1, 2, -2, 0, 3, 2.5, 0], dtype=np.float32)
+    penalty = RepetitionPenaltyLogitsProcessor(1.7)
+    reply, heard = said(Manner(repetition_penalty=1.7), logits, prompt), []
+    for _ in range(12):
+        scores = penalty(torch.tensor([prompt + heard]), torch.tensor(logits)[None])
+        heard.append(int(scores.argmax()))
+    assert reply == heard and reply[0] == 6, "5, the likeliest, was in the prompt"
+
+
+def test_a_repetition_penalty_below_one_makes_a_parrot():
+    assert said(Manner(repetition_penalty=0.1), [1.0, 0.9, -5.0], [1]) == [1] * 12
+
+
+def test_the_presence_penalty_is_taken_once():
+    assert said(Manner(presence_penalty=1), [3, 2.5, 0]) == [0, 1] + [0] * 10
+
+
+def test_the_frequency_penalty_is_taken_each_time():
+    assert said(Manner(frequency_penalty=1), [3, 1.5, 0], times=6) == [0, 0, 1, 0, 1, 0]
+
+
+def test_presence_and_frequency_leave_the_prompt_alone():
+    manner = Manner(presence_penalty=2, frequency_penalty=2)
+    assert said(manner, [3, 2.5], prompt=[0] * 50, times=1) == [0]
+
+
+def test_a_negative_penalty_favours_what_was_said():
+    assert set(drawn(Manner(temperature=1, frequency_penalty=-2), times=60)) == {0, 1, 2, 3}
+    assert len(set(said(Manner(temperature=1, frequency_penalty=-2), times=60)[20:])) == 1
+
+
+def test_a_bias_is_added_before_the_penalties():
+    # 1 becomes 2 + 2, and a quarter of that once it has been said; added after it would be 0.5 + 2
+    manner = Manner(logit_bias={1: 2.0}, repetition_penalty=4.0)
+    assert said(manner, [1.5, 2.0], times=2) == [1, 0]
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_bias_forbids_and_commands(temperature):
+    assert 1 not in said(Manner(temperature=temperature, logit_bias={1: -100}), times=100)
+    assert set(said(Manner(temperature=temperature, logit_bias={2: 100}), times=100)) == {2}
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_constraint_has_the_last_word_and_hears_every_choice(temperature):
+    only = Only(2, 3)
+    sampler = Sampler(Manner(temperature=temperature, logit_bias={0: 100}), [0], only)
+    chosen = [sampler.choose(LOGITS) for _ in range(100)]
+    assert set(chosen) == ({2, 3} if temperature else {3}) and only.heard == chosen
+
+
+def test_logits_stay_as_they_were():
+    logits, before = LOGITS.copy(), LOGITS.copy()
+    logits.flags.writeable = False  # as a view of another library's memory may be
+    manner = Manner(temperature=1, repetition_penalty=2, presence_penalty=1, logit_bias={0: 9}, top_p=0.9)
+    Sampler(manner, [1, 2], Only(0, 1)).choose(logits)
+    assert (logits == before).all()
+
+
+def test_log_probabilities_sum_to_one_and_stand_extremes():
+    found = sampling.log_probabilities(LOGITS)
+    assert found.dtype == np.float32 and found == pytest.approx(LOGITS, abs=1e-6)
+    assert np.exp(sampling.log_probabilities(LARGE).astype(np.float64)).sum() == pytest.approx(1, abs=1e-5)
+    extreme = sampling.log_probabilities(np.array([-np.inf, 3e38, 3e38, 0], dtype=np.float32))
+    assert extreme[:3].tolist() == [-np.inf, pytest.approx(-math.log(2)), pytest.approx(-math.log(2))]
+
+
+def test_top_logprobs_fall_and_name_the_lower_of_equals_first():
+    logits = np.array([0, 2, 1, 2, -np.inf], dtype=np.float32)
+    whole = sampling.top_logprobs(logits, 99)
+    assert [number for number, _ in whole] == [1, 3, 2, 0], "what cannot come is left out"
+    assert sum(math.exp(chance) for _, chance in whole) == pytest.approx(1)
+    assert sampling.top_logprobs(logits, 2) == whole[:2]
+    assert sampling.top_logprobs(logits, 0) == []
+
+
+def test_top_logprobs_begin_with_the_token_that_is_taken():
+    """Two logits whose logarithms round to one number keep their order."""
+    logits = np.array([1000, np.nextafter(np.float32(1000), np.float32(2000)), 1100], dtype=np.float32)
+    assert [number for number, _ in sampling.top_logprobs(logits, 2)] == [2, 1]
+
+
+def test_a_neutral_choice_costs_no_more_than_finding_the_highest():
+    sampler = Sampler(Manner(), range(1000))
+    bare = min(timed(LARGE.argmax) for _ in range(200))
+    assert min(timed(lambda: sampler.choose(LARGE)) for _ in range(200)) < bare + 3e-5
+
+
+def timed(call):
+    """Seconds that a call takes."""
+    begin = perf_counter()
+    call()
+    return perf_counter() - begin
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize("name, values", [
+    ("temperature", [-1.0, NAN, INF]), ("top_k", [-1]), ("top_p", [0.0, 1.1, -0.5, NAN]), ("min_p", [-0.1, 1.1, NAN]),
+    ("repetition_penalty", [0.0, -1.0, NAN, INF]), ("presence_penalty", [-2.1, 2.1, NAN]),
+    ("frequency_penalty", [-2.1, 2.1, NAN]), ("seed", [-1]),
+    ("logit_bias", [{0: 101}, {0: -101}, {0: NAN}, {0: INF}, {0: -INF}, {4: 1}, {-1: 1}]),
+])  # fmt: skip
+def test_values_without_a_meaning_are_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            sampling.check(Manner(**{name: value}), 4)
+
+
+def test_where_the_vocabulary_is_not_known_any_id_may_be_in_it():
+    sampling.check(Manner(logit_bias={10**9: 1}), None)
+    with pytest.raises(ValueError, match=r"^logit_bias: there is no token -1;"):
+        sampling.check(Manner(logit_bias={-1: 1}), None)
+
+
+def test_values_at_the_edge_pass():
+    edges = Manner(0, 0, 1.0, 1.0, 0.01, -2, 2, {0: -100, 3: 100}, 0)
+    assert sampling.check(edges, 4) is None and sampling.check(Manner(), 1) is None
+    assert len(fields(Manner)) == 9, "a new field wants a check of its own"

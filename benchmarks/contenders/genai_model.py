@@ -1,0 +1,55 @@
+"""onnxruntime-genai: its model builder and its generator."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.contenders import protocol
+
+LAST_LOGITS = "prune_lm_head=true"  # of a prompt only those after its last token
+OPTIONS = {"int8": ["shared_embeddings=false"]}  # with a shared table 0.15.2 writes int8 files that do not open
+
+
+def make(source: Path, out: Path, precision: str) -> int:
+    from benchmarks.contenders import onnx_weights
+
+    with tempfile.TemporaryDirectory() as cache:
+        builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+        asked = ["-i", source, "-o", out, "-p", precision, "-e", "cpu", "-c", cache, "--extra_options", LAST_LOGITS]
+        asked += OPTIONS.get(precision, [])
+        done = subprocess.run([*builder, *asked], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    path = out / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"] |= {"eos_token_id": 0, "pad_token_id": 0}  # it opens no model without
+    path.write_text(json.dumps(config))
+    return onnx_weights.bytes_per_token(out / "model.onnx")
+
+
+def opened(folder: Path, threads: int) -> protocol.Speak:
+    import onnxruntime_genai
+
+    config = onnxruntime_genai.Config(str(folder))
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
+    model = onnxruntime_genai.Model(config)
+
+    def stream(prompt: list[int], new: int) -> Iterator[int]:
+        length = len(prompt) + new
+        params = onnxruntime_genai.GeneratorParams(model)
+        params.set_search_options(do_sample=False, min_length=length, max_length=length)  # min_length: no end
+        generator = onnxruntime_genai.Generator(model, params)
+        generator.append_tokens(prompt)
+        while not generator.is_done():
+            generator.generate_next_token()
+            yield int(generator.get_next_tokens()[0])
+
+    return lambda prompt, new: protocol.timed(islice(stream(prompt, new), new))
+
+
+if __name__ == "__main__":
+    protocol.run(make, opened)

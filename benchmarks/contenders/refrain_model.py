@@ -1,0 +1,48 @@
+"""This repository: its export with the values of conf/, its runtime, the likeliest token of each step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contenders import protocol
+
+VALUES = Path("conf/export/cpu.yaml")
+
+
+def make(source: Path, out: Path, precision: str) -> int:
+    from benchmarks.contenders import onnx_weights
+
+    refrain_variant(source, out, precision)
+    return onnx_weights.bytes_per_token(out / "model.onnx")
+
+
+def refrain_variant(source: Path, out: Path, name: str) -> None:
+    """The folder that the runtime serves."""
+    from omegaconf import OmegaConf
+
+    from refrain import config, export
+
+    values = OmegaConf.load(VALUES)
+    values.variants = {name: values.variants[name]}
+    export.write(source, out.parent, OmegaConf.to_object(OmegaConf.merge(config.Export, values)))
+
+
+def opened(folder: Path, threads: int) -> protocol.Speak:
+    from refrain import runtime
+
+    slots = runtime.load(folder, threads).slots(1)
+
+    def stream(prompt: list[int], new: int) -> Iterator[int]:
+        slots.cut(0, 0)
+        logits = slots.feed(0, np.array(prompt))
+        for _ in range(new - 1):
+            yield (token := int(logits[-1].argmax()))
+            logits = slots.step(np.array([token]))
+        yield int(logits[-1].argmax())
+
+    return lambda prompt, new: protocol.timed(stream(prompt, new))
+
+
+if __name__ == "__main__":
+    protocol.run(make, opened)

@@ -1,0 +1,106 @@
+"""Who competes, and each contender as a process: built once for a shape, opened, then asked again and again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rivals
+from benchmarks.contenders.protocol import SIZE
+from benchmarks.rivals import CannotRunError
+
+
+@dataclass(frozen=True)
+class Contender:
+    library: str
+    precision: str
+    module: str  # in benchmarks/contenders
+    rival: str | None = None  # the environment it wants; None: this one
+
+    @property
+    def name(self) -> str:
+        return f"{self.library} {self.precision}"
+
+
+CONTENDERS = [
+    Contender("torch", "fp32", "torch_model"),
+    Contender("torch", "bf16", "torch_model"),
+    Contender("optimum", "fp32", "optimum_model"),
+    Contender("genai", "fp32", "genai_model", "genai"),
+    Contender("genai", "int8", "genai_model", "genai"),
+    Contender("genai", "int4", "genai_model", "genai"),
+    Contender("llama.cpp", "f32", "llama_model", "llama"),
+    Contender("llama.cpp", "q8_0", "llama_model", "llama"),
+    Contender("llama.cpp", "q4_0", "llama_model", "llama"),
+    Contender("refrain", "fp32", "refrain_model"),
+    Contender("refrain", "int8", "refrain_model"),
+    Contender("refrain", "int4", "refrain_model"),
+]
+
+
+class Child:
+    """A contender's process, open. `start_s` is the time from its first instruction until it waits for a prompt."""
+
+    def __init__(self, command: list[str | Path], threads: int, errors: Path, bytes_per_token: int) -> None:
+        self.bytes_per_token = bytes_per_token
+        self._errors = errors
+        begin = time.perf_counter()
+        with errors.open("w") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+            )
+        self._told()
+        self.start_s = time.perf_counter() - begin
+
+    def ask(self, prompt: list[int], new: int) -> dict[str, Any]:
+        """What protocol.py promises in answer to a prompt; CannotRunError when nothing of the kind comes."""
+        with suppress(BrokenPipeError):  # it has ended, which _told puts in words
+            print(json.dumps({"prompt": prompt, "new": new}), file=self._process.stdin, flush=True)
+        return self._told()
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _told(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()
+        if not line:
+            status, said = self._process.wait(), self._errors.read_text().strip().splitlines()
+            raise CannotRunError(f"ended with status {status}{': ' + said[-1] if said else ''}")
+        facts = json.loads(line)
+        if "error" in facts:
+            raise CannotRunError(facts["error"])
+        return facts
+
+
+def start(contender: Contender, source: Path, folder: Path, threads: int) -> Child:
+    """The contender, open, built first where it is not yet; CannotRunError when it cannot."""
+    python = rivals.interpreter(contender.rival, folder) if contender.rival else sys.executable
+    module = [python, "-m", f"benchmarks.contenders.{contender.module}"]
+    out = source.parent / contender.library / contender.precision
+    if not (out / SIZE).is_file():
+        build([*module, "make", source, out, contender.precision], out)
+    serve = [*module, "serve", out, str(threads)]
+    errors, size = out.with_suffix(".log"), int((out / SIZE).read_text())
+    Child(serve, threads, errors, size).close()  # for once: what it reads comes from the disk the first time
+    return Child(serve, threads, errors, size)
+
+
+def build(command: list[str | Path], out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise CannotRunError(
+            json.loads(done.stdout)["error"] if done.stdout else f"ended with status {done.returncode}"
+        )

@@ -1,0 +1,116 @@
+"""How fast each contender speaks, on the same random weights, beside what memory would allow.
+
+    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--markdown FILE]
+
+FOLDER keeps the weights, the built models and the rivals' environments, so that a second run begins at once. All
+contenders are open at the same time; in each round each runs once, in an order drawn anew, and ratios are taken within
+a round: a machine that is slow for a while is slow for both. A contender that cannot run says why, the rest go on.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import contest, scores, shapes, tables
+from benchmarks.contest import CONTENDERS, Child, Contender
+from benchmarks.memory import Memory
+from benchmarks.rivals import CannotRunError
+from benchmarks.scores import Result, Turn
+
+log = logging.getLogger(__name__)
+
+THREADS = len(os.sched_getaffinity(0))
+PROMPT, LONG_PROMPT, NEW = 128, 512, 128
+WARM = 8  # new tokens that nobody measures
+
+
+def main() -> None:
+    asked = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    contenders = [each for each in CONTENDERS if not asked.only or each.name in asked.only]
+    memory, pages = Memory(THREADS), []
+    for shape in asked.shapes:
+        results = compared(shape, asked.folder.resolve(), contenders, memory, asked.rounds)
+        title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {asked.rounds} rounds"
+        print(scores.page(title, results, tables.aligned), end="\n\n", flush=True)
+        pages.append(scores.page(title, results, tables.markdown))
+    if asked.markdown:
+        asked.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shapes", nargs="+", choices=list(shapes.SHAPES), default=list(shapes.SHAPES))
+    parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--markdown", type=Path)
+    return parser.parse_args()
+
+
+def compared(
+    shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int
+) -> dict[str, Result]:
+    """What each contender did in every round, or why it could not."""
+    source = shapes.source(shape, folder)
+    vocabulary = json.loads((source / "config.json").read_text())["vocab_size"]
+    rng = np.random.default_rng(shapes.SEED)
+    results = {each.name: Result() for each in contenders}
+    children: dict[str, Child] = {}
+    for each in contenders:
+        log.info("%s: %s", shape, each.name)
+        with noted(results[each.name]):
+            children[each.name] = contest.start(each, source, folder, THREADS)
+            children[each.name].ask(prompt(rng, vocabulary), WARM)
+    for i in range(rounds):
+        log.info("%s: round %d of %d", shape, i + 1, rounds)
+        ids = prompt(rng, vocabulary)
+        for name in rng.permutation(list(children)):
+            if results[name].refusal is None:
+                with noted(results[name]):
+                    results[name].turns.append(turn(children[name], ids, memory))
+    for child in children.values():
+        child.close()
+    return results
+
+
+def turn(child: Child, ids: list[int], memory: Memory) -> Turn:
+    """One contender's part of a round, between two looks at what memory delivers."""
+    before = memory.bandwidth()
+    told = child.ask(ids[:PROMPT], NEW)
+    bandwidth = (before + memory.bandwidth()) / 2
+    read = child.ask(ids, 1)
+    return Turn(
+        decode=(len(told["tokens"]) - 1) / told["decode_s"],
+        prefill=PROMPT / told["prefill_s"],
+        long_prefill=LONG_PROMPT / read["prefill_s"],
+        bandwidth=bandwidth,
+        bytes_per_token=child.bytes_per_token,
+        tokens=told["tokens"],
+        peak_mb=read["peak_mb"],
+        start_s=child.start_s,
+    )
+
+
+def prompt(rng: np.random.Generator, vocabulary: int) -> list[int]:
+    return [int(token) for token in rng.integers(vocabulary, size=LONG_PROMPT)]
+
+
+@contextmanager
+def noted(result: Result) -> Iterator[None]:
+    """A refusal ends what is under this, and stands in the contender's line."""
+    try:
+        yield
+    except CannotRunError as why:
+        result.refusal = re.sub(r"/\S*/", "", str(why))  # this machine's folders are of no interest elsewhere
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Environments for the contenders that are no dependency of this repository, made once under a folder's .cache."""
+
+import os
+import subprocess
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CONSTRAINTS = Path("constraints.txt")  # what they share with this repository they have in its versions
+
+
+class CannotRunError(Exception):
+    """Why a contender cannot run, in one line."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    packages: list[str]
+    build: dict[str, str] = field(default_factory=dict)  # variables that a build from source reads
+
+
+ENVIRONMENTS = {
+    "genai": Environment(
+        ["onnxruntime-genai==0.15.2", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers", "safetensors"]
+    ),
+    "llama": Environment(
+        ["llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors", "numpy"],
+        {"CMAKE_ARGS": "-DGGML_NATIVE=ON", "CMAKE_BUILD_PARALLEL_LEVEL": "2", "PIP_NO_BINARY": "llama-cpp-python"},
+    ),
+}
+
+
+def interpreter(name: str, folder: Path) -> Path:
+    """The Python of an environment, made now if it is not there; CannotRunError when it cannot be made."""
+    wanted, home = ENVIRONMENTS[name], folder.resolve() / ".cache" / name
+    python, done = home / "bin" / "python", home / "installed"
+    packages = "\n".join(wanted.packages)
+    if not done.is_file() or done.read_text() != packages:
+        venv.create(home, with_pip=True, clear=True)
+        command = [python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *wanted.packages]
+        ran = subprocess.run(command, env=os.environ | wanted.build, stderr=subprocess.PIPE, text=True)
+        if ran.returncode:
+            raise CannotRunError(f"pip: {ran.stderr.strip().splitlines()[-1]}")
+        done.write_text(packages)
+    return python

@@ -1,0 +1,124 @@
+"""What a run has shown: medians over rounds, ratios within a round, and the goals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.tables import Rows
+
+TORCH, OPTIMUM = "torch fp32", "optimum fp32"
+HEADER = [
+    *["contender", "tokens/s", "x torch fp32", "x optimum", "of memory limit", "MB a token"],
+    *["prefill 128", "prefill 512", "same tokens", "peak MB", "start s"],
+]
+FASTER = [  # who, than whom, how many times
+    *[("refrain fp32", TORCH, 3.2), ("refrain int8", TORCH, 8.5), ("refrain int4", TORCH, 12.0)],
+    *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
+    *[(f"refrain {precision}", f"genai {precision}", 1.1) for precision in ("fp32", "int8", "int4")],
+]
+LIMIT = [("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a contender did in one round; all speeds in tokens per second."""
+
+    decode: float
+    prefill: float
+    long_prefill: float
+    bandwidth: float  # bytes per second that memory delivered just before and just after
+    bytes_per_token: int
+    tokens: list[int]
+    peak_mb: float
+    start_s: float
+
+    @property
+    def share(self) -> float:
+        """Of the speed at which memory delivers the weights."""
+        return self.decode * self.bytes_per_token / self.bandwidth
+
+
+@dataclass
+class Result:
+    turns: list[Turn] = field(default_factory=list)
+    refusal: str | None = None
+
+
+Results = dict[str, Result]
+
+
+def page(title: str, results: Results, layout: Callable[[Rows], str]) -> str:
+    """All that there is to say of a shape: the machine, the contenders, the goals."""
+    seen = [turn.bandwidth / 1e9 for result in results.values() for turn in result.turns]
+    memory = f"memory delivers {spread(seen, '.1f')} GB/s" if seen else "nobody ran"
+    standings = [HEADER, *(standing(name, results) for name in results)]
+    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *faster(results), *near_limit(results)]
+    return "\n\n".join([f"{title}; {memory}.", layout(standings), layout(goals)])
+
+
+def standing(name: str, results: Results) -> list[str]:
+    """A contender's line of the table: medians, or why there are none."""
+    turns, refusal = results[name].turns, results[name].refusal
+    if refusal is not None:
+        return [name, f"does not run: {refusal}"]
+    return [
+        name,
+        middle([turn.decode for turn in turns], ".1f"),
+        middle(ratios(results, name, TORCH), ".2f"),
+        middle(ratios(results, name, OPTIMUM), ".2f"),
+        middle([turn.share for turn in turns], ".0%"),
+        middle([turn.bytes_per_token / 1e6 for turn in turns], ".1f"),
+        middle([turn.prefill for turn in turns], ".0f"),
+        middle([turn.long_prefill for turn in turns], ".0f"),
+        middle([agreement(ours, theirs) for ours, theirs in pairs(results, name, TORCH)], ".0f"),
+        middle([turn.peak_mb for turn in turns], ".0f"),
+        middle([turn.start_s for turn in turns], ".2f"),
+    ]
+
+
+def faster(results: Results) -> Rows:
+    """What is to be reached against others."""
+    return [
+        goal(f"{ours} against {theirs}", wanted, ratios(results, ours, theirs), ".2f")
+        for ours, theirs, wanted in FASTER
+    ]
+
+
+def near_limit(results: Results) -> Rows:
+    """What is to be reached of what memory allows."""
+    ran = {name: result.turns if result.refusal is None else [] for name, result in results.items()}
+    return [
+        goal(f"{name}, of the memory limit", wanted, [turn.share for turn in ran.get(name, [])], ".0%")
+        for name, wanted in LIMIT
+    ]
+
+
+def goal(what: str, wanted: float, found: list[float], form: str) -> list[str]:
+    if not found:
+        return [what, f"{wanted:{form}}", "-", "not measured"]
+    return [what, f"{wanted:{form}}", spread(found, form), "yes" if median(found) >= wanted else "no"]
+
+
+def ratios(results: Results, ours: str, theirs: str) -> list[float]:
+    """How many times as fast one decodes as another, once for each round."""
+    return [mine.decode / other.decode for mine, other in pairs(results, ours, theirs)]
+
+
+def pairs(results: Results, ours: str, theirs: str) -> list[tuple[Turn, Turn]]:
+    """The turns of two contenders in the same rounds; none where one of them does not run."""
+    both = [results[name] for name in (ours, theirs) if name in results and results[name].refusal is None]
+    return list(zip(both[0].turns, both[1].turns, strict=True)) if len(both) == 2 else []
+
+
+def agreement(ours: Turn, theirs: Turn) -> int:
+    """How many tokens are the same before the first that is not."""
+    same = [mine == other for mine, other in zip(ours.tokens, theirs.tokens, strict=True)]
+    return [*same, False].index(False)
+
+
+def middle(numbers: list[float], form: str) -> str:
+    return f"{median(numbers):{form}}" if numbers else "-"
+
+
+def spread(numbers: list[float], form: str) -> str:
+    return f"{median(numbers):{form}} ({min(numbers):{form}} to {max(numbers):{form}})"

@@ -1,0 +1,18 @@
+"""A file written as bytes or text, and read back as raw rows."""
+
+from refrain import files
+
+
+def read(folder, name, content):
+    """Write the content under a name into the folder and read it back."""
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(files.rows(path))
+
+
+def good(raws):
+    return [(raw.line, raw.value) for raw in raws if not raw.error]
+
+
+def bad(raws):
+    return [raw.line for raw in raws if raw.error]

@@ -1,0 +1,76 @@
+"""Few bits stand for nearly the weights that went in."""
+
+import numpy as np
+import pytest
+
+from refrain import blocks
+
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.normal(0, 0.02, (24, 160)).astype(np.float32)
+KINDS = [(True, "nearest"), (False, "nearest"), (True, "search"), (False, "search")]
+
+
+def restored(weight, bits, size, symmetric, rounding):
+    parts = blocks.quantised(weight, bits, size, symmetric, rounding)
+    return blocks.restored(parts, bits, weight.shape[1])
+
+
+@pytest.mark.parametrize("symmetric, rounding", KINDS)
+@pytest.mark.parametrize(
+    "bits, size, most", [(8, 32, 0.01), (8, 128, 0.012), (4, 32, 0.11), (4, 64, 0.13), (4, 16, 0.1)]
+)
+def test_what_comes_back_is_near(bits, size, most, symmetric, rounding):
+    back = restored(WEIGHT, bits, size, symmetric, rounding)
+    assert 0 < np.linalg.norm(back - WEIGHT) / np.linalg.norm(WEIGHT) < most
+
+
+@pytest.mark.parametrize("symmetric, rounding", [KINDS[0], KINDS[1]])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_no_weight_is_further_off_than_its_step(bits, symmetric, rounding):
+    parts = blocks.quantised(WEIGHT, bits, 32, symmetric, rounding)
+    step = np.repeat(np.abs(parts.scales), 32, axis=1)
+    assert (np.abs(blocks.restored(parts, bits, 160) - WEIGHT) <= step * 1.001).all()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_extreme_of_a_symmetric_block_is_exact(bits):
+    back = restored(WEIGHT, bits, 32, True, "nearest").reshape(24, 5, 32)
+    values = WEIGHT.reshape(24, 5, 32)
+    at = np.abs(values).argmax(-1)[..., None]
+    extremes = [np.take_along_axis(each, at, -1) for each in (values, back)]
+    assert np.allclose(*extremes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_search_finds_less_error_than_rounding(symmetric):
+    heavy = RNG.standard_t(4, (64, 256)).astype(np.float32)
+    plain, better = (
+        np.square(restored(heavy, 4, 64, symmetric, each) - heavy).reshape(64, 4, 64).sum(-1)
+        for each in ("nearest", "search")
+    )
+    assert (better <= plain * 1.0001).all(), "never worse, block by block"
+    assert better.sum() < 0.95 * plain.sum()
+
+
+@pytest.mark.parametrize("symmetric, rounding", KINDS)
+@pytest.mark.parametrize("value", [0.0, 0.5, -3.0, 1e-30])
+def test_a_block_of_one_value_comes_back_finite_and_right(value, symmetric, rounding):
+    weight = np.full((2, 32), value, dtype=np.float32)
+    assert np.allclose(restored(weight, 4, 32, symmetric, rounding), weight, rtol=0.07, atol=1e-29)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_an_odd_number_of_blocks_and_a_rest_are_filled_up(symmetric):
+    weight = WEIGHT[:, :77]
+    parts = blocks.quantised(weight, 4, 32, symmetric, "nearest")
+    assert parts.codes.shape == (24, 3, 16) and parts.scales.shape == (24, 3)
+    assert symmetric or parts.zeros.shape == (24, 2)
+    assert np.abs(blocks.restored(parts, 4, 77) - weight).max() < 0.01
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_two_codes_share_a_byte_the_first_below(count):
+    codes = np.arange(count, dtype=np.uint8) + 3
+    packed = blocks.packed(codes, 4)
+    assert len(packed) == (count + 1) // 2 and packed[0] & 15 == 3
+    assert blocks.unpacked(packed, 4)[:count].tolist() == codes.tolist()

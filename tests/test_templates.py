@@ -1,0 +1,70 @@
+"""Templates see what transformers shows them, and say why they refuse a conversation."""
+
+import pytest
+from dialogues import CHATML, ORDINARY, OWN, with_template
+from transformers import PreTrainedTokenizerFast
+
+from refrain import chat, templates
+
+
+def test_a_model_without_template_needs_one(saved, tokenizer):
+    with pytest.raises(ValueError, match=r"^/.*: the model has no chat template of its own; .*template=chatml$"):
+        chat.load(saved(tokenizer))
+
+
+def test_of_several_templates_the_default_is_taken(saved, tokenizer):
+    named = [{"name": "tools", "template": "no"}, {"name": "default", "template": OWN}]
+    assert chat.load(saved(tokenizer, chat_template=named)).template == OWN
+
+
+def test_the_template_given_is_taken_before_the_models_own(saved, tokenizer):
+    folder = saved(tokenizer, chat_template=OWN)
+    assert chat.load(folder, CHATML).template == CHATML
+    (folder / "chat_template.jinja").write_text("{{ 'é' }}\n", encoding="utf-8")
+    assert chat.load(folder).template == "{{ 'é' }}\n"
+
+
+def test_generation_tags_change_nothing(saved, tokenizer):
+    tagged = CHATML.replace("{{ '<|im_start|>'", "{% generation %}{{ '<|im_start|>'", 1)
+    tagged = tagged.replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
+    plain, marked = (with_template(saved, tokenizer, jinja) for jinja in (CHATML, tagged))
+    assert chat.features(marked, ORDINARY) == chat.features(plain, ORDINARY)
+
+
+def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
+    curious = """{% if messages %}
+    {% set shown = [tools is none, documents is none, bos_token, add_bos_token is defined, add_generation_prompt] %}
+{{ shown | tojson }}{{ {'é': 1} | tojson(indent=1) }}
+    {% endif %}
+"""
+    folder = saved(tokenizer, bos_token={"__type": "AddedToken", "content": "<|bos|>"}, add_bos_token=True)
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+    expected = theirs.apply_chat_template(ORDINARY, chat_template=curious, tokenize=False, add_generation_prompt=True)
+    talk = chat.load(folder, curious)
+    assert templates.render(talk.template, ORDINARY, talk.tokens, reply=True) == expected
+
+
+@pytest.mark.parametrize("jinja, reason", [
+    ("{{ raise_exception('the first turn must be the user\\'s') }}", "the first turn must be the user's"),
+    ("{{ strftime_now('%d %b %Y') }}", "'strftime_now' is undefined"),
+    ("{{ '' + pad_token }}", "'pad_token' is undefined"),
+    ("{{ messages.append(1) }}", ".*append.*"),
+])  # fmt: skip
+def test_a_template_that_refuses_a_conversation_says_why(saved, tokenizer, jinja, reason):
+    talk = with_template(saved, tokenizer, jinja)
+    with pytest.raises(ValueError, match=f"^the chat template refuses a conversation of system, user: {reason}$"):
+        chat.prompt(talk, ORDINARY[:2])
+
+
+def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
+    with pytest.raises(ValueError, match=r"^the chat template is not valid Jinja: .*endfor"):
+        chat.prompt(with_template(saved, tokenizer, CHATML.replace("{% endfor %}", "")), ORDINARY[:2])
+
+
+@pytest.mark.parametrize("jinja", [
+    "{% for m in messages %}{{ m.content }}\n{% endfor %}",
+    "{% for m in messages %}{{ m.content }}{% if not loop.last %}<|im_end|>{% endif %}{% endfor %}",
+])  # fmt: skip
+def test_a_template_without_end_marker_is_refused(saved, tokenizer, jinja):
+    with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml$"):
+        chat.features(with_template(saved, tokenizer, jinja), ORDINARY)
