@@ -11,6 +11,7 @@ from refrain.decoding import Ids, Logits
 
 ROOM = 512  # tokens of a row to begin with; doubled when they are full
 PIECE = 512  # tokens of a prompt in one call; attention takes memory for PIECE times all before them
+TILE = 16  # attention takes queries in tiles of a multiple of it, and rounds a lone query otherwise than one of several
 
 
 class Session:
@@ -151,8 +152,6 @@ class Binding:
 
 
 def pieces(count: int) -> list[tuple[int, int]]:
-    """Where a prompt is cut: no piece longer than PIECE, and none of a single token unless it is alone."""
-    cuts = [*range(0, count, PIECE), count]
-    if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
-        cuts[-2] -= 1
-    return list(pairwise(cuts))
+    """Where a prompt is cut: no piece longer than PIECE, and none that leaves one token for the last tile."""
+    first = 2 if count % TILE == 1 else 0
+    return list(pairwise(sorted({0, *range(first, count, PIECE), count})))

@@ -66,6 +66,8 @@ def results(folder: Path, score: float, rows: int) -> None:
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
     tracking.report(folder / paths.DATA_REPORT, {"rows": rows})
     tracking.report(folder / paths.TRAIN_REPORT, train)
+    for proof in (paths.MERGE_REPORT, paths.PARITY):
+        tracking.report(folder / proof, {"rows": rows})
     tracking.curves(folder / paths.LOSS, train=[(5, 6 - score), (10, 5 - score)], val=[(10, 6 - score)])
     tracking.report(folder / paths.METRICS, scores)
     tracking.scores(folder / paths.SCORES, scores)
