@@ -46,7 +46,7 @@ def is_compact(merged: Path, asked: str | None) -> bool:
     if asked is not None:
         return asked == "compact"
     try:
-        families.read(merged)
+        families.check(merged)
     except ValueError as error:
         log.info("optimum traces the graph, for %s", error)
         return False

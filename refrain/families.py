@@ -36,6 +36,14 @@ def read(folder: Path) -> tuple[Decoder, Weights]:
     return decoder, weights
 
 
+def check(folder: Path) -> None:
+    """ValueError unless the model in a folder can be drawn whole: no field and no weight left over."""
+    decoder, weights = read(folder)
+    for i in range(decoder.layers):
+        decoder.layer(i)
+    weights.end()
+
+
 def llama(fields: Fields, weights: Weights) -> Decoder:
     """Llama, and what differs from it in its fields only: SmolLM2, Mistral, Qwen2, Qwen3."""
     hidden, heads = fields.take("hidden_size"), fields.take("num_attention_heads")

@@ -30,6 +30,7 @@ class Weights:
         self._read.add(name)
         return np.asarray(self._where[name].get_tensor(name), dtype=np.float32)
 
-    def unread(self) -> list[str]:
-        """The names that nobody asked for."""
-        return sorted(self._where.keys() - self._read)
+    def end(self) -> None:
+        """ValueError naming the weights that nobody asked for."""
+        if unread := sorted(self._where.keys() - self._read):
+            raise ValueError(f"model.safetensors: nothing in the compact graph reads {', '.join(unread[:3])}")

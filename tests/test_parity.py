@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from refrain import chat, gate, models, parity, records, runtime, session
+from refrain.config import Bars
 from refrain.models import Speaker
 
-WAYS = {  # when a question is asked in that way: cache, rows, new ids, logits wanted
-    "whole": lambda cache, rows, ids, keep: cache is None and keep > 1,
+STEPS = 6
+WAYS = {  # whether a question is asked in that way: cache, rows, new ids, logits wanted
+    "whole": lambda cache, rows, ids, keep: cache is None and ids > keep > 1,  # one token has no two pieces
     "cached": lambda cache, rows, ids, keep: cache is not None and rows == ids == 1,
     "batched": lambda cache, rows, ids, keep: rows > 1,
     "chunked": lambda cache, rows, ids, keep: cache is not None and ids > 1,
@@ -27,8 +29,18 @@ def asked(speaker, talk, rows, merged, settings):
     return parity.questions(speaker, talk, rows, session.context(merged), settings)
 
 
+@pytest.fixture(scope="module")
+def few(settings):
+    return replace(settings, prompts=3, steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def brief(speaker, talk, rows, merged, few):
+    return parity.questions(speaker, talk, rows, session.context(merged), few)
+
+
 class Sometimes:
-    """A speaker that is itself, but in one of the ways damages the last of its logits."""
+    """A speaker that is itself, but when it is asked in one of the ways its logits are damaged."""
 
     def __init__(self, speaker, way, damage):
         self.speaker, self.when, self.damage = speaker, WAYS[way], damage
@@ -36,19 +48,18 @@ class Sometimes:
     def forward(self, ids, mask, cache, keep=0):
         wrong = self.when(cache, *ids.shape, keep)
         logits, after = self.speaker.forward(ids, mask, cache, keep)
-        if wrong:
-            logits[:, -1] = self.damage(self.speaker, ids, logits[:, -1])
-        return logits, after
+        return (self.damage(self.speaker, ids, logits) if wrong else logits), after
 
 
 def forgets(speaker, ids, logits):
-    """What it says after the last id alone."""
-    return speaker.forward(ids[:, -1:], np.ones_like(ids[:, -1:]), None, 1)[0][:, -1]
+    """The first of them are those after an id alone."""
+    own = ids[:, -logits.shape[1], None]
+    return np.concatenate([speaker.forward(own, np.ones_like(own), None)[0], logits[:, 1:]], axis=1)
 
 
 def stammers(speaker, ids, logits):
-    """One logit of one row is no number."""
-    logits[-1, 5] = np.nan
+    """A single one of the last is no number."""
+    logits[-1, -1, 5] = np.nan
     return logits
 
 
@@ -91,23 +102,24 @@ def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, asked, settings):
-    proof = parity.compare(speaker, Sometimes(speaker, way, forgets), asked, settings)
+def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, brief, few):
+    proof = parity.compare(speaker, Sometimes(speaker, way, forgets), brief, few)
     assert off(proof) == [way] and getattr(proof, way) > 1
     assert proof.top1 < 1, "the worst of the ways"
     assert (proof.greedy < 1) == (way in ("cached", "batched")), "alone or in a batch, whichever is less"
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, asked, settings):
-    proof = parity.compare(speaker, Sometimes(speaker, way, stammers), asked, settings)
+def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
+    proof = parity.compare(speaker, Sometimes(speaker, way, stammers), brief, few)
     assert off(proof) == [way] and math.isnan(getattr(proof, way))
-    sentences = gate.failures("int4", replace(settings.variants["int4"].bars, top1=0, rouge=None), proof)
-    assert len(sentences) == 1 and sentences[0].startswith(f"int4: its {way} logits differ from the merged model's by n")
+    sentences = gate.failures("int4", Bars(logits=None, top1=0), proof)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(f"int4: its {way} logits differ from the merged model's by nan, ")
 
 
-def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker, asked, settings):
-    assert off(parity.compare(speaker, Late(speaker), asked, settings)) == ["batched"]
+def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker, brief, few):
+    assert off(parity.compare(speaker, Late(speaker), brief, few)) == ["batched"]
 
 
 def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settings):
@@ -137,13 +149,13 @@ def test_a_context_with_no_room_for_the_steps_is_refused(speaker, talk, rows, se
         parity.questions(speaker, talk, rows, 16, settings)
 
 
-def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, onnx, asked, settings):
-    """A reference that ends every reply at once: one position to each, and the other fifteen fed all the same."""
-    ended = replace(asked, said=[[2, *reply[1:]] for reply in asked.said])
-    proof = parity.compare(speaker, runtime.load(onnx / "int4"), ended, settings)
-    assert proof.top1 * len(ended.said) == pytest.approx(round(proof.top1 * len(ended.said)))
-    beyond = parity.compare(speaker, Sometimes(speaker, "whole", forgets), ended, settings)
-    assert off(beyond) == ["whole"] and beyond.top1 == 1
+def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
+    """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
+    for reply, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
+        asked = replace(brief, said=[reply] * len(brief.prompts))
+        proof = parity.compare(speaker, Sometimes(speaker, "whole", stammers), asked, few)
+        assert off(proof) == ["whole"]
+        assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
 
 
 @pytest.mark.parametrize(

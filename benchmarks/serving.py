@@ -1,0 +1,108 @@
+"""What many rows gain: tokens a second of 1, 8 and 32 replies at once, and how soon a known prompt is answered.
+
+    python -m benchmarks.serving FOLDER [--shapes NAME ...] [--rounds N] [--markdown FILE]
+
+FOLDER is that of benchmarks.decode, which builds the variants. Each round answers the same requests with 1, 8 and 32
+rows, in an order drawn anew, and compares every token: ratios are taken within a round.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from benchmarks import shapes, tables
+from benchmarks.contenders import refrain_model
+from benchmarks.contenders.protocol import peak_mb
+from refrain import runtime
+from refrain.engine import Engine, serve
+from refrain.reply import Reply
+from refrain.sampling import Manner, Sampler
+from refrain.words import Words
+
+ROWS = (1, 8, 32)
+REQUESTS = 32
+PROMPTS, REPLIES = (16, 64), (64, 128)  # tokens, from and below
+SYSTEM, QUESTION = 512, 16
+HEADER = ["shape", "variant", "1 row", *(f"{rows} rows" for rows in ROWS[1:]), *(f"x {rows}" for rows in ROWS[1:]),
+          "same text", "first token, known prompt ms", "peak MB"]  # fmt: skip
+
+
+def main() -> None:
+    asked = arguments()
+    rows = [HEADER]
+    for shape in asked.shapes:
+        source = shapes.source(shape, asked.folder.resolve())
+        for variant in asked.variants:
+            folder = source.parent / "refrain" / variant
+            if not folder.is_dir():
+                refrain_model.refrain_variant(source, folder, variant)
+            rows.append([shape, variant, *measured(folder, asked.rounds)])
+            print(tables.aligned([HEADER, rows[-1]]), flush=True)
+    if asked.markdown:
+        asked.markdown.write_text(tables.markdown(rows) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shapes", nargs="+", choices=list(shapes.SHAPES), default=list(shapes.SHAPES))
+    parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int4"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--markdown", type=Path)
+    return parser.parse_args()
+
+
+def measured(folder: Path, rounds: int) -> list[str]:
+    """The cells of a variant's line."""
+    lm, tokenizer = (
+        runtime.load(folder, len(os.sched_getaffinity(0))),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
+    )
+    rng = np.random.default_rng(shapes.SEED)
+    asked = [(rng.integers(256, size=rng.integers(*PROMPTS)).tolist(), int(rng.integers(*REPLIES)))
+             for _ in range(REQUESTS)]  # fmt: skip
+    speeds: dict[int, list[float]] = {rows: [] for rows in ROWS}
+    said: set[str] = set()
+    for _ in range(rounds):
+        for rows in rng.permutation(ROWS):
+            replies = [reply(prompt, limit, tokenizer) for prompt, limit in asked]
+            engine = Engine(lm, int(rows))
+            begin = time.perf_counter()
+            count = sum(len(each.ids) for each in serve(engine, replies))
+            speeds[int(rows)].append(count / (time.perf_counter() - begin))
+            said.add(str([each.ids for each in replies]))
+    one = speeds[ROWS[0]]
+    gains = [median(many / single for many, single in zip(speeds[rows], one, strict=True)) for rows in ROWS[1:]]
+    return [
+        *(f"{median(speeds[rows]):.0f}" for rows in ROWS),
+        *(f"{gain:.2f}" for gain in gains),
+        "yes" if len(said) == 1 else "no",
+        f"{1000 * first_token(lm, tokenizer, rng):.0f}",
+        f"{peak_mb():.0f}",
+    ]
+
+
+def first_token(lm: runtime.Session, tokenizer: Tokenizer, rng: np.random.Generator) -> float:
+    """Seconds to the first token of a question behind a system prompt that was answered before."""
+    engine, system = Engine(lm, 1), rng.integers(256, size=SYSTEM).tolist()
+    times = []
+    for _ in range(6):
+        asked = reply([*system, *rng.integers(256, size=QUESTION).tolist()], 2, tokenizer)
+        begin = time.perf_counter()
+        engine.admit(asked)
+        times.append(time.perf_counter() - begin)
+        engine.leave(asked)
+    return median(times[1:])
+
+
+def reply(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Reply:
+    return Reply(prompt, limit, frozenset(), Words(tokenizer), Sampler(Manner(), prompt))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The gate: a sentence for every bar, who stops the run and who is left out, and speech that is not the trained one."""
+
+import json
+import logging
+import math
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from refrain import chat, gate
+from refrain.config import Bars, Variant
+from refrain.parity import Proof
+
+BARS = Bars(logits=0.1, top1=0.95, greedy=0.8, rouge=0.5)
+JUST = Proof(
+    whole=0.1, cached=0.1, batched=0.1, chunked=0.1, mean=9, kl=9, top1=0.95, greedy=0.8, rouge=0, lost=0.5, perplexity=9
+)
+
+
+@pytest.fixture
+def folder(onnx, tmp_path):
+    """A copy of a variant, to be changed."""
+    return shutil.copytree(onnx / "fp32", tmp_path / "fp32")
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    """Folders of three variants, each with a file."""
+    for name in ("fp32", "int8", "int4"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_text(name)
+    return tmp_path
+
+
+def edit(file, **changes):
+    """Set keys of a JSON file, or take them out where they are None."""
+    values = json.loads(file.read_text(encoding="utf-8")) | changes
+    file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}), encoding="utf-8")
+
+
+def variants(**required):
+    return {name: Variant(bars=replace(BARS, required=each)) for name, each in required.items()}
+
+
+@pytest.mark.parametrize("worse, sentence", [
+    ({"whole": 5.0}, "its whole logits differ from the merged model's by 5, {}.logits allows 0.1"),
+    ({"cached": 0.123}, "its cached logits differ from the merged model's by 0.12, {}.logits allows 0.1"),
+    ({"batched": 2e4}, "its batched logits differ from the merged model's by 2e+04, {}.logits allows 0.1"),
+    ({"chunked": math.nan}, "its chunked logits differ from the merged model's by nan, {}.logits allows 0.1"),
+    ({"top1": 0.9}, "90.0% of its top1 tokens are the merged model's, {}.top1 wants 95.0%"),
+    ({"greedy": 0.7}, "70.0% of its greedy tokens are the merged model's, {}.greedy wants 80.0%"),
+    ({"top1": math.nan}, "nan% of its top1 tokens are the merged model's, {}.top1 wants 95.0%"),
+    ({"lost": 0.51}, "its ROUGE-L is 0.51 points below the merged model's, {}.rouge allows 0.5"),
+    ({"lost": math.nan}, "its ROUGE-L is nan points below the merged model's, {}.rouge allows 0.5"),
+])  # fmt: skip
+def test_each_bar_has_its_sentence(worse, sentence):
+    assert gate.failures("v", BARS, JUST) == []
+    assert gate.failures("v", BARS, replace(JUST, **worse)) == ["v: " + sentence.format("export.variants.v.bars")]
+
+
+def test_a_bar_that_is_null_lets_all_pass_but_what_is_no_number():
+    free, far = Bars(logits=None, top1=0, rouge=None), {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0}
+    assert gate.failures("v", free, replace(JUST, **far)) == []
+    assert len(gate.failures("v", free, replace(JUST, whole=math.nan, chunked=math.nan))) == 2
+
+
+def test_a_required_variant_that_fails_stops_the_run_with_all_that_is_wrong(artifact):
+    bad = replace(JUST, whole=1, lost=7)
+    with pytest.raises(ValueError) as error:
+        gate.strike(artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": bad, "int4": bad})
+    assert str(error.value).split("; ") == gate.failures("int8", BARS, bad) and len(gate.failures("int8", BARS, bad)) == 2
+    assert {each.name for each in artifact.iterdir()} == {"fp32", "int8", "int4"}, "a run that stops changes nothing"
+
+
+def test_all_required_variants_that_fail_are_named(artifact):
+    bad = replace(JUST, top1=0.5)
+    with pytest.raises(ValueError, match=r"^fp32: 50\.0% [^;]*; int8: 50\.0% [^;]*$"):
+        gate.strike(artifact, variants(fp32=True, int8=True), {"fp32": bad, "int8": bad})
+
+
+def test_a_variant_that_is_not_required_leaves_with_a_warning_and_the_others_stay(artifact, caplog):
+    bad = replace(JUST, greedy=0.5, lost=2)
+    why = gate.strike(artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": JUST, "int4": bad})
+    assert why == {"fp32": [], "int8": [], "int4": gate.failures("int4", BARS, bad)}
+    assert {each.name for each in artifact.iterdir()} == {"fp32", "int8"}
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == f"int4 is left out: {'; '.join(why['int4'])}"
+
+
+def test_a_healthy_folder_speaks_as_it_was_trained(adapter, merged, onnx, rows):
+    for folder in (merged, *onnx.iterdir()):
+        gate.same_speech(adapter, folder, rows)
+
+
+def test_a_stale_tokenizer_is_named_by_its_folder_and_the_row(adapter, folder, rows):
+    """The words are there, but not the last pairs of letters that were learned."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    edit(folder / "tokenizer.json", model=content["model"] | {"merges": content["model"]["merges"][:-9]})
+    sentence = r"^fp32: its tokenizer makes other ids of 0-said\.jsonl:\d+ than the model was trained on$"
+    with pytest.raises(ValueError, match=sentence):
+        gate.same_speech(adapter, folder, rows)
+
+
+def test_a_wrong_chat_template_is_named(adapter, folder, rows):
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("assistant\n", "assistant:\n"))
+    sentence = r"^fp32: its chat template makes other ids of 0-said\.jsonl:0 than the model was trained on$"
+    with pytest.raises(ValueError, match=sentence):
+        gate.same_speech(adapter, folder, rows)
+
+
+def test_a_template_that_ends_a_reply_otherwise_is_named(adapter, folder, rows):
+    """A single question has the same ids."""
+    template = folder / "chat_template.jinja"
+    ends = "{% if m.role == 'assistant' %}<|end|>{% else %}<|im_end|>{% endif %}"
+    template.write_text(template.read_text().replace("<|im_end|>", ends))
+    with pytest.raises(ValueError) as error:
+        gate.same_speech(adapter, folder, rows)
+    assert str(error.value) == (
+        'fp32: its replies end with ["<|im_end|>", "<|end|>"], those it was trained on with ["<|im_end|>"]'
+    )
+
+
+@pytest.mark.parametrize("own", [None, 2, [2, 4], [4], []])
+def test_a_missing_end_token_in_generation_config_is_named(own, adapter, folder, rows):
+    edit(folder / "generation_config.json", eos_token_id=own)
+    with pytest.raises(ValueError) as error:
+        gate.same_speech(adapter, folder, rows)
+    assert str(error.value) == f"fp32: generation_config.json ends a reply with {own}, the chat template with [2]"
+
+
+def test_a_missing_end_token_in_tokenizer_config_is_named(adapter, merged, folder, rows, tmp_path):
+    """Where the template ends a reply with another token, eos_token is the only one to name this end."""
+    trained = shutil.copytree(adapter, tmp_path / "trained")
+    for each in (trained, folder):
+        template = each / "chat_template.jinja"
+        template.write_text(template.read_text().replace("<|im_end|>", "<|end|>"))
+    edit(folder / "generation_config.json", eos_token_id=[2, 4])
+    gate.same_speech(trained, folder, rows)
+    edit(folder / "tokenizer_config.json", eos_token=None)
+    with pytest.raises(ValueError) as error:
+        gate.same_speech(trained, folder, rows)
+    assert str(error.value) == (
+        'fp32: its replies end with ["<|end|>"], those it was trained on with ["<|im_end|>", "<|end|>"]'
+    )
+
+
+def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows, tmp_path):
+    jinja = "{% for m in messages %}{{ m.role }}: {{ m.content }}###\n{% endfor %}"
+    folder = saved(tokenizer)
+    talk = chat.load(folder, jinja)
+    assert not talk.ends and talk.stops == ("###",)
+    chat.copy(folder, tmp_path, jinja)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
+    gate.same_speech(tmp_path, tmp_path, rows)
