@@ -27,7 +27,6 @@ class Grammar:
     def __init__(self, chat: Chat, schema: dict[str, Any] | None, regex: str | None) -> None:
         if (schema is None) == (regex is None):
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
-        self.ends = chat.ends
         source = OPTIONS + (from_schema(schema) if schema is not None else from_regex(regex or ""))
         self.start = LLMatcher(spelling(chat.tokenizer, chat.ends), source, log_level=0)
         self.start.compute_bitmask()
@@ -40,7 +39,7 @@ class Constraint:
     """How far one reply has come in its grammar; what sampling.Constraint promises."""
 
     def __init__(self, grammar: Grammar) -> None:
-        self._state, self._ends = grammar.start.deep_copy(), grammar.ends
+        self._state = grammar.start.deep_copy()
 
     @property
     def finished(self) -> bool:
@@ -59,8 +58,6 @@ class Constraint:
 
     def advance(self, token: int) -> None:
         """Go on after a token; ValueError if it may not follow."""
-        if self.finished and token in self._ends:
-            return
         if not self._state.consume_token(token):
             raise ValueError(
                 f"the reply: token {token} may not follow ({reason(self._state)}); choose what mask leaves"

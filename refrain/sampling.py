@@ -42,14 +42,12 @@ class Sampler:
     """
 
     def __init__(self, manner: Manner, prompt_ids: Sequence[int], constraint: Constraint | None = None) -> None:
-        bias, repetition = manner.logit_bias, manner.repetition_penalty
-        self._manner, self._constraint = manner, constraint
+        self._manner, self._constraint, repetition = manner, constraint, manner.repetition_penalty
         self._rng = np.random.Generator(np.random.PCG64(manner.seed))
         self._prompt = np.unique(np.array(prompt_ids if repetition != 1 else [], dtype=np.intp))
-        self._biased = np.fromiter(bias, np.intp), np.fromiter(bias.values(), np.float32)
         self._counts: Counter[int] = Counter()
         penalties = repetition != 1 or manner.presence_penalty or manner.frequency_penalty
-        self._weighs = bool(bias or penalties or constraint is not None)
+        self._weighs = bool(manner.logit_bias or penalties or constraint is not None)
         self.plain = not (self._weighs or manner.temperature)  # the likeliest token, whatever came before
 
     def choose(self, logits: Logits) -> int:
@@ -68,8 +66,8 @@ class Sampler:
     def _weighed(self, logits: Logits) -> Logits:
         """A copy of the logits under bias, penalties and constraint."""
         scores, manner = logits.astype(np.float32), self._manner
-        ids, values = self._biased
-        scores[ids] += values
+        for number, value in manner.logit_bias.items():
+            scores[number] += value
         said, counts = np.fromiter(self._counts, np.intp), np.fromiter(self._counts.values(), np.float32)
         seen = np.union1d(self._prompt, said)
         heard, penalty = scores[seen], manner.repetition_penalty
@@ -81,11 +79,8 @@ class Sampler:
 def drawn(scores: Logits, best: float, manner: Manner, chance: float) -> int:
     """The id on which `chance`, from 0 to 1, falls when the shares of all lie side by side in the order of ids."""
     ids = likeliest(scores, manner.top_k or len(scores))  # no temperature changes who is likelier
-    weights = scores[ids].astype(np.float64)
-    weights -= best  # before the division, so no nan can come of it
-    with np.errstate(over="ignore"):
-        weights /= manner.temperature
-    np.exp(weights, out=weights)
+    with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
+        weights = np.exp((scores[ids].astype(np.float64) - best) / manner.temperature)
     if manner.top_p < 1:
         kept = likeliest(weights, reaching(weights, manner.top_p))
         ids, weights = ids[kept], weights[kept]
@@ -110,8 +105,10 @@ def reaching(weights: NDArray[np.float64], share: float) -> int:
         high = rest > rest.mean()
         if high.all() or not high.any():  # they are equal, and the mean is rounded
             break
-        mass, rest, above = rest[high].sum(), rest[~high], rest[high]
-        goal, count, rest = (goal, count, above) if mass >= goal else (goal - mass, count + len(above), rest)
+        if (mass := rest[high].sum()) >= goal:
+            rest = rest[high]
+        else:
+            goal, count, rest = goal - mass, count + int(high.sum()), rest[~high]
     summed = np.cumsum(np.sort(rest)[::-1])
     return count + int(np.searchsorted(summed[:-1], goal)) + 1
 
@@ -124,7 +121,7 @@ def log_probabilities(logits: Logits) -> Logits:
 
 def top_logprobs(logits: Logits, count: int) -> list[tuple[int, float]]:
     """The likeliest ids, falling, each with the logarithm of its chance; impossible ones are left out."""
-    ids, chances = likeliest(logits, max(count, 1)), log_probabilities(logits)
+    ids, chances = likeliest(logits, count), log_probabilities(logits)
     falling = ids[np.argsort(-logits[ids], kind="stable")][:count]
     return [(int(number), float(chances[number])) for number in falling if logits[number] > -np.inf]
 
@@ -137,8 +134,8 @@ def check(manner: Manner, vocabulary: int | None) -> None:
         ("top_p", 0 < manner.top_p <= 1, "more than 0, and at most 1.0 for all tokens"),
         ("min_p", 0 <= manner.min_p <= 1, "0 for all tokens, and at most 1.0 for the likeliest"),
         ("repetition_penalty", 0 < manner.repetition_penalty < np.inf, "1.0 for none, more to repeat less"),
-        ("presence_penalty", -2 <= manner.presence_penalty <= 2, "-2 to 2, 0 for none"),
-        ("frequency_penalty", -2 <= manner.frequency_penalty <= 2, "-2 to 2, 0 for none"),
+        ("presence_penalty", abs(manner.presence_penalty) <= 2, "-2 to 2, 0 for none"),
+        ("frequency_penalty", abs(manner.frequency_penalty) <= 2, "-2 to 2, 0 for none"),
         ("seed", manner.seed >= 0, "a whole number from 0"),
     ):
         if not meant:

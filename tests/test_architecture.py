@@ -19,7 +19,7 @@ LAYERS = [  # a module may import those on its left and those above, never the o
     ["templates", "tokens", "chat", "decoding", "words"],  # rows to tokens, and back
     ["session", "compact", "traced", "runtime"],  # an ONNX file that runs
     ["models", "sft", "training", "snapshot", "hub", "pretraining", "origin"],  # weights: made, fetched, taught
-    ["weights", "decoder", "fields", "rotary", "families", "blocks", "drawing", "layers", "graph", "export"],  # weights to ONNX
+    ["weights", "decoder", "fields", "rotary", "families", "blocks", "drawing", "layers", "graph", "export"],  # to ONNX
     ["metrics", "likeness", "evaluation", "parity", "gate", "choice"],  # whether it is the model, and how good
     ["manifest", "tracking", "provenance", "lineup", "report"],  # what is written down
     ["constraint", "sampling", "reply", "engine", "beam", "voice"],  # a reply as it grows

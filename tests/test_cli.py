@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import tiny_onnx
 
-from refrain import chat, cli, decoding, manifest, runtime, terminal
+from refrain import chat, cli, decoding, manifest, options, runtime, sampling, terminal
 
 ROOT = Path(__file__).parents[1]
 REFRAIN = [sys.executable, "-m", "refrain.cli"]
@@ -45,7 +46,7 @@ def endless(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(model):
     """What the model must say, found without a stream: said("question", "reply", "next question")."""
-    session, language = runtime.Session(model, threads=1), chat.load(model)
+    session, language = runtime.load(model, threads=1), chat.load(model)
 
     def reply(*turns, system=None, limit=12):
         roles = ["user", "assistant"] * len(turns)
@@ -156,6 +157,74 @@ def test_a_seed_repeats_a_sampled_reply(model):
     assert first == again != other
 
 
+def test_every_option_of_sampling_arrives_and_none_changes_nothing():
+    bare = cli.arguments().parse_args(["chat"])
+    assert options.terms(bare).manner == sampling.Manner()
+    wanted = {
+        **{"temperature": 0.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.5},
+        **{"presence_penalty": -1.0, "frequency_penalty": 0.25, "logit_bias": {5: -100.0, 7: 3.5}, "seed": 4},
+    }
+    command = ["--logit-bias", "5=-100", "--logit-bias", "7=3.5"]
+    for name, value in wanted.items():
+        command += [] if name == "logit_bias" else ["--" + name.replace("_", "-"), str(value)]
+    assert asdict(options.terms(cli.arguments().parse_args(["chat", *command])).manner) == wanted
+
+
+def test_a_bias_and_a_penalty_change_what_is_said(model, said):
+    ask, language = ["chat", "--model", model, "--prompt", "hello"], chat.load(model)
+    letter = said("hello", limit=1)
+    [number] = language.tokenizer.encode(letter).ids
+    spoken = refrain(*ask, *SHORT, "--logit-bias", f"{number}=-100").stdout.decode()
+    assert spoken != said("hello") + "\n" and letter not in spoken
+    assert refrain(*ask, "--max-new-tokens", 3, "--logit-bias", f"{number}=100").stdout.decode() == letter * 3 + "\n"
+    once = refrain(*ask, "--max-new-tokens", 40, "--repetition-penalty", 1e6).stdout.decode()[:-1]
+    once = once.replace("\ufffd", "")  # a byte that is no letter by itself
+    assert len(set(once)) == len(once) > 10 and set(once).isdisjoint("user\nhelloassistant\n")
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"mood": {"enum": ["😀  ", "sad"]}, "sure": {"type": "boolean"}},
+    "required": ["mood", "sure"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("sampled", [[], ["--temperature", "2", "--seed", "3"]])
+def test_a_json_schema_is_kept_in_each_line(model, tmp_path, sampled):
+    (tmp_path / "mood.json").write_text(json.dumps(SCHEMA))
+    command = ["chat", "--model", model, "--json-schema", tmp_path / "mood.json", *sampled]
+    done = refrain(*command, stdin="hello\n\nwho?\n")
+    first, blank, second = done.stdout.decode().splitlines()
+    for line in (first, second):
+        found = json.loads(line)
+        assert found["mood"] in ("😀  ", "sad") and found["sure"] in (True, False) and len(found) == 2
+    assert (blank, done.stderr, done.returncode) == ("", b"", 0)
+    assert "😀  " in done.stdout.decode() or sampled, "two blanks stay two"
+
+
+def test_a_regular_expression_is_kept(model, said):
+    done = refrain("chat", "--model", model, "--prompt", "hello", "--regex", "yes|no|(é😀){2}")
+    assert done.stdout.decode() in ("yes\n", "no\n", "é😀é😀\n") and done.stderr == b""
+
+
+def test_a_conversation_under_a_grammar_remembers(model):
+    with Person("--model", model, "--regex", "[a-z]{3}") as person:
+        replies = [person.asks("hello"), person.asks("and?")]
+        assert all(len(reply) == 3 and reply.islower() for reply in replies)
+        assert person.leaves(b"/quit\n")[0] == 0
+
+
+@pytest.mark.parametrize("content, message", [
+    ("{", b"it is not JSON"), ("[]", b"it is no JSON schema"), ('{"type": "rune"}', b"the JSON schema: Invalid type"),
+])  # fmt: skip
+def test_a_file_that_holds_no_schema_is_one_sentence(model, tmp_path, content, message):
+    (tmp_path / "wrong.json").write_text(content)
+    done = refrain("chat", "--model", model, "--prompt", "hello", "--json-schema", tmp_path / "wrong.json")
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+    assert message in done.stderr
+
+
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
     done = refrain("chat", "--model", tmp_path / "nowhere", "--prompt", "hello")
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
@@ -164,7 +233,11 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("options, message", [
     (["--top-p", "2"], b"refrain: top_p: 2.0 "),
-    (["--seed", "-1"], b"refrain: "),
+    (["--seed", "-1"], b"refrain: seed: -1 "),
+    (["--min-p", "nan"], b"refrain: min_p: nan "),
+    (["--logit-bias", "259=1"], b"refrain: logit_bias: there is no token 259; the model's ids go from 0 to 258"),
+    (["--regex", "("], b"refrain: the regular expression: unclosed group; "),
+    (["--json-schema", "nowhere.json"], b"refrain: [Errno 2] "),
     (["--prompt", "long " * 60], b"refrain: the question: "),
 ])  # fmt: skip
 def test_impossible_wishes_are_one_sentence(model, options, message):
@@ -173,7 +246,10 @@ def test_impossible_wishes_are_one_sentence(model, options, message):
     assert done.stderr.startswith(message)
 
 
-@pytest.mark.parametrize("options", [["--stop", ""], ["--max-new-tokens", "0"], ["--threads", "two"]])
+@pytest.mark.parametrize("options", [
+    ["--stop", ""], ["--max-new-tokens", "0"], ["--threads", "two"], ["--logit-bias", "5"], ["--logit-bias", "a=1"],
+    ["--regex", "a", "--json-schema", "b"],
+])  # fmt: skip
 def test_values_that_mean_nothing_are_refused_before_a_model_is_opened(options):
     done = refrain("chat", "--model", "nowhere", *options)
     assert done.returncode == 2 and options[0].encode() in done.stderr
@@ -306,11 +382,14 @@ def loaded(code):
     return done.stdout.split()
 
 
+HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "matplotlib"}
+
+
 def test_help_waits_for_nothing_heavy():
     modules = loaded("from refrain import cli; cli.arguments().format_help()")
-    assert "refrain.cli" in modules and not {"numpy", "onnxruntime", "tokenizers", "jinja2"} & set(modules)
+    assert "refrain.cli" in modules and not HEAVY & set(modules)
 
 
 def test_talking_needs_neither_torch_nor_transformers():
-    modules = loaded("from refrain import cli, decoding, manifest, runtime, sampling, terminal")
+    modules = loaded("from refrain import cli, constraint, decoding, generate, manifest, runtime, terminal")
     assert "refrain.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)

@@ -181,14 +181,15 @@ def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
     scores = MinPLogitsWarper(manner.min_p)(None, scores) if manner.min_p else scores
     theirs = np.flatnonzero(scores[0] > -np.inf)
     sampler = Sampler(manner, [])
-    ours = {sampler.choose(LARGE) for _ in range(300)}
+    ours = {sampler.choose(LARGE) for _ in range(60)}
     assert 1 < len(theirs) < len(LARGE) and ours <= set(theirs.tolist())
     edges = np.array([sampling.drawn(LARGE, LARGE.max(), manner, chance) for chance in (0.0, 1 - 2**-53)])
     assert edges.tolist() == [theirs[0], theirs[-1]], "the first and the last of those that are left"
 
 
-def test_the_repetition_penalty_is_that_of_transformers():
-    prompt, logits = [3, 3, 5], np.array([1, -1, 2, -2, 0, 3, 2.5, 0], dtype=np.float32)
+@pytest.mark.parametrize("lift", [0, -4])
+def test_the_repetition_penalty_is_that_of_transformers(lift):
+    prompt, logits = [3, 3, 5], lift + np.array([1, -1, 2, -2, 0, 3, 2.5, 0], dtype=np.float32)
     penalty = RepetitionPenaltyLogitsProcessor(1.7)
     reply, heard = said(Manner(repetition_penalty=1.7), logits, prompt), []
     for _ in range(12):
@@ -262,18 +263,20 @@ def test_top_logprobs_fall_and_name_the_lower_of_equals_first():
     assert sum(math.exp(chance) for _, chance in whole) == pytest.approx(1)
     assert sampling.top_logprobs(logits, 2) == whole[:2]
     assert sampling.top_logprobs(logits, 0) == []
+    assert [number for number, _ in sampling.top_logprobs(np.zeros(500, dtype=np.float32), 300)] == list(range(300))
 
 
 def test_top_logprobs_begin_with_the_token_that_is_taken():
     """Two logits whose logarithms round to one number keep their order."""
-    logits = np.array([1000, np.nextafter(np.float32(1000), np.float32(2000)), 1100], dtype=np.float32)
-    assert [number for number, _ in sampling.top_logprobs(logits, 2)] == [2, 1]
+    logits = np.array([0, 1e-6, 200], dtype=np.float32)
+    found = sampling.top_logprobs(logits, 3)
+    assert [number for number, _ in found] == [2, 1, 0] and found[1][1] == found[2][1]
 
 
 def test_a_neutral_choice_costs_no_more_than_finding_the_highest():
     sampler = Sampler(Manner(), range(1000))
     bare = min(timed(LARGE.argmax) for _ in range(200))
-    assert min(timed(lambda: sampler.choose(LARGE)) for _ in range(200)) < bare + 3e-5
+    assert min(timed(lambda: sampler.choose(LARGE)) for _ in range(200)) < bare + 1e-5
 
 
 def timed(call):
