@@ -22,6 +22,7 @@ class Contender:
     precision: str
     module: str  # in benchmarks/contenders
     rival: str | None = None  # the environment it wants; None: this one
+    fresh: bool = False  # built anew in every run, for its code is what is being worked on
 
     @property
     def name(self) -> str:
@@ -38,9 +39,9 @@ CONTENDERS = [
     Contender("llama.cpp", "f32", "llama_model", "llama"),
     Contender("llama.cpp", "q8_0", "llama_model", "llama"),
     Contender("llama.cpp", "q4_0", "llama_model", "llama"),
-    Contender("refrain", "fp32", "refrain_model"),
-    Contender("refrain", "int8", "refrain_model"),
-    Contender("refrain", "int4", "refrain_model"),
+    Contender("refrain", "fp32", "refrain_model", fresh=True),
+    Contender("refrain", "int8", "refrain_model", fresh=True),
+    Contender("refrain", "int4", "refrain_model", fresh=True),
 ]
 
 
@@ -60,6 +61,7 @@ class Child:
                 text=True,
                 env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
             )
+        self.pid = self._process.pid
         self._told()
         self.start_s = time.perf_counter() - begin
 
@@ -88,12 +90,18 @@ def start(contender: Contender, source: Path, folder: Path, threads: int) -> Chi
     python = rivals.interpreter(contender.rival, folder) if contender.rival else sys.executable
     module = [python, "-m", f"benchmarks.contenders.{contender.module}"]
     out = source.parent / contender.library / contender.precision
-    if not (out / SIZE).is_file():
+    if contender.fresh or is_old(out / SIZE):
         build([*module, "make", source, out, contender.precision], out)
     serve = [*module, "serve", out, str(threads)]
     errors, size = out.with_suffix(".log"), int((out / SIZE).read_text())
     Child(serve, threads, errors, size).close()  # for once: what it reads comes from the disk the first time
     return Child(serve, threads, errors, size)
+
+
+def is_old(built: Path) -> bool:
+    """Whether it is not there, or was built before the code of a contender changed."""
+    code = Path(__file__).with_name("contenders").glob("*.py")
+    return not built.is_file() or built.stat().st_mtime < max(file.stat().st_mtime for file in code)
 
 
 def build(command: list[str | Path], out: Path) -> None:

@@ -27,6 +27,7 @@ class Turn:
     prefill: float
     long_prefill: float
     bandwidth: float  # bytes per second that memory delivered just before and just after
+    others: float  # share of the cores' time that other processes used meanwhile
     bytes_per_token: int
     tokens: list[int]
     peak_mb: float
@@ -49,11 +50,13 @@ Results = dict[str, Result]
 
 def page(title: str, results: Results, layout: Callable[[Rows], str]) -> str:
     """All that there is to say of a shape: the machine, the contenders, the goals."""
-    seen = [turn.bandwidth / 1e9 for result in results.values() for turn in result.turns]
-    memory = f"memory delivers {spread(seen, '.1f')} GB/s" if seen else "nobody ran"
+    turns = [turn for result in results.values() for turn in result.turns]
+    if turns:
+        title += f"; memory delivers {spread([turn.bandwidth / 1e9 for turn in turns], '.1f')} GB/s"
+        title += f", other processes use {spread([turn.others for turn in turns], '.0%')} of the cores"
     standings = [HEADER, *(standing(name, results) for name in results)]
     goals = [["goal", "wanted", "median (range) over rounds", "reached"], *faster(results), *near_limit(results)]
-    return "\n\n".join([f"{title}; {memory}.", layout(standings), layout(goals)])
+    return "\n\n".join([f"{title}.", layout(standings), layout(goals)])
 
 
 def standing(name: str, results: Results) -> list[str]:

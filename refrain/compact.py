@@ -1,6 +1,5 @@
 """The compact graph, running: keys and values stay where they are, and a step touches nothing but its own tokens."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,6 @@ from refrain import session
 from refrain.decoding import Ids, Logits
 
 ROOM = 512  # tokens of a row to begin with; doubled when they are full
-PIECE = 512  # tokens of a prompt in one call; attention takes memory for PIECE times all before them
-TILE = 16  # attention takes queries in tiles of a multiple of it, and rounds a lone query otherwise than one of several
 
 
 class Session:
@@ -57,22 +54,21 @@ class Slots:
         self._bound: dict[tuple[int, int], Binding] = {}
 
     def feed(self, row: int, ids: Ids, keep: int = 1) -> Logits:
-        """Append ids to a row; logits [keep, vocabulary] after the last `keep` of them.
-
-        In pieces of two or more tokens, which make the same bytes however a prompt is cut.
-        """
-        self._make_room(int(self.lengths[row]) + len(ids))
+        """Append ids to a row; logits [keep, vocabulary] after the last `keep` of them."""
+        before = int(self.lengths[row])
+        length = session.grown(before, len(ids), self._model.context)
+        self._make_room(length)
         kept = []
-        for begin, end in pieces(len(ids)):
-            wanted = end - max(begin, len(ids) - keep)
-            logits = self._run(row, ids[begin:end], max(1, wanted))
+        for begin, end in session.pieces(before, length):
+            wanted = end - max(begin, length - keep)
+            logits = self._run(row, ids[begin - before : end - before], max(1, wanted))
             kept += [logits] if wanted > 0 else []
         return np.concatenate(kept)
 
     def step(self, ids: Ids) -> Logits:
         """Append one id to each of the first rows; logits [rows, vocabulary] after them."""
         rows = np.arange(len(ids))
-        self._make_room(int(self.lengths[: len(ids)].max()) + 1)
+        self._make_room(session.grown(int(self.lengths[: len(ids)].max()), 1, self._model.context))
         self._ids[: len(ids), 0] = ids
         self._mask[rows, self.lengths[: len(ids)]] = 1
         self.lengths[: len(ids)] += 1
@@ -112,8 +108,6 @@ class Slots:
         return np.asarray(logits[0])
 
     def _make_room(self, length: int) -> None:
-        if length > self._model.context:
-            raise ValueError(f"{length} tokens: the model sees {self._model.context} at once; shorten the text")
         if length <= self._room:
             return
         while self._room < length:
@@ -149,9 +143,3 @@ class Binding:
         for name in ("input_ids", "attention_mask", "logits_at"):
             self.steps.bind_ortvalue_input(name, views[name])
         self.steps.bind_ortvalue_output("logits", views["logits"])
-
-
-def pieces(count: int) -> list[tuple[int, int]]:
-    """Where a prompt is cut: no piece longer than PIECE, and none that leaves one token for the last tile."""
-    first = 2 if count % TILE == 1 else 0
-    return list(pairwise(sorted({0, *range(first, count, PIECE), count})))

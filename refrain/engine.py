@@ -1,8 +1,8 @@
 """Continuous batching: replies enter and leave at every step, and none is changed by those beside it.
 
-Prompts are fed row by row, and what two of them have in common is fed once: keys and values of a prompt are the same
-bytes however it is cut, so a copied beginning changes nothing. Keys and values of tokens that were said one at a time
-are rounded otherwise, and are never copied.
+Prompts are fed row by row, and the pieces in which two of them begin alike are fed once: what a piece leaves in a row
+depends on nothing but the tokens up to its end, so a copy changes no byte. What was said token by token is rounded
+otherwise than a prompt, and is never copied.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,9 @@ import numpy as np
 
 from refrain.reply import Reply, sure
 from refrain.runtime import Session
+from refrain.session import PIECE
 
-LAST = 2  # tokens of a prompt that are fed in any case: one alone is rounded otherwise
+DOUBT = 32  # tokens until the next guess at most
 
 
 class Engine:
@@ -24,7 +25,8 @@ class Engine:
         self.lm, self._slots, self._rows = lm, lm.slots(rows), rows
         self._fed: list[list[int]] = [[] for _ in range(rows)]  # the prompt whose keys and values are in each row
         self._lookup = lookup
-        self._believe = True  # false: the next token must come from a step of its own
+        self._alone = 0  # tokens that must come from steps of their own before the next guess
+        self._doubt = 1  # ... after a guess that gained nothing
 
     def room(self) -> int:
         """How many replies can enter."""
@@ -33,24 +35,23 @@ class Engine:
     def admit(self, reply: Reply) -> None:
         """Feed a prompt and let its reply begin; ValueError when it is longer than the model can see."""
         row, prompt = len(self.live), reply.prompt
-        shared, source = max((common(fed, prompt), -at) for at, fed in enumerate(self._fed))
-        length = max(0, min(shared, len(prompt) - LAST))
+        shared, source = max((common(fed, prompt[:-1]), -at) for at, fed in enumerate(self._fed))
+        length = shared // PIECE * PIECE
         self._slots.copy(-source, row, length)
         self._fed[row] = prompt[:length]  # true also if what follows raises
         logits = self._slots.feed(row, np.array(prompt[length:], dtype=np.int64))
         self._fed[row] = prompt
-        self.live.append(reply)
         reply.take(logits[-1])
+        self.live.append(reply)
 
     def step(self) -> None:
         """One more token for every live reply, several for one alone that says again what was said before."""
         speaking = [reply for reply in self.live if reply.reason is None]
         if speaking != self.live:
             raise ValueError("the engine: an ended reply takes no step; retire it first")
-        guess = self.live[0].guess() if self._lookup and self._believe and len(self.live) == 1 else []
-        if guess:
+        if self._lookup and len(self.live) == 1 and self._alone == 0 and (guess := self.live[0].guess()):
             return self._verify(self.live[0], guess)
-        self._believe = True
+        self._alone = max(0, self._alone - 1)
         logits = self._slots.step(np.array([reply.ids[-1] for reply in self.live], dtype=np.int64))
         for reply, own in zip(self.live, logits, strict=True):
             reply.take(own)
@@ -73,16 +74,21 @@ class Engine:
 
     def _verify(self, reply: Reply, guess: list[int]) -> None:
         """Feed a guess at once and keep what the model would say; where it is not sure, a step of its own tells."""
-        length = int(self._slots.lengths[0])
+        length, said = int(self._slots.lengths[0]), len(reply.ids)
         logits = self._slots.feed(0, np.array([reply.ids[-1], *guess], dtype=np.int64), keep=len(guess) + 1)
-        for right, (own, guessed) in enumerate(zip(logits, [*guess, -1], strict=True)):
+        for own, guessed in zip(logits, [*guess, -1], strict=True):
             if not sure(own):
-                self._believe = False
-                return self._slots.cut(0, length + right)
+                self._alone = 1
+                break
             reply.take(own)
+            length += 1
             if reply.reason is not None or reply.ids[-1] != guessed:
-                return self._slots.cut(0, length + right + 1)
-        return None
+                break
+        self._slots.cut(0, length)
+        if len(reply.ids) > said + 1:
+            self._doubt = 1
+        else:
+            self._alone, self._doubt = self._doubt, min(2 * self._doubt, DOUBT)
 
 
 def serve(engine: Engine, waiting: Iterable[Reply]) -> Iterator[Reply]:

@@ -1,6 +1,7 @@
 """One reply as it grows: its tokens, its text, and why it ended."""
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Reply:
         pair = said[-PAIR:]
         for at in range(len(said) - PAIR - 1, -1, -1):
             if said[at : at + PAIR] == pair:
-                return said[at + PAIR : at + PAIR + min(DRAFT, self._limit - len(self.ids) - 1)]
+                return list(islice(cycle(said[at + PAIR :]), min(DRAFT, self._limit - len(self.ids) - 1)))
         return []
 
     def _end(self, reason: str) -> None:

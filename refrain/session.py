@@ -3,10 +3,13 @@
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import onnxruntime
 from onnxruntime import InferenceSession
+
+PIECE = 64  # tokens of a prompt in one call
 
 
 def opened(path: Path, threads: int | None) -> InferenceSession:
@@ -14,7 +17,8 @@ def opened(path: Path, threads: int | None) -> InferenceSession:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `dvc pull models/onnx` fetches it, `dvc repro` makes it")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
+    # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
+    options.intra_op_num_threads = threads or min(cores(), heads(path.parent))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -37,7 +41,37 @@ def cores() -> int:
 
 
 def context(folder: Path) -> int:
-    """How many tokens the model can see at once, as its config.json says."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    sizes = (config[key] for key in ("max_position_embeddings", "n_positions") if key in config)
-    return int(next(sizes, sys.maxsize))  # a model without learned positions may name no end
+    """How many tokens the model can see at once; a model without learned positions may name no end."""
+    return configured(folder, "max_position_embeddings", "n_positions")
+
+
+def heads(folder: Path) -> int:
+    """How many attention heads each layer has."""
+    return configured(folder, "num_attention_heads", "n_head")
+
+
+def configured(folder: Path, *names: str) -> int:
+    """The number that config.json has under one of the names; sys.maxsize where it has none."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; it belongs beside model.onnx")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return int(next((config[name] for name in names if name in config), sys.maxsize))
+
+
+def grown(length: int, count: int, context: int) -> int:
+    """The length of a row with so many more tokens; ValueError for none, and for more than the model sees."""
+    if count == 0:
+        raise ValueError("the prompt: it has no ids; a model needs one to begin with")
+    if length + count > context:
+        raise ValueError(f"{length + count} tokens: the model sees {context} at once; shorten the text")
+    return length + count
+
+
+def pieces(begin: int, end: int) -> list[tuple[int, int]]:
+    """Where tokens that are fed to a row are cut: at multiples of PIECE, counted from the beginning of the row.
+
+    So rows that begin alike begin with the same calls, and what these leave is the same to the last bit, whatever a
+    kernel does with queries in tiles, with sums in blocks or with a scale for all tokens of a call.
+    """
+    return list(pairwise([begin, *range(begin // PIECE * PIECE + PIECE, end, PIECE), end]))

@@ -32,10 +32,7 @@ class Session:
 
     def forward(self, ids: Ids, mask: Ids, cache: Past | None, keep: int = 0) -> tuple[Logits, Past]:
         """What decoding.LanguageModel promises."""
-        if mask.sum(axis=1).max() > self.context:
-            raise ValueError(
-                f"{mask.sum(axis=1).max()} tokens: the model sees {self.context} at once; shorten the text"
-            )
+        session.grown(0, int(mask.sum(axis=1).max()), self.context)
         binding = self._session.io_binding()
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(ids))
         binding.bind_cpu_input("attention_mask", np.ascontiguousarray(mask))
@@ -67,13 +64,21 @@ class Slots:
 
     def feed(self, row: int, ids: Ids, keep: int = 1) -> Logits:
         """Append ids to a row; logits [keep, vocabulary] after the last `keep` of them."""
-        mask = np.ones((1, self.lengths[row] + len(ids)), dtype=np.int64)
-        logits, self._pasts[row] = self._model.forward(np.asarray(ids)[None], mask, self._pasts[row], keep)
-        self.lengths[row] += len(ids)
-        return np.asarray(logits[0])
+        before = int(self.lengths[row])
+        length = session.grown(before, len(ids), self._model.context)
+        kept = []
+        for begin, end in session.pieces(before, length):
+            wanted = end - max(begin, length - keep)
+            mask = np.ones((1, end), dtype=np.int64)
+            logits, self._pasts[row] = self._model.forward(ids[None, begin - before : end - before], mask,
+                                                           self._pasts[row], max(1, wanted))  # fmt: skip
+            self.lengths[row] = end
+            kept += [logits[0]] if wanted > 0 else []
+        return np.concatenate(kept)
 
     def step(self, ids: Ids) -> Logits:
         """Append one id to each of the first rows; logits [rows, vocabulary] after them."""
+        session.grown(int(self.lengths[: len(ids)].max()), 1, self._model.context)  # all of them, or none is fed
         return np.concatenate([self.feed(row, ids[row : row + 1]) for row in range(len(ids))])
 
     def copy(self, source: int, target: int, length: int) -> None:

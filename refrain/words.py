@@ -20,8 +20,7 @@ class Words:
         if self.ended:
             return ""
         self._held += self._decoder.step(self._tokenizer, token) or ""
-        found = [(self._held.index(stop) + len(stop), self._held.index(stop)) for stop in self._stops
-                 if stop in self._held]  # fmt: skip
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.ended = True
             return self._release(min(found)[1])

@@ -27,8 +27,8 @@ NEAREST = {
     "method.adapter.rnak=3": ("method.adapter.rnak", "method.adapter.rank"),
     "model.tiny.layer=3": ("model.tiny.layer", "model.tiny.layers"),
     "data.sources=[{pth: a.csv}]": ("data.sources[0].pth", "data.sources[0].path"),
-    "export.variants.int8.bit=4": ("export.variants.int8.bit", "export.variants.int8.bits"),
-    "+export.variants.int8.bit=4": ("export.variants.int8.bit", "export.variants.int8.bits"),
+    "export.variants.int8.weights.bit=4": ("export.variants.int8.weights.bit", "export.variants.int8.weights.bits"),
+    "+export.variants.int8.bar.top1=1": ("export.variants.int8.bar", "export.variants.int8.bars"),
 }
 MISSPELT = {
     override: f"{wrong} is no key of the configuration; did you mean {right}?"
@@ -70,15 +70,38 @@ IMPOSSIBLE = {
     "train.lr=0": "train.lr=0.0 must be above 0",
     "train.epochs=-1": "train.epochs=-1.0 must be above 0",
     "train.schedule=square": "train.schedule=square is none of linear, cosine, constant, constant_with_warmup",
-    "export.variants.int8.bits=3": "export.variants.int8.bits=3 is neither 32 nor 8",
-    "export.variants.int8.block=null": (
-        "export.variants.int8.bits=8 needs a block: the number of weights that share one scale, say 64"
-    ),
-    "export.variants.fp32.bits=8 export.variants.fp32.block=64": (
-        "export.variants needs fp32 with bits 32: the other variants are made from it"
-    ),
-    "~export.variants.fp32": "export.variants needs fp32 with bits 32: the other variants are made from it",
+    "export.variants.int8.weights.bits=3": "export.variants.int8.weights.bits=3 is none of 32, 16, 8 and 4",
 }
+INT4 = "export.variants.int4.weights"
+NO_EXPORT = {
+    "export.graph=onnx": "export.graph=onnx is neither compact nor optimum nor null",
+    f"{INT4}.bits=5": f"{INT4}.bits=5 is none of 32, 16, 8 and 4",
+    f"{INT4}.block=null": (
+        f"{INT4}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
+    ),
+    f"{INT4}.bits=8 {INT4}.head_bits=4 {INT4}.block=null": (
+        f"{INT4}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
+    ),
+    f"{INT4}.block=48": f"{INT4}.block=48 is none of 16, 32, 64, 128, 256",
+    f"{INT4}.block=0": f"{INT4}.block=0 is none of 16, 32, 64, 128, 256",
+    f"{INT4}.head_bits=16": f"{INT4}.head_bits=16 is none of 32, 8, 4 and null",
+    f"{INT4}.accuracy=1": f"{INT4}.accuracy=1 is neither 4, products in 8 bits, nor 0, products in fp32",
+    f"{INT4}.rounding=up": f"{INT4}.rounding=up is none of nearest, search",
+    "~export.cost.int8 ~export.cost.fp32": (
+        "export.cost has no entry for fp32, int8; give the microseconds of a million weights"
+    ),
+    "export.variants.fp32.weights.bits=16": (
+        "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
+    ),
+    "~export.variants.fp32": "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others",
+    "export.best=int2": "export.best=int2 is none of export.variants: fp32, int8, int4",
+}
+EXPORTS = [
+    "export.graph=optimum export.best=int8",
+    f"{INT4}.bits=8 {INT4}.head_bits=null {INT4}.block=null",
+    f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
+    "+export.variants.half.weights.bits=16 +export.variants.half.bars.top1=0.99",
+]
 MISTAKES = {**MISSPELT, **WRONG, **IMPOSSIBLE}
 
 
@@ -136,6 +159,18 @@ def test_a_mistake_on_the_command_line_is_one_sentence_at_once(bench, overrides,
     assert seconds < 3
 
 
+@pytest.mark.parametrize(("overrides", "sentence"), NO_EXPORT.items(), ids=NO_EXPORT)
+def test_an_export_that_no_graph_can_hold_is_refused(overrides, sentence):
+    with pytest.raises(ValueError) as error:
+        composed(*overrides.split())
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("overrides", EXPORTS)
+def test_an_export_that_a_graph_can_hold_is_taken(overrides):
+    assert composed(*overrides.split()).export != composed().export
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_every_stage_checks_before_it_loads_anything(bench, name):
     said, seconds = run(bench, name, "train.epoch=3")
@@ -163,8 +198,8 @@ def test_help_says_at_once_what_a_stage_is_for(bench, name):
         ("train.lrs", 1, "train.lrs is no key of the configuration; did you mean train.lr?"),
         ("data.sources", [{"path": "a"}, {"pth": "b"}], "data.sources[1].pth is no key of the configuration; "
          "did you mean data.sources[1].path?"),
-        ("export.variants.int8.bit", 4, "export.variants.int8.bit is no key of the configuration; "
-         "did you mean export.variants.int8.bits?"),
+        ("export.variants.int8.weights.bit", 4, "export.variants.int8.weights.bit is no key of the configuration; "
+         "did you mean export.variants.int8.weights.bits?"),
         ("train.lr", "fast", "train.lr: value 'fast' of type 'str' could not be converted to Float"),
         ("train", [1, 2], "train=[1, 2] is not a section with lr,"),
         ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, shape, split, fields;"),
@@ -232,4 +267,5 @@ def test_values_live_in_conf_and_in_no_second_place():
         if isinstance(field, ast.AnnAssign)
     }
     assert given.pop("Config.composed") == "None"  # `dvc exp run` leaves it out
-    assert {default for field, default in given.items() if not field.startswith("Source.")} == {"MISSING"}
+    of_elements = {field for field in given if field.split(".")[0] in ("Source", "Precision", "Bars", "Variant")}
+    assert {default for field, default in given.items() if field not in of_elements} == {"MISSING"}

@@ -1,3 +1,6 @@
+"""An artifact: which graph is drawn, that both say the same, what a folder holds, and what is refused."""
+
+import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -6,140 +9,240 @@ import numpy as np
 import onnx as onnx_format
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
-    LlamaConfig,
-    Qwen3Config,
+    GPTNeoXConfig,
 )
 
-from refrain import chat, export, models, parity, runtime
+from refrain import chat, compact, drawing, export, gate, models, parity, runtime, session, traced
+from refrain.config import BLOCKS, Bars, Precision, Variant
 
-SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,  # hidden size / heads is 16
-    "max_position_embeddings": 256,
-    "initializer_range": 0.1,
-}
+SIZES = {"vocab_size": 320, "bos_token_id": 0, "eos_token_id": 2, "initializer_range": 0.1}
 SHAPES = {
-    "llama": LlamaConfig(**SIZES, tie_word_embeddings=True),
-    "qwen3": Qwen3Config(**SIZES),
-    "gemma3": Gemma3TextConfig(**SIZES, sliding_window=16),
-    "gpt2": GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=256, initializer_range=0.1),
-}
+    "neox": GPTNeoXConfig(
+        **SIZES, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, rotary_pct=0.5,
+        max_position_embeddings=256,
+    ),
+    "gpt2": GPT2Config(**SIZES, n_embd=64, n_layer=2, n_head=4, n_positions=256),
+}  # fmt: skip
+DYNAMIC = Precision(bits=8)
+IDS = np.array([[5, 9, 60, 200, 3, 7, 7, 120, 250]])
+FULL = Variant(Precision(bits=32), Bars(logits=1e-3, top1=1.0, greedy=1.0, rouge=0.0))
 
 
 @pytest.fixture(scope="module")
-def asked(talk, rows):
-    return [chat.prompt(talk, row["messages"][:-1]) for row in rows[:4]]
-
-
-@pytest.fixture(scope="module")
-def shaped(base, talk, tmp_path_factory):
-    """Makes what the merge stage leaves of a random model of another shape."""
+def shaped(adapter, talk, tmp_path_factory):
+    """A function that makes what the merge stage leaves of a random model of another shape."""
 
     def make(name):
         folder = tmp_path_factory.mktemp(name)
-        shape = SHAPES[name]
-        shape.update({"vocab_size": talk.tokenizer.get_vocab_size(), "bos_token_id": 0, "eos_token_id": 2})
         torch.manual_seed(0)
-        models.save_whole(AutoModelForCausalLM.from_config(shape), talk.ends, folder)
-        chat.copy(base, folder, talk.template)
+        models.save_whole(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
+        chat.copy(adapter, folder, talk.template)
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def neox(shaped):
+    return shaped("neox")
+
+
+@pytest.fixture(scope="module")
+def by_optimum(merged, settings, tmp_path_factory):
+    """The fp32 variant of a Llama, traced, and what its weights in few bits are made from."""
+    folder = tmp_path_factory.mktemp("optimum")
+    return exported(merged, folder, settings, "optimum")
+
+
+def exported(folder, out, settings, graph=None, **precisions):
+    """An artifact folder: fp32, and the variants named."""
+    variants = {name: Variant(precision) for name, precision in precisions.items()} | {"fp32": FULL}
+    export.write(folder, out, replace(settings, graph=graph, variants=variants))
+    return out
+
+
+def whole(folder, ids=IDS):
+    return runtime.load(folder).forward(ids, np.ones_like(ids), None)[0]
 
 
 def files(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_any_shape_is_exported_as_it_is(name, shaped, asked, variants, tmp_path):
+def operators(folder):
+    graph = onnx_format.load(folder / "model.onnx", load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def size(folder):
+    return sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+
+
+@pytest.mark.parametrize("graph, name, kind", [
+    (None, "merged", compact.Session),
+    (None, "neox", traced.Session),
+    ("compact", "merged", compact.Session),
+    ("optimum", "merged", traced.Session),
+])  # fmt: skip
+def test_the_graph_is_compact_where_it_can_be_drawn_and_nothing_else_was_asked_for(
+    graph, name, kind, request, settings, tmp_path
+):
+    out = exported(request.getfixturevalue(name), tmp_path, settings, graph)
+    assert isinstance(runtime.load(out / "fp32"), kind)
+
+
+def test_a_family_that_cannot_be_drawn_is_refused_when_it_has_to_be(neox, settings, tmp_path):
+    with pytest.raises(ValueError, match=r"^config\.json: model_type=gpt_neox is no family of the compact"):
+        exported(neox, tmp_path, settings, "compact")
+
+
+@pytest.mark.parametrize("change", ["field", "weight"])
+def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_path):
+    folder = shutil.copytree(merged, tmp_path / "merged")
+    assert export.is_compact(folder, None)
+    if change == "field":
+        settings = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(settings | {"logit_scale": 0.5}))
+    else:
+        weights = load_file(folder / "model.safetensors") | {"model.layers.1.gate.weight": np.ones(64, np.float32)}
+        save_file(weights, folder / "model.safetensors")
+    assert not export.is_compact(folder, None) and export.is_compact(folder, "compact")
+
+
+def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
+    logits = [whole(folder / "fp32") for folder in (onnx, by_optimum)]
+    right, _ = models.Speaker(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
+    assert right.std() > 0.1, "logits that are all alike would prove nothing"
+    for got in logits:
+        assert got.shape == right.shape and np.abs(got - right).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["neox", "gpt2"])
+def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp_path):
     folder = shaped(name)
-    export.write(folder, tmp_path, "fp32", variants["fp32"], opset=18)
-    proof = parity.compare(models.Speaker(models.load(folder)), runtime.Session(tmp_path / "fp32"), asked, 24)
-    parity.require({"fp32": variants["fp32"]}, {"fp32": proof})
-    assert max(proof.uncached, proof.cached, proof.padded) < 1e-3
+    out = exported(folder, tmp_path, settings, "optimum")
+    speaker = models.Speaker(models.load(folder))
+    asked = parity.questions(speaker, talk, rows, session.context(folder), settings)
+    proof = parity.compare(speaker, runtime.load(out / "fp32"), asked, settings)
+    assert gate.failures("fp32", FULL.bars, proof) == []
 
 
-def test_a_graph_that_cannot_be_quantised_is_refused(shaped, variants, tmp_path):
+@pytest.mark.parametrize("graph", ["compact", "optimum"])
+def test_dynamic_quantisation_shrinks_the_file_and_says_nearly_the_same(graph, merged, settings, tmp_path):
+    """Seven matrices for each of two layers and the head; of the compact graph four and the head."""
+    out = exported(merged, tmp_path, settings, graph, small=DYNAMIC)
+    assert operators(out / "small")["MatMulInteger"] == (9 if graph == "compact" else 15)
+    saved = size(out / "fp32") - size(out / "small")
+    assert saved > 2.4 * 117_120, "of the four bytes of each weight more than two"
+    sizes = {each.name: list(each.dims) for each in onnx_format.load(out / "small/model.onnx").graph.initializer}
+    codes = [name.removesuffix("_quantized") for name in sizes if name.endswith("_quantized")]
+    assert codes and all(sizes[f"{name}_scale"] == sizes[f"{name}_quantized"][1:] for name in codes), "by column"
+    right, got = whole(out / "fp32"), whole(out / "small")
+    assert 0.999 < np.corrcoef(right.ravel(), got.ravel())[0, 1] < 1
+
+
+@pytest.mark.parametrize("precision, least", [
+    (Precision(bits=8, block=64), 0.999),
+    (Precision(bits=4, block=32), 0.9),
+    (Precision(bits=4, block=32, symmetric=False), 0.9),
+])  # fmt: skip
+def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_optimum, tmp_path):
+    export.rewritten(by_optimum / "fp32", tmp_path, precision)
+    found = operators(tmp_path)
+    nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
+    inputs = {len(node.input) for node in nodes if node.op_type == "MatMulNBits"}
+    assert inputs == ({3} if precision.symmetric else {4}), "the fourth are zero points"
+    assert found["MatMulNBits"] == 15 and found["MatMul"] == operators(by_optimum / "fp32")["MatMul"] - 15
+    shutil.copyfile(by_optimum / "fp32/config.json", tmp_path / "config.json")
+    assert size(tmp_path) < size(by_optimum / "fp32") / 2
+    assert least < np.corrcoef(whole(by_optimum / "fp32").ravel(), whole(tmp_path).ravel())[0, 1] < 1
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_size_runs_in_both_graphs(block, merged, by_optimum, settings, tmp_path):
+    precision = Precision(bits=8, block=block)
+    out = exported(merged, tmp_path, settings, "compact", few=precision)
+    shutil.copytree(by_optimum / "fp32", tmp_path / "traced")
+    export.rewritten(by_optimum / "fp32", tmp_path / "traced", precision)
+    for folder in (out / "few", tmp_path / "traced"):
+        nodes = onnx_format.load(folder / "model.onnx", load_external_data=False).graph.node
+        given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+        assert {(each["bits"], each["block_size"], each["accuracy_level"]) for each in given} == {(8, block, 4)}
+        assert np.abs(whole(folder) - whole(out / "fp32")).max() < 0.5
+
+
+def test_a_graph_that_holds_nothing_to_quantise_is_refused(shaped, settings, tmp_path):
     """GPT-2's weights are of no MatMul, but of Gemm, which the quantiser passes over in silence."""
-    folder = shaped("gpt2")
-    export.write(folder, tmp_path, "fp32", variants["fp32"], opset=18)
-    with pytest.raises(
-        ValueError, match=r"^/.*/fp32/model\.onnx: nothing in it could be quantised, .*; choose export=fp32$"
-    ):
-        export.write(folder, tmp_path, "int8", variants["int8"], opset=18)
+    sentence = r"^model\.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32$"
+    with pytest.raises(ValueError, match=sentence):
+        exported(shaped("gpt2"), tmp_path, settings, "optimum", int8=Precision(bits=8, block=32))
 
 
-def test_a_folder_holds_all_that_a_runtime_needs(onnx, merged, talk):
-    for name in ("fp32", "int8"):
-        held, source = files(onnx / name), files(merged)
-        assert held.keys() == (source.keys() | {"model.onnx"}) - {"model.safetensors"}
-        assert {each for each in held if held[each] == source.get(each)} == held.keys() - {"model.onnx"}
-        assert AutoTokenizer.from_pretrained(onnx / name).chat_template == talk.template
-        assert set(GenerationConfig.from_pretrained(onnx / name).eos_token_id) == talk.ends
+def test_half_precision_is_of_the_compact_graph_only(by_optimum, tmp_path):
+    with pytest.raises(ValueError, match=r"^export\.variants: 16 bits need the compact graph; leave .* export=fp32$"):
+        export.rewritten(by_optimum / "fp32", tmp_path, Precision(bits=16))
 
 
-def test_a_quantised_file_is_less_than_half_as_large(onnx):
-    sizes = {name: (onnx / name / "model.onnx").stat().st_size for name in ("fp32", "int8")}
-    assert sizes["int8"] < sizes["fp32"] / 2
+def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk):
+    source = files(merged)
+    for folder, weights in ((onnx / "int8", {"model.onnx", "model.onnx.data"}), (by_optimum / "fp32", {"model.onnx"})):
+        held = files(folder)
+        assert held.keys() == (source.keys() - {"model.safetensors"}) | weights
+        assert {name for name in held if held[name] == source.get(name)} == held.keys() - weights
+        assert AutoTokenizer.from_pretrained(folder).chat_template == talk.template
+        assert set(GenerationConfig.from_pretrained(folder).eos_token_id) == talk.ends
 
 
-def test_every_linear_layer_is_quantised(onnx):
-    """Seven for each of two layers, and the head."""
-    graph = onnx_format.load(onnx / "int8/model.onnx").graph
-    kinds = Counter(node.op_type for node in graph.node)
-    weights = {each.name for each in graph.initializer}
-    assert kinds["MatMulNBits"] == 15
-    assert not [node.name for node in graph.node if node.op_type == "MatMul" and weights & set(node.input)]
+@pytest.mark.parametrize("graph", ["compact", "optimum"])
+def test_an_export_is_the_same_bytes_from_any_folder(graph, merged, settings, tmp_path):
+    copy = shutil.copytree(merged, tmp_path / "elsewhere")
+    few = {"dynamic": DYNAMIC, "int8": Precision(bits=8, block=32), "int4": Precision(bits=4, block=32)}
+    one = exported(merged, tmp_path / "one", settings, graph, **few)
+    other = exported(copy, tmp_path / "deep/er/other", settings, graph, **dict(reversed(few.items())))
+    for name in ("fp32", *few):
+        assert files(one / name) == files(other / name)
 
 
-@pytest.mark.parametrize("name", ["fp32", "int8"])
+def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
+    """It ends at 2 GB, so what grows with the model lies beside it, where it is aligned for mapping into memory."""
+    for folder in onnx.iterdir():
+        graph = onnx_format.load(folder / "model.onnx", load_external_data=False).graph
+        beside = [each for each in graph.initializer if each.data_location == onnx_format.TensorProto.EXTERNAL]
+        places = [{part.key: part.value for part in each.external_data} for each in beside]
+        assert {each["location"] for each in places} == {drawing.DATA}
+        assert not any(int(each["offset"]) % 64 for each in places)
+        assert max(len(each.raw_data) for each in graph.initializer if each not in beside) <= 1024
+        ends = [int(each["offset"]) + int(each["length"]) for each in places]
+        assert max(ends) == (folder / drawing.DATA).stat().st_size
+
+
+@pytest.mark.parametrize("precision", [DYNAMIC, Precision(bits=8, block=32)])
+def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, settings, tmp_path, monkeypatch):
+    small = exported(merged, tmp_path / "small", settings, "optimum", few=precision)
+    monkeypatch.setattr(export, "LARGE", 50_000)
+    large = exported(merged, tmp_path / "large", settings, "optimum", few=precision)
+    assert files(large / "few").keys() - files(small / "few").keys() == {"model.onnx.data"}
+    assert len(files(large / "few")["model.onnx"]) < len(files(large / "few")["model.onnx.data"])
+    assert np.array_equal(whole(small / "few"), whole(large / "few"))
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_what_a_row_hears_does_not_depend_on_the_rows_beside_it(onnx, name):
-    session = runtime.Session(onnx / name)
+    model = runtime.load(onnx / name)
     row, quiet, loud = [5, 9, 60, 200], [7, 7, 7, 7], [250, 3, 120, 31]
     mask = np.ones((3, 4), dtype=np.int64)
     logits, caches = zip(
-        *(session.forward(np.array([row, *others]), mask, None) for others in ([quiet] * 2, [loud, row])), strict=True
+        *(model.forward(np.array([row, *others]), mask, None) for others in ([quiet] * 2, [loud, row])), strict=True
     )
     assert np.array_equal(logits[0][0], logits[1][0]) and not np.array_equal(logits[0][1], logits[1][1])
     after = [
-        session.forward(np.array([[8], [other], [other]]), np.ones((3, 5), dtype=np.int64), cache)[0]
+        model.forward(np.array([[8], [other], [other]]), np.ones((3, 5), dtype=np.int64), cache)[0]
         for cache, other in zip(caches, (7, 120), strict=True)
     ]
     assert np.array_equal(after[0][0], after[1][0]) and not np.array_equal(after[0][1], after[1][1])
-
-
-@pytest.mark.parametrize("block", [7, 48, 512])
-def test_a_block_that_no_kernel_has_is_refused(onnx, variants, tmp_path, block):
-    with pytest.raises(ValueError, match=rf"^export\.variants: a block of {block} is none of 16, 32, 64, 128, 256$"):
-        export.quantised(onnx / "fp32/model.onnx", tmp_path / "model.onnx", replace(variants["int8"], block=block))
-
-
-@pytest.mark.parametrize("block", export.BLOCKS)
-def test_every_other_block_runs(onnx, variants, tmp_path, block):
-    export.quantised(onnx / "fp32/model.onnx", tmp_path / "model.onnx", replace(variants["int8"], block=block))
-    nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
-    settings = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
-    assert {(each["bits"], each["block_size"], each["accuracy_level"]) for each in settings} == {(8, block, 4)}
-    ids = np.array([[5, 9, 60]])
-    (logits, _), (right, _) = (
-        runtime.Session(folder).forward(ids, np.ones_like(ids), None) for folder in (tmp_path, onnx / "fp32")
-    )
-    assert np.abs(logits - right).max() < 0.5
-
-
-def test_an_export_is_the_same_bytes_from_any_folder(onnx, merged, variants, tmp_path):
-    shutil.copytree(merged, tmp_path / "elsewhere")
-    for name, variant in variants.items():
-        export.write(tmp_path / "elsewhere", tmp_path / "out", name, variant, opset=18)
-        assert files(tmp_path / "out" / name) == files(onnx / name)

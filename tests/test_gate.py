@@ -14,7 +14,17 @@ from refrain.parity import Proof
 
 BARS = Bars(logits=0.1, top1=0.95, greedy=0.8, rouge=0.5)
 JUST = Proof(
-    whole=0.1, cached=0.1, batched=0.1, chunked=0.1, mean=9, kl=9, top1=0.95, greedy=0.8, rouge=0, lost=0.5, perplexity=9
+    whole=0.1,
+    cached=0.1,
+    batched=0.1,
+    chunked=0.1,
+    mean=9,
+    kl=9,
+    top1=0.95,
+    greedy=0.8,
+    rouge=0,
+    lost=0.5,
+    perplexity=9,
 )
 
 
@@ -69,7 +79,9 @@ def test_a_required_variant_that_fails_stops_the_run_with_all_that_is_wrong(arti
     bad = replace(JUST, whole=1, lost=7)
     with pytest.raises(ValueError) as error:
         gate.strike(artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": bad, "int4": bad})
-    assert str(error.value).split("; ") == gate.failures("int8", BARS, bad) and len(gate.failures("int8", BARS, bad)) == 2
+    assert (
+        str(error.value).split("; ") == gate.failures("int8", BARS, bad) and len(gate.failures("int8", BARS, bad)) == 2
+    )
     assert {each.name for each in artifact.iterdir()} == {"fp32", "int8", "int4"}, "a run that stops changes nothing"
 
 
@@ -114,7 +126,7 @@ def test_a_wrong_chat_template_is_named(adapter, folder, rows):
 def test_a_template_that_ends_a_reply_otherwise_is_named(adapter, folder, rows):
     """A single question has the same ids."""
     template = folder / "chat_template.jinja"
-    ends = "{% if m.role == 'assistant' %}<|end|>{% else %}<|im_end|>{% endif %}"
+    ends = "{{ '<|end|>' if m.role == 'assistant' else '<|im_end|>' }}"
     template.write_text(template.read_text().replace("<|im_end|>", ends))
     with pytest.raises(ValueError) as error:
         gate.same_speech(adapter, folder, rows)

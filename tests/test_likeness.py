@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
 from refrain import chat, likeness, models
 from refrain.likeness import Counts, Likeness
@@ -43,10 +45,25 @@ def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked
     )
 
 
+def test_an_adapter_on_a_tied_head_is_refused(base, asked, tmp_path):
+    """It changes the head alone while it stands beside it, and the table of tokens too once it is folded in."""
+    model = models.load(base)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(tmp_path / "tied")
+    adapter = get_peft_model(models.load(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
+    torch.nn.init.normal_(adapter.base_model.model.lm_head.lora_B["default"].weight)
+    models.save(adapter, tmp_path / "adapter")
+    beside, folded = (models.trained(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
+    found = likeness.likeness(Speaker(beside), Speaker(models.merged(folded)), asked)
+    with pytest.raises(ValueError, match=r"^merged: .* an adapter on a tied head .* cannot be folded in$"):
+        likeness.require_equal(found, 1e-4)
+
+
 def test_a_difference_just_as_large_as_allowed_passes_and_no_number_does_not():
     likeness.require_equal(Likeness(whole=1e-4, mean=0, kl=0, top1=1), 1e-4)
     for whole in (1.001e-4, math.nan, math.inf):
-        with pytest.raises(ValueError, match="^merged: "):
+        with pytest.raises(ValueError, match=r"^merged: "):
             likeness.require_equal(Likeness(whole=whole, mean=0, kl=0, top1=1), 1e-4)
 
 
@@ -108,5 +125,5 @@ def test_all_positions_are_given_or_the_last_ones(adapted, asked):
 
 
 def test_facts_are_short():
-    found = Likeness(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=0.987654)
-    assert likeness.facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": 0.9877}
+    found = Likeness(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=-23.456789)
+    assert likeness.facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from refrain import models, parity
+from refrain import decoding, likeness, models
 from refrain.config import Adapter, Method
 from refrain.models import Speaker
 
@@ -45,7 +46,7 @@ def test_new_weights_repeat_with_the_seed_and_with_no_other(base, method):
 def test_random_weights_are_not_the_pretrained_ones(base):
     random = models.build(base, Method(name="", weights="random", adapter=None), 3)
     assert random.config.to_dict() | {"dtype": None} == models.load(base).config.to_dict() | {"dtype": None}
-    assert parity.difference(Speaker(random), Speaker(models.load(base)), ASKED) > 0.1
+    assert likeness.likeness(Speaker(random), Speaker(models.load(base)), ASKED).whole > 0.1
 
 
 def test_weights_are_loaded_in_single_precision(base, tmp_path):
@@ -57,8 +58,8 @@ def test_weights_are_loaded_in_single_precision(base, tmp_path):
 def test_merged_is_the_adapter_on_its_base(base, adapter):
     adapted, merged = Speaker(models.trained(base, adapter)), models.merged(models.trained(base, adapter))
     assert not isinstance(merged, PeftModel) and not any("lora" in name for name, _ in merged.named_parameters())
-    parity.require_equal(adapted, Speaker(merged), ASKED, 1e-4)
-    assert parity.difference(adapted, Speaker(models.load(base)), ASKED) > 0.1
+    likeness.require_equal(likeness.likeness(adapted, Speaker(merged), ASKED), 1e-4)
+    assert likeness.likeness(adapted, Speaker(models.load(base)), ASKED).whole > 0.1
 
 
 def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
@@ -119,8 +120,16 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
 
 def test_a_speaker_says_the_same_with_a_cache_and_beside_others(base):
     speaker = Speaker(models.load(base))
-    proof = parity.compare(speaker, speaker, ASKED, 8)
-    assert max(proof.uncached, proof.cached, proof.padded) < 1e-4
+    ids, mask = decoding.padded(ASKED)
+    _, cache = speaker.forward(ids, mask, None, 1)
+    logits, _ = speaker.forward(np.array([[5], [6]]), decoding.longer(mask), cache, 1)
+    for row, prompt, token in zip(logits[:, 0], ASKED, (5, 6), strict=True):
+        assert np.abs(row - likeness.whole(speaker, [*prompt, token])[-1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
+def test_a_speaker_gives_as_many_logits_as_are_wanted(base, keep, count):
+    assert len(likeness.whole(Speaker(models.load(base)), ASKED[0], keep)) == count
 
 
 def test_a_speaker_drops_nothing_out(base):
@@ -130,4 +139,4 @@ def test_a_speaker_drops_nothing_out(base):
         if "lora_B" in name:
             torch.nn.init.ones_(weight)
     speaker = Speaker(model.train())
-    assert parity.difference(speaker, speaker, ASKED) == 0
+    assert likeness.likeness(speaker, speaker, ASKED).whole == 0

@@ -1,143 +1,175 @@
-import json
-import sys
+"""What holds for every exported model, whichever graph it is: `forward` and rows that are fed one by one."""
 
 import numpy as np
-import onnx
 import pytest
+import tiny_compact
 import tiny_onnx
-import torch
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.transformers.float16 import convert_float_to_float16
-from transformers import AutoModelForCausalLM
 
-from refrain import runtime
+from refrain import compact, runtime, traced
+from refrain.session import PIECE
 
-ROW = [72, 200, 3, 258, 41, 41, 0, 199]
+IDS = np.random.default_rng(0).integers(0, 259, (3, 240))
+
+
+GRAPHS = {"llama fp32": 1e-4, "gpt2 int8": 0.05, "optimum": 1e-4}  # how far rounding goes: it may tip an 8-bit code
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def name(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_onnx.build(tmp_path_factory.getbasetemp() / "tiny")
+def lm(name, tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    if name == "optimum":
+        return runtime.load(tiny_onnx.build(base / "tiny"), 1)
+    return runtime.load(tiny_compact.build(base, *name.split()), 1)
 
 
 @pytest.fixture(scope="module")
-def session(folder):
-    return runtime.Session(folder)
+def near(name):
+    """A function that tells whether logits differ by no more than rounding."""
+
+    def compare(one, other):
+        assert one.shape == other.shape and other.std() > 0.5, "logits that are all alike would prove nothing"
+        return np.abs(one - other).max() < GRAPHS[name]
+
+    return compare
 
 
-def ones(rows, length):
-    return np.ones((rows, length), dtype=np.int64)
+def whole(lm, ids):
+    """Logits [tokens, vocabulary] of a row in one call."""
+    return lm.forward(ids[None], np.ones((1, len(ids)), dtype=np.int64), None)[0][0]
 
 
-def whole(session, row=ROW):
-    """Logits of a row in one call."""
-    return session.forward(np.array([row]), ones(1, len(row)), None)[0]
+def test_a_graph_is_opened_as_what_it_is(tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    assert isinstance(runtime.load(tiny_compact.build(base, "llama", "fp32")), compact.Session)
+    assert isinstance(runtime.load(tiny_onnx.build(base / "tiny")), traced.Session)
 
 
-def piecewise(session, row=ROW, first=3):
-    """Logits of a row: some ids at once, then one by one with the cache."""
-    logits, cache = session.forward(np.array([row[:first]]), ones(1, first), None)
-    steps = [logits]
-    for length in range(first + 1, len(row) + 1):
-        logits, cache = session.forward(np.array([row[length - 1 : length]]), ones(1, length), cache)
-        steps.append(logits)
-    return np.concatenate(steps, axis=1)
+def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
+    right, slots = whole(lm, IDS[0]), lm.slots(3)
+    assert near(slots.feed(2, IDS[0], keep=240), right)
+    assert near(slots.feed(0, IDS[0, :239]), right[238:239])
+    assert near(slots.step(IDS[0, 239:]), right[239:])
+    assert slots.lengths.tolist() == [240, 0, 240]
 
 
-def test_logits_are_those_of_the_model_that_was_exported(session, folder):
-    model = AutoModelForCausalLM.from_pretrained(folder.parent / "torch").eval()
-    with torch.no_grad():
-        expected = model(torch.tensor([ROW])).logits.numpy()
-    assert np.abs(whole(session) - expected).max() < 1e-4
-    assert expected.std() > 0.1, "logits that are all alike would prove nothing"
+@pytest.mark.parametrize("keep", [1, 2, PIECE, PIECE + 1, 3 * PIECE, 240])
+def test_as_many_logits_are_kept_as_are_asked_for_across_pieces(keep, lm):
+    slots = lm.slots(2)
+    slots.feed(0, IDS[0, :7]), slots.feed(1, IDS[0, :7])
+    every = slots.feed(0, IDS[0, 7:], keep=233)
+    kept = slots.feed(1, IDS[0, 7:], keep=keep)
+    assert np.array_equal(kept, every[-keep:]) and len(every) == 233
 
 
-def test_cached_logits_are_the_uncached_ones(session):
-    assert np.abs(piecewise(session) - whole(session)).max() < 1e-4
+def test_rows_of_different_length_step_together_as_each_does_alone(lm):
+    lengths = (1, 100, 37)
+    slots = lm.slots(3)
+    for row, length in enumerate(lengths):
+        slots.feed(row, IDS[row, :length])
+    together = np.stack([slots.step(IDS[:, 200 + i]) for i in range(20)], axis=1)
+    for row, length in enumerate(lengths):
+        alone = lm.slots(1)
+        alone.feed(0, IDS[row, :length])
+        assert np.array_equal(np.stack([alone.step(IDS[row : row + 1, 200 + i])[0] for i in range(20)]), together[row])
 
 
-def test_a_left_padded_row_has_the_logits_it_has_alone(session):
-    ids = np.array([[0, 0, 0, 0, 0, *ROW[:3]], ROW])
-    mask = np.array([[0, 0, 0, 0, 0, 1, 1, 1], [1] * 8])
-    logits, cache = session.forward(ids, mask, None)
-    assert np.abs(logits[:1, 5:] - whole(session, ROW[:3])).max() < 1e-4
-    after, _ = session.forward(np.array([[9], [9]]), np.pad(mask, ((0, 0), (0, 1)), constant_values=1), cache)
-    assert np.abs(after[0, 0] - whole(session, [*ROW[:3], 9])[0, -1]).max() < 1e-4
+def test_the_first_rows_may_step_without_the_others(lm):
+    slots = lm.slots(3)
+    for row in range(3):
+        slots.feed(row, IDS[row, :50])
+    right = slots.step(IDS[:, 50])
+    for row in range(3):
+        slots.cut(row, 50)
+    assert np.array_equal(slots.step(IDS[:2, 50]), right[:2]) and slots.lengths.tolist() == [51, 51, 50]
+    slots.cut(0, 50), slots.cut(1, 50)
+    assert np.array_equal(slots.step(IDS[:, 50]), right)
 
 
-def test_positions_count_what_the_mask_shows():
-    assert runtime.positions(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
+def test_a_copied_beginning_goes_on_as_its_own(lm):
+    slots, alone = lm.slots(3), lm.slots(1)
+    slots.feed(0, IDS[0]), slots.feed(2, IDS[1])  # row 2 has had another text, and a longer one
+    slots.copy(0, 2, 2 * PIECE)
+    mixed = np.concatenate([IDS[0, : 2 * PIECE], IDS[2, :30]])
+    assert np.array_equal(slots.feed(2, IDS[2, :30], keep=30), alone.feed(0, mixed, keep=30))
+    assert np.array_equal(slots.step(np.array([9, 9, 9]))[2:], alone.step(np.array([9])))
+    slots.cut(0, 240)
+    slots.copy(0, 0, 2 * PIECE)
+    assert np.array_equal(slots.feed(0, IDS[2, :30], keep=30), lm.slots(1).feed(0, mixed, keep=30)), "its own copy"
 
 
-def test_a_head_may_be_wider_than_hidden_size_by_heads(session, folder):
-    config = json.loads((folder / "config.json").read_text())
-    assert config["hidden_size"] // config["num_attention_heads"] != tiny_onnx.HEAD_DIM
-    _, cache = session.forward(np.array([ROW]), ones(1, 8), None)
-    shape = [1, config["num_key_value_heads"], len(ROW), tiny_onnx.HEAD_DIM]
-    assert [value.shape() for value in cache] == [shape] * 4
+def test_what_is_cut_off_is_forgotten(lm):
+    slots = lm.slots(1)
+    slots.feed(0, IDS[0])
+    slots.cut(0, PIECE)
+    again = slots.feed(0, IDS[1, PIECE:100], keep=36)
+    slots.cut(0, 0)
+    assert np.array_equal(slots.feed(0, np.concatenate([IDS[0, :PIECE], IDS[1, PIECE:100]]), keep=36), again)
+    assert slots.lengths.tolist() == [100]
 
 
-def test_two_continuations_may_share_a_cache(session):
-    _, cache = session.forward(np.array([ROW]), ones(1, 8), None)
-    after = [session.forward(np.array([[token]]), ones(1, 9), cache)[0][0, -1] for token in (1, 2, 1)]
-    assert np.array_equal(after[0], after[2]) and not np.array_equal(after[0], after[1])
-    assert np.abs(after[1] - whole(session, [*ROW, 2])[0, -1]).max() < 1e-4
+@pytest.mark.parametrize("order", [[2, 0, 1], [1, 1, 1], [2, 2], [1]])
+def test_rows_may_be_arranged_anew(order, lm):
+    slots = lm.slots(3)
+    for row, length in enumerate((90, 41, 130)):
+        slots.feed(row, IDS[row, :length])
+    right = slots.step(np.array([7, 7, 7]))
+    for row, length in enumerate((90, 41, 130)):
+        slots.cut(row, length)
+    slots.arrange(order)
+    assert np.array_equal(slots.step(np.full(len(order), 7)), right[order])
+    assert slots.lengths[: len(order)].tolist() == [(91, 42, 131)[row] for row in order]
 
 
-def test_a_cache_in_half_precision_is_read_from_the_graph(session, folder, tmp_path):
-    onnx.save(convert_float_to_float16(onnx.load(folder / "model.onnx")), tmp_path / "model.onnx")
-    half = runtime.Session(tmp_path)
-    _, cache = half.forward(np.array([ROW]), ones(1, 8), None)
-    assert {value.numpy().dtype for value in cache} == {np.dtype(np.float16)}
-    assert whole(half).dtype == np.float32
-    assert np.abs(piecewise(half) - whole(session)).max() < 0.05
+def test_past_its_context_a_row_is_refused_and_all_go_on(lm, near):
+    ids = np.resize(IDS[0], lm.context)
+    right = lm.slots(1).feed(0, ids)
+    slots = lm.slots(2)
+    slots.feed(0, IDS[0, :50]), slots.feed(1, ids)
+    with pytest.raises(ValueError, match=f"^{lm.context + 1} tokens: the model sees {lm.context} at once; shorten"):
+        slots.step(np.array([5, 5]))
+    with pytest.raises(ValueError, match=f"^{lm.context + 2} tokens: the model sees"):
+        slots.feed(1, np.array([5, 5]))
+    with pytest.raises(ValueError, match=f"^{lm.context + 50} tokens: the model sees"):
+        slots.feed(0, ids)
+    assert slots.lengths.tolist() == [50, lm.context]
+    slots.feed(0, ids[50:-1]), slots.cut(1, lm.context - 1)
+    assert near(slots.step(ids[[-1, -1]]), np.concatenate([right, right]))
 
 
-def test_a_graph_that_counts_positions_itself_is_given_none(session, folder, tmp_path):
-    model = onnx.load(folder / "model.onnx")
-    graph = model.graph
-    graph.input.remove(next(each for each in graph.input if each.name == "position_ids"))
-    for name, value in {"axis": 1, "one": [1], "zero": [0], "huge": [2**60]}.items():
-        graph.initializer.append(numpy_helper.from_array(np.array(value), f"own_{name}"))
-    counted = [
-        helper.make_node("CumSum", ["attention_mask", "own_axis"], ["own_sum"]),
-        helper.make_node("Sub", ["own_sum", "own_one"], ["own_positions"]),
-        helper.make_node("Shape", ["input_ids"], ["own_length"], start=1),
-        helper.make_node("Neg", ["own_length"], ["own_first"]),
-        helper.make_node("Slice", ["own_positions", "own_first", "own_huge", "own_one"], ["position_ids"]),
-    ]
-    for node in reversed(counted):
-        graph.node.insert(0, node)
-    onnx.save(model, tmp_path / "model.onnx")
-    assert np.abs(piecewise(runtime.Session(tmp_path)) - whole(session)).max() < 1e-4
+def test_forward_refuses_more_than_the_context_too(lm):
+    ids = np.resize(IDS[0], (1, lm.context + 1))
+    with pytest.raises(ValueError, match=f"^{lm.context + 1} tokens: the model sees {lm.context} at once; shorten"):
+        lm.forward(ids, np.ones_like(ids), None)
 
 
-def test_a_missing_model_is_named_with_the_way_out(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere/model\.onnx: .*`dvc pull models/onnx` .*`dvc repro`"):
-        runtime.Session(tmp_path / "nowhere")
+def test_a_row_is_fed_one_token_at_least(lm):
+    with pytest.raises(ValueError, match="^the prompt: it has no ids; a model needs one to begin with$"):
+        lm.slots(1).feed(0, np.array([], dtype=np.int64))
 
 
-@pytest.mark.parametrize("size", [0, 1000, 100_000])
-def test_a_broken_model_is_named_in_one_sentence(folder, tmp_path, size):
-    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"^.*/model\.onnx: it does not open .*`refrain check .*$"):
-        runtime.Session(tmp_path)
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_a_left_padded_row_has_the_logits_it_has_alone(keep, lm, near):
+    hidden = [5, 0, 7]
+    mask = np.array([[0] * count + [1] * (8 - count) for count in hidden])
+    ids = np.where(mask, IDS[:, :8], 0)
+    logits, cache = lm.forward(ids, mask, None, keep)
+    after, cache = lm.forward(np.array([[9], [9], [9]]), np.pad(mask, ((0, 0), (0, 1)), constant_values=1), cache, keep)
+    last, _ = lm.forward(np.array([[4], [4], [4]]), np.pad(mask, ((0, 0), (0, 2)), constant_values=1), cache, keep)
+    assert logits.shape[1] == (keep or 8)
+    for row, count in enumerate(hidden):
+        right = whole(lm, np.array([*IDS[row, count:8], 9, 4]))
+        seen = min(8 - count, logits.shape[1])
+        assert near(logits[row, -seen:], right[:-2][-seen:])
+        assert near(after[row], right[-2:-1]) and near(last[row], right[-1:])
 
 
-def test_a_graph_without_a_past_is_refused(tmp_path):
-    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["rows", "length"])
-    logits = helper.make_tensor_value_info("logits", TensorProto.INT64, ["rows", "length"])
-    same = helper.make_node("Identity", ["input_ids"], ["logits"])
-    graph = helper.make_graph([same], "no_past", [ids], [logits])
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "model.onnx")
-    with pytest.raises(ValueError, match="it takes no past; export it as text-generation-with-past"):
-        runtime.Session(tmp_path)
-
-
-def test_the_context_is_what_the_config_says(folder, tmp_path):
-    assert runtime.context(folder) == tiny_onnx.CONTEXT
-    (tmp_path / "config.json").write_text('{"n_positions": 1024}')
-    assert runtime.context(tmp_path) == 1024, "as GPT-2 calls it"
-    (tmp_path / "config.json").write_text('{"model_type": "bloom"}')
-    assert runtime.context(tmp_path) == sys.maxsize
+def test_forward_goes_on_with_several_ids_at_once(lm, near):
+    right, mask = whole(lm, IDS[0, :90]), np.ones((1, 90), dtype=np.int64)
+    logits, cache = lm.forward(IDS[:1, :70], mask[:, :70], None, 1)
+    more, _ = lm.forward(IDS[:1, 70:90], mask, cache)
+    assert near(np.concatenate([logits, more], axis=1)[0], right[69:])

@@ -1,0 +1,62 @@
+"""What the machine gives: how fast it reads memory, and how much of its cores is left.
+
+Memory is the limit of decoding, for each token reads every weight once. The sweep is the C library's search for a byte
+that is not there, in a buffer far larger than any cache. It reads and compares, and nothing else: sums, products and
+maxima of numpy and torch came out slower or the same, and so did loops over AVX-512 registers with and without
+prefetching, so what it takes is the memory's time.
+"""
+
+import ctypes
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+SIZE = 512 << 20
+PIECE = 16 << 20  # handed out as threads get free, so that a thread held up does not hold up the rest
+SWEEPS = 5
+PRESENT, ABSENT = 1, 0
+
+search = ctypes.CDLL(None).memchr
+search.argtypes, search.restype = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t), ctypes.c_void_p
+
+
+class Memory:
+    """A buffer to be read, and the threads that read it."""
+
+    def __init__(self, threads: int) -> None:
+        self._buffer = np.full(SIZE, PRESENT, dtype=np.uint8)  # written, or it would be one page of zeros
+        self._threads = ThreadPoolExecutor(threads)
+
+    def bandwidth(self) -> float:
+        """Bytes read per second, the median of some sweeps."""
+        return SIZE / median(self._sweep() for _ in range(SWEEPS))
+
+    def _sweep(self) -> float:
+        begin = time.perf_counter()
+        list(self._threads.map(self._read, range(0, SIZE, PIECE)))
+        return time.perf_counter() - begin
+
+    def _read(self, at: int) -> None:
+        search(self._buffer.ctypes.data + at, ABSENT, PIECE)
+
+
+def others(since: tuple[int, int], ours: int) -> float:
+    """The share of the cores' time since a `cores_time` that other processes used; ours used so many ticks."""
+    busy, total = cores_time()
+    return max(0.0, (busy - since[0] - ours) / max(1, total - since[1]))
+
+
+def cores_time() -> tuple[int, int]:
+    """Ticks of all cores since the machine began: those in use or taken away, and all."""
+    ticks = [int(number) for number in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+    idle = ticks[3] + ticks[4]  # nothing to do, and waiting for a disk
+    return sum(ticks) - idle, sum(ticks)
+
+
+def process_time(pid: int) -> int:
+    """Ticks that a process and its threads have used."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(after_name[11]) + int(after_name[12])  # in user mode and in the kernel

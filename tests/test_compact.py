@@ -1,0 +1,111 @@
+"""The compact graph, running: what a row says depends on nothing but its own tokens, to the last bit."""
+
+import numpy as np
+import pytest
+import tiny_compact
+
+from refrain import runtime
+from refrain.compact import ROOM
+from refrain.session import PIECE
+
+IDS = np.random.default_rng(0).integers(0, tiny_compact.VOCABULARY, (4, tiny_compact.CONTEXT))
+
+
+EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32", "int8", "int8-32", "int4")]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A function that opens a model."""
+    return lambda name: runtime.load(tiny_compact.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
+
+
+@pytest.fixture(scope="module", params=[*EXACT, "llama int4-64", "wide fp32", "wide int8"])
+def lm(request, opened):
+    return opened(request.param)
+
+
+def fed(lm, ids, cuts, keep=1):
+    """The last logits of a row that is fed up to each of the cuts, and then whole."""
+    slots = lm.slots(1)
+    for begin, end in zip([0, *cuts], cuts, strict=False):
+        slots.feed(0, ids[begin:end])
+    return slots.feed(0, ids[cuts[-1] if cuts else 0 :], keep)
+
+
+@pytest.mark.parametrize("length", [2 * PIECE, 2 * PIECE + 1, 2 * PIECE + 33, ROOM + PIECE + 65])
+def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_do(length, lm):
+    whole = fed(lm, IDS[0, :length], [], keep=PIECE)
+    every = list(range(PIECE, length, PIECE))
+    for cuts in (every, every[:1], every[-1:]):
+        kept = min(PIECE, length - cuts[-1])
+        assert np.array_equal(fed(lm, IDS[0, :length], cuts, keep=kept), whole[-kept:])
+
+
+@pytest.mark.parametrize("length", [PIECE, 3 * PIECE, ROOM])
+def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
+    slots = lm.slots(4)
+    slots.feed(0, IDS[0, :length])
+    for row, more in ((1, 1), (2, 33), (3, PIECE + 1)):
+        slots.feed(row, IDS[0, : length + more])
+    slots.step(IDS[0, :4])
+    for row in range(4):
+        slots.cut(row, length)
+    ends = [slots.feed(row, IDS[1, :9], keep=9) for row in range(4)]
+    assert all(np.array_equal(end, ends[0]) for end in ends[1:])
+
+
+def test_a_prompt_is_fed_as_it_is_whatever_the_row_held_before(lm):
+    slots = lm.slots(2)
+    slots.feed(0, IDS[0, :700]), slots.feed(1, IDS[1, :30])
+    slots.step(IDS[:2, 700])
+    slots.cut(0, 0)
+    assert np.array_equal(slots.feed(0, IDS[2, :100], keep=100), fed(lm, IDS[2, :100], [], keep=100))
+
+
+@pytest.mark.parametrize("name", [*EXACT, "wide fp32", "wide int8"])
+def test_rows_of_very_different_length_step_together_as_each_does_alone(name, opened):
+    lm = opened(name)
+    lengths = (1, 2, ROOM - 1, 1000)  # one step makes the room larger, and others are in larger room than alone
+    slots = lm.slots(4)
+    for row, length in enumerate(lengths):
+        slots.feed(row, IDS[row, :length])
+    together = np.stack([slots.step(IDS[:, 1100 + i]) for i in range(9)], axis=1)
+    for row, length in enumerate(lengths):
+        alone = lm.slots(1)
+        alone.feed(0, IDS[row, :length])
+        said = [alone.step(IDS[row : row + 1, 1100 + i])[0] for i in range(9)]
+        assert np.array_equal(np.stack(said), together[row])
+
+
+def test_room_grows_and_keeps_everything(lm):
+    right, slots = fed(lm, IDS[0], [], keep=tiny_compact.CONTEXT), lm.slots(2)
+    slots.feed(1, IDS[1, :ROOM])
+    slots.feed(0, IDS[0, : ROOM - 1])
+    for at in range(ROOM - 1, ROOM + 2):  # the third token is the first that has no room
+        logits = slots.step(IDS[:2, at])
+    assert np.abs(logits[0] - right[ROOM + 1]).max() < 0.05
+    slots.cut(0, ROOM - PIECE)
+    rest = slots.feed(0, IDS[0, ROOM - PIECE :], keep=PIECE)
+    assert np.array_equal(rest, right[-PIECE:]) and slots.lengths.tolist() == [tiny_compact.CONTEXT, ROOM + 3]
+    slots.cut(1, ROOM)
+    assert np.array_equal(slots.feed(1, IDS[1, ROOM:600]), fed(lm, IDS[1, :600], []))
+
+
+def test_a_step_touches_no_token_that_was_there_before(lm):
+    slots = lm.slots(2)
+    slots.feed(0, IDS[0, :90]), slots.feed(1, IDS[1, :40])
+    before = [buffer.copy() for buffer in slots._buffers]
+    slots.step(IDS[:2, 100])
+    for old, new in zip(before, slots._buffers, strict=True):
+        changed = np.argwhere((old != new).any(axis=(1, 3)))
+        assert changed.tolist() == [[0, 90], [1, 40]]
+
+
+def test_logits_that_were_given_stay_what_they_are(lm):
+    slots = lm.slots(1)
+    fed_first = slots.feed(0, IDS[0, :10])
+    stepped = slots.step(IDS[:1, 10])
+    copies = fed_first.copy(), stepped.copy()
+    slots.feed(0, IDS[0, 11:20]), slots.step(IDS[:1, 20])
+    assert np.array_equal(fed_first, copies[0]) and np.array_equal(stepped, copies[1])

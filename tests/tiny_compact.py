@@ -1,0 +1,61 @@
+"""Random models as compact graphs in any precision: they speak in bytes, and in a few ids without text."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+
+from refrain import graph
+from refrain.config import Precision
+
+CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it
+VOCABULARY = 272  # more logits than the tokenizer has tokens
+FAMILIES = {
+    "llama": LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=CONTEXT, initializer_range=0.15,
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+    ),
+    "gpt2": GPT2Config(
+        vocab_size=VOCABULARY, n_embd=64, n_layer=2, n_head=4, n_positions=CONTEXT, initializer_range=0.15,
+        bos_token_id=None, eos_token_id=None,
+    ),
+    "wide": LlamaConfig(  # heads so wide that kernels cut their sums
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1,
+        num_key_value_heads=1, head_dim=256, max_position_embeddings=CONTEXT, initializer_range=0.15,
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+    ),
+}  # fmt: skip
+PRECISIONS = {
+    "fp32": Precision(32),
+    "int8": Precision(8, 64, head_bits=8),
+    "int8-32": Precision(8, 32),
+    "int4": Precision(4, 32, head_bits=8, rounding="search"),
+    "int4-64": Precision(4, 64),  # of which the kernels round rows in company otherwise than alone
+}
+
+
+@cache
+def weights(folder: Path, family: str, loud: float = 1.0) -> Path:
+    """What PyTorch saves of a model; the louder, the surer it is of every token."""
+    out = folder / f"{family} {loud}"
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FAMILIES[family])
+    for parameter in model.parameters():  # biases and norms that are not all zeros or ones
+        if parameter.dim() == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    last = model.transformer.ln_f if family == "gpt2" else model.model.norm
+    last.weight.data *= loud
+    model.save_pretrained(out)
+    return out
+
+
+@cache
+def build(folder: Path, family: str, precision: str, loud: float = 1.0) -> Path:
+    """A folder for runtime.load."""
+    source, out = weights(folder, family, loud), folder / f"{family} {precision} {loud}"
+    out.mkdir()
+    graph.write(source, out, PRECISIONS[precision])
+    (out / "config.json").write_bytes((source / "config.json").read_bytes())
+    return out
