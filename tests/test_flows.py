@@ -40,13 +40,16 @@ FILE_EDITS = {
     "refrain/corpus.py": {"prepare"},
     "refrain/training.py": {"base", "train"},
     "refrain/runtime.py": {"export_onnx", "evaluate"},
-    "refrain/metrics.py": {"evaluate"},
+    "refrain/metrics.py": {"export_onnx", "evaluate"},
+    "refrain/layers.py": {"export_onnx"},
+    "refrain/likeness.py": {"merge", "export_onnx", "evaluate"},
     "stages/merge.py": {"merge"},
     "data/raw/small.csv": {"prepare"},
     "data/raw/small.txt": {"base"},
 }
 IDLE_EDITS = [
     "refrain/cli.py",
+    "refrain/engine.py",
     "refrain/composition.py",
     "tests/test_flows.py",
     "data/raw/chats.json",
