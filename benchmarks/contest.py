@@ -42,6 +42,8 @@ CONTENDERS = [
     Contender("refrain", "fp32", "refrain_model", fresh=True),
     Contender("refrain", "int8", "refrain_model", fresh=True),
     Contender("refrain", "int4", "refrain_model", fresh=True),
+    Contender("refrain", "int8-64", "refrain_model", fresh=True),
+    Contender("refrain", "int4-64", "refrain_model", fresh=True),
 ]
 
 

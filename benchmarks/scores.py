@@ -13,10 +13,16 @@ HEADER = [
 ]
 FASTER = [  # who, than whom, how many times
     *[("refrain fp32", TORCH, 3.2), ("refrain int8", TORCH, 8.5), ("refrain int4", TORCH, 12.0)],
+    *[("refrain int8-64", TORCH, 8.5), ("refrain int4-64", TORCH, 12.0)],
     *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
+    *[("refrain int8-64", OPTIMUM, 3.5), ("refrain int4-64", OPTIMUM, 5.0)],
     *[(f"refrain {precision}", f"genai {precision}", 1.1) for precision in ("fp32", "int8", "int4")],
+    *[(f"refrain {precision}-64", f"genai {precision}", 1.1) for precision in ("int8", "int4")],
 ]
-LIMIT = [("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)]
+LIMIT = [
+    *[("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)],
+    *[("refrain int8-64", 0.70), ("refrain int4-64", 0.45)],
+]
 
 
 @dataclass(frozen=True)

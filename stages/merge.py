@@ -7,17 +7,16 @@ def main(cfg: config.Config) -> None:
     from refrain import likeness, models, tracking  # load torch, after the configuration was checked
 
     talk = chat.load(paths.ADAPTER)
+    paths.empty(paths.MERGED)
+    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
+    chat.copy(paths.ADAPTER, paths.MERGED, talk.template)
+
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    merged = models.merged(models.trained(paths.BASE, paths.ADAPTER))
-    found = likeness.likeness(adapted, models.Speaker(merged), prompts)
+    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), prompts)
     tracking.report(paths.MERGE_REPORT, {"prompts": len(prompts), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
-
-    paths.empty(paths.MERGED)
-    models.save_whole(merged, talk.ends, paths.MERGED)
-    chat.copy(paths.ADAPTER, paths.MERGED, talk.template)
 
 
 if __name__ == "__main__":

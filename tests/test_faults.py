@@ -40,13 +40,13 @@ def nothing():
 def merge(cfg, plant=nothing):
     """What stages/merge.py does, with a fault planted in what it wrote."""
     talk = chat.load(paths.ADAPTER)
-    rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
     paths.empty(paths.MERGED)
     models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
     chat.copy(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
+    rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
+    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
     found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), prompts)
     tracking.report(paths.MERGE_REPORT, {"prompts": len(prompts), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
@@ -221,8 +221,9 @@ def test_a_planted_fault_stops_the_stage_by_the_name_of_the_link(plant, link, se
     assert str(error.value).startswith(f"{link}: {sentence}")
 
 
-def test_what_is_tested_here_is_what_the_stage_does():
-    assert statements(Path(__file__), "export_onnx") == statements(ROOT / "stages/export_onnx.py", "main")
+@pytest.mark.parametrize("stage", ["merge", "export_onnx"])
+def test_what_is_tested_here_is_what_the_stage_does(stage):
+    assert statements(Path(__file__), stage) == statements(ROOT / f"stages/{stage}.py", "main")
 
 
 def statements(source, name):

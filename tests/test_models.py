@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config
 
 from refrain import decoding, likeness, models
 from refrain.config import Adapter, Method
@@ -118,8 +118,11 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
     assert same(models.load(tmp_path), model)
 
 
-def test_a_speaker_says_the_same_with_a_cache_and_beside_others(base):
-    speaker = Speaker(models.load(base))
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base):
+    torch.manual_seed(0)
+    learned = GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=32, initializer_range=0.2)
+    speaker = Speaker(models.load(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned))
     ids, mask = decoding.padded(ASKED)
     _, cache = speaker.forward(ids, mask, None, 1)
     logits, _ = speaker.forward(np.array([[5], [6]]), decoding.longer(mask), cache, 1)
@@ -128,8 +131,11 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(base):
 
 
 @pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
-def test_a_speaker_gives_as_many_logits_as_are_wanted(base, keep, count):
-    assert len(likeness.whole(Speaker(models.load(base)), ASKED[0], keep)) == count
+def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, count):
+    model = models.load(base)
+    right = model(torch.tensor([ASKED[0]])).logits[0, -count:].detach().numpy()
+    got = likeness.whole(Speaker(model), ASKED[0], keep)
+    assert got.shape == right.shape and np.abs(got - right).max() < 1e-5
 
 
 def test_a_speaker_drops_nothing_out(base):

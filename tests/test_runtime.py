@@ -148,7 +148,7 @@ def test_forward_refuses_more_than_the_context_too(lm):
 
 
 def test_a_row_is_fed_one_token_at_least(lm):
-    with pytest.raises(ValueError, match="^the prompt: it has no ids; a model needs one to begin with$"):
+    with pytest.raises(ValueError, match=r"^the prompt: it has no ids; a model needs one to begin with$"):
         lm.slots(1).feed(0, np.array([], dtype=np.int64))
 
 

@@ -37,24 +37,29 @@ PRECISIONS = {
 
 
 @cache
-def weights(folder: Path, family: str, loud: float = 1.0) -> Path:
-    """What PyTorch saves of a model; the louder, the surer it is of every token."""
-    out = folder / f"{family} {loud}"
+def weights(folder: Path, family: str, repeats: bool = False) -> Path:
+    """What PyTorch saves of a model; one that repeats itself hardly sees beyond the last token, and is sure."""
+    out = folder / f"{family}{' repeats' * repeats}"
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(FAMILIES[family])
     for parameter in model.parameters():  # biases and norms that are not all zeros or ones
         if parameter.dim() == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
-    last = model.transformer.ln_f if family == "gpt2" else model.model.norm
-    last.weight.data *= loud
+    if repeats:
+        for name, parameter in model.named_parameters():
+            if name.endswith(("self_attn.o_proj.weight", "attn.c_proj.weight", "attn.c_proj.bias", "wpe.weight")):
+                parameter.data *= 0.02
+            if name in ("model.norm.weight", "transformer.ln_f.weight"):
+                parameter.data *= 40
     model.save_pretrained(out)
     return out
 
 
 @cache
-def build(folder: Path, family: str, precision: str, loud: float = 1.0) -> Path:
+def build(folder: Path, family: str, precision: str, repeats: bool = False) -> Path:
     """A folder for runtime.load."""
-    source, out = weights(folder, family, loud), folder / f"{family} {precision} {loud}"
+    source = weights(folder, family, repeats)
+    out = folder / f"{source.name} {precision}"
     out.mkdir()
     graph.write(source, out, PRECISIONS[precision])
     (out / "config.json").write_bytes((source / "config.json").read_bytes())

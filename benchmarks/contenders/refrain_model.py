@@ -18,13 +18,17 @@ def make(source: Path, out: Path, precision: str) -> int:
 
 
 def refrain_variant(source: Path, out: Path, name: str) -> None:
-    """The folder that the runtime serves."""
+    """The folder that the runtime serves: fp32, int8 or int4 as in conf/, or with blocks of the size behind a dash."""
     from omegaconf import OmegaConf
 
     from refrain import config, export
 
     values = OmegaConf.load(VALUES)
-    values.variants = {name: values.variants[name]}
+    known, _, block = name.partition("-")
+    variant = values.variants[known]
+    if block:
+        variant.weights.block = int(block)
+    values.variants = {name: variant}
     export.write(source, out.parent, OmegaConf.to_object(OmegaConf.merge(config.Export, values)))
 
 
