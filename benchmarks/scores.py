@@ -17,7 +17,6 @@ FASTER = [  # who, than whom, how many times
     *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
     *[("refrain int8-64", OPTIMUM, 3.5), ("refrain int4-64", OPTIMUM, 5.0)],
     *[(f"refrain {precision}", f"genai {precision}", 1.1) for precision in ("fp32", "int8", "int4")],
-    *[(f"refrain {precision}-64", f"genai {precision}", 1.1) for precision in ("int8", "int4")],
 ]
 LIMIT = [
     *[("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)],

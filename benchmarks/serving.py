@@ -25,7 +25,7 @@ from refrain.sampling import Manner, Sampler
 from refrain.words import Words
 
 ROWS = (1, 8, 32)
-REQUESTS = 48
+REQUESTS = 32
 PROMPTS, REPLIES = (16, 64), (64, 128)  # tokens, from and below
 SYSTEM, QUESTION = 512, 16
 HEADER = ["shape", "variant", "1 row", *(f"{rows} rows" for rows in ROWS[1:]), *(f"x {rows}" for rows in ROWS[1:]),

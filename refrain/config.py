@@ -110,6 +110,7 @@ class Bars:
     """What a variant must reach, against the merged model."""
 
     logits: float | None = None  # largest difference of a logit
+    kl: float | None = None  # divergence of the next token in nats: what rarely comes first counts here too
     top1: float = MISSING  # share of positions with the same likeliest token
     greedy: float = 0.0  # share of equal tokens in greedy decoding
     rouge: float | None = None  # points of ROUGE-L that it may lose
@@ -191,6 +192,15 @@ def impossible(cfg: Config) -> Iterator[str]:
             yield f"train.{name}={getattr(train, name)} must be above 0"
     if train.schedule not in SCHEDULES:
         yield f"train.schedule={train.schedule} is none of {', '.join(SCHEDULES)}"
+    for name, at_least_one in (
+        ("merge.prompts", cfg.merge.prompts),
+        ("export.prompts", cfg.export.prompts),
+        ("export.steps", cfg.export.steps),
+        ("export.batch_size", cfg.export.batch_size),
+        ("evaluate.batch_size", cfg.evaluate.batch_size),
+    ):
+        if at_least_one <= 0:
+            yield f"{name}={at_least_one} must be above 0"
     yield from impossible_export(cfg.export)
 
 
@@ -215,6 +225,12 @@ def impossible_export(export: Export) -> Iterator[str]:
             yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
         if weights.rounding not in ROUNDINGS:
             yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
+        if weights.bits == 16 and export.graph == "optimum":
+            yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
+        if name == "best" or "/" in name or name.startswith("."):
+            yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
+    if not any(variant.bars.required for variant in export.variants.values()):
+        yield "export.variants: none is required, so none may be left; set export.variants.fp32.bars.required=true"
     if missing := {"fp32", "int8", "int4"} - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
     if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:

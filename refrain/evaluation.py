@@ -21,6 +21,19 @@ class Prediction(TypedDict):
     reference: str
 
 
+def fitting(talk: Chat, rows: list[Row], context: int, limit: int) -> list[Row]:
+    """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
+    sizes = [
+        (len(chat.prompt(talk, row["messages"][:-1])) + limit, len(chat.features(talk, row["messages"])["input_ids"]))
+        for row in rows
+    ]
+    kept = [row for row, size in zip(rows, sizes, strict=True) if max(size) <= context]
+    if len(kept) < len(rows):
+        log.warning("%d of %d rows do not fit into the %d tokens that the model sees", len(rows) - len(kept),
+                    len(rows), context)  # fmt: skip
+    return kept
+
+
 def score(
     lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:

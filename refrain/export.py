@@ -84,15 +84,20 @@ def rewritten(source: Path, out: Path, precision: Precision) -> None:
     model = onnx.load(source / "model.onnx")
     if precision.bits == 16:
         raise ValueError("export.variants: 16 bits need the compact graph; leave the variant out: export=fp32")
-    config = DefaultWeightOnlyQuantConfig(
-        block_size=precision.block or 32,
-        is_symmetric=precision.symmetric,
-        bits=precision.bits,
-        accuracy_level=precision.accuracy,
-    )
-    quantizer = MatMulNBitsQuantizer(model, algo_config=config)
-    quantizer.process()
-    save(quantizer.model.model, out, "MatMulNBits")
+    head = next(node.name for node in model.graph.node if "logits" in node.output)
+    head_bits = precision.head_bits or precision.bits
+    for bits, left in ((precision.bits, [head]), (head_bits, [])):  # the second time nothing but the head is left
+        if bits in (4, 8):
+            config = DefaultWeightOnlyQuantConfig(
+                block_size=precision.block or 32,
+                is_symmetric=precision.symmetric,
+                bits=bits,
+                accuracy_level=precision.accuracy,
+            )
+            quantizer = MatMulNBitsQuantizer(model, algo_config=config, nodes_to_exclude=left)
+            quantizer.process()
+            model = quantizer.model.model
+    save(model, out, "MatMulNBits")
 
 
 def dynamic(source: Path, out: Path) -> None:
@@ -115,5 +120,5 @@ def save(model: onnx.ModelProto, out: Path, operator: str) -> None:
     """model.onnx, large weights beside it; ValueError when the operator is nowhere in it, so nothing was quantised."""
     if not any(node.op_type == operator for node in model.graph.node):
         raise ValueError("model.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
-    large = model.ByteSize() > LARGE
+    large = sum(len(each.raw_data) for each in model.graph.initializer) > LARGE  # ByteSize() fails beyond 2 GiB
     onnx.save(model, out / "model.onnx", save_as_external_data=large, location=drawing.DATA)

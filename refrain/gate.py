@@ -21,6 +21,11 @@ def same_speech(trained: Path, folder: Path, rows: list[Row]) -> None:
         if chat.prompt(right, row["messages"][:-1]) != chat.prompt(got, row["messages"][:-1]):
             part = "chat template" if right.template != got.template else "tokenizer"
             raise ValueError(f"{link}: its {part} makes other ids of {row['id']} than the model was trained on")
+    if right.tokenizer.to_str() != got.tokenizer.to_str():
+        raise ValueError(f"{link}: its tokenizer.json is another than the one that the model was trained with")
+    if right.tokens != got.tokens:
+        raise ValueError(f"{link}: its tokenizer_config.json names the tokens {json.dumps(got.tokens)}, "
+                         f"the model was trained with {json.dumps(right.tokens)}")  # fmt: skip
     if (right.ends, right.stops) != (got.ends, got.stops):
         raise ValueError(f"{link}: its replies end with {ended(got)}, those it was trained on with {ended(right)}")
     settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
@@ -50,13 +55,16 @@ def failures(name: str, bars: Bars, proof: Proof) -> list[str]:
     at, result = f"export.variants.{name}.bars", []
     most = inf if bars.logits is None else bars.logits
     for way in ("whole", "cached", "batched", "chunked"):
-        if not (value := getattr(proof, way)) <= most:
+        if not ((value := getattr(proof, way)) <= most and value < inf):
             result.append(f"{name}: its {way} logits differ from the merged model's by {value:.2g}, "
                           f"{at}.logits allows {most:g}")  # fmt: skip
     for kind in ("top1", "greedy"):
         if not (value := getattr(proof, kind)) >= (least := getattr(bars, kind)):
             result.append(f"{name}: {value:.1%} of its {kind} tokens are the merged model's, "
                           f"{at}.{kind} wants {least:.1%}")  # fmt: skip
+    if bars.kl is not None and not proof.kl <= bars.kl:
+        result.append(f"{name}: its next tokens diverge from the merged model's by {proof.kl:.2g} nats, "
+                      f"{at}.kl allows {bars.kl:g}")  # fmt: skip
     if bars.rouge is not None and not proof.lost <= bars.rouge:
         result.append(f"{name}: its ROUGE-L is {proof.lost:.2f} points below the merged model's, "
                       f"{at}.rouge allows {bars.rouge:g}")  # fmt: skip

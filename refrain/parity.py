@@ -49,12 +49,14 @@ class Questions:
 
 def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: Export) -> Questions:
     """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
-    rows = rows[: export.prompts]
+    rows = evaluation.fitting(talk, rows, context, export.steps)[: export.prompts]
+    if not rows:
+        raise ValueError(
+            f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
+        )
     asked = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
     asked = [*asked, *awkward(talk, asked, min(context, LONGEST) - export.steps)]
     fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
-    if not fitting:
-        raise ValueError(f"export.steps={export.steps}: no prompt leaves room for them in {context} tokens; take fewer")
     said = [
         reply
         for batch in evaluation.batches(fitting, export.batch_size)

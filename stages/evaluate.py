@@ -6,15 +6,16 @@ from refrain import chat, config, launch, paths, records
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import evaluation, lineup, tracking  # load torch, after the configuration was checked
+    from refrain import evaluation, lineup, session, tracking  # load torch, after the configuration was checked
 
     talk = chat.load(paths.MERGED)
-    rows = records.read(paths.PREPARED / "test.jsonl")[: cfg.evaluate.max_rows]
+    rows = records.read(paths.PREPARED / "test.jsonl")
+    rows = evaluation.fitting(talk, rows, session.context(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.empty(paths.PREDICTIONS)
     results = {}
     for name, lm in lineup.models():
         results[name], predictions = evaluation.score(
-            lm, talk, rows, cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
+            lm, talk, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
         )
         records.write(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 

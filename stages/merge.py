@@ -4,7 +4,7 @@ from refrain import chat, config, launch, paths, records
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import likeness, models, tracking  # load torch, after the configuration was checked
+    from refrain import likeness, models, session, tracking  # load torch, after the configuration was checked
 
     talk = chat.load(paths.ADAPTER)
     paths.empty(paths.MERGED)
@@ -14,8 +14,9 @@ def main(cfg: config.Config) -> None:
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), prompts)
-    tracking.report(paths.MERGE_REPORT, {"prompts": len(prompts), **likeness.facts(found)})
+    seen = [ids for ids in prompts if len(ids) <= session.context(paths.MERGED)]
+    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), seen)
+    tracking.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 

@@ -129,7 +129,7 @@ def settings():
 @pytest.fixture(scope="session")
 def fitting(settings):
     """The same with bars for a model of random weights: its best two tokens are often as good as equal."""
-    bars = {"int8": {"top1": 0.9}, "int4": {"top1": 0.6}}
+    bars = {"int8": {"top1": 0.9, "kl": 0.01}, "int4": {"top1": 0.6, "kl": 1.0}}
     variants = {name: replace(variant, bars=replace(variant.bars, **bars.get(name, {})))
                 for name, variant in settings.variants.items()}  # fmt: skip
     return replace(settings, variants=variants)

@@ -94,6 +94,18 @@ NO_EXPORT = {
         "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
     ),
     "~export.variants.fp32": "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others",
+    "export.graph=optimum export.variants.int8.weights.bits=16": (
+        "export.variants.int8.weights.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
+    ),
+    "+export.variants.best.weights.bits=32 +export.variants.best.bars.top1=1": (
+        "export.variants.best is no name of a variant; best is that of a copy, others of a folder"
+    ),
+    "export.variants.fp32.bars.required=false export.variants.int8.bars.required=false": (
+        "export.variants: none is required, so none may be left; set export.variants.fp32.bars.required=true"
+    ),
+    "export.steps=0": "export.steps=0 must be above 0",
+    "export.prompts=0": "export.prompts=0 must be above 0",
+    "merge.prompts=0": "merge.prompts=0 must be above 0",
     "export.best=int2": "export.best=int2 is none of export.variants: fp32, int8, int4",
 }
 EXPORTS = [

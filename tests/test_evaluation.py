@@ -104,3 +104,18 @@ def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, r
     talk = chat.load(saved(tokenizer, eos_token="</end>"), ALPACA)
     assert talk.stops == ("</end>",) and not talk.ends
     assert replies(parrot(talk, said), talk, rows[:2], tokens=len(parrot(talk, said).ids)) == ["fine"] * 2
+
+
+def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, rows, caplog):
+    sizes = [len(chat.features(talk, row["messages"])["input_ids"]) for row in rows]
+    asked = [len(chat.prompt(talk, row["messages"][:-1])) for row in rows]
+    context = sorted(sizes)[8]
+    kept = evaluation.fitting(talk, rows, context, limit=0)
+    assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)
+    assert caplog.messages == [
+        f"{len(rows) - len(kept)} of {len(rows)} rows do not fit into the {context} tokens that the model sees"
+    ]
+    room = max(sizes) - min(asked)
+    assert evaluation.fitting(talk, rows, max(sizes), room) == [
+        row for row, prompt in zip(rows, asked, strict=True) if prompt + room <= max(sizes)
+    ]

@@ -164,6 +164,14 @@ def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_op
     assert least < np.corrcoef(whole(by_optimum / "fp32").ravel(), whole(tmp_path).ravel())[0, 1] < 1
 
 
+@pytest.mark.parametrize("head_bits, found", [(None, {4: 15}), (8, {4: 14, 8: 1}), (32, {4: 14})])
+def test_the_head_of_a_traced_graph_has_bits_of_its_own(head_bits, found, by_optimum, tmp_path):
+    export.rewritten(by_optimum / "fp32", tmp_path, Precision(bits=4, block=32, head_bits=head_bits))
+    nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
+    given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+    assert Counter(each["bits"] for each in given) == found
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_size_runs_in_both_graphs(block, merged, by_optimum, settings, tmp_path):
     precision = Precision(bits=8, block=block)

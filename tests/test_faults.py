@@ -47,8 +47,9 @@ def merge(cfg, plant=nothing):
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), prompts)
-    tracking.report(paths.MERGE_REPORT, {"prompts": len(prompts), **likeness.facts(found)})
+    seen = [ids for ids in prompts if len(ids) <= session.context(paths.MERGED)]
+    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), seen)
+    tracking.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 

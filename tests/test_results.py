@@ -5,17 +5,15 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
-LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+LOCK = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.lock"))["stages"]  # PyYAML reads 1e-06 as text
 METRICS = json.loads((ROOT / "reports/metrics.json").read_text())
 TUNED = ["merged", "onnx-fp32", "onnx-int4", "onnx-int8"]
 
 
 def params():
-    from omegaconf import OmegaConf
-
     return OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"))
 
 
