@@ -1,6 +1,5 @@
 """Random models as compact graphs in any precision: they speak in bytes, and in a few ids without text."""
 
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -36,10 +35,11 @@ PRECISIONS = {
 }
 
 
-@cache
 def weights(folder: Path, family: str, repeats: bool = False) -> Path:
     """What PyTorch saves of a model; one that repeats itself hardly sees beyond the last token, and is sure."""
     out = folder / f"{family}{' repeats' * repeats}"
+    if out.is_dir():
+        return out
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(FAMILIES[family])
     for parameter in model.parameters():  # biases and norms that are not all zeros or ones
@@ -55,11 +55,12 @@ def weights(folder: Path, family: str, repeats: bool = False) -> Path:
     return out
 
 
-@cache
 def build(folder: Path, family: str, precision: str, repeats: bool = False) -> Path:
     """A folder for runtime.load."""
     source = weights(folder, family, repeats)
     out = folder / f"{source.name} {precision}"
+    if out.is_dir():
+        return out
     out.mkdir()
     graph.write(source, out, PRECISIONS[precision])
     (out / "config.json").write_bytes((source / "config.json").read_bytes())
