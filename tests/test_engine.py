@@ -246,6 +246,16 @@ def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
     assert refused == 1 and long.ids == [] and [outcome(each) for each in replies] == right
 
 
+@pytest.mark.parametrize("prompt", [[*IDS[150:0:-1], 7], IDS[: 3 * PIECE]], ids=["was there", "was refused"])
+def test_a_refused_prompt_leaves_a_row_in_which_nothing_is_mistaken(prompt, llama):
+    engine = Engine(llama, 2)
+    engine.admit(stays := greedy(IDS[: PIECE + 9], 60)), engine.admit(greedy(IDS[150:0:-1], 1)), engine.retire()
+    with pytest.raises(ValueError, match="shorten the text"):  # only its first piece gets where the second prompt was
+        engine.admit(greedy(np.resize(IDS, llama.context + 1).tolist()))
+    engine.admit(greedy(prompt)), engine.leave(stays)
+    assert [outcome(each) for each in serve(engine, [])] == [alone(llama, greedy(prompt))]
+
+
 def test_a_reply_may_fill_the_context_to_its_last_token(lm):
     prompt = np.resize(IDS, lm.context - 5).tolist()
     right = alone(lm, greedy(prompt, 6))

@@ -97,6 +97,8 @@ def test_a_copied_beginning_goes_on_as_its_own(lm):
     mixed = np.concatenate([IDS[0, : 2 * PIECE], IDS[2, :30]])
     assert np.array_equal(slots.feed(2, IDS[2, :30], keep=30), alone.feed(0, mixed, keep=30))
     assert np.array_equal(slots.step(np.array([9, 9, 9]))[2:], alone.step(np.array([9])))
+    slots.copy(0, 1, PIECE)  # row 1 has had two tokens
+    assert np.array_equal(slots.feed(1, IDS[2, :9]), lm.slots(1).feed(0, np.concatenate([IDS[0, :PIECE], IDS[2, :9]])))
     slots.cut(0, 240)
     slots.copy(0, 0, 2 * PIECE)
     assert np.array_equal(slots.feed(0, IDS[2, :30], keep=30), lm.slots(1).feed(0, mixed, keep=30)), "its own copy"
