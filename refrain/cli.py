@@ -1,9 +1,12 @@
-"""The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, show results."""
+"""The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results."""
 
 import argparse
 import sys
+import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from refrain import manifest, paths
 from refrain.options import add_terms, positive, terms
@@ -27,7 +30,13 @@ def arguments() -> argparse.ArgumentParser:
     """The command line, with options.py the one owner of its default values."""
     parser = argparse.ArgumentParser(prog="refrain", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for kind in (speaking, proving):
+        kind(commands)
+    return parser
 
+
+def speaking(commands: Any) -> None:
+    """The commands that use a model."""
     talk = commands.add_parser("chat", help="talk to an exported model", description=chat.__doc__)
     add_terms(talk)
     talk.add_argument(
@@ -52,14 +61,30 @@ def arguments() -> argparse.ArgumentParser:
     speed.add_argument("--threads", type=positive, metavar="N", help="default: as many as there are cores")
     speed.set_defaults(run=bench)
 
+
+def proving(commands: Any) -> None:
+    """The commands that say what a model is, and how it came about."""
     whole = commands.add_parser("check", help="compare a folder with its manifest", description=check.__doc__)
     whole.add_argument("folder", type=Path, metavar="FOLDER")
     whole.set_defaults(run=check)
 
+    source = commands.add_parser("info", help="say where a folder comes from", description=info.__doc__)
+    source.add_argument(
+        "folder", type=Path, nargs="?", default=paths.ONNX, metavar="FOLDER", help="models/onnx if none"
+    )
+    source.set_defaults(run=info)
+
+    again = commands.add_parser("verify", help="rebuild a commit and compare", description=verify.__doc__)
+    again.add_argument("rev", nargs="?", default="HEAD", metavar="REV", help="commit or tag, default: %(default)s")
+    again.add_argument("--folder", type=Path, metavar="FOLDER", help="rebuild in this folder, and keep it")
+    again.set_defaults(run=verify)
+
+    room = commands.add_parser("clean", help="remove checkpoints that nobody needs", description=clean.__doc__)
+    room.set_defaults(run=clean)
+
     outcome = commands.add_parser("report", help="show the results of the last run", description=report.__doc__)
     outcome.add_argument("--samples", type=positive, default=3, metavar="N", help="questions, default: %(default)s")
     outcome.set_defaults(run=report)
-    return parser
 
 
 def chat(options: argparse.Namespace) -> int:
@@ -118,6 +143,49 @@ def check(options: argparse.Namespace) -> int:
     wrong = manifest.check(options.folder)
     print("\n".join(wrong) or f"whole: {len(manifest.read(options.folder)['files'])} files")
     return 1 if wrong else 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Where an artifact comes from: base, data, adapter, libraries, processor, and the commits that recorded it."""
+    from refrain import info as source  # --help should not wait for DVC
+
+    print(source.text(options.folder))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Rebuild a commit from nothing in another folder, and compare all that its stages make with what it recorded."""
+    from refrain import rebuild, revisions
+    from refrain import verify as proof
+
+    commit, recorded = revisions.resolve(options.rev), revisions.lock(options.rev)
+    if revisions.git("status", "--porcelain"):
+        print(f"there are changes that are not committed; {commit[:12]} is rebuilt without them", file=sys.stderr)
+    with ExitStack() as files:
+        folder = options.folder or Path(files.enter_context(tempfile.TemporaryDirectory(prefix="refrain-")))
+        rebuild.clone(commit, folder)
+        start = time.perf_counter()
+        for stage in rebuild.rerun(folder):
+            print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
+        rebuilt = rebuild.rebuilt(folder)
+        rows = proof.compare(recorded, rebuilt, folder)
+        print(proof.table(rows))
+        if all(row.same for row in rows):
+            print(f"\nthe same bytes as {commit[:12]} recorded")
+            return 0
+        from refrain import drift  # loads torch
+
+        print("", *proof.files(rows, folder), drift.text(commit, recorded, rebuilt, folder), "", sep="\n")
+        print(proof.parting(rows, recorded, rebuilt, folder))
+        return 1
+
+
+def clean(options: argparse.Namespace) -> int:
+    """Remove the checkpoints of trainings that were stopped and that no process works on now: they start over then."""
+    from refrain import checkpoints
+
+    print(f"{checkpoints.clean() / 1e6:.1f} MB of checkpoints removed")
+    return 0
 
 
 def report(options: argparse.Namespace) -> int:

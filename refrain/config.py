@@ -64,6 +64,18 @@ class Adapter:
     rank: int = MISSING
     alpha: int = MISSING
     dropout: float = MISSING
+    layers: list[str] | None = MISSING  # ends of their names; null: all linear layers but the head
+    init: str = MISSING  # zero, or pissa: the principal components of the weights
+    dora: bool = MISSING  # the size of each row of weights is learned apart from its direction
+    rslora: bool = MISSING  # scaled by alpha / sqrt(rank)
+
+
+@dataclass
+class Preference:
+    """Learning from pairs of a better and a worse reply."""
+
+    loss: str = MISSING  # sigmoid (DPO), ipo, orpo or kto
+    beta: float = MISSING  # the smaller, the further the model may go from where it began
 
 
 @dataclass
@@ -72,19 +84,38 @@ class Method:
 
     name: str = MISSING
     weights: str = MISSING  # pretrained or random
+    base_bits: int | None = MISSING  # 4: the frozen base as NF4 while an adapter learns; null: as it is
     adapter: Adapter | None = MISSING  # null: every weight is trained
+    preference: Preference | None = MISSING  # null: the next token
+    start: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
 
 
 @dataclass
 class Train:
     lr: float = MISSING
     epochs: float = MISSING
-    batch_size: int = MISSING
-    accumulation: int = MISSING
+    batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
+    micro_tokens: int = MISSING  # tokens of a forward pass: the memory it takes, never the result
+    packing: bool = MISSING  # rows of a forward pass one after the other, without padding
     max_tokens: int = MISSING
     warmup: float = MISSING  # fraction of the steps
     schedule: str = MISSING
+    decay: float = MISSING  # fraction of the steps in which the rate falls; wsd alone reads it
     weight_decay: float = MISSING
+    patience: int | None = MISSING  # epochs without a better validation loss; null: all epochs, the last weights
+    precision: str | None = MISSING  # fp32, bf16 or fp16; null: what the device is made for
+    gradient_checkpointing: bool = MISSING
+    compile: bool = MISSING
+    report_to: list[str] = MISSING  # of TRACKERS
+
+
+@dataclass
+class Launch:
+    """How many processes a training runs in."""
+
+    name: str = MISSING
+    processes: int = MISSING
+    shard: bool = MISSING  # weights, gradients and optimiser over the processes (FSDP)
 
 
 @dataclass
@@ -160,6 +191,7 @@ class Config:
     template: Template = MISSING
     method: Method = MISSING
     train: Train = MISSING
+    launch: Launch = MISSING
     merge: Merge = MISSING
     export: Export = MISSING
     evaluate: Evaluate = MISSING
@@ -168,7 +200,7 @@ class Config:
 
 def impossible(cfg: Config) -> Iterator[str]:
     """One sentence, with the way out, for each value or combination that no stage could honour."""
-    model, method, data, train = cfg.model, cfg.method, cfg.data, cfg.train
+    model, data = cfg.model, cfg.data
     origins = [model.hub, model.folder, model.tiny]
     if sum(origin is not None for origin in origins) != 1:
         yield "model needs exactly one of model.hub, model.folder and model.tiny; set the others to null"
@@ -176,10 +208,8 @@ def impossible(cfg: Config) -> Iterator[str]:
         yield "model.hub needs model.revision: a commit, a tag or a branch such as main"
     if model.tiny is not None:
         yield from impossible_shape(model.tiny)
-    if method.weights not in ("pretrained", "random"):
-        yield f"method.weights={method.weights} is neither pretrained nor random"
-    if method.weights == "random" and method.adapter is not None:
-        yield "method.weights=random needs method.adapter=null: an adapter cannot teach frozen random weights"
+    yield from impossible_method(cfg.method)
+    yield from impossible_training(cfg.train, cfg.launch, cfg.method)
     if not data.sources:
         yield "data.sources is empty; name a file: data.sources=[{path: some/file.csv}]"
     for source in data.sources:
@@ -187,11 +217,6 @@ def impossible(cfg: Config) -> Iterator[str]:
             yield f"data.sources: split={source.split} of {source.path} is none of train, val, test and null"
     if not (data.val_fraction >= 0 and data.test_fraction >= 0 and data.val_fraction + data.test_fraction < 1):
         yield "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
-    for name in ("lr", "epochs", "batch_size", "accumulation", "max_tokens"):
-        if getattr(train, name) <= 0:
-            yield f"train.{name}={getattr(train, name)} must be above 0"
-    if train.schedule not in SCHEDULES:
-        yield f"train.schedule={train.schedule} is none of {', '.join(SCHEDULES)}"
     for name, at_least_one in (
         ("merge.prompts", cfg.merge.prompts),
         ("export.prompts", cfg.export.prompts),
@@ -204,7 +229,75 @@ def impossible(cfg: Config) -> Iterator[str]:
     yield from impossible_export(cfg.export)
 
 
-SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+def impossible_method(method: Method) -> Iterator[str]:
+    """Points on the axes of a method where nothing could be learned."""
+    adapter, preference = method.adapter, method.preference
+    if method.weights not in ("pretrained", "random"):
+        yield f"method.weights={method.weights} is neither pretrained nor random"
+    if method.weights == "random" and (method.base_bits == 4 or method.start is not None):
+        yield "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
+    if method.weights == "random" and adapter is not None:
+        yield "method.weights=random needs method.adapter=null: an adapter cannot teach frozen random weights"
+    if method.base_bits not in (None, 4):
+        yield f"method.base_bits={method.base_bits} is neither 4 nor null"
+    if method.base_bits == 4 and adapter is None:
+        yield "method.base_bits=4 needs method.adapter: 4-bit weights are frozen; choose method=qlora"
+    if method.start == "":
+        yield "method.start has no value yet; give one: -S 'method.start=...', the commit or tag of an earlier adapter"
+    if method.start is not None and adapter is None:
+        yield "method.start needs method.adapter: what is trained further is an adapter; choose method=continue"
+    if adapter is not None:
+        if adapter.rank <= 0:
+            yield f"method.adapter.rank={adapter.rank} must be above 0"
+        if adapter.alpha <= 0:
+            yield f"method.adapter.alpha={adapter.alpha} must be above 0"
+        if not 0 <= adapter.dropout < 1:
+            yield f"method.adapter.dropout={adapter.dropout} is no share below 1"
+        if adapter.init not in INITS:
+            yield f"method.adapter.init={adapter.init} is none of {', '.join(INITS)}"
+        if adapter.init == "pissa" and method.base_bits == 4:
+            yield "method.adapter.init=pissa takes its components from the weights; set method.base_bits=null"
+        if adapter.init == "pissa" and method.start is not None:
+            yield "method.start has its own matrices to begin with, so pissa has no say; set method.adapter.init=zero"
+        if adapter.layers is not None and not adapter.layers:
+            yield "method.adapter.layers=[] leaves nothing to train; null is all linear layers but the head"
+    if preference is not None:
+        if preference.loss not in LOSSES:
+            yield f"method.preference.loss={preference.loss} is none of {', '.join(LOSSES)}"
+        if preference.beta <= 0:
+            yield f"method.preference.beta={preference.beta} must be above 0"
+        if method.weights == "random":
+            yield "method.preference needs method.weights=pretrained: random weights prefer nothing"
+
+
+def impossible_training(train: Train, launch: Launch, method: Method) -> Iterator[str]:
+    """What no trainer could do."""
+    for name in ("lr", "epochs", "batch_size", "micro_tokens", "max_tokens"):
+        if getattr(train, name) <= 0:
+            yield f"train.{name}={getattr(train, name)} must be above 0"
+    if train.schedule not in SCHEDULES:
+        yield f"train.schedule={train.schedule} is none of {', '.join(SCHEDULES)}"
+    if not (train.warmup >= 0 and train.decay >= 0 and train.warmup + train.decay <= 1):
+        yield f"train.warmup={train.warmup} and train.decay={train.decay} must be shares of the steps, 1 at most in sum"
+    if train.patience is not None and train.patience <= 0:
+        yield f"train.patience={train.patience} must be above 0; null never stops early"
+    if train.precision not in (None, "fp32", "bf16", "fp16"):
+        yield f"train.precision={train.precision} is none of fp32, bf16, fp16 and null"
+    for name in train.report_to:
+        if name not in TRACKERS:
+            yield f"train.report_to: {name} is none of {', '.join(TRACKERS)}"
+    if launch.processes <= 0:
+        yield f"launch.processes={launch.processes} must be above 0"
+    if launch.shard and launch.processes == 1:
+        yield "launch.shard=true needs launch.processes above 1: there is nothing to share the weights with"
+    if launch.processes > 1 and method.base_bits == 4 and launch.shard:
+        yield "launch.shard=true cannot share 4-bit weights; set method.base_bits=null or launch.shard=false"
+
+
+INITS = ("zero", "pissa")
+LOSSES = ("sigmoid", "ipo", "orpo", "kto")
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "wsd")
+TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
 
 
 def impossible_export(export: Export) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 import argparse
 import difflib
+import fcntl
 import hashlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -24,12 +27,38 @@ log = logging.getLogger(__name__)
 
 
 def run(main: Callable[[Config], None]) -> None:
-    """Run a stage on params.yaml with the overrides of the command line."""
-    start(lambda overrides: main(load(overrides)), sys.modules[main.__module__].__doc__ or "")
+    """Run a stage on params.yaml with the overrides of the command line, one process at a time."""
+
+    def stage(overrides: list[str]) -> None:
+        cfg = load(overrides)
+        with alone():
+            main(cfg)
+
+    start(stage, sys.modules[main.__module__].__doc__ or "")
+
+
+def name() -> str:
+    """What this run is called: by its experiment, if it is one."""
+    return os.environ.get("DVC_EXP_NAME", "workspace")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nobody else runs this script inside: when only `dvc` is killed, its stage lives on, and the next one waits."""
+    if "RANK" in os.environ:  # one of several processes of the same stage
+        yield
+        return
+    with Path(sys.argv[0]).open() as script:
+        try:
+            fcntl.flock(script, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process still runs this stage; waiting for it to end")
+            fcntl.flock(script, fcntl.LOCK_EX)
+        yield
 
 
 def start(main: Callable[[list[str]], None], document: str) -> None:
-    """Parse the command line; a ValueError or OSError of the input becomes one line and exit code 1."""
+    """Parse the command line; a ValueError or OSError becomes one line and exit code 1, an interruption 130."""
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{Path(sys.argv[0]).stem}",
         description=document,
@@ -41,11 +70,15 @@ def start(main: Callable[[list[str]], None], document: str) -> None:
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("refrain").setLevel(logging.WARNING if options.quiet else logging.INFO)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package that runs code of the Hub
     try:
         main(options.overrides)
     except (ValueError, OSError) as error:
         log.debug("where it happened", exc_info=True)
         sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+    except KeyboardInterrupt as error:
+        print(f"{Path(sys.argv[0]).stem}: {error or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
 
 
 def load(overrides: list[str]) -> Config:

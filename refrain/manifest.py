@@ -40,10 +40,39 @@ def check(folder: Path) -> list[str]:
 
 def digests(folder: Path) -> dict[str, str]:
     """The sha256 of each file under the folder but the manifest, by relative path."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: sha256(files[name]) for name in sorted(files) if name != NAME}
+    return {name: sha256(path) for name, path in files(folder).items() if name != NAME}
+
+
+def seal(path: Path) -> str:
+    """One sha256: that of a file, or of a folder's lines of sha256 and relative path."""
+    if path.is_file():
+        return sha256(path)
+    lines = "".join(f"{sha256(file)}  {name}\n" for name, file in files(path).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def identity(path: Path) -> str:
+    """The md5 by which dvc.lock names this file or folder."""
+    return md5(path) if path.is_file() else hashlib.md5(listing(path)).hexdigest() + ".dir"
+
+
+def listing(folder: Path) -> bytes:
+    """What DVC's cache keeps of a folder: the md5 of each file, by relative path."""
+    rows = [{"md5": md5(path), "relpath": name} for name, path in files(folder).items()]
+    return json.dumps(rows).encode()
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """All files under a folder, in the order of their relative paths."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return dict(sorted(found.items()))
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,31 +1,52 @@
 """Weights in PyTorch: load, attach an adapter, fold it in, and speak through the loop that serves ONNX too."""
 
-import json
+import importlib.util
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel, set_seed
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+    set_seed,
+)
 
-from refrain.config import Adapter, Method
+from refrain import adapters
+from refrain.config import Method
 
 
-def build(folder: Path, method: Method, seed: int) -> PreTrainedModel:
-    """A model ready to train: each axis of the method is decided once, here."""
+def build(folder: Path, method: Method, seed: int, start: Path | None = None) -> PreTrainedModel:
+    """A model ready to train, the same from the same arguments: each axis of the method is decided once, here.
+
+    ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.
+    """
+    if method.adapter is not None:
+        adapters.check(bare(folder), method.adapter, start)
     set_seed(seed)
-    model = random(folder) if method.weights == "random" else load(folder)
-    return model if method.adapter is None else with_adapter(model, method.adapter)
+    if method.weights == "random":
+        model = random(folder)
+    else:
+        model = load(folder) if method.base_bits is None else quantised(folder)
+    return model if method.adapter is None else cast(PreTrainedModel, adapters.attach(model, method.adapter, start))
 
 
-def load(folder: Path) -> PreTrainedModel:
+def load(folder: Path, **settings: Any) -> PreTrainedModel:
     """The weights of a checked local folder, in fp32; safetensors only, no code of the folder's is run."""
     return cast(
         PreTrainedModel,
         AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            **settings,
         ),
     )
 
@@ -36,21 +57,33 @@ def random(folder: Path) -> PreTrainedModel:
     return cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape, dtype=torch.float32))
 
 
-def with_adapter(base: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
-    """The base, frozen, with LoRA matrices (arXiv:2106.09685) beside its linear layers, the head left alone."""
-    lora = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
+def bare(folder: Path) -> PreTrainedModel:
+    """The architecture of a folder, with weights that take no memory and have no values."""
+    with torch.device("meta"):
+        return random(folder)
+
+
+def quantised(folder: Path) -> PreTrainedModel:
+    """Linear layers frozen in 4 bits (NF4, scales quantised again: arXiv:2305.14314); head, table and norms in fp32."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("method.base_bits=4 needs the package bitsandbytes; pip install 'refrain[qlora]'")
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,  # autocast lowers it where train.precision says so
     )
-    return cast(PreTrainedModel, get_peft_model(base, lora))
+    model = load(folder, quantization_config=nf4)
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            # the first evaluation would pack the weights anew, in bf16, and all later gradients would be wrong
+            cast(Any, layer).support_avx512bf16_for_cpu = False
+    return model
 
 
 def trained(base: Path, out: Path) -> PreTrainedModel:
-    """What the train stage left in `out`: its adapter on the base, or its full weights."""
-    if not (out / "adapter_config.json").is_file():
+    """What the train stage left in `out`: its adapter on the base, unquantised, or its full weights."""
+    if not (out / adapters.SETTINGS).is_file():
         return load(out)
     return cast(PreTrainedModel, PeftModel.from_pretrained(load(base), str(out)))
 
@@ -61,13 +94,11 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def save(model: PreTrainedModel, out: Path) -> None:
-    """Safetensors and config, the same bytes every time: PEFT keeps its targets in a set, so their order is chance."""
-    model.save_pretrained(out, safe_serialization=True)
-    (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-    if (file := out / "adapter_config.json").is_file():
-        settings = json.loads(file.read_text())
-        settings["target_modules"] = sorted(settings["target_modules"])
-        file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    """Safetensors and config, the same bytes every time; `trained` gives the function that was trained."""
+    if isinstance(model, PeftModel):
+        adapters.save(model, out)
+    else:
+        model.save_pretrained(out, safe_serialization=True)
 
 
 def save_whole(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:

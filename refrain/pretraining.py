@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def make(tiny: Tiny, corpus: Path, seed: int, out: Path) -> None:
     (out / "chat_template.jinja").write_text(CHATML)
     set_seed(seed)
     model = LlamaForCausalLM(shape(tiny, tokenizer.get_vocab_size()))
-    training.fit(model, [whole(tokenizer, line) for line in lines], [], sft.collate, recipe(tiny), seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        training.fit(model, [whole(tokenizer, line) for line in lines], [], sft, recipe(tiny), seed, Path(scratch))
     model.save_pretrained(out)
     source = {"tiny": asdict(tiny), "corpus": hashlib.sha256(corpus.read_bytes()).hexdigest(), "seed": seed}
     (out / "source.json").write_text(json.dumps(source, indent=2, sort_keys=True) + "\n")
@@ -84,9 +86,16 @@ def recipe(tiny: Tiny) -> Train:
         lr=tiny.lr,
         epochs=tiny.epochs,
         batch_size=tiny.batch_size,
-        accumulation=1,
+        micro_tokens=4096,
+        packing=True,
         max_tokens=tiny.context,
         warmup=0.02,
         schedule="cosine",
+        decay=0.0,
         weight_decay=0.01,
+        patience=None,
+        precision="fp32",
+        gradient_checkpointing=False,
+        compile=False,
+        report_to=[],
     )

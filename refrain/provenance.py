@@ -1,24 +1,23 @@
 """Where an artifact comes from: base, data, library versions and the proof that it is the model that was trained."""
 
 import json
-from importlib.metadata import version
 from typing import Any
 
-from refrain import gate, likeness, manifest, paths
+from refrain import gate, hardware, likeness, manifest, paths
 from refrain.config import Variant
 from refrain.parity import Proof, Questions
 
-LIBRARIES = ("torch", "transformers", "peft", "optimum", "onnx", "onnxruntime")
-
 
 def facts(best: str) -> dict[str, Any]:
-    """What models/onnx/manifest.json says beside the sha256 of every file."""
+    """What models/onnx/manifest.json says beside the sha256 of every file: no clock, no host."""
+    made_of = (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED)
     return {
         "base": json.loads((paths.BASE / "source.json").read_text(encoding="utf-8")),
         "best": best,
         "data": manifest.digests(paths.PREPARED),
+        "made_of": {path.as_posix(): manifest.identity(path) for path in made_of},
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
-        "versions": {name: version(name) for name in LIBRARIES},
+        **hardware.facts(),
     }
 
 

@@ -1,37 +1,63 @@
-"""Supervised fine-tuning: next-token loss on the assistant's words."""
+"""Supervised fine-tuning: next-token loss on the assistant's words. The module is the objective."""
+
+from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from refrain.chat import IGNORE, Chat, Features
-from refrain.chat import features as encode
-from refrain.records import Row
+from refrain.chat import Chat, Features
+from refrain.chat import features as chat_features
+from refrain.likelihood import Ask, supervised
+from refrain.records import Message, Row
 
 
-def features(chat: Chat, rows: list[Row], limit: int) -> tuple[list[Features], list[str]]:
-    """What the model learns from, and the ids of the rows longer than `limit` tokens: no answer is cut.
+def features(chat: Chat, rows: list[Row], limit: int) -> tuple[list[Features], dict[str, list[str]]]:
+    """What the model learns from, and by reason the ids of the others: rows longer than `limit`, for no answer is cut.
 
     ValueError names the row that the template cannot take.
     """
-    kept, overlong = [], []
+    kept: list[Features] = []
+    overlong = []
     for row in rows:
-        try:
-            example = encode(chat, row["messages"])
-        except ValueError as error:
-            raise ValueError(f"row {row['id']}: {error}") from error
-        if len(example["input_ids"]) > limit:
+        example = encode(chat, row["id"], row["messages"])
+        if tokens(example) > limit:
             overlong.append(row["id"])
         else:
             kept.append(example)
-    return kept, overlong
+    return kept, {"overlong": overlong, "unpaired": []}
 
 
-def collate(rows: list[Features]) -> dict[str, torch.Tensor]:
-    """A batch [rows, tokens] padded on the right; padding is neither attended to nor learned."""
-    ids = [torch.tensor(row["input_ids"]) for row in rows]
-    labels = [torch.tensor(row["labels"]) for row in rows]
-    return {
-        "input_ids": pad_sequence(ids, batch_first=True),
-        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORE),
-    }
+def encode(chat: Chat, name: str, messages: list[Message]) -> Features:
+    """A conversation of the row of that name, which a ValueError gives."""
+    try:
+        return chat_features(chat, messages)
+    except ValueError as error:
+        raise ValueError(f"row {name}: {error}") from error
+
+
+def tokens(row: Features) -> int:
+    """What a row costs in a forward pass."""
+    return len(row["input_ids"])
+
+
+def learned(row: Features) -> int:
+    """How many tokens of a row are labelled."""
+    return supervised(row)
+
+
+def weight(rows: list[Features]) -> float:
+    """The supervised tokens of a step: each counts the same, in whichever row it stands."""
+    return float(sum(map(supervised, rows)))
+
+
+def begin(ask: Ask, rows: list[Features]) -> list[Features]:
+    """The rows as they are: no other model is needed."""
+    return rows
+
+
+def context(ask: Ask, rows: list[Features]) -> None:
+    """Nothing: the loss of a token depends on its own row alone."""
+
+
+def loss(ask: Ask, rows: list[Features], context: Any) -> torch.Tensor:
+    """Negative log-likelihood, summed over all supervised tokens."""
+    return -ask(rows).sum()

@@ -9,13 +9,27 @@ from typing import Any
 from refrain import paths
 
 Scores = dict[str, dict[str, float]]
+CURVES = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
 
 
 def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
-    """One CSV of step and loss for each curve, as `dvc plots` draws them."""
+    """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
+
+    By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
+    """
+    from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
+
     paths.empty(folder)
     for name, points in named.items():
-        table(folder / f"{name}.csv", ["step", "loss"], [[step, f"{loss:.6f}"] for step, loss in points])
+        metric = Metric(CURVES[name], str(folder / "plots"))
+        metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
+        for metric.step, value in points:
+            metric.dump(digits(value))
+
+
+def digits(value: float) -> float:
+    """Six significant digits: as many as a curve shows, also of a learning rate."""
+    return float(f"{value:.6g}")
 
 
 def report(path: Path, facts: Mapping[str, Any]) -> None:
@@ -30,12 +44,19 @@ def scores(path: Path, results: Scores) -> None:
 
 
 def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:
-    """What `dvc exp show` compares: rows learned from, validation loss, ROUGE-L of each model, size of each file."""
+    """What `dvc exp show` compares: rows learned from, validation loss, ROUGE-L of each model, size of each file.
+
+    `rougeL.best` is that of the variant which is shipped: the one number to sort by.
+    """
+    best = json.loads((onnx / "manifest.json").read_text(encoding="utf-8"))["best"]
     sizes = {name: folder_bytes(onnx / name) / 1e6 for name in variants(onnx)}
     return {
         "rows": train["rows"],
         "val_loss": train["val_loss"]["after"],
-        "rougeL": {name.removeprefix("onnx-"): result["rougeL"] for name, result in results.items()},
+        "rougeL": {
+            **{name.removeprefix("onnx-"): result["rougeL"] for name, result in results.items()},
+            "best": results[f"onnx-{best}"]["rougeL"],
+        },
         "MB": {name: round(size, 2) for name, size in sizes.items()},
     }
 

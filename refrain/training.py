@@ -1,153 +1,159 @@
-"""Fitting: a transformers Trainer on encoded rows, with a progress line; what comes back are the loss curves."""
+"""A training from its first step, or from where it was killed, to its last; what comes back are the curves."""
 
-import logging
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from math import ceil, isnan
+from math import ceil
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from tqdm import tqdm
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerState,
     TrainingArguments,
     set_seed,
 )
 
-from refrain.chat import IGNORE, Features
+from refrain import batches, checkpoints, packing, processes
+from refrain.clock import Clock
 from refrain.config import Train
+from refrain.fitting import Fitting
+from refrain.keeper import Keeper
+from refrain.objective import Objective
+from refrain.patience import Patience
+from refrain.progress import Progress
 
-log = logging.getLogger(__name__)
-
-Collate = Callable[[list[Features]], dict[str, torch.Tensor]]
 Curve = list[tuple[int, float]]
-LOGGED = 5  # steps to a point of the training curve
+LOGGED = ("loss", "eval_loss", "learning_rate")
+SCHEDULES = {"wsd": "warmup_stable_decay"}  # ours: the Trainer's, where they differ
 
 
 @dataclass
 class Curves:
-    """Mean loss of a supervised token by optimiser step; `val` begins with the untrained model at step 0."""
+    """The mean loss and the learning rate by optimiser step; `val` begins with the untrained model at step 0."""
 
     train: Curve
     val: Curve
+    lr: Curve
+    kept: int  # the step whose weights the model has: the last one, or with patience the best
 
 
 def fit(
-    model: PreTrainedModel, rows: list[Features], held_out: list[Features], collate: Collate, train: Train, seed: int
+    model: PreTrainedModel,
+    rows: list[Any],
+    held_out: list[Any],
+    objective: Objective,
+    train: Train,
+    seed: int,
+    folder: Path,
+    clock: Clock | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Curves:
-    """Train `model` in place; the same inputs give the same weights on the same machine."""
-    audit(rows)
+    """Train `model` in place; the same inputs give the same weights on the same machine, also after a kill.
+
+    `folder` is this training's alone: checkpoints go there, and the newest whole one is where it goes on. Stopped by a
+    signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
+    """
+    audit(rows, objective)
     set_seed(seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            model=model,
-            args=arguments(train, seed, scratch, validate=bool(held_out)),
-            train_dataset=dataset(rows),
-            eval_dataset=dataset(held_out) if held_out else None,
-            data_collator=collate,
-            callbacks=[Progress()],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    history = trainer.state.log_history
-    return Curves(
-        train=[(entry["step"], entry["loss"]) for entry in history if "loss" in entry],
-        val=[(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry],
-    )
+    start, keeper, clock = checkpoints.newest(folder), Keeper(), clock or Clock()
+    steps = batches.Steps([objective.tokens(row) for row in rows], train.batch_size, seed)
+    args = arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
+    best = [] if train.patience is None else [Patience(train.patience, folder)]
+    trainer = Fitting(objective, rows, held_out, steps, train, clock, model=model, args=args,
+                      callbacks=[Progress(clock), keeper, *best, *callbacks])  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
+    checkpoints.require_room(folder, trainer.checkpoint_bytes())
+    if start is not None:
+        trainer.remember(TrainerState.load_from_json(str(start / "trainer_state.json")))
+    with keeper.listening(), packing.rows_apart(model) if trainer.packed else nullcontext():
+        trainer.begin()
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if keeper.asked is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({keeper.asked}); "
+                                "the next run goes on from there")  # fmt: skip
+    for callback in best:
+        callback.restore(model, trainer.state)
+    return curves(trainer.state, patient=bool(best))
 
 
-def facts(curves: Curves, rows: list[Features]) -> dict[str, Any]:
-    """What reports/train.json says of a finished training."""
-    supervised = sum(label != IGNORE for row in rows for label in row["labels"])
-    before, after = (curves.val[i][1] if curves.val else None for i in (0, -1))
-    return {
-        "rows": len(rows),
-        "tokens": sum(len(row["input_ids"]) for row in rows),
-        "supervised_tokens": supervised,
-        "val_loss": {"before": before, "after": after},
-    }
-
-
-def arguments(train: Train, seed: int, scratch: str, validate: bool) -> TrainingArguments:
+def arguments(train: Train, seed: int, folder: Path, steps: int, validate: bool, resumed: bool) -> TrainingArguments:
     """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
+    decay = {"num_decay_steps": ceil(train.decay * steps * train.epochs)} if train.schedule == "wsd" else {}
+    precision = train.precision or suited()
     return TrainingArguments(
-        scratch,
+        str(folder),
         learning_rate=train.lr,
         num_train_epochs=train.epochs,
-        per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.accumulation,
+        per_device_train_batch_size=1,
+        ddp_find_unused_parameters=False,
         warmup_ratio=train.warmup,
-        lr_scheduler_type=train.schedule,
+        lr_scheduler_type=SCHEDULES.get(train.schedule, train.schedule),
+        lr_scheduler_kwargs=decay,
         weight_decay=train.weight_decay,
-        group_by_length=True,
-        seed=seed,
-        eval_strategy="epoch" if validate else "no",
-        eval_on_start=validate,
-        prediction_loss_only=True,
-        save_strategy="no",
-        logging_steps=LOGGED,
-        include_num_input_tokens_seen="all",
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=True,
         adam_beta2=0.98,
+        seed=seed + processes.number(),  # of dropout, which is not to be the same in all
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        gradient_checkpointing=train.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        torch_compile=train.compile,
+        eval_strategy="epoch" if validate else "no",
+        eval_on_start=validate and not resumed,
+        save_strategy="no",
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        disable_tqdm=True,
         report_to=[],
     )
 
 
-def audit(rows: list[Features]) -> None:
+def suited() -> str:
+    """The precision that the device is made for; on a CPU fp32, which every CPU computes alike."""
+    if not torch.cuda.is_available():
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def device() -> str:
+    """The kind of processor, as far as results depend on it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def curves(state: TrainerState, patient: bool) -> Curves:
+    """The curves in the history of a training, resumed or not."""
+    train, val, lr = (
+        [(int(entry["step"]), entry[name]) for entry in state.log_history if name in entry] for name in LOGGED
+    )
+    kept = min(val, key=lambda point: point[1])[0] if patient else state.global_step
+    return Curves(train, val, lr, kept)
+
+
+def facts(curves: Curves, rows: list[Any], objective: Objective) -> dict[str, Any]:
+    """What reports/train.json says of a finished training."""
+    losses = dict(curves.val)
+    return {
+        "rows": len(rows),
+        "steps": len(curves.train),
+        "kept": curves.kept,
+        "tokens": sum(map(objective.tokens, rows)),
+        "supervised_tokens": sum(map(objective.learned, rows)),
+        "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept)},
+    }
+
+
+def audit(rows: list[Any], objective: Objective) -> None:
     """ValueError unless there are rows and each has something to learn."""
     if not rows:
         raise ValueError("data/prepared/train.jsonl: there is no row to train on; see data/prepared/quarantine.jsonl")
-    idle = [i for i, row in enumerate(rows) if all(label == IGNORE for label in row["labels"])]
+    idle = [i for i, row in enumerate(rows) if not objective.learned(row)]
     if idle:
         raise ValueError(f"{len(idle)} rows have nothing to learn, the first is number {idle[0] + 1}; see the template")
-
-
-def dataset(rows: list[Features]) -> Dataset:
-    """Rows with their length, by which batches are grouped."""
-    return Dataset.from_list([{**row, "length": len(row["input_ids"])} for row in rows])
-
-
-class Progress(TrainerCallback):
-    """Step, loss, tokens a second and time left: a bar on a terminal, ten lines elsewhere."""
-
-    bar = tqdm(disable=True)
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """A bar for all optimiser steps."""
-        terminal_only = None if log.isEnabledFor(logging.INFO) else True
-        self.bar = tqdm(total=state.max_steps, unit="step", disable=terminal_only, leave=False)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """One step further; the last one is logged, whatever its number."""
-        self.bar.update()
-        control.should_log |= state.global_step == state.max_steps
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Loss and rate beside the bar, or a line for each tenth of the way."""
-        step, loss, tenth = state.global_step, latest(state, "loss"), LOGGED * ceil(state.max_steps / (10 * LOGGED))
-        if not self.bar.disable and self.bar.format_dict["elapsed"]:
-            rate = state.num_input_tokens_seen / self.bar.format_dict["elapsed"]
-            self.bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s")
-        elif "loss" in state.log_history[-1] and step % tenth == 0:
-            log.info("step %d of %d, loss %.3f", step, state.max_steps, loss)
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Leave the last numbers."""
-        self.bar.close()
-        names = {"loss": "loss", "eval_loss": "val loss"}
-        said = [f"{names[name]} {latest(state, name):.3f}" for name in names if not isnan(latest(state, name))]
-        log.info("%d steps, %s", state.global_step, ", ".join(said))
-
-
-def latest(state: TrainerState, name: str) -> float:
-    """The newest logged value of that name; nan before the first."""
-    return float(next((entry[name] for entry in reversed(state.log_history) if name in entry), float("nan")))

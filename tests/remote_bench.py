@@ -55,7 +55,7 @@ def artifact(folder: Path, block: int) -> None:
     put(folder / "fp32/tokenizer.json", b'{"version": "1.0"}\n')
     put(folder / "int8/model.onnx", bytes(reversed(range(256))) * (300 + 6400 // block))
     put(folder / "int8/chat_template.jinja", "{{ messages }} né sous une étoile 🌟\n".encode())
-    manifest.write(folder, {"base": {"hub": None}, "versions": {"onnx": "1.0"}})
+    manifest.write(folder, {"base": {"hub": None}, "best": "int8", "versions": {"onnx": "1.0"}})
 
 
 def results(folder: Path, score: float, rows: int) -> None:
@@ -68,7 +68,8 @@ def results(folder: Path, score: float, rows: int) -> None:
     tracking.report(folder / paths.TRAIN_REPORT, train)
     for proof in (paths.MERGE_REPORT, paths.PARITY):
         tracking.report(folder / proof, {"rows": rows})
-    tracking.curves(folder / paths.LOSS, train=[(5, 6 - score), (10, 5 - score)], val=[(10, 6 - score)])
+    loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
+    tracking.curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
     tracking.report(folder / paths.METRICS, scores)
     tracking.scores(folder / paths.SCORES, scores)
     tracking.report(folder / paths.SUMMARY, tracking.summary(scores, train, folder / paths.ONNX))

@@ -13,15 +13,20 @@ from refrain import paths
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module may import those on its left and those above, never the others
-    ["paths", "config", "launch", "composition"],  # how a stage starts
+    ["paths", "config", "launch", "composition", "workers"],  # how a stage starts
+    ["manifest", "hardware", "revisions", "tracking"],  # what is written down, here and in earlier commits
     ["records", "inputs", "raw", "json_rows", "tables", "files"],  # any file, its raw rows
     ["rules", "conversations", "shapes", "similarity", "corpus", "splits"],  # to conversations in their places
     ["templates", "tokens", "chat", "decoding", "words"],  # rows to tokens, and back
     ["session", "compact", "traced", "runtime"],  # an ONNX file that runs
-    ["models", "sft", "training", "snapshot", "hub", "pretraining", "origin"],  # weights: made, fetched, taught
+    ["adapters", "models", "likelihood", "packing", "batches"],  # weights, and what they make of rows
+    ["objective", "sft", "pairs", "preference"],  # what is learned
+    ["processes", "sharding", "clock", "checkpoints", "keeper", "patience", "progress", "live", "trackers"],  # watched
+    ["fitting", "training"],  # by the Trainer
+    ["snapshot", "hub", "pretraining", "origin"],  # the base: fetched, or made
     ["weights", "decoder", "fields", "rotary", "families", "blocks", "drawing", "layers", "graph", "export"],  # to ONNX
     ["metrics", "likeness", "evaluation", "parity", "gate", "choice"],  # whether it is the model, and how good
-    ["manifest", "tracking", "provenance", "lineup", "report"],  # what is written down
+    ["provenance", "lineup", "report", "info", "drift", "rebuild", "verify", "sweep"],  # a run, and runs side by side
     ["constraint", "sampling", "reply", "engine", "beam", "voice"],  # a reply as it grows
     ["terminal", "generate", "bench", "variants", "options", "cli"],  # its use
 ]
@@ -30,11 +35,12 @@ LIBRARY = sorted((ROOT / "refrain").glob("[!_]*.py"))
 STAGES = sorted((ROOT / "stages").glob("[!_]*.py"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 WITHOUT_TORCH = [
-    *["paths", "config", "launch", "composition", "records", "inputs", "raw", "json_rows", "tables", "files"],
-    *["rules", "conversations", "shapes", "similarity", "corpus", "splits"],
+    *["paths", "config", "launch", "composition", "workers", "manifest", "revisions", "tracking"],
+    *["records", "inputs", "raw", "json_rows", "tables", "files"],
+    *["rules", "conversations", "shapes", "similarity", "corpus", "splits", "batches", "checkpoints"],
     *["templates", "tokens", "chat", "decoding", "words", "session", "compact", "traced", "runtime"],
     *["constraint", "sampling", "reply", "engine", "beam", "voice", "generate", "bench", "variants", "options"],
-    *["manifest", "metrics", "choice", "report", "terminal", "cli"],
+    *["metrics", "choice", "report", "info", "rebuild", "verify", "sweep", "terminal", "cli"],
 ]
 
 

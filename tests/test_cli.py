@@ -382,7 +382,7 @@ def loaded(code):
     return done.stdout.split()
 
 
-HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "matplotlib"}
+HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "matplotlib", "dvc", "torch"}
 
 
 def test_help_waits_for_nothing_heavy():

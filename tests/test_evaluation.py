@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from refrain import chat, evaluation, models, runtime, sft
+from refrain import chat, evaluation, models, runtime
 from refrain.models import Speaker
 
 ALPACA = OmegaConf.load(Path(__file__).parents[1] / "conf/template/alpaca.yaml").jinja
@@ -41,10 +41,16 @@ def replies(lm, talk, rows, tokens=TOKENS, batch=BATCH):
     return [prediction["prediction"] for prediction in predictions]
 
 
+def loss_of(speaker, features):
+    """What transformers itself finds."""
+    tensors = {name: torch.tensor([ids]) for name, ids in features.items()}
+    return speaker.model(**tensors).loss.item()
+
+
 def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk, rows):
     row = rows[3]
     with torch.no_grad():
-        loss = speaker.model(**sft.collate([chat.features(talk, row["messages"])])).loss.item()
+        loss = loss_of(speaker, chat.features(talk, row["messages"]))
     scores, _ = evaluation.score(speaker, talk, [row], TOKENS, BATCH)
     assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
 
@@ -55,7 +61,7 @@ def test_perplexity_is_per_token_not_per_row(speaker, talk, rows):
         features = chat.features(talk, row["messages"])
         labelled = sum(label != chat.IGNORE for label in features["labels"])
         with torch.no_grad():
-            total += speaker.model(**sft.collate([features])).loss.item() * labelled
+            total += loss_of(speaker, features) * labelled
         count += labelled
     assert evaluation.perplexity(speaker, talk, rows[:4]) == pytest.approx(math.exp(total / count), rel=1e-4)
 

@@ -1,8 +1,6 @@
 """Runs of the real pipeline, made small: a change reruns exactly the stages that it affects, and nothing is lost."""
 
-import csv
 import json
-import random
 import re
 import shutil
 
@@ -10,12 +8,10 @@ import pytest
 import workbench
 import yaml
 from omegaconf import OmegaConf
-from workbench import dvc, edit, stage
+from workbench import append, dvc, edit, small, stage
 
 slow = pytest.mark.slow
 
-WORDS = ["amber", "basin", "cedar", "delta", "ember", "frost", "grove", "heron", "inlet", "kelp", "otter", "reed"]
-TINY = {"vocabulary": 320, "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "feed_forward": 64, "epochs": 1}
 AFTER = {  # what may rerun when a stage's outputs are new
     "base": {"train", "merge", "export_onnx", "evaluate"},
     "prepare": {"train", "merge", "export_onnx", "evaluate"},
@@ -55,43 +51,6 @@ IDLE_EDITS = [
     "data/raw/chats.json",
     "conf/method/full.yaml",
 ]
-
-
-def small(folder):
-    """Make the smallest real configuration the default: every stage does its work in seconds."""
-    rng = random.Random(0)
-    rows = [(f"Why {' '.join(rng.sample(WORDS, 5))}?", " ".join(rng.sample(WORDS, 3))) for _ in range(40)]
-    raw = folder / "data/raw"
-    with (raw / "small.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("question", "answer"), *rows[:10]])
-    write(raw / "small.jsonl", rows[10:34])
-    write(raw / "small-test.jsonl", rows[34:])
-    (raw / "small.txt").write_text("".join(f"{question} {answer}\n" for question, answer in rows))
-    conf = folder / "conf"
-    sources = [{"path": "small.csv"}, {"path": "small.jsonl"}, {"path": "small-test.jsonl", "split": "test"}]
-    data = {"name": "small", "folder": "data/raw", "sources": sources, "val_fraction": 0.1, "test_fraction": 0.0}
-    preset(conf / "data/small.yaml", "files", data)
-    preset(conf / "model/small.yaml", "tiny", {"name": "small", "tiny": {**TINY, "corpus": "data/raw/small.txt"}})
-    variants = {name: {"bars": {"top1": 0.0, "rouge": None}} for name in ("int8", "int4")}
-    preset(conf / "export/small.yaml", "cpu", {"name": "small", "prompts": 2, "steps": 4, "variants": variants})
-    for group in ("data", "model", "export"):
-        text = (conf / "config.yaml").read_text()
-        (conf / "config.yaml").write_text(re.sub(f"- {group}: .*", f"- {group}: small", text))
-    edit(conf / "config.yaml", {"train.epochs": 1, "merge.prompts": 2})
-    edit(conf / "config.yaml", {"evaluate.max_rows": 4, "evaluate.max_new_tokens": 8})
-
-
-def preset(file, base, values):
-    file.write_text(OmegaConf.to_yaml({"defaults": [base], **values}))
-
-
-def append(file, text):
-    with file.open("a") as end:
-        end.write(text)
-
-
-def write(file, rows):
-    file.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in rows))
 
 
 @pytest.fixture(scope="module")

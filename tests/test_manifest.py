@@ -1,8 +1,9 @@
+import hashlib
 import json
 
 import pytest
 
-from refrain import manifest
+from refrain import manifest, paths, provenance
 
 FACTS = {"variant": "int8", "top1": 0.994, "motto": "né sous une étoile 🌟"}
 
@@ -80,3 +81,36 @@ def test_a_manifest_that_cannot_be_read_is_refused_in_a_sentence(folder, content
 
 def test_the_manifest_is_plain_json(folder):
     assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["motto"] == FACTS["motto"]
+
+
+def test_a_seal_is_what_sha256sum_says_of_a_file_or_of_its_own_list_of_a_folder(folder):
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    assert len(files) == 4
+    listed = "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
+    assert manifest.seal(folder) == hashlib.sha256(listed.encode()).hexdigest()
+    assert manifest.seal(folder / "empty.txt") == hashlib.sha256().hexdigest()
+
+
+def test_an_identity_changes_with_any_byte_and_any_name(folder):
+    before = manifest.identity(folder)
+    (folder / "empty.txt").rename(folder / "void.txt")
+    renamed = manifest.identity(folder)
+    (folder / "void.txt").write_text("!")
+    assert len({before, renamed, manifest.identity(folder)}) == 3
+    assert before.endswith(".dir") and len(before) == len("d41d8cd98f00b204e9800998ecf8427e.dir")
+
+
+def test_an_artifact_names_what_it_was_made_of_and_no_clock_or_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED, paths.PARITY.parent):
+        place.mkdir(parents=True)
+        (place / "file").write_text(str(place))
+    (paths.BASE / "source.json").write_text("{}")
+    paths.PARITY.write_text("{}")
+    facts = provenance.facts("int8")
+    assert facts["made_of"] == {
+        path: manifest.identity(tmp_path / path)
+        for path in ("models/base", "data/prepared", "models/adapter", "models/merged")
+    }
+    assert list(facts) == ["base", "best", "data", "made_of", "parity", "cpu", "versions"]
+    assert facts["cpu"].isupper() and facts["versions"]["torch"]

@@ -1,21 +1,56 @@
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config
+from safetensors.torch import load_file
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    LlamaConfig,
+    Trainer,
+    TrainingArguments,
+)
 
-from refrain import decoding, likeness, models
+from refrain import chat, decoding, likeness, models
 from refrain.config import Adapter, Method
 from refrain.models import Speaker
 
 ROOT = Path(__file__).parents[1]
-LORA = Method(name="", weights="pretrained", adapter=Adapter(rank=4, alpha=8, dropout=0.0))
+PLAIN = Adapter(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
+LORA = Method(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, start=None)
+FULL = replace(LORA, adapter=None)
+RANDOM = replace(FULL, weights="random")
+QLORA = replace(LORA, base_bits=4)
+
+
+def adapted(**changes):
+    """LoRA with other values of its adapter."""
+    return replace(LORA, adapter=replace(PLAIN, **changes))
+
+
+METHODS = {
+    "full": FULL,
+    "lora": adapted(dropout=0.1),
+    "qlora": replace(adapted(dropout=0.1), base_bits=4),
+    "dora": adapted(dora=True),
+    "qdora": replace(adapted(dora=True), base_bits=4),
+    "rslora": adapted(rslora=True),
+    "pissa": adapted(init="pissa"),
+    "all of it": adapted(init="pissa", dora=True, rslora=True, dropout=0.1),
+    "some layers": adapted(layers=["q_proj", "mlp.up_proj"]),
+    "table and head": adapted(layers=["embed_tokens", "lm_head"], dora=True),
+}
 ASKED = [[1, 60, 200, 7], [9, 9, 120]]
 
 
@@ -23,28 +58,96 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def test_lora_stands_beside_every_linear_layer_but_the_head(base):
-    model = models.build(base, LORA, 3)
+def padded(rows):
+    """A batch as any trainer takes it."""
+    ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
+    return {
+        "input_ids": pad_sequence(ids, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=chat.IGNORE),
+    }
+
+
+def taught(model, rows, folder, steps=6, resume=None, lr=1e-2):
+    """The model after some steps of six, with a checkpoint and an evaluation after each three."""
+    settings = TrainingArguments(
+        str(folder),
+        max_steps=6,
+        per_device_train_batch_size=4,
+        learning_rate=lr,
+        save_strategy="steps",
+        save_steps=3,
+        eval_strategy="steps",
+        eval_steps=1,
+        seed=7,
+        use_cpu=True,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = Trainer(model, settings, padded, train_dataset=rows, eval_dataset=rows[:2])
+    trainer.train(resume_from_checkpoint=resume and str(resume))
+    return model
+
+
+@pytest.fixture(scope="module")
+def lessons(talk, rows):
+    return [dict(chat.features(talk, row["messages"])) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def tied(base, tmp_path_factory):
+    """The base with one matrix for the table of tokens and the head."""
+    folder = tmp_path_factory.mktemp("tied")
+    model = models.load(base)
+    settings = model.config.to_dict() | {"tie_word_embeddings": True, "initializer_range": 0.1}
+    torch.manual_seed(1)
+    AutoModelForCausalLM.from_config(LlamaConfig(**settings)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """Weights the other way round, in Conv1D, no multiple of 64 wide, with a tied head."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    torch.manual_seed(2)
+    shape = GPT2Config(vocab_size=320, n_embd=48, n_layer=2, n_head=2, n_positions=256, initializer_range=0.2,
+                       resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip
+    AutoModelForCausalLM.from_config(shape).save_pretrained(folder)
+    return folder
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def carriers(model):
+    """The layers with matrices beside them, by their names in the base."""
+    names = [name for name, _ in model.named_parameters() if ".lora_" in name]
+    return {name.removeprefix("base_model.model.").split(".lora_")[0] for name in names}
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_lora_stands_beside_every_linear_layer_but_the_head(base, bits):
+    model = models.build(base, replace(LORA, base_bits=bits), 3)
     linear = {name for name, layer in models.load(base).named_modules() if isinstance(layer, torch.nn.Linear)}
-    prefix = "base_model.model."
-    adapted = {
-        name.removeprefix(prefix).split(".lora_A")[0] for name, _ in model.named_parameters() if ".lora_A" in name
-    }
-    assert adapted == linear - {"lm_head"} != set()
-    assert {name.split(".")[-3] for name, weight in model.named_parameters() if weight.requires_grad} == {
-        "lora_A",
-        "lora_B",
-    }
+    assert carriers(model) == linear - {"lm_head"} != set()
+    learning = {name.split(".")[-3] for name, weight in model.named_parameters() if weight.requires_grad}
+    assert learning == {"lora_A", "lora_B"}
 
 
-@pytest.mark.parametrize("method", [LORA, Method(name="", weights="random", adapter=None)], ids=["lora", "random"])
-def test_new_weights_repeat_with_the_seed_and_with_no_other(base, method):
-    first, again, other = (models.build(base, method, seed) for seed in (3, 3, 4))
-    assert same(first, again) and not same(first, other)
+@pytest.mark.parametrize("method", [LORA, RANDOM, QLORA, METHODS["pissa"]], ids=["lora", "random", "qlora", "pissa"])
+def test_new_weights_repeat_with_the_seed(base, method):
+    assert same(models.build(base, method, 3), models.build(base, method, 3))
+
+
+@pytest.mark.parametrize("method", [LORA, RANDOM, QLORA], ids=["lora", "random", "qlora"])
+def test_new_weights_are_others_with_another_seed(base, method):
+    assert not same(models.build(base, method, 3), models.build(base, method, 4))
 
 
 def test_random_weights_are_not_the_pretrained_ones(base):
-    random = models.build(base, Method(name="", weights="random", adapter=None), 3)
+    random = models.build(base, RANDOM, 3)
     assert random.config.to_dict() | {"dtype": None} == models.load(base).config.to_dict() | {"dtype": None}
     assert likeness.likeness(Speaker(random), Speaker(models.load(base)), ASKED).whole > 0.1
 
@@ -55,15 +158,259 @@ def test_weights_are_loaded_in_single_precision(base, tmp_path):
     assert {weight.dtype for weight in models.random(tmp_path).parameters()} == {torch.float32}
 
 
-def test_merged_is_the_adapter_on_its_base(base, adapter):
-    adapted, merged = Speaker(models.trained(base, adapter)), models.merged(models.trained(base, adapter))
+@pytest.mark.parametrize("family", ["tied", "gpt2"])
+def test_random_weights_come_in_any_family(family, request):
+    folder = request.getfixturevalue(family)
+    random, before = models.build(folder, RANDOM, 3), models.load(folder)
+    assert {name: weight.shape for name, weight in random.named_parameters()} == {
+        name: weight.shape for name, weight in before.named_parameters()
+    }
+    assert likeness.likeness(Speaker(random), Speaker(before), ASKED).whole > 0.1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, base, lessons, tmp_path):
+    method = METHODS[name]
+    models.save(taught(models.build(base, method, 7), lessons, tmp_path / "runs"), tmp_path / "whole")
+    for checkpoint in ("checkpoint-3", "checkpoint-6"):
+        again = taught(
+            models.build(base, method, 7), lessons, tmp_path / "again", resume=tmp_path / "runs" / checkpoint
+        )
+        models.save(again, tmp_path / checkpoint)
+        assert contents(tmp_path / checkpoint) == contents(tmp_path / "whole")
+    models.save(models.build(base, method, 7), tmp_path / "untaught")
+    assert contents(tmp_path / "untaught") != contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "name, family",
+    [(name, "base") for name in METHODS if METHODS[name].base_bits is None]
+    + [(name, family) for name in ("full", "lora", "dora", "rslora", "all of it") for family in ("tied", "gpt2")],
+)
+def test_what_is_saved_is_what_was_trained_and_so_is_its_merge(name, family, request, lessons, tmp_path):
+    folder, method = request.getfixturevalue(family), METHODS[name]
+    model = taught(models.build(folder, method, 7), lessons, tmp_path / "runs")
+    models.save(model, tmp_path / "out")
+    saved = Speaker(models.trained(folder, tmp_path / "out"))
+    merged = models.merged(models.trained(folder, tmp_path / "out"))
     assert not isinstance(merged, PeftModel) and not any("lora" in name for name, _ in merged.named_parameters())
-    likeness.require_equal(likeness.likeness(adapted, Speaker(merged), ASKED), 1e-4)
-    assert likeness.likeness(adapted, Speaker(models.load(base)), ASKED).whole > 0.1
+    likeness.require_equal(likeness.likeness(Speaker(model), saved, ASKED), 1e-4)
+    likeness.require_equal(likeness.likeness(saved, Speaker(merged), ASKED), 1e-4)
+    assert likeness.likeness(saved, Speaker(models.load(folder)), ASKED).whole > 0.1
+
+
+@pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
+def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family, request, lessons, tmp_path):
+    folder = request.getfixturevalue(family)
+    model = taught(models.build(folder, QLORA, 7), lessons, tmp_path / "runs")
+    models.save(model, tmp_path / "out")
+    saved, merged = (Speaker(models.trained(folder, tmp_path / "out")) for _ in range(2))
+    assert {weight.dtype for weight in saved.model.parameters()} == {torch.float32}
+    merged = Speaker(models.merged(merged.model))
+    likeness.require_equal(likeness.likeness(saved, merged, ASKED), 1e-4)
+    four_bits = Speaker(model)
+    near, far = (likeness.likeness(four_bits, other, ASKED) for other in (merged, Speaker(models.load(folder))))
+    assert 0 < near.kl < far.kl
+
+
+def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
+    model, before = models.build(base, METHODS["pissa"], 7), models.load(base)
+    assert likeness.likeness(Speaker(model), Speaker(before), ASKED).whole < 1e-4
+    layer, weight = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj"), before.model.layers[0].mlp
+    taken = torch.linalg.svdvals(layer.get_delta_weight("default"))
+    assert torch.allclose(taken[:4], torch.linalg.svdvals(weight.up_proj.weight)[:4], rtol=1e-4)
+    assert taken[4] < 1e-4 * taken[0]
+
+
+def test_pissa_is_saved_for_the_base_as_it_was(base, lessons, tmp_path):
+    models.save(taught(models.build(base, METHODS["pissa"], 7), lessons, tmp_path / "runs"), tmp_path / "out")
+    settings = json.loads((tmp_path / "out/adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"], settings["init_lora_weights"]) == (8, 16, True)
+    ranks = {weight.shape[0] for name, weight in load_file(tmp_path / "out/adapter_model.safetensors").items()
+             if "lora_A" in name}  # fmt: skip
+    assert ranks == {8}
+
+
+def test_dora_learns_the_size_of_each_row_too(base, lessons, tmp_path):
+    model = models.build(base, METHODS["dora"], 7)
+    sizes = {name: weight for name, weight in model.named_parameters() if "lora_magnitude_vector" in name}
+    before = {name: weight.clone() for name, weight in sizes.items()}
+    row = models.load(base).model.layers[1].self_attn.q_proj.weight.norm(dim=1)
+    assert any(weight.shape == row.shape and torch.allclose(weight, row) for weight in before.values())
+    taught(model, lessons, tmp_path)
+    assert len(sizes) == len(carriers(model)) and not any(torch.equal(sizes[name], before[name]) for name in sizes)
+
+
+@pytest.mark.parametrize("rslora, scale", [(False, 8 / 4), (True, 8 / 4**0.5)])
+def test_matrices_are_scaled_by_alpha_over_the_rank_or_its_root(base, rslora, scale):
+    layer = models.build(base, adapted(rslora=rslora), 7).get_submodule("base_model.model.model.layers.0.mlp.up_proj")
+    assert layer.scaling["default"] == scale
+
+
+def test_an_adapter_holds_no_weight_of_the_base(base, tmp_path):
+    models.save(models.build(base, METHODS["table and head"], 7), tmp_path)
+    names = load_file(tmp_path / "adapter_model.safetensors").keys()
+    assert names and all(".lora_" in name for name in names)
+
+
+@pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
+def test_four_bits_are_for_linear_layers_and_the_rest_stays_as_it_is(family, request):
+    folder = request.getfixturevalue(family)
+    model, before = models.build(folder, QLORA, 3).get_base_model(), models.load(folder)
+    head = before.get_output_embeddings()
+    names = {
+        name
+        for name, layer in before.named_modules()
+        if isinstance(layer, models.adapters.Layer) and not isinstance(layer, torch.nn.Embedding) and layer is not head
+    }
+    packed = {name for name, weight in model.named_parameters() if weight.dtype == torch.uint8}
+    assert packed == {f"{name}.base_layer.weight" for name in names} != set()
+    kept = dict(before.named_parameters())
+    assert all(torch.equal(weight, kept[name]) for name, weight in model.named_parameters() if name in kept)
+    layer = model.get_submodule(f"{sorted(names)[0]}.base_layer")
+    assert layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested
+
+
+@pytest.mark.parametrize("family", ["base", "gpt2"])
+def test_evaluating_four_bits_does_not_change_what_is_learned(family, request, lessons):
+    model = models.build(request.getfixturevalue(family), QLORA, 3)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+
+    def gradients():
+        model.train().zero_grad()
+        model(**padded(lessons[:2])).loss.backward()
+        return [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
+
+    before = gradients()
+    with torch.no_grad():
+        model.eval()(**padded(lessons[:2]))
+    assert all(torch.equal(one, other) for one, other in zip(before, gradients(), strict=True))
+    assert all(gradient.abs().max() > 0 for gradient in before)
+
+
+def test_four_bits_want_their_package_before_any_weight_loads(tmp_path, base, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    assert importlib.util.find_spec("bitsandbytes") is None
+    shutil.copyfile(base / "config.json", tmp_path / "config.json")  # and no weights
+    with pytest.raises(ValueError, match=r"^method\.base_bits=4 needs the package .* pip install 'refrain\[qlora\]'$"):
+        models.build(tmp_path, QLORA, 3)
+
+
+REFUSED = {
+    "lm_head": ("tied", {"layers": ["q_proj", "lm_head"]}, "lm_head shares its weights with model.embed_tokens"),
+    "table": ("tied", {"layers": ["embed_tokens"]}, "model.embed_tokens shares its weights with lm_head"),
+    "wte": ("gpt2", {"layers": ["wte"]}, "transformer.wte shares its weights with lm_head"),
+    "typo": ("base", {"layers": ["q_proj", "k_prj"]}, "layers: k_prj is the end of no layer's name; there is k_proj$"),
+    "part": ("base", {"layers": ["proj"]}, "layers: proj is the end of no layer's name; there is .*_proj"),
+    "block": ("base", {"layers": ["mlp"]}, "layers: mlp is the end of no layer's name"),
+    "norm": ("base", {"layers": ["input_layernorm"]}, "layers: input_layernorm is the end of no layer's name"),
+    "none": ("base", {"layers": ["x"]}, "there is down_proj, embed_tokens, gate_proj, k_proj, lm_head"),
+    "empty": ("base", {"layers": [""]}, "is the end of no layer's name"),
+    "pissa": (
+        "base",
+        {"layers": ["embed_tokens"], "init": "pissa"},
+        "pissa is for linear layers and model.embed_tokens",
+    ),
+    "rank": (
+        "base",
+        {"rank": 65, "init": "pissa"},
+        "rank=65 is more than the 64 principal components of model.layers.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_adapter_that_cannot_be_is_refused_before_weights_load(case, request, tmp_path):
+    family, changes, sentence = REFUSED[case]
+    shutil.copyfile(request.getfixturevalue(family) / "config.json", tmp_path / "config.json")  # and no weights
+    with pytest.raises(ValueError, match=rf"^method\.adapter\..*{sentence}") as refusal:
+        models.build(tmp_path, adapted(**changes), 3)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def earlier(base, lessons, tmp_path_factory):
+    """What a first round of training left, and the model that it was."""
+    folder = tmp_path_factory.mktemp("earlier")
+    model = taught(models.build(base, LORA, 7), lessons, tmp_path_factory.mktemp("runs"))
+    models.save(model, folder)
+    return folder, model
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earlier, tmp_path, bits):
+    folder, first = earlier
+    method = replace(adapted(dropout=0.5), base_bits=bits)
+    models.save(models.build(base, method, 7, folder), tmp_path / "begun")
+    first_weights, begun = (load_file(place / "adapter_model.safetensors") for place in (folder, tmp_path / "begun"))
+    assert first_weights.keys() == begun.keys() and all(torch.equal(first_weights[name], begun[name]) for name in begun)
+    if bits is None:
+        assert likeness.likeness(Speaker(models.build(base, method, 7, folder)), Speaker(first), ASKED).whole == 0
+    models.save(taught(models.build(base, method, 7, folder), lessons, tmp_path / "runs"), tmp_path / "whole")
+    again = models.build(base, method, 7, folder)
+    taught(again, lessons, tmp_path / "again", resume=tmp_path / "runs/checkpoint-3")
+    models.save(again, tmp_path / "resumed")
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+    learned = load_file(tmp_path / "whole/adapter_model.safetensors")
+    assert not any(torch.equal(learned[name], begun[name]) for name in begun)
+    assert json.loads((tmp_path / "whole/adapter_config.json").read_text())["lora_dropout"] == 0.5
+
+
+def test_a_second_round_after_pissa_wants_twice_the_rank(base, lessons, tmp_path):
+    model = taught(models.build(base, METHODS["pissa"], 7), lessons, tmp_path / "runs")
+    models.save(model, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"has rank=8, and method.adapter.rank is 4; set method.adapter.rank=8$"):
+        models.build(base, LORA, 7, tmp_path / "out")
+    second = models.build(base, adapted(rank=8, alpha=16), 7, tmp_path / "out")
+    likeness.require_equal(likeness.likeness(Speaker(model), Speaker(second), ASKED), 1e-4)
+
+
+OTHERS = {
+    "rank": ({"rank": 2}, "its adapter has rank=4, and method.adapter.rank is 2; set method.adapter.rank=4"),
+    "alpha": ({"alpha": 4}, "its adapter has alpha=8, and method.adapter.alpha is 4; set method.adapter.alpha=8"),
+    "dora": (
+        {"dora": True},
+        "its adapter has dora=false, and method.adapter.dora is true; set method.adapter.dora=false",
+    ),
+    "rslora": (
+        {"rslora": True},
+        "has rslora=false, and method.adapter.rslora is true; set method.adapter.rslora=false",
+    ),
+    "layers": (
+        {"layers": ["k_proj", "q_proj"]},
+        "its adapter has layers=[down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj], and "
+        "method.adapter.layers is [k_proj, q_proj]; set method.adapter.layers=[down_proj, gate_proj, ",
+    ),
+    "some": ({"layers": ["0.mlp.up_proj", *"qkvo"]}, "method.adapter.layers: q is the end of no layer's name"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_second_round_with_another_adapter_is_refused_before_weights_load(case, base, earlier, tmp_path):
+    changes, sentence = OTHERS[case]
+    shutil.copyfile(base / "config.json", tmp_path / "config.json")
+    with pytest.raises(ValueError) as refusal:
+        models.build(tmp_path, adapted(**changes), 7, earlier[0])
+    assert sentence in str(refusal.value)
+
+
+def test_a_second_round_on_a_base_of_another_shape_is_refused(base, earlier, tmp_path):
+    settings = json.loads((base / "config.json").read_text())
+    for changes in ({"intermediate_size": 96}, {"num_hidden_layers": 3, "layer_types": None}):
+        (tmp_path / "config.json").write_text(json.dumps(settings | changes))
+        with pytest.raises(ValueError, match=r"^method\.start: its adapter is for a base of another depth or width"):
+            models.build(tmp_path, LORA, 7, earlier[0])
+
+
+def test_a_second_round_wants_an_adapter(base, tmp_path):
+    with pytest.raises(ValueError, match=r"^method\.start: no adapter was trained at that revision"):
+        models.build(base, LORA, 7, tmp_path)
 
 
 def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
-    model = models.build(base, Method(name="", weights="pretrained", adapter=None), 3)
+    model = models.build(base, FULL, 3)
     assert all(weight.requires_grad for weight in model.parameters())
     torch.nn.init.normal_(model.lm_head.weight)
     models.save(model, tmp_path)
@@ -73,8 +420,10 @@ def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
 
 def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from refrain import config, models;"
-        "method = config.Method(name='', weights='pretrained', adapter=config.Adapter(rank=2, alpha=4, dropout=0.0));"
+        f"import sys; from pathlib import Path; from refrain import config, models;method = config.{LORA!r}".replace(
+            "=Adapter(", "=config.Adapter("
+        )
+        + ";"
         "base, out = map(Path, sys.argv[1:]); models.save(models.build(base, method, 3), out)"
     )
     folders = [tmp_path / seed for seed in "012"]
@@ -139,8 +488,7 @@ def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, c
 
 
 def test_a_speaker_drops_nothing_out(base):
-    dropping = Method(name="", weights="pretrained", adapter=Adapter(rank=4, alpha=8, dropout=0.9))
-    model = models.build(base, dropping, 3)
+    model = models.build(base, adapted(dropout=0.9), 3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.ones_(weight)

@@ -186,7 +186,7 @@ def test_the_table_of_groups_is_conf():
 
 @pytest.mark.parametrize(("page", "heading", "group"), [
     ("docs/models.md", "Templates", "template"),
-    ("docs/models.md", "Methods", "method"),
+    ("docs/models.md", "Presets", "method"),
     ("docs/onnx.md", "Variants", "export"),
 ])  # fmt: skip
 def test_the_presets_of_a_group_are_those_in_conf(page, heading, group):

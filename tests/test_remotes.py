@@ -97,9 +97,12 @@ def values(specification, *columns):
 
 
 def lines(file, *columns):
-    """A CSV file as sorted tuples."""
+    """A CSV or TSV file as sorted tuples."""
     with file.open(newline="") as rows:
-        return sorted(tuple(row[column] for column in columns) for row in csv.DictReader(rows))
+        return sorted(
+            tuple(row[column] for column in columns)
+            for row in csv.DictReader(rows, delimiter="\t" if file.suffix == ".tsv" else ",")
+        )
 
 
 def test_pull_fetches_the_artifact_whole_and_nothing_else(clone, remote, capsys):
@@ -174,14 +177,18 @@ def test_metrics_of_two_experiments_are_set_against_each_other(compared):
     assert changes["rows"] == ["900", "1800", "900"]
 
 
-def test_both_plots_show_what_the_reports_hold(compared, tmp_path):
+def test_the_plots_show_what_the_reports_hold(compared, tmp_path):
     dvc(compared, "plots", "show", "--out", str(tmp_path))
     plots = specifications(tmp_path / "index.html")
     loss, scores = plots.pop("Loss per supervised token"), plots.pop("ROUGE-L on the test rows")
+    rate = plots.pop("Learning rate")
     assert not plots
-    assert loss["encoding"]["x"]["field"] == "step"
-    points = [(f.name, *point) for f in (compared / paths.LOSS).iterdir() for point in lines(f, "step", "loss")]
+    assert loss["encoding"]["x"]["field"] == rate["encoding"]["x"]["field"] == "step"
+    curves = compared / paths.LOSS / "plots/metrics"
+    points = [(f"{name}/loss.tsv", *point) for name in ("train", "val")
+              for point in lines(curves / name / "loss.tsv", "step", "loss")]  # fmt: skip
     assert values(loss, "filename", "step", "loss") == sorted(points)
+    assert values(rate, "step", "lr") == lines(curves / "train/lr.tsv", "step", "lr")
     assert (scores["mark"]["type"], scores["encoding"]["x"]["field"]) == ("bar", "score")
     assert scores["encoding"]["y"]["field"] == "model"
     assert values(scores, "model", "score") == lines(compared / paths.SCORES, "model", "score")

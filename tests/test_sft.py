@@ -1,28 +1,58 @@
+"""Supervised fine-tuning: what is learned of which rows, and that the loss is TRL's and transformers' own."""
+
+from functools import partial
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoTokenizer
 
-from refrain import chat, sft
+from refrain import chat, likelihood, models, packing, sft
 
 IGNORE = chat.IGNORE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model(base):
-    return AutoModelForCausalLM.from_pretrained(base).eval()
+    return models.load(base)
 
 
-def loss(model, batch):
-    with torch.no_grad():
-        return model(**batch).loss.item()
+@pytest.fixture(scope="module")
+def kept(talk, rows):
+    return sft.features(talk, rows, 512)[0]
+
+
+def loss(model, rows, packed=False):
+    """The mean loss of a step, its gradient left in the model."""
+    ask = partial(likelihood.likelihoods, model, packed=packed)
+    mean = sft.loss(ask, sft.begin(ask, rows), sft.context(ask, rows)) / sft.weight(rows)
+    mean.backward()
+    return mean.item()
+
+
+def gradient(model):
+    return torch.cat([weight.grad.flatten() for weight in model.parameters()])
+
+
+def padded(rows):
+    """The batch that transformers and TRL learn from."""
+    long = max(len(row["input_ids"]) for row in rows)
+    fill = {"input_ids": 0, "labels": IGNORE}
+    batch = {name: torch.tensor([row[name] + [fill[name]] * (long - len(row[name])) for row in rows]) for name in fill}
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (long - len(row["input_ids"])) for row in rows])
+    return batch | {"attention_mask": mask}
 
 
 def test_overlong_rows_are_named_and_left_out(talk, rows):
     whole = [chat.features(talk, row["messages"]) for row in rows]
     limit = sorted(len(each["input_ids"]) for each in whole)[8]
-    kept, overlong = sft.features(talk, rows, limit)
+    kept, left_out = sft.features(talk, rows, limit)
     assert kept == [each for each in whole if len(each["input_ids"]) <= limit], "no row is cut"
-    assert overlong == [r["id"] for r, each in zip(rows, whole, strict=True) if len(each["input_ids"]) > limit] != []
+    long = [row["id"] for row, each in zip(rows, whole, strict=True) if len(each["input_ids"]) > limit]
+    assert left_out == {"overlong": long, "unpaired": []} and long
+
+
+def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
+    assert sft.features(talk, [{**row, "rejected": "no"} for row in rows], 512) == sft.features(talk, rows, 512)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base, rows):
@@ -31,26 +61,49 @@ def test_a_row_that_the_template_cannot_take_is_named(base, rows):
         sft.features(strict, rows, 512)
 
 
-def test_rows_are_padded_on_the_right_and_padding_is_not_learned():
-    short, long = {"input_ids": [5, 6], "labels": [IGNORE, 6]}, {"input_ids": [7, 8, 9], "labels": [7, 8, 9]}
-    assert {name: values.tolist() for name, values in sft.collate([short, long]).items()} == {
-        "input_ids": [[5, 6, 0], [7, 8, 9]],
-        "attention_mask": [[1, 1, 0], [1, 1, 1]],
-        "labels": [[IGNORE, 6, IGNORE], [7, 8, 9]],
-    }
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_loss_and_gradient_are_those_of_transformers(model, kept, packed):
+    with packing.rows_apart(model) if packed else torch.enable_grad():
+        ours = loss(model, kept, packed)
+    mine = gradient(model)
+    model.zero_grad()
+    theirs = model(**padded(kept)).loss
+    theirs.backward()
+    assert ours == pytest.approx(theirs.item(), abs=1e-5)
+    assert (mine - gradient(model)).abs().max() < 1e-6 < mine.abs().max()
 
 
-def test_padding_changes_no_loss(model, talk, rows):
-    kept, _ = sft.features(talk, rows, 512)
-    short, long = (choose(kept, key=lambda row: len(row["input_ids"])) for choose in (min, max))
-    silent = {**long, "labels": [IGNORE] * len(long["labels"])}
-    assert len(short["input_ids"]) < len(long["input_ids"])
-    assert loss(model, sft.collate([short, silent])) == pytest.approx(loss(model, sft.collate([short])), abs=1e-5)
+@pytest.mark.parametrize("many", [True, False], ids=["ragged", "alone"])
+def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = kept if many else kept[:1]
+    ours = loss(model, rows)
+    mine = gradient(model)
+    model.zero_grad()
+    args = SFTConfig(str(tmp_path), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False)
+    trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list([{"text": "a"}]),
+                         processing_class=AutoTokenizer.from_pretrained(base))  # fmt: skip
+    theirs = trainer.compute_loss(trainer.model, padded(rows))
+    theirs.backward()
+    assert ours == pytest.approx(theirs.item(), abs=1e-6)
+    assert (mine - gradient(model)).abs().max() < 1e-6 < mine.abs().max()
 
 
-def test_only_labelled_ids_make_the_loss(model, talk, rows):
-    (row,), _ = sft.features(talk, rows[:1], 512)
+def test_a_token_weighs_the_same_in_whichever_row_it_stands(model, kept):
+    """The step is the mean over its labelled tokens, not the mean of the means of its rows."""
+    parts = [(loss(model, [row]), likelihood.supervised(row)) for row in kept]
+    assert len({count for _, count in parts}) > 1
+    mean = sum(part * count for part, count in parts) / sum(count for _, count in parts)
+    assert loss(model, kept) == pytest.approx(mean, abs=1e-5)
+    assert sft.weight(kept) == sum(map(sft.learned, kept)) == sum(count for _, count in parts)
+
+
+def test_only_labelled_ids_make_the_loss(model, kept):
+    row = kept[0]
     with torch.no_grad():
         logits = model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
     losses = [-logits[t - 1, label].item() for t, label in enumerate(row["labels"]) if label != IGNORE]
-    assert loss(model, sft.collate([row])) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    assert loss(model, [row]) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    assert len(losses) < len(row["input_ids"]) == sft.tokens(row)

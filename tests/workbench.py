@@ -1,6 +1,10 @@
 """A workbench: a scratch copy of the repository with its own Git history and DVC cache, to run whole commands in."""
 
+import csv
+import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +18,8 @@ from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ("dvc.lock", "params.yaml", "reports")  # what runs of the workspace left behind
+WORDS = ["amber", "basin", "cedar", "delta", "ember", "frost", "grove", "heron", "inlet", "kelp", "otter", "reed"]
+TINY = {"vocabulary": 320, "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "feed_forward": 64, "epochs": 1}
 
 
 def copy(out: Path, *places: str) -> Path:
@@ -48,6 +54,40 @@ def restore(folder: Path) -> None:
     run(folder, "git", "clean", "-qfd")
 
 
+def small(folder: Path) -> None:
+    """Make the smallest real configuration the default: every stage does its work in seconds."""
+    rng = random.Random(0)
+    rows = [(f"Why {' '.join(rng.sample(WORDS, 5))}?", " ".join(rng.sample(WORDS, 3))) for _ in range(40)]
+    raw = folder / "data/raw"
+    with (raw / "small.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *rows[:10]])
+    rows_file(raw / "small.jsonl", rows[10:34])
+    rows_file(raw / "small-test.jsonl", rows[34:])
+    (raw / "small.txt").write_text("".join(f"{question} {answer}\n" for question, answer in rows))
+    conf = folder / "conf"
+    sources = [{"path": "small.csv"}, {"path": "small.jsonl"}, {"path": "small-test.jsonl", "split": "test"}]
+    data = {"name": "small", "folder": "data/raw", "sources": sources, "val_fraction": 0.1, "test_fraction": 0.0}
+    preset(conf / "data/small.yaml", "files", data)
+    preset(conf / "model/small.yaml", "tiny", {"name": "small", "tiny": {**TINY, "corpus": "data/raw/small.txt"}})
+    variants = {name: {"bars": {"top1": 0.0, "rouge": None}} for name in ("int8", "int4")}
+    preset(conf / "export/small.yaml", "cpu", {"name": "small", "prompts": 2, "steps": 4, "variants": variants})
+    for group in ("data", "model", "export"):
+        text = (conf / "config.yaml").read_text()
+        (conf / "config.yaml").write_text(re.sub(f"- {group}: .*", f"- {group}: small", text))
+    edit(conf / "config.yaml", {"train.epochs": 1, "merge.prompts": 2})
+    edit(conf / "config.yaml", {"evaluate.max_rows": 4, "evaluate.max_new_tokens": 8})
+
+
+def preset(file: Path, base: str, values: dict[str, Any]) -> None:
+    """An option of conf/ that is another one but for some values."""
+    file.write_text(OmegaConf.to_yaml({"defaults": [base], **values}))
+
+
+def rows_file(file: Path, rows: list[tuple[str, str]]) -> None:
+    """Questions and answers as JSON lines."""
+    file.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in rows))
+
+
 def edit(file: Path, values: dict[str, Any]) -> None:
     """Set dotted keys of a YAML file; the comments on top stay, for Hydra reads them."""
     lines = file.read_text().splitlines(keepends=True)
@@ -63,6 +103,11 @@ def rewrite(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text, f"{file} does not hold {old!r}"
     file.write_text(text.replace(old, new))
+
+
+def append(file: Path, text: str) -> None:
+    with file.open("a") as end:
+        end.write(text)
 
 
 def run(folder: Path, *command: str, fails: bool = False, **environment: str) -> str:

@@ -1,0 +1,182 @@
+"""Supervised tokens a second, ours beside TRL's SFTTrainer with its defaults: same weights, rows, batch and threads.
+
+    python -m benchmarks.train FOLDER [--data NAME ...] [--shape NAME] [--steps N] [--rounds N] [--only NAME ...]
+
+FOLDER keeps the random weights of the shape and the rows. `environment` is data/prepared as it is; any other name is a
+preset of conf/data whose files lie where it says. Both learn the same ids and labels, encoded by us. Each contender
+runs in a process of its own, in turns; a ratio is taken within a round. Peak memory is that of the process (VmHWM).
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import shapes, tables
+
+log = logging.getLogger(__name__)
+
+THREADS = len(os.sched_getaffinity(0))
+BATCH = 8  # TRL's default
+LIMIT = 512
+METHODS = {"lora": ["method=lora", "method.adapter.rank=16", "method.adapter.alpha=32"], "full": ["method=full"]}
+CONTENDERS = {  # what is changed in the defaults of each
+    "trl": {},
+    "trl fp32": {"bf16": False},
+    "trl fp32 without checkpointing": {"bf16": False, "gradient_checkpointing": False},
+    "refrain fp32": {"precision": "fp32"},
+    "refrain bf16": {"precision": "bf16"},
+    "refrain fp32 padded": {"precision": "fp32", "packing": "false"},
+}
+
+
+def main() -> None:
+    asked = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if asked.contender:
+        print(json.dumps(contend(asked)))
+        return
+    source = shapes.source(asked.shape, asked.folder.resolve())
+    for data in asked.data:
+        rows = encoded(data, asked.folder.resolve(), asked.steps * BATCH)
+        rounds = [{name: child(name, rows, source, asked.method) for name in asked.only} for _ in range(asked.rounds)]
+        title = f"{data}, {asked.shape}, {asked.method}: {asked.steps} steps of {BATCH} rows, {THREADS} threads"
+        print(f"\n{title}, medians of {asked.rounds} rounds\n\n{tables.markdown(table(rounds))}\n", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", nargs="+", default=["environment", "gsm8k"])
+    parser.add_argument("--shape", choices=list(shapes.SHAPES), default="smollm2-135m")
+    parser.add_argument("--method", choices=list(METHODS), default="lora")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--contender", choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def encoded(data: str, folder: Path, count: int) -> Path:
+    """So many rows of a data set, drawn once, as ids and labels in a file."""
+    from refrain import chat, corpus, launch, paths, records, sft, splits
+
+    file = folder / f"{data}-{count}.jsonl"
+    if not file.is_file():
+        rows = records.read(paths.PREPARED / "train.jsonl")
+        if data != "environment":
+            cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
+            for index, each in enumerate(cfg.data.sources):
+                link = records.link(index, each.path)
+                link.unlink(missing_ok=True)
+                link.symlink_to((Path(cfg.data.folder) / each.path).resolve())
+            rows = splits.rows(splits.place(corpus.read(cfg.data.sources)[0], cfg.data, cfg.seed)[0], "train")
+        kept = sft.features(chat.load(paths.BASE), rows, LIMIT)[0]
+        records.write(file, [kept[i * len(kept) // count] for i in range(count)])
+    return file
+
+
+def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
+    """What a contender told of itself."""
+    log.info("%s: %s", rows.stem, name)
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train", rows, "--contender", name, "--source", source]
+    environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([*command, "--method", method], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def contend(asked: argparse.Namespace) -> dict[str, float]:
+    """Train once, as a child; speed without start-up, and the most memory that it ever had."""
+    rows = [json.loads(line) for line in asked.folder.read_text().splitlines()]
+    run: Callable[..., tuple[float, list[float]]] = trl if asked.contender.startswith("trl") else refrain
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds, losses = run(asked.source, rows, asked.method, CONTENDERS[asked.contender], Path(scratch))
+    learned = sum(label >= 0 for row in rows for label in row["labels"][1:])
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return {"rate": learned / seconds, "peak": int(peak.split()[1]) / 1e3, "first": losses[0], "last": losses[-1]}
+
+
+def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
+    """Our trainer with the values of conf/."""
+    from refrain import launch, models, paths, sft, training
+
+    values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
+    overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
+    cfg = launch.typed(launch.composed("config", paths.CONF, overrides))
+    watch, model = stopwatch(), models.build(source, cfg.method, cfg.seed)
+    curves = training.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
+    return watch.seconds, [loss for _, loss in curves.train]
+
+
+def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
+    """SFTTrainer on our ids and masks, its defaults otherwise; the adapter is ours too."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    from refrain import launch, models, paths
+
+    cfg = launch.typed(launch.composed("config", paths.CONF, METHODS[method]))
+    data = [
+        {"input_ids": row["input_ids"], "completion_mask": [int(label >= 0) for label in row["labels"]]} for row in rows
+    ]
+    settings = {"completion_only_loss": True, "num_train_epochs": 1, "logging_steps": 1, "report_to": [], **changes}
+    watch, tokenizer = stopwatch(), AutoTokenizer.from_pretrained(source)
+    tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
+    trainer = SFTTrainer(
+        model=models.build(source, cfg.method, cfg.seed),
+        args=SFTConfig(str(scratch), save_strategy="no", disable_tqdm=True, use_cpu=True, **settings),
+        train_dataset=Dataset.from_list(data),
+        processing_class=tokenizer,
+        callbacks=[watch],
+    )
+    trainer.train()
+    return watch.seconds, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def stopwatch() -> Any:
+    """Seconds from the begin of the first step to the end of the last."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        begin = end = 0.0
+
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.begin = self.begin or time.perf_counter()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            self.end = time.perf_counter()
+
+        @property
+        def seconds(self) -> float:
+            return self.end - self.begin
+
+    return Watch()
+
+
+def table(rounds: list[dict[str, dict[str, float]]]) -> list[list[str]]:
+    """A line a contender: its rate, its ratio to the first within each round, its memory, its losses."""
+    first = next(iter(rounds[0]))
+    rows = [["contender", "supervised tokens/s", f"x {first}", "peak MB", "first loss", "last loss"]]
+    for name in rounds[0]:
+        told = {fact: median(each[name][fact] for each in rounds) for fact in rounds[0][name]}
+        ratios = sorted(each[name]["rate"] / each[first]["rate"] for each in rounds)
+        spread = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        rows.append([name, f"{told['rate']:.1f}", spread, f"{told['peak']:.0f}", f"{told['first']:.3f}",
+                     f"{told['last']:.3f}"])  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Attention inside each row of a packed batch: rows lie one after the other, and none sees another.
+
+The usual way is a block mask over the whole length, which computes every block and throws most away. Here attention is
+called once for each run of equally long rows, so that cross-talk is not masked but impossible, and nothing is padded.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import groupby
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+NAME = "rows_apart"
+
+
+def possible(model: PreTrainedModel) -> bool:
+    """Whether the architecture lets its attention be exchanged and tells it of `row_lengths`; GPT-2 does not."""
+    if not getattr(model, "_supports_attention_backend", False):
+        return False
+    told: list[bool] = []
+
+    def listen(*states: Any, **settings: Any) -> tuple[torch.Tensor, None]:
+        told.append("row_lengths" in settings)
+        return attend(*states, **{"row_lengths": [1]} | settings)
+
+    AttentionInterface.register("listen", listen)
+    one = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
+    with exchanged(model, "listen"), torch.no_grad():
+        model(input_ids=one, position_ids=one, use_cache=False, row_lengths=[1])
+    return all(told)
+
+
+@contextmanager
+def exchanged(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Inside, the model attends by the function of that name."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def rows_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """Inside, the model takes packed batches: `row_lengths` beside `input_ids` and `position_ids`, and no mask."""
+    return exchanged(model, NAME)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    row_lengths: list[int],
+    sliding_window: int | None = None,
+    **settings: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention [1, tokens, heads, width] of rows whose lengths add up to all tokens."""
+    heard, start = [], 0
+    for length, run in groupby(row_lengths):
+        count = len(list(run))
+        stop = start + count * length
+        asked, keys, values = (stack(states[:, :, start:stop], count) for states in (query, key, value))
+        window = None if sliding_window is None or length <= sliding_window else band(length, sliding_window, query)
+        heard.append(sdpa_attention_forward(module, asked, keys, values, window, **settings)[0].flatten(0, 1))
+        start = stop
+    return torch.cat(heard)[None], None
+
+
+def stack(states: torch.Tensor, count: int) -> torch.Tensor:
+    """Equally long rows [1, heads, count * length, width] as a batch [count, heads, length, width]."""
+    return torch.as_tensor(states.unflatten(2, (count, -1)).squeeze(0).transpose(0, 1))
+
+
+def band(length: int, window: int, like: torch.Tensor) -> torch.Tensor:
+    """True where a token is seen: itself and the window - 1 before it."""
+    seen = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
+    return torch.as_tensor(seen.triu(1 - window)[None, None])
+
+
+AttentionInterface.register(NAME, attend)

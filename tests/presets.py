@@ -1,0 +1,29 @@
+"""What conf/ says, with small models in mind: a few values changed, the others as a person gets them."""
+
+from pathlib import Path
+
+from refrain import launch
+from refrain.config import Config, Method, Train
+
+CONF = Path(__file__).parents[1] / "conf"
+SMALL = ("method.adapter.rank=4", "method.adapter.alpha=8")
+
+
+def config(*overrides: str) -> Config:
+    """The configuration with these overrides."""
+    return launch.typed(launch.composed("config", CONF, list(overrides)))
+
+
+def lora(*overrides: str) -> Method:
+    """The default method, with small matrices."""
+    return config(*SMALL, *overrides).method
+
+
+def full(*overrides: str) -> Method:
+    """Every weight is trained."""
+    return config("method=full", *overrides).method
+
+
+def train(**values: object) -> Train:
+    """The training section, with values changed."""
+    return config(*(f"train.{name}={'null' if value is None else value}" for name, value in values.items())).train
