@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import workbench
 from workbench import ROOT
 
 from refrain import chat, decoding, launch, models, paths, records, runtime
@@ -62,6 +63,22 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     said = [decoding.greedy(lm, asked, 12, talk.ends) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()
+
+
+@pytest.mark.slow
+def test_a_further_round_begins_where_the_adapter_of_an_earlier_commit_ended(tmp_path):
+    folder = workbench.repository(tmp_path / "repository")
+    workbench.small(folder)
+    workbench.dvc(folder, "repro")
+    workbench.commit(folder)
+    workbench.run(folder, "git", "tag", "v1")
+    first = json.loads((folder / paths.TRAIN_REPORT).read_text())
+    moving = workbench.dvc(folder, "exp", "run", "-S", "method=continue", "-S", "method.start=main", fails=True)
+    assert "method.start=main moves on; write the commit that it is now: method.start=" in moving
+    workbench.dvc(folder, "exp", "run", "-S", "method=continue", "-S", "method.start=v1")
+    second = json.loads((folder / paths.TRAIN_REPORT).read_text())
+    assert second["val_loss"]["before"] == pytest.approx(first["val_loss"]["after"], abs=1e-4)
+    assert second["val_loss"]["after"] < second["val_loss"]["before"] < first["val_loss"]["before"]
 
 
 IMPOSSIBLE = {
