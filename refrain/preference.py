@@ -49,7 +49,7 @@ class Pairs:
 
     def begin(self, ask: Ask, rows: list[Pair]) -> list[Pair]:
         """The pairs with how likely their texts are now, the reference of all that follows; ORPO has none."""
-        if self.formula is orpo:
+        if self.formula is orpo or not rows:
             return rows
         texts = [text for row in rows for text in (row.chosen, row.rejected, *row.strangers)]
         found = ask(texts).view(len(rows), -1).tolist()

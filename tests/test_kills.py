@@ -39,13 +39,13 @@ def lost(finished):
 
 
 class Run:
-    """A `dvc repro` with checkpoints as often as may be, to be killed."""
+    """A `dvc` with checkpoints as often as may be, to be killed."""
 
-    def __init__(self, folder, log):
+    def __init__(self, folder, log, *words):
         self.log = log
         settings = workbench.surroundings(folder) | {SECONDS: "0"}
         with log.open("w") as said:
-            self.process = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=settings,
+            self.process = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=folder, env=settings,
                                             stdout=said, stderr=said, start_new_session=True)  # fmt: skip
 
     def reaches(self, stage, folder, before):
@@ -87,7 +87,7 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     rng, resumed, killed = random.Random(4), 0, 0
     for stage, kills in KILLS.items():
         for turn in range(kills):
-            before, run = progress(lost), Run(lost, tmp_path / f"{stage}-{turn}.log")
+            before, run = progress(lost), Run(lost, tmp_path / f"{stage}-{turn}.log", "repro")
             workbench.wait(partial(run.reaches, stage, lost, before), seconds=120)
             if run.survives(rng.uniform(0, 1 if stage == "train" else 6)):
                 break
@@ -100,3 +100,14 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     assert not list(lost.glob(".checkpoints/*"))
     assert not list(left_over(lost))
     assert killed >= 22 and resumed >= 12
+
+
+def test_an_experiment_in_a_temporary_copy_goes_on_where_another_was_killed(finished, tmp_path):
+    workbench.restore(finished)
+    dvc(finished, "checkout", "--force")
+    words = ("exp", "run", "--temp", "-S", "train.lr=0.004", "train")
+    run = Run(finished, tmp_path / "killed.log", *words)
+    workbench.wait(partial(run.reaches, "train", finished, 0), seconds=120)
+    run.kill(signal.SIGKILL)
+    assert "going on from step" in dvc(finished, *words)
+    assert not list(finished.glob(".checkpoints/*"))
