@@ -3,11 +3,12 @@
     python -m benchmarks.train FOLDER [--data NAME ...] [--shape NAME] [--steps N] [--rounds N] [--only NAME ...]
 
 FOLDER keeps the random weights of the shape and the rows. `environment` is data/prepared as it is; any other name is a
-preset of conf/data whose files lie where it says. Both learn the same ids and labels, encoded by us. Each contender
+preset of conf/data, its files below --published. Both learn the same ids and labels, encoded by us. Each contender
 runs in a process of its own, in turns; a ratio is taken within a round. Peak memory is that of the process (VmHWM).
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -46,7 +47,7 @@ def main() -> None:
         return
     source = shapes.source(asked.shape, asked.folder.resolve())
     for data in asked.data:
-        rows = encoded(data, asked.folder.resolve(), asked.steps * BATCH)
+        rows = encoded(data, asked.folder.resolve(), asked.published.resolve(), asked.steps * BATCH)
         rounds = [{name: child(name, rows, source, asked.method) for name in asked.only} for _ in range(asked.rounds)]
         title = f"{data}, {asked.shape}, {asked.method}: {asked.steps} steps of {BATCH} rows, {THREADS} threads"
         print(f"\n{title}, medians of {asked.rounds} rounds\n\n{tables.markdown(table(rounds))}\n", flush=True)
@@ -56,6 +57,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", nargs="+", default=["environment", "gsm8k"])
+    parser.add_argument("--published", type=Path, default=Path("data/external"), help="where presets find their files")
     parser.add_argument("--shape", choices=list(shapes.SHAPES), default="smollm2-135m")
     parser.add_argument("--method", choices=list(METHODS), default="lora")
     parser.add_argument("--steps", type=int, default=8)
@@ -66,23 +68,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def encoded(data: str, folder: Path, count: int) -> Path:
+def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
     """So many rows of a data set, drawn once, as ids and labels in a file."""
-    from refrain import chat, corpus, launch, paths, records, sft, splits
+    from refrain import chat, paths, records, sft
 
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
-        rows = records.read(paths.PREPARED / "train.jsonl")
-        if data != "environment":
-            cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
-            for index, each in enumerate(cfg.data.sources):
-                link = records.link(index, each.path)
-                link.unlink(missing_ok=True)
-                link.symlink_to((Path(cfg.data.folder) / each.path).resolve())
-            rows = splits.rows(splits.place(corpus.read(cfg.data.sources)[0], cfg.data, cfg.seed)[0], "train")
+        rows = prepared(data, published) if data != "environment" else records.read(paths.PREPARED / "train.jsonl")
         kept = sft.features(chat.load(paths.BASE), rows, LIMIT)[0]
         records.write(file, [kept[i * len(kept) // count] for i in range(count)])
     return file
+
+
+def prepared(data: str, published: Path) -> list[Any]:
+    """The training rows of a preset of conf/data, as the prepare stage places them; the workspace stays as it is."""
+    from refrain import corpus, launch, paths, records, splits
+
+    cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        paths.LINKED_DATA.mkdir(parents=True)
+        for index, source in enumerate(cfg.data.sources):
+            records.link(index, source.path).symlink_to(published / source.path)
+        items = corpus.read(cfg.data.sources)[0]
+        return list(splits.rows(splits.place(items, cfg.data, cfg.seed)[0], "train"))
 
 
 def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
