@@ -71,8 +71,9 @@ class Run:
 
 
 def progress(folder):
-    """The step of the newest checkpoint."""
-    return max((int(path.name.rpartition("-")[2]) for path in folder.glob(".checkpoints/*/checkpoint-*")), default=0)
+    """The step of the newest checkpoint that was sealed."""
+    sealed = folder.glob(".checkpoints/*/checkpoint-*/manifest.json")
+    return max((int(path.parent.name.rpartition("-")[2]) for path in sealed), default=0)
 
 
 def left_over(folder):
