@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-COMMON = "method=full train.lr=1e-3 train.batch_size=8 train.max_tokens=1024 evaluate.max_rows=200"
+COMMON = "method=full train.lr=1e-3 train.batch_size=8 data.max_tokens=1024 evaluate.max_rows=200"
 RUNS = {
     "pira": f"data=pira train.epochs=3 {COMMON}",
     "instructions": f"data=instructions train.epochs=3 {COMMON}",

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 THREADS = len(os.sched_getaffinity(0))
 BATCH = 8  # TRL's default
-LIMIT = 512
 METHODS = {"lora": ["method=lora", "method.adapter.rank=16", "method.adapter.alpha=32"], "full": ["method=full"]}
 CONTENDERS = {  # what is changed in the defaults of each
     "trl": {},
@@ -75,22 +74,26 @@ def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
         rows = prepared(data, published) if data != "environment" else records.read(paths.PREPARED / "train.jsonl")
-        kept = sft.features(chat.load(paths.BASE), rows, LIMIT)[0]
+        kept = sft.features(chat.load(paths.BASE), rows)[0]
         records.write(file, [kept[i * len(kept) // count] for i in range(count)])
     return file
 
 
 def prepared(data: str, published: Path) -> list[Any]:
     """The training rows of a preset of conf/data, as the prepare stage places them; the workspace stays as it is."""
-    from refrain import corpus, launch, paths, records, splits
+    from refrain import launch, paths, records
+    from stages import prepare
 
     cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
+    base = paths.BASE.absolute()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         paths.LINKED_DATA.mkdir(parents=True)
+        paths.BASE.parent.mkdir()
+        paths.BASE.symlink_to(base)
         for index, source in enumerate(cfg.data.sources):
             records.link(index, source.path).symlink_to(published / source.path)
-        items = corpus.read(cfg.data.sources)[0]
-        return list(splits.rows(splits.place(items, cfg.data, cfg.seed)[0], "train"))
+        prepare.main(cfg)
+        return list(records.read(paths.PREPARED / "train.jsonl"))
 
 
 def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:

@@ -6,9 +6,11 @@ a model answers are the ids after which it was taught to answer. Built on tokeni
 
 import json
 import shutil
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import TypedDict
 
@@ -108,8 +110,10 @@ def features(chat: Chat, messages: Sequence[Message]) -> Features:
     text, typed = written(chat, messages)
     spans = replies(chat, messages)
     placed = tokens.placed(chat.vocabulary, text, typed, [edge for span in spans for edge in span])
-    ids = [token for token, _ in placed]
-    labels = [token if any(a <= at < b for a, b in spans) else IGNORE for token, at in placed]
+    ids, labels = [token for token, _ in placed], [IGNORE] * len(placed)
+    for begin, end in spans:
+        learned = slice(bisect_left(placed, begin, key=itemgetter(1)), bisect_left(placed, end, key=itemgetter(1)))
+        labels[learned] = ids[learned]
     last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
     asked = prompt(chat, messages[:last])
     if ids[: len(asked)] != asked:
@@ -127,7 +131,10 @@ def replies(chat: Chat, messages: Sequence[Message]) -> list[tuple[int, int]]:
             if not (after.startswith(before) and text.startswith(after.rstrip())):
                 raise ValueError(f"turn {i + 1}: the chat template rewrites earlier turns, so labels have no place; "
                                  "choose another: template=chatml")  # fmt: skip
-            spans.append((len(before), after.rindex(chat.marker) + len(chat.marker)))
+            if (marker := chat.marker) not in after[len(before) :]:
+                raise ValueError(f"turn {i + 1}: the chat template puts no end marker after this reply; "
+                                 "choose another: template=chatml")  # fmt: skip
+            spans.append((len(before), after.rindex(marker) + len(marker)))
     return spans
 
 

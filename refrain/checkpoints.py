@@ -17,17 +17,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from refrain import manifest
+from refrain import manifest, paths
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers")
-STATE = "trainer_state.json"
 
 
 def root() -> Path:
-    """In the workspace also for an experiment in a temporary copy, whose folder is deleted when it fails."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints"
+    """Where the checkpoints of all trainings are."""
+    return paths.workspace() / ".checkpoints"
 
 
 def key(settings: Iterable[Any], places: Iterable[Path], device: str) -> str:

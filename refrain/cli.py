@@ -79,6 +79,9 @@ def proving(commands: Any) -> None:
     again.add_argument("--folder", type=Path, metavar="FOLDER", help="rebuild in this folder, and keep it")
     again.set_defaults(run=verify)
 
+    learned = commands.add_parser("audit", help="look at what is learned of each row", description=audit.__doc__)
+    learned.set_defaults(run=audit)
+
     room = commands.add_parser("clean", help="remove checkpoints that nobody needs", description=clean.__doc__)
     room.set_defaults(run=clean)
 
@@ -178,6 +181,15 @@ def verify(options: argparse.Namespace) -> int:
         print("", *proof.files(rows, folder), drift.text(commit, recorded, rebuilt, folder), "", sep="\n")
         print(proof.parting(rows, recorded, rebuilt, folder))
         return 1
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Hold what would be learned against every row of data/prepared; exit with 1 when an invariant is violated."""
+    from refrain import inspection
+
+    shown, fine = inspection.text()
+    print(shown)
+    return 0 if fine else 1
 
 
 def clean(options: argparse.Namespace) -> int:

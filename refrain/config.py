@@ -1,9 +1,11 @@
 """The shape of params.yaml. Types live here, values live in conf/."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
+
+TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
+BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
 @dataclass
@@ -13,7 +15,41 @@ class Source:
     path: str = MISSING
     shape: str | None = None  # null: recognised from the rows
     split: str | None = None  # train, val or test: all its rows go there; null: by the fractions
-    fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column
+    fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
+
+
+@dataclass
+class Policies:
+    """What becomes of rows that are whole but may not be wanted; reports/data.json counts the effect of each."""
+
+    whitespace: str = MISSING  # around a text: keep or strip
+    empty: str = MISSING  # an empty turn: drop the row, or remove the turn
+    system: str = MISSING  # system turns: keep, remove them, or drop the row
+    order: str = MISSING  # neighbouring turns of one role: keep, merge them, or drop the row
+    unanswered: str = MISSING  # a conversation that ends with the user: drop the row, or cut behind the last reply
+    tree: str = MISSING  # a tree of messages: all paths, one conversation per leaf, or the best one
+    answers: str = MISSING  # other answers to the same prompt: keep, the first, or drop all
+    overlong: str = MISSING  # more than max_tokens: drop the row, cut at a turn, or fail
+    pii: list[str] = MISSING  # masked in every text: of email, phone and iban
+
+
+@dataclass
+class Leaks:
+    """What two prompts may have in common and still stand in different splits."""
+
+    near: float | None = MISSING  # less than this share of their runs of words (Jaccard); null: all but equal prompts
+    run: int = MISSING  # words in such a run
+    contamination: int | None = MISSING  # a run of so many words of a held-out prompt is in no training row; null: any
+
+
+@dataclass
+class Augment:
+    """Variants of training rows, beside their parents."""
+
+    paraphrases: list[str] = MISSING  # templates of a question, such as "Please tell me: {prompt}"
+    merge_input: bool = MISSING  # an instruction with an input, said in one paragraph
+    noise: float = MISSING  # share of the rows that get a variant with other case and punctuation
+    truncate: float = MISSING  # share of the chats of several turns that get a variant without their first turns
 
 
 @dataclass
@@ -23,6 +59,12 @@ class Data:
     sources: list[Source] = MISSING
     val_fraction: float = MISSING
     test_fraction: float = MISSING
+    max_tokens: int = MISSING  # of a row, with the template
+    policies: Policies = MISSING
+    leaks: Leaks = MISSING
+    augment: Augment = MISSING
+    engine: str = MISSING  # local processes, or ray
+    workers: int | None = MISSING  # processes; null: one per core
 
 
 @dataclass
@@ -97,7 +139,6 @@ class Train:
     batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
     micro_tokens: int = MISSING  # tokens of a forward pass: the memory it takes, never the result
     packing: bool = MISSING  # rows of a forward pass one after the other, without padding
-    max_tokens: int = MISSING
     warmup: float = MISSING  # fraction of the steps
     schedule: str = MISSING
     decay: float = MISSING  # fraction of the steps in which the rate falls; wsd alone reads it
@@ -196,151 +237,3 @@ class Config:
     export: Export = MISSING
     evaluate: Evaluate = MISSING
     composed: Composed | None = None
-
-
-def impossible(cfg: Config) -> Iterator[str]:
-    """One sentence, with the way out, for each value or combination that no stage could honour."""
-    model, data = cfg.model, cfg.data
-    origins = [model.hub, model.folder, model.tiny]
-    if sum(origin is not None for origin in origins) != 1:
-        yield "model needs exactly one of model.hub, model.folder and model.tiny; set the others to null"
-    if model.hub is not None and model.revision is None:
-        yield "model.hub needs model.revision: a commit, a tag or a branch such as main"
-    if model.tiny is not None:
-        yield from impossible_shape(model.tiny)
-    yield from impossible_method(cfg.method)
-    yield from impossible_training(cfg.train, cfg.launch, cfg.method)
-    if not data.sources:
-        yield "data.sources is empty; name a file: data.sources=[{path: some/file.csv}]"
-    for source in data.sources:
-        if source.split not in (None, "train", "val", "test"):
-            yield f"data.sources: split={source.split} of {source.path} is none of train, val, test and null"
-    if not (data.val_fraction >= 0 and data.test_fraction >= 0 and data.val_fraction + data.test_fraction < 1):
-        yield "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
-    for name, at_least_one in (
-        ("merge.prompts", cfg.merge.prompts),
-        ("export.prompts", cfg.export.prompts),
-        ("export.steps", cfg.export.steps),
-        ("export.batch_size", cfg.export.batch_size),
-        ("evaluate.batch_size", cfg.evaluate.batch_size),
-    ):
-        if at_least_one <= 0:
-            yield f"{name}={at_least_one} must be above 0"
-    yield from impossible_export(cfg.export)
-
-
-def impossible_method(method: Method) -> Iterator[str]:
-    """Points on the axes of a method where nothing could be learned."""
-    adapter, preference = method.adapter, method.preference
-    if method.weights not in ("pretrained", "random"):
-        yield f"method.weights={method.weights} is neither pretrained nor random"
-    if method.weights == "random" and (method.base_bits == 4 or method.start is not None):
-        yield "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
-    if method.weights == "random" and adapter is not None:
-        yield "method.weights=random needs method.adapter=null: an adapter cannot teach frozen random weights"
-    if method.base_bits not in (None, 4):
-        yield f"method.base_bits={method.base_bits} is neither 4 nor null"
-    if method.base_bits == 4 and adapter is None:
-        yield "method.base_bits=4 needs method.adapter: 4-bit weights are frozen; choose method=qlora"
-    if method.start == "":
-        yield "method.start has no value yet; give one: -S 'method.start=...', the commit or tag of an earlier adapter"
-    if method.start is not None and adapter is None:
-        yield "method.start needs method.adapter: what is trained further is an adapter; choose method=continue"
-    if adapter is not None:
-        if adapter.rank <= 0:
-            yield f"method.adapter.rank={adapter.rank} must be above 0"
-        if adapter.alpha <= 0:
-            yield f"method.adapter.alpha={adapter.alpha} must be above 0"
-        if not 0 <= adapter.dropout < 1:
-            yield f"method.adapter.dropout={adapter.dropout} is no share below 1"
-        if adapter.init not in INITS:
-            yield f"method.adapter.init={adapter.init} is none of {', '.join(INITS)}"
-        if adapter.init == "pissa" and method.base_bits == 4:
-            yield "method.adapter.init=pissa takes its components from the weights; set method.base_bits=null"
-        if adapter.init == "pissa" and method.start is not None:
-            yield "method.start has its own matrices to begin with, so pissa has no say; set method.adapter.init=zero"
-        if adapter.layers is not None and not adapter.layers:
-            yield "method.adapter.layers=[] leaves nothing to train; null is all linear layers but the head"
-    if preference is not None:
-        if preference.loss not in LOSSES:
-            yield f"method.preference.loss={preference.loss} is none of {', '.join(LOSSES)}"
-        if preference.beta <= 0:
-            yield f"method.preference.beta={preference.beta} must be above 0"
-        if method.weights == "random":
-            yield "method.preference needs method.weights=pretrained: random weights prefer nothing"
-
-
-def impossible_training(train: Train, launch: Launch, method: Method) -> Iterator[str]:
-    """What no trainer could do."""
-    for name in ("lr", "epochs", "batch_size", "micro_tokens", "max_tokens"):
-        if getattr(train, name) <= 0:
-            yield f"train.{name}={getattr(train, name)} must be above 0"
-    if train.schedule not in SCHEDULES:
-        yield f"train.schedule={train.schedule} is none of {', '.join(SCHEDULES)}"
-    if not (train.warmup >= 0 and train.decay >= 0 and train.warmup + train.decay <= 1):
-        yield f"train.warmup={train.warmup} and train.decay={train.decay} must be shares of the steps, 1 at most in sum"
-    if train.patience is not None and train.patience <= 0:
-        yield f"train.patience={train.patience} must be above 0; null never stops early"
-    if train.precision not in (None, "fp32", "bf16", "fp16"):
-        yield f"train.precision={train.precision} is none of fp32, bf16, fp16 and null"
-    for name in train.report_to:
-        if name not in TRACKERS:
-            yield f"train.report_to: {name} is none of {', '.join(TRACKERS)}"
-    if launch.processes <= 0:
-        yield f"launch.processes={launch.processes} must be above 0"
-    if launch.shard and launch.processes == 1:
-        yield "launch.shard=true needs launch.processes above 1: there is nothing to share the weights with"
-    if launch.processes > 1 and method.base_bits == 4 and launch.shard:
-        yield "launch.shard=true cannot share 4-bit weights; set method.base_bits=null or launch.shard=false"
-
-
-INITS = ("zero", "pissa")
-LOSSES = ("sigmoid", "ipo", "orpo", "kto")
-SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "wsd")
-TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
-
-
-def impossible_export(export: Export) -> Iterator[str]:
-    """What no graph can hold, and what leaves nothing to choose from."""
-    if export.graph not in (None, "compact", "optimum"):
-        yield f"export.graph={export.graph} is neither compact nor optimum nor null"
-    for name, variant in export.variants.items():
-        at, weights = f"export.variants.{name}.weights", variant.weights
-        if weights.bits not in (32, 16, 8, 4):
-            yield f"{at}.bits={weights.bits} is none of 32, 16, 8 and 4"
-        if weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
-            yield f"{at}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
-        if weights.block is not None and weights.block not in BLOCKS:
-            yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
-        if weights.head_bits not in (None, 32, 8, 4):
-            yield f"{at}.head_bits={weights.head_bits} is none of 32, 8, 4 and null"
-        if weights.accuracy not in (0, 4):
-            yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
-        if weights.rounding not in ROUNDINGS:
-            yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
-        if weights.bits == 16 and export.graph == "optimum":
-            yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
-        if name == "best" or "/" in name or name.startswith("."):
-            yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
-    if not any(variant.bars.required for variant in export.variants.values()):
-        yield "export.variants: none is required, so none may be left; set export.variants.fp32.bars.required=true"
-    if missing := {"fp32", "int8", "int4"} - export.cost.keys():
-        yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
-    if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:
-        yield "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
-    if export.best is not None and export.best not in export.variants:
-        yield f"export.best={export.best} is none of export.variants: {', '.join(export.variants)}"
-
-
-BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
-ROUNDINGS = ("nearest", "search")
-
-
-def impossible_shape(tiny: Tiny) -> Iterator[str]:
-    """What keeps a Llama of this shape from being built."""
-    if tiny.width % (2 * tiny.heads):
-        yield f"model.tiny.width={tiny.width} must be an even multiple of model.tiny.heads={tiny.heads}"
-    if tiny.heads % tiny.kv_heads:
-        yield f"model.tiny.heads={tiny.heads} must be a multiple of model.tiny.kv_heads={tiny.kv_heads}"
-    if tiny.vocabulary < 300:
-        yield f"model.tiny.vocabulary={tiny.vocabulary} must be at least 300: 256 bytes and the special tokens"

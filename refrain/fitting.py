@@ -79,7 +79,7 @@ class Fitting(Trainer):
 
         When memory does not suffice the step is made again in passes of half the size: same rows, same chance.
         """
-        chance = torch.get_rng_state()
+        chance = random_states()
         while True:
             try:
                 return self.step(model, inputs)
@@ -88,7 +88,7 @@ class Fitting(Trainer):
                     raise
                 self.halve(inputs, error)
                 model.zero_grad()
-                torch.set_rng_state(chance)
+                set_random_states(*chance)
 
     def step(self, model: Any, rows: list[Any]) -> torch.Tensor:
         """One attempt at a step."""
@@ -123,7 +123,7 @@ class Fitting(Trainer):
         """Forward passes of half the size from now on; ValueError when that helps no more."""
         longest = max(map(self.objective.tokens, rows))
         if processes.count() > 1 or len(self.passes(rows)) == len(rows):
-            raise ValueError(f"a row of {longest} tokens does not fit into memory; lower train.max_tokens or "
+            raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or "
                              "train.micro_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
         self.micro_tokens //= 2
         self.log({"micro_tokens": self.micro_tokens})
@@ -196,6 +196,17 @@ class Fitting(Trainer):
             if processes.first():
                 checkpoints.seal(folder / f"checkpoint-{self.state.global_step}")
                 checkpoints.rotate(folder)
+
+
+def random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Of the CPU, and of every CUDA device: dropout draws from that of its own."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def set_random_states(cpu: torch.Tensor, devices: list[torch.Tensor]) -> None:
+    """As `random_states` found them."""
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(devices)
 
 
 class Loader(DataLoader[Any]):

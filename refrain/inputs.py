@@ -28,7 +28,7 @@ def point(link: Path, file: Path) -> None:
 
 def found(path: str, key: str, folder: bool = False) -> Path:
     """The absolute path of a file, looked for here and, inside an experiment's copy, in the user's repository."""
-    for root in (Path.cwd(), Path(os.environ.get("DVC_ROOT", "."))):
+    for root in (Path.cwd(), paths.workspace()):
         place = (root / Path(path).expanduser()).resolve()
         if place.is_dir() if folder else place.is_file():
             return place

@@ -25,7 +25,7 @@ class Keeper(TrainerCallback):
     """Saves after so many seconds, after a signal, and when what started the training is gone: `dvc`, or a launcher."""
 
     def __init__(self) -> None:
-        self.seconds = float(os.environ.get(SECONDS, "60"))
+        self.seconds = seconds()
         self.saved, self.cost, self.begun = time.monotonic(), 0.0, 0.0
         self.asked: str | None = None
         self.above = above()
@@ -91,10 +91,27 @@ def above() -> dict[str, psutil.Process]:
     if processes.count() > 1:
         found["the launcher"] = parents[0]
     if "DVC_STAGE" in os.environ:
-        dvc = [each for each in parents if any("dvc" in Path(word).name for word in each.cmdline())]
-        found.update({"dvc": dvc[0]} if dvc else {})
+        dvc = next((each for each in parents if any("dvc" in Path(word).name for word in words(each))), None)
+        found.update({"dvc": dvc} if dvc else {})
     return found
 
 
+def words(process: psutil.Process) -> list[str]:
+    """The command line of a process; none where the system does not show it, as with others' processes on macOS."""
+    return process.as_dict(["cmdline"])["cmdline"] or []
+
+
 def alive(process: psutil.Process) -> bool:
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
+def seconds() -> float:
+    """How long a training goes on without a checkpoint; ValueError when the environment gives no number."""
+    asked = os.environ.get(SECONDS, "60")
+    try:
+        return float(asked)
+    except ValueError as error:
+        raise ValueError(f"{SECONDS}={asked} is no number of seconds; correct or unset it") from error

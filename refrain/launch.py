@@ -21,7 +21,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from refrain import paths
-from refrain.config import Config, impossible
+from refrain.config import Config
+from refrain.refusals import impossible
 
 log = logging.getLogger(__name__)
 

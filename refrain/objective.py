@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 
 from refrain.chat import Chat
+from refrain.lessons import Lesson
 from refrain.likelihood import Ask
 from refrain.records import Row
 
@@ -12,8 +13,11 @@ from refrain.records import Row
 class Objective(Protocol):
     """A module or an object. It never sees a model, only answers to how likely some rows are."""
 
-    def features(self, chat: Chat, rows: list[Row], limit: int) -> tuple[list[Any], dict[str, list[str]]]:
+    def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
         """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
+
+    def taught(self, rows: list[Row], kept: list[Any]) -> list[Lesson]:
+        """The conversations in what `features` has made of the rows, for the audit."""
 
     def tokens(self, row: Any) -> int:
         """What a row costs in a forward pass."""

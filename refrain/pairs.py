@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from refrain import sft
+from refrain import lessons
 from refrain.chat import IGNORE, Chat, Features, prompt
-from refrain.records import Message, Row
+from refrain.lessons import Lesson
+from refrain.records import Row
 
 
 @dataclass(frozen=True)
@@ -17,39 +18,34 @@ class Pair:
     began: tuple[float, ...] = ()  # log-probabilities of chosen, rejected and strangers before the first step
 
 
-def features(chat: Chat, rows: list[Row], limit: int) -> tuple[list[Pair], dict[str, list[str]]]:
-    """The pairs, and by reason the ids of rows that are none or have a side longer than `limit` tokens.
+def features(chat: Chat, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
+    """The pairs, and the ids of rows that are none; ValueError names the row that the template cannot take."""
+    kept = [encode(chat, row) for row in rows if "rejected" in row]
+    return kept, {"unpaired": [row["id"] for row in rows if "rejected" not in row]}
 
-    ValueError names the row that the template cannot take.
-    """
-    kept: list[Pair] = []
-    left_out: dict[str, list[str]] = {"overlong": [], "unpaired": []}
-    for row in rows:
-        if "rejected" not in row:
-            left_out["unpaired"].append(row["id"])
-            continue
-        pair = encode(chat, row)
-        if max(map(sft.tokens, (pair.chosen, pair.rejected))) > limit:
-            left_out["overlong"].append(row["id"])
-        else:
-            kept.append(pair)
-    return kept, left_out
+
+def taught(rows: list[Row], kept: list[Pair]) -> list[Lesson]:
+    """What `features` has made of the rows, with their words: both sides, of which the last reply is learned."""
+    paired = [row for row in rows if "rejected" in row]
+    return [
+        lessons.last(row["id"], messages, text)
+        for row, pair in zip(paired, kept, strict=True)
+        for messages, text in zip(lessons.sides(row), (pair.chosen, pair.rejected), strict=True)
+    ]
 
 
 def require(kept: list[Pair], left_out: dict[str, list[str]]) -> None:
     """ValueError when no row was a pair, though there were rows."""
-    if left_out["unpaired"] and not kept and not left_out["overlong"]:
+    if left_out["unpaired"] and not kept:
         raise ValueError(f"data/prepared/train.jsonl: none of {len(left_out['unpaired'])} rows has a rejected reply; "
                          "choose method=lora, or a source with chosen and rejected")  # fmt: skip
 
 
 def encode(chat: Chat, row: Row) -> Pair:
     """Both sides of a row that has them."""
-    *asked, better = row["messages"]
-    worse: Message = {"role": better["role"], "content": row["rejected"]}
-    sides = [sft.encode(chat, row["id"], [*asked, reply]) for reply in (better, worse)]
-    start = len(prompt(chat, asked))  # what `chat.features` has found both sides to begin with
-    chosen, rejected = (labelled(side, [IGNORE] * start + side["labels"][start:]) for side in sides)
+    texts = [lessons.encode(chat, row["id"], messages) for messages in lessons.sides(row)]
+    start = len(prompt(chat, row["messages"][:-1]))  # what `chat.features` has found both sides to begin with
+    chosen, rejected = (labelled(text, [IGNORE] * start + text["labels"][start:]) for text in texts)
     return Pair(chosen, rejected)
 
 
@@ -69,8 +65,12 @@ def opening(text: Features) -> int:
     return next(place for place, label in enumerate(text["labels"]) if label != IGNORE)
 
 
-def with_strangers(pairs: list[Pair], limit: int) -> list[Pair]:
-    """Each pair with the replies of the nearest one before it that has another prompt, going round."""
+def with_strangers(pairs: list[Pair]) -> list[Pair]:
+    """Each pair with the replies of the nearest one before it that has another prompt, going round.
+
+    A stranger is cut where the longest text of all ends, so that none is longer than what a person allowed.
+    """
+    longest = max((len(text["input_ids"]) for pair in pairs for text in (pair.chosen, pair.rejected)), default=0)
     prompts = [pair.chosen["input_ids"][: opening(pair.chosen)] for pair in pairs]
     others = [-back for back, asked in enumerate(reversed(prompts), 1) if asked != prompts[0]] or [-1]
     result, other = [], others[0]
@@ -78,7 +78,7 @@ def with_strangers(pairs: list[Pair], limit: int) -> list[Pair]:
         if prompts[at - 1] != prompts[at]:
             other = at - 1
         replies = pairs[other].chosen, pairs[other].rejected
-        result.append(replace(pair, strangers=tuple(crossed(pair.chosen, reply, limit) for reply in replies)))
+        result.append(replace(pair, strangers=tuple(crossed(pair.chosen, reply, longest) for reply in replies)))
     return result
 
 

@@ -1,5 +1,6 @@
 """Where stages read and write: the same paths that dvc.yaml names, kept equal by a test."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ MERGED = Path("models/merged")
 ONNX = Path("models/onnx")
 BEST = "best"  # of the variants in ONNX, once more
 DATA_REPORT = Path("reports/data.json")
+DATA_SHEET = Path("reports/data.md")
+LENGTHS = Path("reports/lengths.csv")
 TRAIN_REPORT = Path("reports/train.json")
 MERGE_REPORT = Path("reports/merge.json")
 PARITY = Path("reports/parity.json")
@@ -22,6 +25,11 @@ METRICS = Path("reports/metrics.json")
 SUMMARY = Path("reports/summary.json")
 SCORES = Path("reports/scores.csv")
 PREDICTIONS = Path("reports/predictions")
+
+
+def workspace() -> Path:
+    """The repository that a person works in, also for an experiment in a temporary copy, which is deleted later."""
+    return Path(os.environ.get("DVC_ROOT", "."))
 
 
 def empty(folder: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from refrain import pairs, sft
 from refrain.chat import Chat
 from refrain.config import Preference
+from refrain.lessons import Lesson
 from refrain.likelihood import Ask, supervised
 from refrain.pairs import Pair
 from refrain.records import Row
@@ -30,10 +31,14 @@ class Pairs:
     def __init__(self, preference: Preference) -> None:
         self.formula, self.beta = FORMULAS[preference.loss], preference.beta
 
-    def features(self, chat: Chat, rows: list[Row], limit: int) -> tuple[list[Pair], dict[str, list[str]]]:
+    def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
         """As `pairs.features`."""
-        kept, left_out = pairs.features(chat, rows, limit)
-        return pairs.with_strangers(kept, limit) if self.formula is kto else kept, left_out
+        kept, left_out = pairs.features(chat, rows)
+        return pairs.with_strangers(kept) if self.formula is kto else kept, left_out
+
+    def taught(self, rows: list[Row], kept: list[Pair]) -> list[Lesson]:
+        """As `pairs.taught`."""
+        return pairs.taught(rows, kept)
 
     def tokens(self, row: Pair) -> int:
         """What both sides cost in a forward pass."""

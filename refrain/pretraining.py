@@ -88,7 +88,6 @@ def recipe(tiny: Tiny) -> Train:
         batch_size=tiny.batch_size,
         micro_tokens=4096,
         packing=True,
-        max_tokens=tiny.context,
         warmup=0.02,
         schedule="cosine",
         decay=0.0,

@@ -23,7 +23,7 @@ def clone(commit: str, folder: Path) -> None:
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
     for sentence in out_of_reach(revisions.text(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
-    git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(revisions.root().absolute()), str(folder))
+    git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
     git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
     cache = folder.absolute() / ".dvc/cache"  # never one that is shared
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")

@@ -20,6 +20,8 @@ class Row(TypedDict):
     messages: list[Message]
     rejected: NotRequired[str]  # a worse last message
     own_id: NotRequired[str]  # what the file itself calls the row
+    input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
+    parent: NotRequired[str]  # the id of the row that it is a variant of
 
 
 def link(index: int, source: str) -> Path:
@@ -35,8 +37,16 @@ def read(path: Path) -> list[Row]:
 
 def write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """One JSON object a line, UTF-8."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with path.open("wb") as file:
+        file.writelines(map(line, rows))
+
+
+def line(row: Mapping[str, object]) -> bytes:
+    """A row as it stands in a file."""
+    return ENCODER.encode(row).encode() + b"\n"
+
+
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def held_out(folder: Path) -> list[Row]:

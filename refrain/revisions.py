@@ -1,7 +1,6 @@
 """What an earlier commit recorded: its dvc.lock, and the files that DVC keeps for it in the cache or on the remote."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -84,7 +83,7 @@ def fetch(rev: str, path: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         part = Path(scratch, "part")
         try:
-            with closing(DVCFileSystem(str(root()), rev=commit, config=storage())) as files:
+            with closing(DVCFileSystem(str(paths.workspace()), rev=commit, config=storage())) as files:
                 files.get(path, str(part), recursive=True)
         except Exception as error:  # a remote fails in ways of its own
             reason = " ".join(str(error).split())
@@ -100,7 +99,7 @@ def fetch(rev: str, path: str, out: Path) -> None:
 
 def storage() -> dict[str, Any]:
     """The cache and the remotes as they are set now; those that an earlier commit knew may have moved."""
-    with Repo(str(root())) as repo:
+    with Repo(str(paths.workspace())) as repo:
         sections = {name: dict(repo.config[name]) for name in ("core", "remote")}
         return {**sections, "cache": {"dir": repo.cache.local_cache_dir}}
 
@@ -114,16 +113,11 @@ def kept(md5: str) -> dict[str, str]:
 
 def cached(md5: str) -> Path:
     """Where this repository's cache keeps what has this md5."""
-    with Repo(str(root())) as repo:
+    with Repo(str(paths.workspace())) as repo:
         return Path(repo.cache.local.oid_to_path(md5))
-
-
-def root() -> Path:
-    """The repository with all history: inside an experiment's copy, that of the person who started it."""
-    return Path(os.environ.get("DVC_ROOT", "."))
 
 
 def git(*arguments: str) -> str:
     """What Git prints; nothing when it fails or there is no repository."""
-    command = ["git", "-C", str(root()), *arguments]
+    command = ["git", "-C", str(paths.workspace()), *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.rstrip("\n")

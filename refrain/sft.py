@@ -4,34 +4,21 @@ from typing import Any
 
 import torch
 
+from refrain import lessons
 from refrain.chat import Chat, Features
-from refrain.chat import features as chat_features
+from refrain.lessons import Lesson
 from refrain.likelihood import Ask, supervised
-from refrain.records import Message, Row
+from refrain.records import Row
 
 
-def features(chat: Chat, rows: list[Row], limit: int) -> tuple[list[Features], dict[str, list[str]]]:
-    """What the model learns from, and by reason the ids of the others: rows longer than `limit`, for no answer is cut.
-
-    ValueError names the row that the template cannot take.
-    """
-    kept: list[Features] = []
-    overlong = []
-    for row in rows:
-        example = encode(chat, row["id"], row["messages"])
-        if tokens(example) > limit:
-            overlong.append(row["id"])
-        else:
-            kept.append(example)
-    return kept, {"overlong": overlong, "unpaired": []}
+def features(chat: Chat, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
+    """What the model learns from, of every row; ValueError names the row that the template cannot take."""
+    return [lessons.encode(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
 
 
-def encode(chat: Chat, name: str, messages: list[Message]) -> Features:
-    """A conversation of the row of that name, which a ValueError gives."""
-    try:
-        return chat_features(chat, messages)
-    except ValueError as error:
-        raise ValueError(f"row {name}: {error}") from error
+def taught(rows: list[Row], kept: list[Features]) -> list[Lesson]:
+    """What `features` has made of the rows, with their words: every reply is learned."""
+    return [lessons.whole(row, example) for row, example in zip(rows, kept, strict=True)]
 
 
 def tokens(row: Features) -> int:

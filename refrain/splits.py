@@ -1,88 +1,78 @@
-"""One split for every question: nothing stands twice, and train holds nothing that a held-out row asks."""
+"""One split for every prompt, its near copies and its group: train holds nothing that a held-out row asks.
 
-import hashlib
+Rows are placed one after the other: those of test files first, then of val and of train files, then all others in
+their order. A row joins the split of what is near to it, so rows that are added at the end move no earlier one.
+"""
 
-from refrain import similarity
+from dataclasses import dataclass
+
+import numpy as np
+
+from refrain import contamination, prompts
 from refrain.config import Data
-from refrain.corpus import Dropped, Item
-from refrain.records import Row
+from refrain.neighbours import Neighbours
+from refrain.prompts import NAMES, NONE, TEST, TRAIN, VAL, Prompts
+from refrain.ragged import Array
+from refrain.rules import Reason
+from refrain.spool import Spool
 
 
-def place(items: list[Item], data: Data, seed: int) -> tuple[list[Item], list[Dropped]]:
-    """The items that stay, in their order and each with its split, and those that repeat one of them."""
-    kept, leaks = without_leaks(items)
-    kept, copies = without_copies(kept)
-    for item in kept:
-        item.split = item.split or drawn(item.prompt, data, seed)
-    kept, near = without_near_leaks(kept)
-    return kept, [*leaks, *copies, *near]
+@dataclass
+class Placed:
+    """For each row its split, or NONE with the reason and the row that stays in its place."""
+
+    split: Array
+    reason: Array
+    owner: Array
+
+    def drop(self, rows: Array, reason: Reason, owners: Array) -> None:
+        self.split[rows], self.reason[rows], self.owner[rows] = NONE, reason, owners
+
+    def left(self) -> Array:
+        """The rows that nothing has dropped."""
+        return np.flatnonzero(self.owner < 0)
 
 
-def without_leaks(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """A prompt of a source with a split is in that split only; test outranks val, and val outranks train."""
-    owners: dict[str, Item] = {}
-    for split in ("test", "val", "train"):
-        for item in items:
-            if item.split == split:
-                owners.setdefault(item.prompt, item)
-    kept, leaks = [], []
-    for item in items:
-        owner = owners.get(item.prompt, item)
-        if owner.split in (item.split, "train"):
-            item.split = owner.split
-            kept.append(item)
-        else:
-            leaks.append(dropped(item, "exact_leak", owner, f"{owner.split} holds the same question"))
-    return kept, leaks
+def place(spool: Spool, data: Data) -> Placed:
+    """Where each row goes."""
+    declared = np.array([NAMES.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
+    placed = Placed(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
+    asked = prompts.distinct(spool["prompt"], declared)
+    theirs = asked.split[asked.of]
+    elsewhere = np.flatnonzero((theirs != declared) & ((theirs == TEST) | (theirs == VAL)))
+    placed.drop(elsewhere, "exact_leak", asked.row[asked.of[elsewhere]])
+    repeated(placed, spool, asked, data.policies.answers)
+    rows = placed.left()
+    asked = prompts.kept(asked, rows)
+    found = Neighbours(spool, asked, rows, drawn(spool["draw"][asked.row], data), data.leaks.near).settle()
+    placed.split[rows] = found.split[asked.of[rows]]
+    for reason in found.leaks:
+        leaking = rows[found.reason[asked.of[rows]] == reason]
+        placed.drop(leaking, reason, asked.row[found.owner[asked.of[leaking]]])
+    learned = np.flatnonzero(placed.split == TRAIN)
+    held = np.flatnonzero((placed.split == VAL) | (placed.split == TEST))
+    held = held[np.unique(asked.of[held], return_index=True)[1]]
+    dirty, owners = contamination.found(spool, learned, held, data)
+    placed.drop(dirty, "contaminated", owners)
+    return placed
 
 
-def without_copies(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """Of rows that ask and answer the same, the first."""
-    first: dict[tuple[str, str, str | None], Item] = {}
-    kept, copies = [], []
-    for item in items:
-        said = (item.prompt, item.row["messages"][-1]["content"], item.row.get("rejected"))
-        if first.setdefault(said, item) is item:
-            kept.append(item)
-        else:
-            copies.append(dropped(item, "duplicate", first[said], "an earlier row asks and answers the same"))
-    return kept, copies
+def repeated(placed: Placed, spool: Spool, asked: Prompts, answers: str) -> None:
+    """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants."""
+    rows = placed.left()
+    _, first, same = np.unique(spool["said"][rows], return_index=True, return_inverse=True)
+    copies = first[same] != np.arange(len(rows))
+    placed.drop(rows[copies], "duplicate", rows[first[same[copies]]])
+    if answers == "keep":
+        return
+    rows = rows[~copies]
+    question = asked.of[rows] * 2 + spool["pair"][rows]  # a preference is no other answer to a plain row
+    _, first, same, count = np.unique(question, return_index=True, return_inverse=True, return_counts=True)
+    others = first[same] != np.arange(len(rows)) if answers == "first" else count[same] > 1
+    placed.drop(rows[others], "other_answer", rows[first[same[others]]])
 
 
-def drawn(prompt: str, data: Data, seed: int) -> str:
+def drawn(draws: Array, data: Data) -> Array:
     """The split of a prompt by its fingerprint, whatever other rows there are."""
-    digest = hashlib.sha256(f"{seed} {prompt}".encode()).digest()
-    share = int.from_bytes(digest[:8]) / 2**64
-    if share < data.test_fraction:
-        return "test"
-    return "val" if share < data.test_fraction + data.val_fraction else "train"
-
-
-def without_near_leaks(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    """Without the rows of train whose question is nearly that of a held-out row."""
-    held = [item for item in items if item.split != "train"]
-    near = similarity.search([similarity.shingles(item.wording) for item in held])
-    kept, leaks = [], []
-    for item in items:
-        found = near(similarity.shingles(item.wording)) if item.split == "train" else None
-        if found is None:
-            kept.append(item)
-        else:
-            owner = held[found]
-            leaks.append(dropped(item, "near_leak", owner, f"{owner.split} holds nearly the same question"))
-    return kept, leaks
-
-
-def dropped(item: Item, reason: str, owner: Item, message: str) -> Dropped:
-    return {
-        "id": item.row["id"],
-        "source": item.source,
-        "line": item.line,
-        "reason": reason,
-        "message": message,
-        "of": owner.row["id"],
-    }
-
-
-def rows(items: list[Item], name: str) -> list[Row]:
-    return [item.row for item in items if item.split == name]
+    share = draws / 2.0**64
+    return np.select([share < data.test_fraction, share < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,9 +77,12 @@ def unmasked(text: str, marks: dict[str, str]) -> tuple[str, list[int]]:
 
 def placed(vocabulary: Vocabulary, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
     """Each token with the character it begins at; typed control tokens stay text, none straddles a border."""
-    own = sorted({found.start() for found in vocabulary.control.finditer(text)} - set(typed))
     encoded = vocabulary.tokenizer.encode(text, add_special_tokens=False)
-    tokens = [(token, *span) for token, span in zip(encoded.ids, encoded.offsets, strict=True)]
+    offsets = encoded.offsets
+    if not typed and not any(straddled(offsets, border) for border in borders):
+        return [(token, begin) for token, (begin, _) in zip(encoded.ids, offsets, strict=True)]
+    own = sorted({found.start() for found in vocabulary.control.finditer(text)} - set(typed))
+    tokens = [(token, *span) for token, span in zip(encoded.ids, offsets, strict=True)]
     result: list[tuple[int, int]] = []
     for is_control, stretch in groupby(tokens, lambda token: within(own, *token[1:])):
         if is_control:
@@ -87,6 +90,12 @@ def placed(vocabulary: Vocabulary, text: str, typed: list[int], borders: list[in
         else:
             result += words(vocabulary, text, list(stretch), typed, borders)
     return result
+
+
+def straddled(offsets: list[tuple[int, int]], border: int) -> bool:
+    """Whether a token begins before a character and ends behind it."""
+    last = bisect_left(offsets, (border, 0))
+    return any(begin < border < end for begin, end in offsets[max(0, last - 64) : last])  # some may share characters
 
 
 def words(
@@ -100,10 +109,12 @@ def words(
             continue
         if anew := within(typed, begin, end):
             end = tokens[-1][2]
-        cuts = [begin, *(edge for edge in edges if begin < edge < end), end]
+        cuts = [begin, *edges[bisect_right(edges, begin) : bisect_left(edges, end)], end]
         if not anew and len(cuts) == 2:
             result.append((token, begin))
             continue
+        while result and result[-1][1] == begin:  # other bytes of the character that it begins in
+            result.pop()
         for a, b in pairwise(cuts):
             result += [(piece, a) for piece in vocabulary.verbatim.encode(text[a:b], add_special_tokens=False).ids]
         done = end

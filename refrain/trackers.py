@@ -18,6 +18,8 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils as integrations
 
+from refrain import paths
+
 
 @dataclass
 class Tracker:
@@ -52,8 +54,8 @@ def opened(name: str, run: str) -> Tracker:
 
 
 def root() -> Path:
-    """In the workspace also for an experiment in a temporary copy, which is deleted when it ends."""
-    return (Path(os.environ.get("DVC_ROOT", ".")) / "runs").absolute()
+    """Where all trackers write."""
+    return (paths.workspace() / "runs").absolute()
 
 
 def wandb(folder: Path, run: str) -> Tracker:

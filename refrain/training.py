@@ -57,7 +57,6 @@ def fit(
     `folder` is this training's alone: checkpoints go there, and the newest whole one is where it goes on. Stopped by a
     signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
     """
-    audit(rows, objective)
     set_seed(seed)
     start, keeper, clock = checkpoints.newest(folder), Keeper(), clock or Clock()
     steps = batches.Steps([objective.tokens(row) for row in rows], train.batch_size, seed)
@@ -105,7 +104,6 @@ def arguments(train: Train, seed: int, folder: Path, steps: int, validate: bool,
         eval_strategy="epoch" if validate else "no",
         eval_on_start=validate and not resumed,
         save_strategy="no",
-        save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,
         remove_unused_columns=False,
@@ -148,12 +146,3 @@ def facts(curves: Curves, rows: list[Any], objective: Objective) -> dict[str, An
         "supervised_tokens": sum(map(objective.learned, rows)),
         "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept)},
     }
-
-
-def audit(rows: list[Any], objective: Objective) -> None:
-    """ValueError unless there are rows and each has something to learn."""
-    if not rows:
-        raise ValueError("data/prepared/train.jsonl: there is no row to train on; see data/prepared/quarantine.jsonl")
-    idle = [i for i, row in enumerate(rows) if not objective.learned(row)]
-    if idle:
-        raise ValueError(f"{len(idle)} rows have nothing to learn, the first is number {idle[0] + 1}; see the template")

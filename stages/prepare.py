@@ -1,24 +1,24 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
-import json
-import shutil
-
-from refrain import config, corpus, launch, paths, records, splits
+from refrain import additions, balance, chat, config, corpus, datasheet, filing, launch, parts, paths, splits, tracking
 
 
 def main(cfg: config.Config) -> None:
-    shutil.rmtree(paths.PREPARED, ignore_errors=True)
-    paths.PREPARED.mkdir(parents=True)
-    items, quarantine, sizes = corpus.read(cfg.data.sources)
-    kept, duplicates = splits.place(items, cfg.data, cfg.seed)
-    report = corpus.report(sizes, kept, duplicates, quarantine)
-    records.write(paths.PREPARED / "train.jsonl", splits.rows(kept, "train"))
-    records.write(paths.PREPARED / "val.jsonl", splits.rows(kept, "val"))
-    records.write(paths.PREPARED / "test.jsonl", splits.rows(kept, "test"))
-    records.write(paths.PREPARED / "quarantine.jsonl", quarantine)
-    records.write(paths.PREPARED / "duplicates.jsonl", duplicates)
+    paths.empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
-    paths.DATA_REPORT.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    reading = parts.Reading(cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.PREPARED / ".spool")
+    with corpus.read(reading) as (spool, tally):
+        placed = splits.place(spool, cfg.data)
+        filing.write(spool, placed, cfg.data)
+        report = balance.drawn_up(spool, placed, tally)
+
+        talk = chat.load(paths.BASE, cfg.template.jinja)
+        measured = datasheet.measured(spool, placed, talk)
+        report["lengths"] = datasheet.percentiles(measured)
+        datasheet.histogram(measured, paths.LENGTHS)
+        paths.DATA_SHEET.write_text(datasheet.page(report, spool, placed, talk), encoding="utf-8")
+        report["variants"] = additions.write(spool, placed, reading)
+    tracking.report(paths.DATA_REPORT, report)
     if not report["train"]:
         raise ValueError(f"no row is left to train on; {paths.PREPARED}/quarantine.jsonl and duplicates.jsonl say why")
 

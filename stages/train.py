@@ -1,6 +1,6 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
-from refrain import chat, checkpoints, config, launch, paths, records, revisions, workers
+from refrain import audit, chat, checkpoints, config, launch, lengths, paths, records, revisions, workers
 
 
 def main(cfg: config.Config) -> None:
@@ -13,9 +13,14 @@ def main(cfg: config.Config) -> None:
     objective = sft if cfg.method.preference is None else preference.Pairs(cfg.method.preference)
     with time.part("tokenise"):
         talk = chat.load(paths.BASE, cfg.template.jinja)
-        train, left_out = objective.features(talk, records.read(paths.PREPARED / "train.jsonl"), cfg.train.max_tokens)
-        val, _ = objective.features(talk, records.read(paths.PREPARED / "val.jsonl"), cfg.train.max_tokens)
+        rows, held_out = (records.read(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
+        audit.teachable(talk, [*rows, *held_out])
+        train, left_out = objective.features(talk, rows)
+        val, _ = objective.features(talk, held_out)
         pairs.require(train, left_out)
+    with time.part("audit"):
+        taught = {"train": objective.taught(rows, train), "val": objective.taught(held_out, val)}
+        audited = audit.passed(talk, taught, lengths.context(paths.BASE), audit.shipped(paths.BASE, talk))
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.key(settings, [paths.BASE, paths.PREPARED], training.device())
     with processes.led(checkpoints.claimed(key)) as folder:
@@ -30,7 +35,7 @@ def main(cfg: config.Config) -> None:
         models.save(model, paths.ADAPTER)
         chat.copy(paths.BASE, paths.ADAPTER, talk.template)
         tracking.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
-        facts = {**training.facts(curves, train, objective), **left_out, "unpaired": len(left_out["unpaired"])}
+        facts = {**training.facts(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
         tracking.report(paths.TRAIN_REPORT, facts)
 
 

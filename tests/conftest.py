@@ -101,7 +101,7 @@ def adapter(base, talk, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapter")
     model = models.build(base, presets.lora(), 7)
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
-    training.fit(model, sft.features(talk, rows, 512)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
+    training.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
     models.save(model, folder)
     chat.copy(base, folder, talk.template)
     return folder

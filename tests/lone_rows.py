@@ -1,15 +1,43 @@
 """A row that stands alone in its file, and what it says."""
 
-from refrain import shapes
-from refrain.config import Source
+from collections import Counter
+from dataclasses import replace
+
+from refrain import policies, shapes
+from refrain.config import Policies, Source
 from refrain.raw import RawRow
+from refrain.rules import RowError
+
+DEFAULT = Policies(
+    whitespace="keep",
+    empty="drop",
+    system="keep",
+    order="keep",
+    unanswered="drop",
+    tree="all",
+    answers="keep",
+    overlong="drop",
+    pii=[],
+)
+
+
+def parsed(value, shape=None, tree="all", **fields):
+    """Every conversation of a row, and why others are none, before the policies."""
+    source, raw = Source("some/file.json", shape=shape, fields=fields), RawRow(1, value)
+    return shapes.conversations(raw, shapes.recognised(source, [raw]), source, replace(DEFAULT, tree=tree))
+
+
+def wanted(conversation, effects=None, **policy):
+    """A conversation as policies want it; RowError when they do not."""
+    if isinstance(conversation, RowError):
+        raise conversation
+    return policies.applied(conversation, replace(DEFAULT, **policy), Counter() if effects is None else effects)
 
 
 def said(value, shape=None, **fields):
-    """The conversation of a row that stands alone in its file."""
-    source = Source("some/file.json", shape=shape, fields=fields)
-    raw = RawRow(1, value)
-    return shapes.conversation(raw, shapes.recognised(source, [raw]), fields)
+    """The one conversation of a row, with the policies that conf/ begins with."""
+    (conversation,) = parsed(value, shape, **fields)
+    return wanted(conversation)
 
 
 def talk(*contents):

@@ -1,24 +1,81 @@
 """The prepare stage on sources made up for a test, run in the working directory."""
 
 import json
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import presets
+import tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 
 from refrain import paths, records
-from refrain.config import Config, Data, Source
+from refrain.config import Source
 from stages import prepare
 
 QUESTION = "How much of all the water on Earth is salty water in the oceans"
 LONG = QUESTION + ", the seas and the many bays of every shore"
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
-def run(*sources, val=0.0, test=0.0, seed=1):
+@cache
+def defaults():
+    """What conf/ says when nobody says otherwise."""
+    return presets.config("data=files", "data.sources=[{path: none}]")
+
+
+@cache
+def tokenizer():
+    """A folder with a tokenizer of one token a byte, and a chat template."""
+    folder = Path(tempfile.mkdtemp(prefix="refrain-tokenizer-"))
+    raw = Tokenizer(
+        tokenizers.models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    raw.add_special_tokens([AddedToken(name, normalized=False) for name in ("<|im_start|>", "<|im_end|>")])
+    raw.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def settings(*sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=None, leaks=None, augment=None, **data):
+    """The configuration for sources given as (name, content, settings), with these values in place of conf/'s."""
+    cfg = defaults()
+    given = [Source(f"some/{name}", **own) for name, _, own in sources]
+    values = {
+        "policies": replace(cfg.data.policies, **policies or {}),
+        "leaks": replace(cfg.data.leaks, **leaks or {}),
+        "augment": replace(cfg.data.augment, **augment or {}),
+        "max_tokens": max_tokens,
+        "workers": 1,
+        **data,
+    }
+    data = replace(cfg.data, sources=given, val_fraction=val, test_fraction=test, **values)
+    return replace(cfg, seed=seed, data=data)
+
+
+def run(*sources, **values):
     """The rows of each file in data/prepared; of sources as (name, content, settings) a list becomes JSON Lines."""
     paths.LINKED_DATA.mkdir(parents=True, exist_ok=True)
-    declared = [Source(f"some/{name}", **settings) for name, _, settings in sources]
+    if not paths.BASE.exists():
+        paths.BASE.parent.mkdir(parents=True, exist_ok=True)
+        paths.BASE.symlink_to(tokenizer())
     for index, (name, content, _) in enumerate(sources):
-        lines = content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
-        records.link(index, f"some/{name}").write_bytes(lines.encode())
-    prepare.main(Config(seed=seed, data=Data("test", ".", declared, val, test)))
+        lines = "".join(json.dumps(row) + "\n" for row in content) if isinstance(content, list) else content
+        records.link(index, f"some/{name}").write_bytes(lines.encode() if isinstance(lines, str) else lines)
+    prepare.main(settings(*sources, **values))
     return {file.stem: records.read(file) for file in paths.PREPARED.iterdir()}
+
+
+def report():
+    """What reports/data.json says of the last run."""
+    return json.loads(paths.DATA_REPORT.read_text())
 
 
 def qa(question, answer="Yes."):

@@ -13,20 +13,26 @@ from refrain import paths
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module may import those on its left and those above, never the others
-    ["paths", "config", "launch", "composition", "workers"],  # how a stage starts
+    ["paths", "config", "refusals", "launch", "composition", "workers"],  # how a stage starts
     ["manifest", "hardware", "revisions", "tracking"],  # what is written down, here and in earlier commits
-    ["records", "inputs", "raw", "json_rows", "tables", "files"],  # any file, its raw rows
-    ["rules", "conversations", "shapes", "similarity", "corpus", "splits"],  # to conversations in their places
+    ["crew", "cluster", "workforce"],  # one function for many items, on all cores
+    ["records", "inputs", "raw", "json_rows", "window", "documents", "quotes", "tables", "files"],
+    ["rules", "pii", "conversations", "passages", "transcripts", "trees", "votes", "columns", "shapes", "policies"],
     ["templates", "tokens", "chat", "decoding", "words"],  # rows to tokens, and back
+    ["marked", "lessons", "bounds", "lengths"],  # what of a row is learned, and how long it is
+    ["ragged", "wording", "runs", "near"],  # what texts have in common
+    ["parts", "spool", "corpus"],  # every row read
+    ["contamination", "prompts", "neighbours", "splits", "filing", "augment", "additions", "balance", "datasheet"],
     ["session", "compact", "traced", "runtime"],  # an ONNX file that runs
     ["adapters", "models", "likelihood", "packing", "batches"],  # weights, and what they make of rows
     ["objective", "sft", "pairs", "preference"],  # what is learned
+    ["outlines", "faults", "placement", "exam", "audit"],  # whether that is so
     ["processes", "sharding", "clock", "checkpoints", "keeper", "patience", "progress", "live", "trackers"],  # watched
     ["fitting", "training"],  # by the Trainer
     ["snapshot", "hub", "pretraining", "origin"],  # the base: fetched, or made
     ["weights", "decoder", "fields", "rotary", "families", "blocks", "drawing", "layers", "graph", "export"],  # to ONNX
     ["metrics", "likeness", "evaluation", "parity", "gate", "choice"],  # whether it is the model, and how good
-    ["provenance", "lineup", "report", "info", "drift", "rebuild", "verify", "sweep"],  # a run, and runs side by side
+    ["provenance", "lineup", "report", "info", "inspection", "drift", "rebuild", "verify", "sweep"],  # runs, looked at
     ["constraint", "sampling", "reply", "engine", "beam", "voice"],  # a reply as it grows
     ["terminal", "generate", "bench", "variants", "options", "cli"],  # its use
 ]
@@ -35,12 +41,10 @@ LIBRARY = sorted((ROOT / "refrain").glob("[!_]*.py"))
 STAGES = sorted((ROOT / "stages").glob("[!_]*.py"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 WITHOUT_TORCH = [
-    *["paths", "config", "launch", "composition", "workers", "manifest", "revisions", "tracking"],
-    *["records", "inputs", "raw", "json_rows", "tables", "files"],
-    *["rules", "conversations", "shapes", "similarity", "corpus", "splits", "batches", "checkpoints"],
-    *["templates", "tokens", "chat", "decoding", "words", "session", "compact", "traced", "runtime"],
-    *["constraint", "sampling", "reply", "engine", "beam", "voice", "generate", "bench", "variants", "options"],
-    *["metrics", "choice", "report", "info", "rebuild", "verify", "sweep", "terminal", "cli"],
+    *(name for layer in LAYERS[:10] for name in layer if name != "hardware"),  # how a stage starts, all that makes rows
+    *["session", "compact", "traced", "runtime", "batches", "checkpoints", "outlines", "faults", "placement", "exam"],
+    *["audit", "inspection", "constraint", "sampling", "reply", "engine", "beam", "voice", "generate", "bench"],
+    *["variants", "options", "metrics", "choice", "report", "info", "rebuild", "verify", "sweep", "terminal", "cli"],
 ]
 
 

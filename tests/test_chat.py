@@ -7,7 +7,7 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, controls, dialogue, learned, sentencepiece, with_template
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from refrain import chat
+from refrain import chat, marked
 
 LEARNED = {
     "own": "{}<|end|>",
@@ -16,6 +16,7 @@ LEARNED = {
     "llama2": " {} {eos}",
     "phi": "{}<|end|>",
 }
+TRIMMED = CHATML.replace("message['content']", "(message['content'] | trim)")
 BORDERS = dialogue(" be\n", "hello ", "\n\n\nhello", "\n", "  hello\n\n", "hello", " ")
 PRIVATE = dialogue("be \U000f0000", "\ue000 \U000f0001<|im_end|></s>\U000f0002", "\U000f0003", "\U0010fffd", "hello")
 
@@ -54,6 +55,32 @@ def test_what_stands_before_a_reply_is_what_the_model_is_asked_with(talk, messag
     starts = [i for i in range(1, len(ids)) if labels[i - 1] == chat.IGNORE != labels[i]]
     asked = [chat.prompt(talk, messages[:i]) for i, message in enumerate(messages) if message["role"] == "assistant"]
     assert asked == [ids[:start] for start in starts]
+
+
+@conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
+def test_a_template_may_drop_the_white_space_around_a_text(folder, messages):
+    """As many do: learned is what is left, behind what the model is asked with."""
+    talk = chat.load(folder, TRIMMED)
+    features = chat.features(talk, messages)
+    words = [message["content"].strip() for message in messages if message["role"] == "assistant"]
+    assert learned(talk, features) == [f"{each}<|im_end|>" for each in words]
+    stripped = [{**message, "content": message["content"].strip()} for message in messages]
+    assert chat.features(talk, stripped) == features
+    at = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    asked = chat.prompt(talk, messages[:at])
+    assert asked == chat.prompt(talk, stripped[:at]) == features["input_ids"][: len(asked)]
+
+
+@pytest.mark.parametrize("around", ["{}", " {}", "{}\n", "\n\n {} \t", "{}\u00a0\u2028"])
+def test_white_space_around_a_question_is_asked_as_it_was_learned(talk, around):
+    """Of each kind, also beside a blank of the template's own, in every turn."""
+    turns = [{**message, "content": around.format(message["content"])} for message in ORDINARY]
+    ids, labels = chat.features(talk, turns).values()
+    start = len(chat.prompt(talk, turns[:-1]))
+    assert ids[:start] == chat.prompt(talk, turns[:-1])
+    assert labels[start - 1] == chat.IGNORE != labels[start]
+    [whole] = marked.decoded(talk, [ids])
+    assert all(turn["content"] in whole for turn in turns)
 
 
 def test_ids_are_those_of_transformers(talk, folder):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 
-from refrain import chat, cli, decoding, manifest, options, runtime, sampling, terminal
+from refrain import chat, checkpoints, cli, decoding, manifest, options, runtime, sampling, terminal
 
 ROOT = Path(__file__).parents[1]
 REFRAIN = [sys.executable, "-m", "refrain.cli"]
@@ -393,3 +393,13 @@ def test_help_waits_for_nothing_heavy():
 def test_talking_needs_neither_torch_nor_transformers():
     modules = loaded("from refrain import cli, constraint, decoding, generate, manifest, runtime, terminal")
     assert "refrain.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)
+
+
+def test_clean_removes_what_a_stopped_training_left_and_says_how_much(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), checkpoints.claimed("stopped") as folder:
+        (folder / "weights").write_bytes(bytes(1_200_000))
+        raise KeyboardInterrupt
+    assert (cli.main(["clean"]), capsys.readouterr().out) == (0, "1.2 MB of checkpoints removed\n")
+    assert (cli.main(["clean"]), capsys.readouterr().out) == (0, "0.0 MB of checkpoints removed\n")

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import prepare_bench
 import pytest
 from prepare_bench import LONG, ids, numbered, qa
 
-from refrain import corpus, paths, records
+from refrain import corpus, paths, raw, records, workforce
 
 
 @pytest.fixture
@@ -41,36 +40,15 @@ def test_every_row_ends_in_exactly_one_place(prepared):
         *(f"4-e.jsonl:{line}" for line in (1, 2, 3)),
     ]
     assert [(row["id"], row["reason"], row["of"]) for row in files["duplicates"]] == [
+        ("0-a.csv:6", "duplicate", "0-a.csv:2"),
         ("0-a.csv:7", "exact_leak", "4-e.jsonl:1"),
         ("1-b.jsonl:5", "exact_leak", "4-e.jsonl:1"),
-        ("0-a.csv:6", "duplicate", "0-a.csv:2"),
         ("4-e.jsonl:2", "duplicate", "4-e.jsonl:1"),
     ]
     assert [row["reason"] for row in files["quarantine"]] == [
         *("unreadable", "empty_text", "unreadable", "not_an_object", "no_reply", "no_reply", "unreadable"),
     ]
     assert {"source": "1-b.jsonl", "line": 2}.items() <= files["quarantine"][2].items()
-
-
-def test_the_report_counts_what_the_files_hold(prepared, caplog):
-    caplog.set_level(logging.INFO)
-    files = prepared(("a.jsonl", [*numbered(40), qa(""), *numbered(3)], {}), ("b.jsonl", "", {}), val=0.3, test=0.3)
-    text = paths.DATA_REPORT.read_text()
-    report = json.loads(text)
-    counts = {"duplicates": 3, "quarantined": 1, "rows": 44} | {n: len(files[n]) for n in ("train", "val", "test")}
-    assert report == counts | {
-        "reasons": {"duplicate": 3, "empty_text": 1},
-        "sources": {"0-a.jsonl": counts, "1-b.jsonl": dict.fromkeys(counts, 0)},
-    }
-    assert text == json.dumps(report, indent=2, sort_keys=True) + "\n"
-    assert len(caplog.messages) == 2
-    assert caplog.messages[0].startswith("0-a.jsonl: 44 rows, ")
-
-
-def test_a_lost_row_is_an_error_that_names_the_source():
-    item = corpus.Item("0-a.csv", 2, {"id": "0-a.csv:2", "messages": []}, "train")
-    with pytest.raises(ValueError, match=r"0-a\.csv: the rows do not add up"):
-        corpus.report({"0-a.csv": 2}, [item], [], [])
 
 
 def test_rows_keep_the_order_of_their_files(prepared):
@@ -96,19 +74,58 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
     rows += numbered(20)
     prepared(("a.jsonl", rows, {}), val=0.2, test=0.2)
     code = (
-        "from stages import prepare; from refrain.config import Config, Data, Source;"
-        "prepare.main(Config(seed=1, data=Data('test', '.', [Source('some/a.jsonl')], 0.2, 0.2)))"
+        "import sys; sys.path.insert(0, sys.argv[1]); import prepare_bench;"
+        "from stages import prepare; prepare.main(prepare_bench.settings(('a.jsonl', '', {}), val=0.2, test=0.2))"
     )
 
     def written(seed):
         root = str(Path(corpus.__file__).parents[1])
         subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", code, f"{root}/tests"],
             check=True,
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": root},
         )
-        return {file.name: file.read_bytes() for file in [*paths.PREPARED.iterdir(), paths.DATA_REPORT]}
+        return {
+            file.name: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *paths.DATA_REPORT.parent.iterdir()]
+        }
 
     first = written("1")
     assert first == written("2")
-    assert b"near_leak" in first["duplicates.jsonl"]
+    assert first["data.md"] and first["lengths.csv"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json"])
+def test_the_bytes_are_the_same_for_any_number_of_workers(prepared, monkeypatch, name):
+    """Also where a block ends in the middle of things."""
+    monkeypatch.setattr(workforce, "HEAD_START", 0)
+    monkeypatch.setattr(raw, "CHUNK", 1 << 12)
+    rows = [*numbered(300), *[qa(f"{LONG} {n}\r\n\u2028 é") for n in range(40)], qa("")]
+    content = {
+        "a.jsonl": "".join(json.dumps(row) + "\n" for row in rows).replace("?", "") + "broken\n",
+        "a.json": json.dumps(rows),
+        "a.csv": "question,answer\n" + "".join(f'"{row["question"]}",{row["answer"]}\n' for row in rows),
+    }[name]
+    written = []
+    for workers in (1, 2, 3):
+        prepared((name, content, {}), val=0.2, test=0.2, workers=workers, augment={"noise": 0.5})
+        written.append({file: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *Path("reports").iterdir()]})
+    assert written[0] == written[1] == written[2]
+    assert prepare_bench.report()["rows"] > 340
+
+
+def test_nothing_is_left_behind_beside_the_files(prepared):
+    prepared(("a.jsonl", numbered(3), {}))
+    assert sorted(path.name for path in Path("data").rglob("*") if path.name.startswith(".")) == []
+    with pytest.raises(ValueError, match="shape"):
+        prepared(("a.jsonl", [{"x": 1}], {}))
+    assert sorted(path.name for path in Path("data").rglob("*") if path.name.startswith(".")) == []
+
+
+def test_ids_lines_and_offsets_lead_back_to_the_row(prepared):
+    text = '\ufeff\n{"question": "é", "answer": ""}\r\nbroken\n{"question": "é", "answer": "b"}\n' * 2
+    files = prepared(("a.jsonl", text, {}))
+    lines = text.encode().split(b"\n")
+    for row in (*files["quarantine"], *files["duplicates"]):
+        assert row["id"] == f"0-a.jsonl:{row['line']}"
+        assert text.encode()[row["offset"] :].startswith(lines[row["line"] - 1].removeprefix(b"\xef\xbb\xbf"))
+    assert [row["line"] for row in files["quarantine"]] == [2, 3, 5, 6, 7]  # a BOM amid a file is no blank line

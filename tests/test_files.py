@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import pickle
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from raw_files import good, read
 
-from refrain import records
+from refrain import files, records
 from refrain.raw import RawRow
 
 
@@ -29,7 +31,7 @@ def test_an_empty_file_has_no_rows(rows, name, content):
 
 def test_a_row_that_takes_the_rest_of_the_file_says_so(rows):
     assert "nothing after it" in rows("x.json", '[{"a": 1}, {"a": "')[1].error
-    assert "lines 2 to 4" in rows("x.csv", 'a,b\n"1,2\n3,4\n5,6\n')[0].error
+    assert "lines 2 to 4" in rows("x.csv", 'a,b\n"1,2\n3\n5\n')[0].error
 
 
 def parquet(values):
@@ -74,6 +76,82 @@ def test_parquet_keeps_nested_turns_and_numbers_its_rows(rows):
 def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(rows, name, content):
     with pytest.raises(ValueError, match=name):
         rows(name, content)
+
+
+def test_a_file_that_is_not_there_or_no_file_is_refused_by_its_path(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, problem in (("none.csv", "No such file"), ("folder.csv", "a folder"), ("pipe.csv", "no regular file")):
+        with pytest.raises(ValueError, match=f"{tmp_path / name}: .*{problem}"):
+            list(files.rows(tmp_path / name))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.tsv"])
+def test_utf16_is_refused_with_the_way_out(rows, name, encoding):
+    with pytest.raises(ValueError, match="iconv"):
+        rows(name, FILES[name].encode(encoding))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_archive_may_have_members_but_nothing_else_behind_them(rows, name):
+    content = FILES[name].encode() if isinstance(FILES[name], str) else FILES[name]
+    members = gzip.compress(content[:9]) + gzip.compress(content[9:])
+    assert [value for _, value in good(rows(name + ".gz", members))] == VALUES
+    for damaged in (members + b"x", members[:-5], members[:30] + b"\xff\xff\xff" + members[33:]):
+        with pytest.raises(ValueError, match=name):
+            rows(name + ".gz", damaged)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.json.gz", "x.csv.gz", "x.parquet.gz"])
+def test_a_bomb_is_refused(rows, name):
+    with pytest.raises(ValueError, match="unpack it yourself"):
+        rows(name, gzip.compress(bytes(101 << 20), compresslevel=1))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("change", ["longer", "replaced", "touched", "gone"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, name, change):
+    path, other = tmp_path / name, tmp_path / "other"
+    for file in (path, other):
+        file.write_bytes(FILES[name].encode() if isinstance(FILES[name], str) else FILES[name])
+    blocks = files.blocks(path)
+    next(blocks)
+    if change == "longer":
+        path.write_bytes(path.read_bytes() + b"\n")
+    elif change == "replaced":
+        other.replace(path)
+    elif change == "touched":
+        os.utime(path, ns=(1, 1))
+    else:
+        path.unlink()
+    with pytest.raises(ValueError, match=f"{name}: changed while it was read; run again"):
+        list(blocks)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_blocks_can_be_sent_to_another_process(rows, tmp_path, name):
+    raws = rows(name, FILES[name])
+    sent = [pickle.loads(pickle.dumps(block)) for block in files.blocks(tmp_path / name)]
+    assert [raw for block in sent for raw in block.rows()] == raws
+
+
+def test_json_lines_come_in_blocks_of_whole_lines(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps({"a": number, "b": "é" * 1_000}) + "\n" for number in range(2_000)))
+    blocks = list(files.blocks(path))
+    assert len(blocks) == 3
+    assert b"".join(block.text for block in blocks) == path.read_bytes()
+    assert all(block.text.endswith(b"\n") for block in blocks)
+    assert [raw.line for block in blocks for raw in block.rows()] == list(range(1, 2_001))
+
+
+def test_a_parquet_text_that_is_not_utf8_costs_one_row(rows):
+    column = pa.array([b"a", b"\xff", b"c"]).cast(pa.string(), safe=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"a": pa.Array.from_buffers(pa.string(), 3, column.buffers())}), sink)
+    raws = rows("x.parquet", sink.getvalue().to_pybytes())
+    assert (good(raws), [raw.line for raw in raws if raw.error]) == ([(1, {"a": "a"}), (3, {"a": "c"})], [2])
 
 
 def test_what_is_written_is_read_back_whatever_the_text(tmp_path):

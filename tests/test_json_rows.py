@@ -1,10 +1,15 @@
 """JSON as it is found: broken, cut short, with strange line ends."""
 
 import json
+import subprocess
+import sys
 from functools import partial
 
 import pytest
 from raw_files import bad, good, read
+
+from refrain import files
+from refrain.json_rows import Lines
 
 
 @pytest.fixture
@@ -25,10 +30,12 @@ def rows(tmp_path):
         '{"a": 1} {"a": 2}',
         '{"a": ' + "[" * 20_000 + "]" * 20_000 + "}",
         '{"a": ' + "9" * 5_000 + "}",
+        '{"a": ' + "[" * 300 + "]" * 300 + "}",
+        '{"a": 1, "a": 2}',
         b'{"a": "caf\xe9"}',
         "\ufeff{}",
     ],
-    ids=["cut", "nan", "infinity", "two", "deep", "long number", "latin-1", "late BOM"],
+    ids=["cut", "nan", "infinity", "two", "deep", "long number", "300 levels", "a name twice", "latin-1", "late BOM"],
 )
 def test_a_bad_line_is_one_row_and_spoils_no_other(rows, line):
     line = line.encode() if isinstance(line, str) else line
@@ -42,6 +49,39 @@ def test_only_a_line_feed_ends_a_line_of_json(rows):
     text = "a\u2028b\u2029c\x85d"
     raws = rows("x.ndjson", json.dumps({"a": text}, ensure_ascii=False) + "\n{}\n")
     assert good(raws) == [(1, {"a": text}), (2, {})]
+
+
+def test_a_value_of_many_parts_is_not_a_deep_one(rows):
+    assert good(rows("x.jsonl", json.dumps([[[1]]] * 1_000))) == [(1, [[[1]]] * 1_000)]
+
+
+def test_a_row_of_a_megabyte_is_read_and_one_of_17_is_an_error_without_neighbours(rows):
+    long = [json.dumps({"a": "é" * (size << 19)}, ensure_ascii=False) for size in (1, 17)]
+    for name, text in (("x.jsonl", "{}\n%s\n%s\n{}\n"), ("x.json", "[{},\n%s,\n%s,\n{}]")):
+        raws = rows(name, text % tuple(long))
+        assert [(raw.line, len(str(raw.value))) for raw in raws if not raw.error] == [
+            (1, 2),
+            (2, (1 << 19) + 9),
+            (4, 2),
+        ]
+        assert [raw.error for raw in raws if raw.error] == ["longer than 16 MiB"]
+        assert raws[3].offset == (text % tuple(long)).encode().rindex(b"{}")
+
+
+def test_a_line_that_is_too_long_is_never_held(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b"{}\n" + b" " * (40 << 20) + b"\n{}\n")
+    blocks = list(files.blocks(tmp_path / "x.jsonl"))
+    assert [(raw.line, raw.offset, raw.error) for block in blocks for raw in block.rows()] == [
+        (1, 0, ""),
+        (2, 3, "longer than 16 MiB"),
+        (3, 4 + (40 << 20), ""),
+    ]
+    assert all(len(block.text) < 5 << 20 for block in blocks if isinstance(block, Lines))
+
+
+def test_a_bom_inside_a_file_is_no_bom():
+    assert [raw.value for raw in Lines(b"\xef\xbb\xbf{}\n{}", 1, 0).rows()] == [{}, {}]
+    assert [raw.value for raw in Lines(b"\xef\xbb\xbf{}\n{}", 9, 99).rows()] == [None, {}]
 
 
 # JSON
@@ -99,3 +139,34 @@ def test_json_lines_are_recognised_under_the_name_json(rows):
         (1, {"messages": [1]}),
         (2, {"messages": [2]}),
     ]
+
+
+def test_rows_that_begin_in_one_line_are_numbered(rows):
+    raws = rows("x.json", '[{"a": 1}, {"a": 2}, x,\n{"a": 3}, {"a":\n4}, 5]')
+    assert [(raw.line, raw.nth) for raw in raws] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1)]
+
+
+def test_an_envelope_that_is_cut_short_says_so(rows):
+    assert (good(rows("x.json", '{"data": [{}]')), bad(rows("x.json", '{"data": [{}]'))) == ([(1, {})], [1])
+    assert bad(rows("x.json", '{"data": [{')) == [1]
+
+
+def test_an_array_longer_than_any_window_is_read_whole(rows):
+    values = [{"a": '\U0001f600\\"]' * (number * 97 % 4_000)} for number in range(300)]
+    assert [value for _, value in good(rows("x.json", json.dumps(values, ensure_ascii=False)))] == values
+    assert [value for _, value in good(rows("x.json", json.dumps({"version": 1, "data": values})))] == values
+
+
+def test_a_long_array_is_read_in_little_memory(tmp_path):
+    row = json.dumps({"question": "What is fog? " * 80, "answer": "A low cloud. " * 80})
+    with (tmp_path / "x.json").open("w") as file:
+        file.writelines(["[", *[row + ",\n"] * 30_000, row, "]"])
+    code = (
+        "import pathlib, sys; from refrain import files;"
+        "print(sum(1 for row in files.rows(pathlib.Path(sys.argv[1]))));"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+    )
+    count, kilobytes = subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "x.json")]).split()
+    assert (tmp_path / "x.json").stat().st_size > 60e6
+    assert int(count) == 30_001
+    assert int(kilobytes) < 80_000

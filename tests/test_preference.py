@@ -59,7 +59,7 @@ def begun(loss, talk, base, rows=ROWS):
     """The pairs, with the likelihoods of the base as their reference."""
     learned = objective(loss)
     with torch.no_grad():
-        return learned.begin(asked(models.load(base)), learned.features(talk, rows, 512)[0])
+        return learned.begin(asked(models.load(base)), learned.features(talk, rows)[0])
 
 
 def step(loss, model, rows, packed=False, cut=1):
@@ -177,7 +177,7 @@ def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
 def many(talk, rows):
     """Twelve pairs, no two texts of which are the same."""
     made = [{**row, "rejected": f"no {i}"} for i, row in enumerate(rows[:12])]
-    return {loss: objective(loss).features(talk, made, 512)[0] for loss in LOSSES}
+    return {loss: objective(loss).features(talk, made)[0] for loss in LOSSES}
 
 
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
@@ -253,8 +253,8 @@ def test_a_certain_reply_has_a_gradient():
 
 
 def test_only_the_last_reply_is_labelled(talk):
-    kept, left_out = objective("sigmoid").features(talk, ROWS, 512)
-    assert left_out == {"overlong": [], "unpaired": []} and len(kept) == len(ROWS)
+    kept, left_out = objective("sigmoid").features(talk, ROWS)
+    assert left_out == {"unpaired": []} and len(kept) == len(ROWS)
     for row, pair in zip(ROWS, kept, strict=True):
         *asked_before, better = row["messages"]
         start = chat.prompt(talk, asked_before)
@@ -265,41 +265,46 @@ def test_only_the_last_reply_is_labelled(talk):
             assert talk.tokenizer.decode(labels, skip_special_tokens=False) == f"{said}<|im_end|>"
 
 
-def test_rows_that_are_no_pairs_and_long_ones_are_named(talk, rows):
-    lengths = {pair_row["id"]: max(len(side["input_ids"]) for side in (pair.chosen, pair.rejected))
-               for pair_row in ROWS for pair in [pairs.encode(talk, pair_row)]}  # fmt: skip
-    limit = sorted(lengths.values())[2]
-    kept, left_out = objective("kto").features(talk, [rows[0], *ROWS, rows[1]], limit)
-    assert left_out == {
-        "overlong": [name for name, length in lengths.items() if length > limit],
-        "unpaired": [rows[0]["id"], rows[1]["id"]],
-    }
-    assert len(kept) == len(ROWS) - len(left_out["overlong"]) and left_out["overlong"]
+def test_rows_that_are_no_pairs_are_named(talk, rows):
+    kept, left_out = objective("kto").features(talk, [rows[0], *ROWS, rows[1]])
+    assert left_out == {"unpaired": [rows[0]["id"], rows[1]["id"]]} and len(kept) == len(ROWS)
 
 
-def test_a_stranger_too_long_is_cut_and_something_of_the_reply_is_left(talk):
-    """A long prompt gets the long replies of another, each side by itself just as long as allowed."""
+def test_both_sides_are_taught_with_their_last_reply(talk, rows):
+    learned = objective("sigmoid")
+    kept, _ = learned.features(talk, [rows[0], *ROWS])
+    taught = learned.taught([rows[0], *ROWS], kept)
+    assert [lesson.name for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
+    assert [lesson.features for lesson in taught] == [side for pair in kept for side in (pair.chosen, pair.rejected)]
+    for row, chosen, rejected in zip(ROWS, taught[::2], taught[1::2], strict=True):
+        assert (chosen.messages, chosen.messages[:-1]) == (row["messages"], rejected.messages[:-1])
+        assert rejected.messages[-1]["content"] == row["rejected"]
+        assert chosen.turns == rejected.turns == [len(row["messages"]) - 1]
+
+
+def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_reply_is_left(talk):
+    """A long prompt gets the long replies of another, each side by itself just as long as the longest."""
     data = [row("asks", ["user: " + "🙂" * 20], "a", "b"), row("tells", ["user: ?"], "🙂" * 19, "🙂" * 18)]
-    limit = max(len(side["input_ids"]) for side in sides([pairs.encode(talk, each) for each in data]))
-    kept, _ = objective("kto").features(talk, data, limit)
-    assert [len(text["input_ids"]) for text in kept[0].strangers] == [limit, limit]
+    longest = max(len(side["input_ids"]) for side in sides([pairs.encode(talk, each) for each in data]))
+    kept, _ = objective("kto").features(talk, data)
+    assert [len(text["input_ids"]) for text in kept[0].strangers] == [longest, longest]
     for text in kept[0].strangers:
-        assert len(text["labels"]) == limit and 0 < likelihood.supervised(text) < 19
+        assert len(text["labels"]) == longest and 0 < likelihood.supervised(text) < 19
 
 
 def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
     learned = objective("sigmoid")
     with pytest.raises(ValueError, match=r"^data/prepared/train\.jsonl: none of 16 rows has a rejected reply; "
                                          r"choose method=lora, or a source with chosen and rejected$"):  # fmt: skip
-        pairs.require(*learned.features(talk, rows, 512))
-    for some in (sft.features(talk, rows, 512), learned.features(talk, [*rows, ROWS[0]], 512)):
+        pairs.require(*learned.features(talk, rows))
+    for some in (sft.features(talk, rows), learned.features(talk, [*rows, ROWS[0]])):
         pairs.require(*some)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base):
     strict = chat.load(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
-        objective("sigmoid").features(strict, ROWS, 512)
+        objective("sigmoid").features(strict, ROWS)
 
 
 def replied(text):
@@ -312,7 +317,7 @@ def prompted(text):
 
 def test_strangers_are_the_replies_of_the_pair_before(talk):
     """Which is TRL's rotation by one, of the chosen and of the rejected replies."""
-    kept, _ = objective("kto").features(talk, ROWS, 512)
+    kept, _ = objective("kto").features(talk, [*ROWS, row("long", ["user: hello?"], "hello there " * 9, "a")])
     for before, pair in zip([kept[-1], *kept], kept, strict=False):
         assert [prompted(text) for text in pair.strangers] == [prompted(pair.chosen)] * 2
         assert [replied(text) for text in pair.strangers] == [replied(before.chosen), replied(before.rejected)]
@@ -320,7 +325,7 @@ def test_strangers_are_the_replies_of_the_pair_before(talk):
 
 @pytest.mark.parametrize("data", [[*TWINS, ROWS[0]], [ROWS[0], *TWINS], [TWINS[0], ROWS[0], TWINS[1]]])
 def test_a_stranger_is_none_of_the_same_prompt(talk, data):
-    kept, _ = objective("kto").features(talk, data, 512)
+    kept, _ = objective("kto").features(talk, data)
     prompts = {tuple(replied(side)): prompted(side) for pair in kept for side in (pair.chosen, pair.rejected)}
     assert len(prompts) == 6
     assert all(prompts[tuple(replied(text))] != prompted(text) for pair in kept for text in pair.strangers)
@@ -339,22 +344,22 @@ def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, b
 
 def test_where_all_prompts_are_one_there_are_strangers_still(talk):
     for data in (TWINS, TWINS[:1]):
-        kept, _ = objective("kto").features(talk, data, 512)
+        kept, _ = objective("kto").features(talk, data)
         assert [len(pair.strangers) for pair in kept] == [2] * len(data)
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo", "kto"])
 def test_the_train_stage_learns_from_pairs(base, rows, tmp_path, monkeypatch, method):
-    """By its preset, on a small model: rows that are no pairs are counted, those too long are named."""
+    """By its preset, on a small model: rows that are no pairs are counted."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(base, paths.BASE)
     paths.empty(paths.PREPARED)
-    long = {**ROWS[0], "id": "long", "rejected": "the user " * 99}
-    records.write(paths.PREPARED / "train.jsonl", [*ROWS, long, *rows[:3]])
+    records.write(paths.PREPARED / "train.jsonl", [*ROWS, *rows[:3]])
     records.write(paths.PREPARED / "val.jsonl", [*rows[:3], *ROWS[:2]])
-    train.main(presets.config(f"method={method}", "train.epochs=6", "train.batch_size=4", "train.max_tokens=128"))
+    train.main(presets.config(f"method={method}", "train.epochs=6", "train.batch_size=4"))
     report = json.loads(paths.TRAIN_REPORT.read_text())
-    assert (report["rows"], report["overlong"], report["unpaired"]) == (len(ROWS), ["long"], 3)
+    assert (report["rows"], report["unpaired"]) == (len(ROWS), 3)
+    assert (report["audit"]["train"]["rows"], report["audit"]["val"]["rows"]) == (len(ROWS), 2)
     assert report["val_loss"]["after"] < report["val_loss"]["before"] - 0.05
     assert (paths.ADAPTER / "adapter_model.safetensors").is_file() and not list(Path(".checkpoints").iterdir())
     records.write(paths.PREPARED / "train.jsonl", rows)

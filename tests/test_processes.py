@@ -131,7 +131,7 @@ def test_a_worker_that_is_lost_ends_all_with_a_sentence(workspace, started):
 
 @pytest.mark.slow
 def test_what_is_wrong_for_all_is_said_once(workspace, started):
-    workspace("train.max_tokens=3")
+    workspace("method=dpo")  # and no row has a rejected reply
     code, said = finished(started(*TWO))
     assert code == 1 and said.count("train: ") == 1 and "Traceback" not in said
     assert not paths.ADAPTER.exists()

@@ -1,6 +1,5 @@
 """The pages tell the truth: every command exists, every value composes, every table is what the code says."""
 
-import ast
 import importlib.util
 import json
 import re
@@ -11,13 +10,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin
 
+import presets
 import pytest
 import yaml
 from dvc.cli.parser import get_main_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from refrain import chat, cli, config, files, launch, rules, shapes, splits
+from refrain import chat, cli, config, faults, files, launch, refusals, rules, shapes
 from refrain.raw import RawRow
 
 ROOT = Path(__file__).parents[1]
@@ -200,28 +200,36 @@ def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
         launch.typed(launch.composed("config", Path("conf"), [mistake.strip("`")]))
 
 
-def test_reasons_of_quarantine_are_those_of_the_code():
-    assert first_column("docs/data.md", "quarantine.jsonl") == list(get_args(rules.Reason))
+@pytest.mark.parametrize(("heading", "reasons"), [
+    ("quarantine.jsonl: broken rows", rules.QUARANTINED),
+    ("quarantine.jsonl: rows set aside by a policy", rules.SET_ASIDE),
+    ("duplicates.jsonl", rules.DUPLICATES),
+])  # fmt: skip
+def test_the_reasons_are_those_of_the_code(heading, reasons):
+    assert {row[0].strip("`"): row[1] for row in table("docs/data.md", heading)} == reasons
 
 
-def test_reasons_of_duplicates_are_those_of_the_code():
-    calls = [node for node in ast.walk(ast.parse(Path(splits.__file__).read_text())) if isinstance(node, ast.Call)]
-    given = {call.args[1].value for call in calls if ast.unparse(call.func) == "dropped"}
-    assert set(first_column("docs/data.md", "duplicates.jsonl")) == given
+def test_the_policies_are_those_of_the_code():
+    shown = {row[0].strip("`"): SPAN.findall(row[1]) for row in table("docs/data.md", "Policies")}
+    assert shown.pop("pii") == ["[]", *refusals.PII]
+    assert shown == {name: list(choices) for name, choices in refusals.POLICIES.items()}
+    assert all(getattr(presets.config().data.policies, name) == choices[0] for name, choices in shown.items())
 
 
 def test_formats_are_those_of_the_code():
-    section = (ROOT / "docs/data.md").read_text().split("## Formats and shapes\n")[1]
+    section = (ROOT / "docs/data.md").read_text().split("## Formats\n")[1]
     assert SPAN.findall(section.split(", each")[0]) == list(files.READERS)
 
 
 def test_every_shape_is_shown_with_a_row_that_it_reads():
-    shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Formats and shapes")}
+    shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in shapes.SHAPES}
     for name, row in shown.items():
         shape = shapes.recognised(config.Source(path="example"), [RawRow(1, row)])
         assert shape.name == name
-        assert shapes.conversation(RawRow(1, row), shape, {})["messages"][-1]["role"] == "assistant"
+        policies = presets.config().data.policies
+        for said in shapes.conversations(RawRow(1, row), shape, config.Source(path="example"), policies):
+            assert said["messages"][-1]["role"] == "assistant"
 
 
 def test_no_file_names_a_machine_or_a_registry():
@@ -233,3 +241,8 @@ def test_no_file_names_a_machine_or_a_registry():
     forbidden = re.compile(f"{MACHINE}|{REGISTRY}|{re.escape(str(ROOT))}/")
     found = {file.relative_to(ROOT): forbidden.search(text) for file, text in texts.items()}
     assert {str(name): hit[0] for name, hit in found.items() if hit} == {}
+
+
+def test_the_invariants_of_the_audit_are_those_of_the_code():
+    shown = [(row[0], row[1]) for row in table("docs/data.md", "The audit before training")]
+    assert shown == [(meaning.invariant, meaning.wrong) for meaning in faults.MEANINGS.values()]

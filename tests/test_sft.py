@@ -18,7 +18,7 @@ def model(base):
 
 @pytest.fixture(scope="module")
 def kept(talk, rows):
-    return sft.features(talk, rows, 512)[0]
+    return sft.features(talk, rows)[0]
 
 
 def loss(model, rows, packed=False):
@@ -42,23 +42,21 @@ def padded(rows):
     return batch | {"attention_mask": mask}
 
 
-def test_overlong_rows_are_named_and_left_out(talk, rows):
-    whole = [chat.features(talk, row["messages"]) for row in rows]
-    limit = sorted(len(each["input_ids"]) for each in whole)[8]
-    kept, left_out = sft.features(talk, rows, limit)
-    assert kept == [each for each in whole if len(each["input_ids"]) <= limit], "no row is cut"
-    long = [row["id"] for row, each in zip(rows, whole, strict=True) if len(each["input_ids"]) > limit]
-    assert left_out == {"overlong": long, "unpaired": []} and long
+def test_every_row_is_learned_whole(talk, rows):
+    kept, left_out = sft.features(talk, rows)
+    assert kept == [chat.features(talk, row["messages"]) for row in rows] and left_out == {"unpaired": []}
+    for row, each, lesson in zip(rows, kept, sft.taught(rows, kept), strict=True):
+        assert lesson == (row["id"], row["messages"], each, [1])
 
 
 def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
-    assert sft.features(talk, [{**row, "rejected": "no"} for row in rows], 512) == sft.features(talk, rows, 512)
+    assert sft.features(talk, [{**row, "rejected": "no"} for row in rows]) == sft.features(talk, rows)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base, rows):
     strict = chat.load(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row 0-said\.jsonl:0: the chat template refuses .*: not me$"):
-        sft.features(strict, rows, 512)
+        sft.features(strict, rows)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])

@@ -2,10 +2,11 @@
 
 import pytest
 from dialogues import ORDINARY, TEMPLATES, controls, dialogue, learned, sentencepiece
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from refrain import chat
+from refrain import chat, tokens
+from refrain.tokens import Vocabulary
 
 
 @pytest.mark.parametrize("kind", ["first", "prepended"])
@@ -33,3 +34,14 @@ def test_control_tokens_may_overlap_and_be_a_single_character(saved):
     features = chat.features(talk, dialogue("", "", "a¤", "<s>?", "a"))
     assert controls(talk, features["input_ids"]) == [talk.vocabulary.special["</s>"]] * 2
     assert learned(talk, features) == ["a¤</s>", "a</s>"]
+
+
+def test_a_token_that_begins_within_a_character_and_crosses_a_border_doubles_no_byte():
+    letters = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    last = cut.pre_tokenize_str("🙂")[0][0][-1]
+    raw = Tokenizer(models.BPE(letters | {last + "h": 256}, [(last, "h")]))
+    raw.pre_tokenizer, raw.decoder = cut, decoders.ByteLevel()
+    placed = tokens.placed(Vocabulary(raw), "🙂hi", [], [1])
+    assert raw.decode([token for token, _ in placed]) == "🙂hi"
+    assert [at for _, at in placed] == [0, 0, 0, 0, 1, 2]

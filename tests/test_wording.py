@@ -1,0 +1,51 @@
+"""Texts as numbers: the same for the same words, whatever stands around them."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from refrain import wording
+
+WORD = re.compile(r"""\w+|[^\w\s.,;:!?'"\u2018-\u201f]""")  # what a word is, said the other way
+
+
+def numbers(text):
+    return wording.words([wording.folded(text)])[0].tolist()
+
+
+@pytest.mark.parametrize("other", ["what is  FOG", "What\u00a0is\n'fog'?!", "\uff37hat is fog...", "What, is: fog;"])
+def test_case_width_white_space_and_punctuation_make_no_difference(other):
+    assert numbers("What is fog?") == numbers(other)
+
+
+@pytest.mark.parametrize("one, other", [("5 + 3", "5 - 3"), ("na\u00efve", "naive"), ("a b", "ab"), ("#1", "1")])
+def test_signs_accents_and_borders_of_words_do(one, other):
+    assert numbers(one) != numbers(other)
+
+
+@pytest.mark.parametrize("at_once", [wording.AT_ONCE, 40])
+def test_every_word_of_every_text_has_its_number(monkeypatch, at_once):
+    monkeypatch.setattr(wording, "AT_ONCE", at_once)
+    rng = random.Random(0)
+    pieces = "ab +.-_9\n\u201c\u2028\u00e9\u00df\u4e16\u754c\U0001f642\u0301\u0600\udcff"
+    texts = [wording.folded("".join(rng.choices(pieces, k=rng.randint(0, 30)))) for _ in range(2000)]
+    words, counts = wording.words(texts)
+    expected = [WORD.findall(text) for text in texts]
+    assert counts.tolist() == [len(listed) for listed in expected]
+    known = {}
+    for word, number in zip((word for listed in expected for word in listed), words.tolist(), strict=True):
+        assert known.setdefault(word, number) == number
+    assert len(set(known.values())) == len(known) > 500
+    assert 0 not in words
+
+
+def test_there_may_be_no_text_and_no_word():
+    assert [each.tolist() for each in wording.words([])] == [[], []]
+    assert [each.tolist() for each in wording.words(["", "?!", " "])] == [[], [0, 0, 0]]
+
+
+def test_words_of_one_letter_are_told_apart():
+    assert len(set(numbers(" ".join(map(chr, range(0x4E00, 0x5E00)))))) == 0x1000
+    assert wording.words(["a"])[0].dtype == np.uint32
