@@ -140,4 +140,4 @@ def within(lines: list[Line]) -> bool:
 
 
 CELL = r'(?:"[^"]*+(?:""[^"]*+)*+"|[^"{0}\r\n]*+)'
-WELL_QUOTED = {sign: re.compile(f"{CELL}(?:{{0}}{CELL})*+[\r\n]*".format(sign)) for sign in (",", "\t")}
+WELL_QUOTED = {sign: re.compile(f"{CELL}(?:{{0}}{CELL})*+[\r\n]*".format(sign)) for sign in (",", ";", "\t")}

@@ -1,6 +1,7 @@
 """CSV, TSV and Parquet as raw rows: a broken record is a row too, and no cell changes its column."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import IO, Any
 
 from refrain.quotes import Record, Records
@@ -12,8 +13,15 @@ BATCH = 100  # rows of Parquet, each perhaps of a megabyte
 
 
 def delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[Rows]:
-    """One row per record below a header; a record of another width is an error, never shifted."""
-    return gathered(table(Records(chunks, delimiter)))
+    """One row per record below a header; a record of another width is an error, never shifted.
+
+    A header without a comma but with semicolons is what spreadsheets write where the comma is the decimal point.
+    """
+    rest = iter(chunks)
+    first = next(rest, b"")
+    header = first.lstrip(b"\r\n").partition(b"\n")[0]
+    sign = ";" if delimiter == "," and b"," not in header and b";" in header else delimiter
+    return gathered(table(Records(chain([first], rest), sign)))
 
 
 def table(records: Records) -> Iterator[RawRow]:

@@ -13,7 +13,7 @@ from workbench import append, dvc, edit, small, stage
 slow = pytest.mark.slow
 
 AFTER = {  # what may rerun when a stage's outputs are new
-    "base": {"train", "merge", "export_onnx", "evaluate"},
+    "base": {"prepare", "train", "merge", "export_onnx", "evaluate"},
     "prepare": {"train", "merge", "export_onnx", "evaluate"},
     "train": {"merge", "export_onnx", "evaluate"},
     "merge": {"export_onnx", "evaluate"},
@@ -23,7 +23,7 @@ AFTER = {  # what may rerun when a stage's outputs are new
 CONF_EDITS = {
     "conf/model/small.yaml": ("tiny.epochs", 2, {"base"}),
     "conf/data/small.yaml": ("val_fraction", 0.2, {"prepare"}),
-    "conf/template/own.yaml": ("jinja", "{{ messages }}", {"train"}),
+    "conf/template/own.yaml": ("jinja", "{{ messages }}", {"prepare", "train"}),
     "conf/method/lora.yaml": ("method.adapter.rank", 16, {"train"}),
     "conf/config.yaml: train": ("train.weight_decay", 0.1, {"train"}),
     "conf/config.yaml: merge": ("merge.tolerance", 0.01, {"merge"}),
@@ -32,7 +32,7 @@ CONF_EDITS = {
     "conf/config.yaml: seed": ("seed", 43, {"base", "prepare", "train"}),
 }
 FILE_EDITS = {
-    "refrain/chat.py": {"base", "train", "merge", "export_onnx", "evaluate"},
+    "refrain/chat.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
     "refrain/corpus.py": {"prepare"},
     "refrain/training.py": {"base", "train"},
     "refrain/runtime.py": {"export_onnx", "evaluate"},

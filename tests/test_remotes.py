@@ -181,8 +181,11 @@ def test_the_plots_show_what_the_reports_hold(compared, tmp_path):
     dvc(compared, "plots", "show", "--out", str(tmp_path))
     plots = specifications(tmp_path / "index.html")
     loss, scores = plots.pop("Loss per supervised token"), plots.pop("ROUGE-L on the test rows")
-    rate = plots.pop("Learning rate")
+    rate, rows = plots.pop("Learning rate"), plots.pop("Rows by length in tokens")
     assert not plots
+    assert rows["encoding"]["x"]["field"] == "tokens"
+    drawn = {(row["tokens"], row["train"], row["val"], row["test"]) for row in rows["data"]["values"]}
+    assert drawn == {("8", "900", "20", "30")}
     assert loss["encoding"]["x"]["field"] == rate["encoding"]["x"]["field"] == "step"
     curves = compared / paths.LOSS / "plots/metrics"
     points = [(f"{name}/loss.tsv", *point) for name in ("train", "val")

@@ -176,3 +176,12 @@ def test_a_line_that_is_too_long_costs_itself_only(rows):
     raws = rows("x.csv", "a,b\n1,2\n3," + "x" * (17 << 20) + "\r\n4,5\n")
     assert (good(raws), bad(raws)) == (pairs((2, "1", "2"), (4, "4", "5")), [3])
     assert raws[2].offset == 8 + 2 + (17 << 20) + 2
+
+
+def test_semicolons_in_place_of_commas_are_seen_in_the_header(rows):
+    text = '\n"a";b\n"1;5";2,5\n1;2;3\n"x\ny";"z"\n'
+    raws = rows("x.csv", text)
+    assert good(raws) == [(3, {"a": "1;5", "b": "2,5"}), (5, {"a": "x\ny", "b": "z"})]
+    assert bad(raws) == [4]
+    assert good(rows("y.csv", "a;b,c\n1;2,3\n")) == [(2, {"a;b": "1;2", "c": "3"})]
+    assert good(rows("x.tsv", "a;b\n1;2\n")) == [(2, {"a;b": "1;2"})]
