@@ -1,9 +1,10 @@
 """The whole pipeline on the published data sets, one line of docs/results.md each.
 
-    python benchmarks/published.py FOLDER [NAME ...]
+    python benchmarks/published.py FOLDER [--rows] [NAME ...]
 
-FOLDER holds gsm8k/, pira/, taskmaster4/ and llms-from-scratch/ as published; see conf/data/. Each run is made in a
-clone of the last commit that shares the DVC cache of this repository, so that the base model is made once.
+With --rows the pipeline ends behind prepare, and the table says where the rows went. FOLDER holds gsm8k/, pira/,
+taskmaster4/ and llms-from-scratch/ as published; see conf/data/. Each run is made in a clone of the last commit that
+shares the DVC cache of this repository, so that the base model is made once.
 """
 
 import json
@@ -22,6 +23,7 @@ RUNS = {
     "taskmaster4": f"data=taskmaster4 train.epochs=3 {COMMON}",
     "gsm8k": f"data=gsm8k train.epochs=1 {COMMON}",
 }
+PLACES = ("rows", "train", "val", "test", "duplicates", "quarantined", "set_aside")
 HEADER = (
     "| data | rows in | train | val | test | duplicates | quarantined | minutes "
     "| val loss before | after | ROUGE-L before | after (int8) | test rows scored |"
@@ -29,27 +31,34 @@ HEADER = (
 
 
 def main() -> None:
-    folder, *names = sys.argv[1:]
-    print(HEADER)
-    print("|---|" + "---:|" * 12)
+    folder, *names = (word for word in sys.argv[1:] if word != "--rows")
+    short = "--rows" in sys.argv
+    print("| data | " + " | ".join(PLACES) + " | reasons |" if short else HEADER)
+    print("|---|" + "---:|" * len(PLACES) + "---|" if short else "|---|" + "---:|" * 12)
     for name in names or RUNS:
-        print(row(name, run(RUNS[name], Path(folder).resolve())), flush=True)
+        found = run(RUNS[name], Path(folder).resolve(), "prepare" if short else "")
+        print(rows(name, found["data"]) if short else row(name, found), flush=True)
 
 
-def run(overrides: str, folder: Path) -> dict[str, Any]:
-    """The reports of one run of the pipeline, with the minutes that it took."""
+def run(overrides: str, folder: Path, target: str) -> dict[str, Any]:
+    """The reports of one run of the pipeline, up to a stage or to its end, with the minutes that it took."""
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch, "refrain")
         call(f"git clone --quiet . {clone}", Path.cwd())
         call(f"dvc cache dir --local {Path('.dvc/cache').resolve()}", clone)
         begin = time.monotonic()
         call(f"python -m stages.compose {overrides} data.folder={folder}", clone)
-        call("dvc repro --quiet", clone)
+        call(f"dvc repro --quiet {target}", clone)
         minutes = (time.monotonic() - begin) / 60
-        reports = {
-            name: json.loads((clone / f"reports/{name}.json").read_text()) for name in ("data", "train", "metrics")
-        }
+        names = ("data",) if target else ("data", "train", "metrics")
+        reports = {name: json.loads((clone / f"reports/{name}.json").read_text()) for name in names}
     return {**reports, "minutes": minutes}
+
+
+def rows(name: str, data: dict[str, Any]) -> str:
+    """A line of the table of rows."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(data["reasons"].items()))
+    return f"| {' | '.join(map(str, [name, *(data[place] for place in PLACES), reasons]))} |"
 
 
 def row(name: str, found: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from refrain.records import Row
 from refrain.splits import Placed
 from refrain.spool import Spool
 
-MEASURED = 3_000  # rows whose tokens are counted: enough for percentiles, at a cost that does not grow
+MEASURED, LETTERS = 3_000, 2_000_000  # rows whose tokens are counted, and their bytes: a cost that does not grow
 SHOWN = 10
 LONGEST = 4_000  # characters of a row that is shown
 PERCENTILES = (0, 50, 90, 99, 100)
@@ -35,9 +35,9 @@ class Measured:
 
 
 def measured(spool: Spool, placed: Placed, chat: Chat) -> Measured:
-    """All rows, or so many of them by chance."""
+    """All rows, or some of them by chance."""
     result = Measured({name: [] for name in NAMES}, {name: [] for name in NAMES}, [])
-    rows = by_chance(spool, np.flatnonzero(placed.split != NONE), MEASURED)
+    rows = by_chance(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
     for split, row in zip(placed.split[rows].tolist(), texts(spool, rows), strict=True):
         try:
             labels = features(chat, row["messages"])["labels"]
@@ -49,9 +49,11 @@ def measured(spool: Spool, placed: Placed, chat: Chat) -> Measured:
     return result
 
 
-def by_chance(spool: Spool, rows: Any, count: int) -> Any:
-    """The same ones whenever they are asked for, in the order of the file."""
-    return np.sort(rows[np.argsort(spool["said"][rows], kind="stable")[:count]])
+def by_chance(spool: Spool, rows: Any, count: int, size: int = 1 << 62) -> Any:
+    """So many rows or bytes, the same ones whenever they are asked for, in the order of the file; one at least."""
+    drawn = rows[np.argsort(spool["said"][rows], kind="stable")[:count]]
+    fitting = np.searchsorted(np.cumsum(spool["text"][drawn]), size, side="right")
+    return np.sort(drawn[: max(1, fitting)])
 
 
 def texts(spool: Spool, rows: Any) -> Iterator[Row]:

@@ -60,6 +60,9 @@ def test_of_many_rows_some_are_measured_the_same_ones_each_time(prepared, monkey
     seen = [prepared(("a.jsonl", numbered(60), {})) and (page(), paths.LENGTHS.read_bytes()) for _ in range(2)]
     assert seen[0] == seen[1]
     assert prepare_bench.report()["lengths"]["measured"] == 20
+    monkeypatch.setattr("refrain.datasheet.LETTERS", 1)
+    prepared(("a.jsonl", numbered(60), {}))
+    assert prepare_bench.report()["lengths"]["measured"] == 1
 
 
 def test_a_row_that_would_break_the_page_does_not(prepared):
