@@ -129,3 +129,13 @@ def test_ids_lines_and_offsets_lead_back_to_the_row(prepared):
         assert row["id"] == f"0-a.jsonl:{row['line']}"
         assert text.encode()[row["offset"] :].startswith(lines[row["line"] - 1].removeprefix(b"\xef\xbb\xbf"))
     assert [row["line"] for row in files["quarantine"]] == [2, 3, 5, 6, 7]  # a BOM amid a file is no blank line
+
+
+@pytest.mark.slow
+def test_the_bytes_are_the_same_on_a_ray_cluster(prepared):
+    rows = [*numbered(60), *[qa(f"{LONG} {n}") for n in range(20)], qa("")]
+    written = []
+    for engine in ("local", "ray"):
+        prepared(("a.jsonl", rows, {}), val=0.2, test=0.2, workers=2, engine=engine, augment={"noise": 0.5})
+        written.append({file: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *Path("reports").iterdir()]})
+    assert written[0] == written[1]
