@@ -49,7 +49,7 @@ def cluster(workers: int) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise ValueError("data.engine=ray needs the package ray: pip install 'refrain[ray]'") from error
-    settings = {} if elsewhere else {"num_cpus": workers, "include_dashboard": False}
+    settings = {} if elsewhere else {"address": "local", "num_cpus": workers, "include_dashboard": False}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
