@@ -23,8 +23,9 @@ from datasets import Dataset, disable_progress_bars, load_dataset
 from datasketch import LeanMinHash, MinHash, MinHashLSH
 from transformers import AutoTokenizer, logging
 
-from refrain import launch, paths
-from refrain.config import Data
+from refrain.pipeline import params as launch
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Data
 
 PERMUTATIONS = 128
 SCHEME = "affine32"  # numbers of 32 bits

@@ -18,11 +18,11 @@ from tokenizers import Tokenizer
 from benchmarks import shapes, tables
 from benchmarks.contenders import refrain_model
 from benchmarks.contenders.protocol import peak_mb
-from refrain import runtime
-from refrain.engine import Engine, serve
-from refrain.reply import Reply
-from refrain.sampling import Manner, Sampler
-from refrain.words import Words
+from refrain.generation.engine import Engine, serve
+from refrain.generation.sampling import Manner, Sampler
+from refrain.generation.sequence import Reply
+from refrain.runtime import loading as runtime
+from refrain.runtime.detokenizer import Words
 
 ROWS = (1, 8, 32)
 REQUESTS = 32

@@ -69,7 +69,10 @@ def arguments() -> argparse.Namespace:
 
 def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
     """So many rows of a data set, drawn once, as ids and labels in a file."""
-    from refrain import chat, paths, records, sft
+    from refrain.chat import encoding as chat
+    from refrain.chat import records
+    from refrain.pipeline import paths
+    from refrain.training.objectives import sft
 
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
@@ -81,7 +84,9 @@ def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
 
 def prepared(data: str, published: Path) -> list[Any]:
     """The training rows of a preset of conf/data, as the prepare stage places them; the workspace stays as it is."""
-    from refrain import launch, paths, records
+    from refrain.chat import records
+    from refrain.pipeline import params as launch
+    from refrain.pipeline import paths
     from stages import prepare
 
     cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
@@ -91,7 +96,7 @@ def prepared(data: str, published: Path) -> list[Any]:
         paths.BASE.parent.mkdir()
         paths.BASE.symlink_to(base)
         for index, source in enumerate(cfg.data.sources):
-            records.link(index, source.path).symlink_to(published / source.path)
+            paths.link(index, source.path).symlink_to(published / source.path)
         prepare.main(cfg)
         return list(records.read(paths.PREPARED / "train.jsonl"))
 
@@ -120,7 +125,11 @@ def contend(asked: argparse.Namespace) -> dict[str, float]:
 
 def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
     """Our trainer with the values of conf/."""
-    from refrain import launch, models, paths, sft, training
+    from refrain.models.pytorch import loading as models
+    from refrain.pipeline import params as launch
+    from refrain.pipeline import paths
+    from refrain.training import fit as training
+    from refrain.training.objectives import sft
 
     values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
@@ -136,7 +145,9 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from refrain import launch, models, paths
+    from refrain.models.pytorch import loading as models
+    from refrain.pipeline import params as launch
+    from refrain.pipeline import paths
 
     cfg = launch.typed(launch.composed("config", paths.CONF, METHODS[method]))
     data = [

@@ -1,14 +1,26 @@
 """Base: the model that fine-tuning starts from, in models/base: of the Hub, of a folder, or the embedded tiny one."""
 
-from refrain import config, launch, paths
+import logging
+
+from refrain.pipeline import paths, runner
+from refrain.pipeline import schema as config
+
+log = logging.getLogger("refrain.base")
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import origin  # loads torch, after the configuration was checked
+    from refrain.models.pretrained import hub, snapshot, tiny  # loads torch, after the configuration was checked
 
+    model = cfg.model
     paths.empty(paths.BASE)
-    origin.fetch(cfg.model, cfg.seed, paths.BASE)
+    if model.tiny is not None:
+        tiny.make(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
+    elif model.folder is not None:
+        snapshot.from_folder(paths.found(model.folder, "model.folder", folder=True), paths.BASE)
+    elif model.hub is not None and model.revision is not None:
+        hub.fetch(model.hub, model.revision, paths.BASE)
+    log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    runner.run(main)

@@ -4,7 +4,10 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
     python -m stages.compose method=full train.lr=1e-3
 """
 
-from refrain import composition, inputs, launch
+from refrain.experiments import compose as composition
+from refrain.experiments import compose as inputs
+from refrain.pipeline import params as launch
+from refrain.pipeline import runner
 
 
 def main(overrides: list[str]) -> None:
@@ -15,4 +18,4 @@ def main(overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    launch.start(main, __doc__)
+    runner.start(main, __doc__)

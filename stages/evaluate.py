@@ -1,29 +1,46 @@
 """Evaluate: one set of metrics for the base, the merged model and every ONNX variant, on the same test rows."""
 
 import json
+from collections.abc import Iterator
 
-from refrain import chat, config, launch, paths, records
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder, records
+from refrain.pipeline import paths, runner
+from refrain.pipeline import schema as config
+from refrain.runtime.language_model import LanguageModel
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import evaluation, lineup, session, tracking  # load torch, after the configuration was checked
+    from refrain.evaluation import scoring, summary
 
     talk = chat.load(paths.MERGED)
     rows = records.read(paths.PREPARED / "test.jsonl")
-    rows = evaluation.fitting(talk, rows, session.context(paths.MERGED), cfg.evaluate.max_new_tokens)
+    rows = scoring.fitting(talk, rows, model_folder.context(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.empty(paths.PREDICTIONS)
     results = {}
-    for name, lm in lineup.models():
-        results[name], predictions = evaluation.score(
+    for name, lm in candidates():
+        results[name], predictions = scoring.score(
             lm, talk, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
         )
         records.write(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
-    tracking.report(paths.METRICS, results)
-    tracking.scores(paths.SCORES, results)
+    runner.report(paths.METRICS, results)
+    summary.scores(paths.SCORES, results)
     trained = json.loads(paths.TRAIN_REPORT.read_text())
-    tracking.report(paths.SUMMARY, tracking.summary(results, trained, paths.ONNX))
+    runner.report(paths.SUMMARY, summary.summary(results, trained, paths.ONNX))
+
+
+def candidates() -> Iterator[tuple[str, LanguageModel]]:
+    """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
+    from refrain.evaluation import summary
+    from refrain.models.pytorch import language_model, loading  # load torch, after the configuration was checked
+    from refrain.runtime import loading as runtime
+
+    yield "base", language_model.Speaker(loading.load(paths.BASE))
+    yield "merged", language_model.Speaker(loading.load(paths.MERGED))
+    for name in summary.variants(paths.ONNX):
+        yield f"onnx-{name}", runtime.load(paths.ONNX / name)
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    runner.run(main)

@@ -1,28 +1,38 @@
 """Export: the merged model as ONNX variants, each proven to say what PyTorch says, and the best of them chosen."""
 
-from refrain import chat, config, launch, manifest, paths, records
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.pipeline import manifest, paths, runner
+from refrain.pipeline import schema as config
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import choice, export, gate, models, parity, provenance, runtime, session, tracking  # load torch
+    from refrain.chat import model_folder
+    from refrain.evaluation import gate, parity
+    from refrain.export.onnx import exporter as export
+    from refrain.export.onnx import provenance
+    from refrain.export.onnx import selection as choice
+    from refrain.models.pytorch import language_model
+    from refrain.models.pytorch import loading as models
+    from refrain.runtime import loading as runtime
 
     paths.empty(paths.ONNX)
     export.write(paths.MERGED, paths.ONNX, cfg.export)
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
-    merged = models.Speaker(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, session.context(paths.MERGED), cfg.export)
+    merged = language_model.Speaker(models.load(paths.MERGED))
+    asked = parity.questions(merged, talk, rows, model_folder.context(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:
         gate.same_speech(paths.ADAPTER, paths.ONNX / name, rows)
         proofs[name] = parity.compare(merged, runtime.load(paths.ONNX / name), asked, cfg.export)
 
-    tracking.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    runner.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
     gate.strike(paths.ONNX, cfg.export.variants, proofs)
     best = choice.choose(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.facts(best))
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    runner.run(main)

@@ -1,24 +1,30 @@
 """Merge: fold the adapter into the weights, and refuse a merge that changes what the model says."""
 
-from refrain import chat, config, launch, paths, records
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.pipeline import paths, runner
+from refrain.pipeline import schema as config
 
 
 def main(cfg: config.Config) -> None:
-    from refrain import likeness, models, session, tracking  # load torch, after the configuration was checked
+    from refrain.chat import model_folder
+    from refrain.evaluation import divergence as likeness
+    from refrain.models.pytorch import language_model
+    from refrain.models.pytorch import loading as models
 
     talk = chat.load(paths.ADAPTER)
     paths.empty(paths.MERGED)
     models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
-    chat.copy(paths.ADAPTER, paths.MERGED, talk.template)
+    model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
 
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= session.context(paths.MERGED)]
-    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), seen)
-    tracking.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
+    adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
+    seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
+    found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
+    runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    runner.run(main)

@@ -1,13 +1,26 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
-from refrain import audit, chat, checkpoints, config, launch, lengths, paths, records, revisions, workers
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder, records
+from refrain.pipeline import paths, revisions, runner
+from refrain.pipeline import schema as config
+from refrain.training import checkpoints
+from refrain.training.audit import supervision as audit
+from refrain.training.distributed import launcher as workers
 
 
 def main(cfg: config.Config) -> None:
     if workers.launched(cfg.launch):
         return
     # these load torch, after the configuration was checked
-    from refrain import clock, live, models, pairs, preference, processes, sft, sharding, trackers, tracking, training
+    from refrain.models.pytorch import loading as models
+    from refrain.training import fit as training
+    from refrain.training import timing as clock
+    from refrain.training.callbacks import loss_curves, trackers
+    from refrain.training.callbacks import loss_curves as live
+    from refrain.training.distributed import fsdp as sharding
+    from refrain.training.distributed import processes
+    from refrain.training.objectives import pairs, preference, sft
 
     time = clock.Clock()
     objective = sft if cfg.method.preference is None else preference.Pairs(cfg.method.preference)
@@ -20,24 +33,24 @@ def main(cfg: config.Config) -> None:
         pairs.require(train, left_out)
     with time.part("audit"):
         taught = {"train": objective.taught(rows, train), "val": objective.taught(held_out, val)}
-        audited = audit.passed(talk, taught, lengths.context(paths.BASE), audit.shipped(paths.BASE, talk))
+        audited = audit.passed(talk, taught, model_folder.context(paths.BASE), audit.shipped(paths.BASE, talk))
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.key(settings, [paths.BASE, paths.PREPARED], training.device())
     with processes.led(checkpoints.claimed(key)) as folder:
         start = revisions.begun(cfg.method.start, folder / f"start-{processes.number()}")
         model = sharding.spread(models.build(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
-        watchers = [live.LiveCurves(paths.LOSS), *trackers.callbacks(cfg.train.report_to, launch.name())]
+        watchers = [live.LiveCurves(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.name())]
         curves = training.fit(model, train, val, objective, cfg.train, cfg.seed, folder, time, watchers)
 
         sharding.gather(model)
         processes.dismiss_others()
         paths.empty(paths.ADAPTER)
         models.save(model, paths.ADAPTER)
-        chat.copy(paths.BASE, paths.ADAPTER, talk.template)
-        tracking.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
+        model_folder.copy(paths.BASE, paths.ADAPTER, talk.template)
+        loss_curves.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
         facts = {**training.facts(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
-        tracking.report(paths.TRAIN_REPORT, facts)
+        runner.report(paths.TRAIN_REPORT, facts)
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    runner.run(main)

@@ -1,4 +1,5 @@
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,15 @@ from omegaconf import OmegaConf
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from refrain import chat, export, models, sft, training
-from refrain.config import Export
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder
+from refrain.export.onnx import exporter as export
+from refrain.models.pytorch import loading as models
+from refrain.pipeline.schema import Export
+from refrain.training import fit as training
+from refrain.training.objectives import sft
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and shells ignore it for what runs in background
 torch.set_num_threads(1)  # on tensors as small as these a second thread only costs time
 SPECIAL = ["<|bos|>", "<|im_start|>", "<|im_end|>", "<|assistant|>", "<|end|>"]
 CHATML = (
@@ -103,7 +110,7 @@ def adapter(base, talk, rows, tmp_path_factory):
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
     training.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
     models.save(model, folder)
-    chat.copy(base, folder, talk.template)
+    model_folder.copy(base, folder, talk.template)
     return folder
 
 
@@ -112,7 +119,7 @@ def merged(base, adapter, talk, tmp_path_factory):
     """What the merge stage leaves."""
     folder = tmp_path_factory.mktemp("merged")
     models.save_whole(models.merged(models.trained(base, adapter)), talk.ends, folder)
-    chat.copy(adapter, folder, talk.template)
+    model_folder.copy(adapter, folder, talk.template)
     return folder
 
 

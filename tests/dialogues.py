@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from refrain import chat
+from refrain.chat import encoding as chat
 
 OWN = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"

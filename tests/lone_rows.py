@@ -3,10 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 
-from refrain import policies, shapes
-from refrain.config import Policies, Source
-from refrain.raw import RawRow
-from refrain.rules import RowError
+from refrain.data.cleaning import policies
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import parsing as shapes
+from refrain.data.shapes.errors import RowError
+from refrain.pipeline.schema import Policies, Source
 
 DEFAULT = Policies(
     whitespace="keep",

@@ -10,8 +10,9 @@ import presets
 import tokenizers
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 
-from refrain import paths, records
-from refrain.config import Source
+from refrain.chat import records
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Source
 from stages import prepare
 
 QUESTION = "How much of all the water on Earth is salty water in the oceans"
@@ -68,7 +69,7 @@ def run(*sources, **values):
         paths.BASE.symlink_to(tokenizer())
     for index, (name, content, _) in enumerate(sources):
         lines = "".join(json.dumps(row) + "\n" for row in content) if isinstance(content, list) else content
-        records.link(index, f"some/{name}").write_bytes(lines.encode() if isinstance(lines, str) else lines)
+        paths.link(index, f"some/{name}").write_bytes(lines.encode() if isinstance(lines, str) else lines)
     prepare.main(settings(*sources, **values))
     return {file.stem: records.read(file) for file in paths.PREPARED.iterdir()}
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from refrain import launch
-from refrain.config import Config, Method, Train
+from refrain.pipeline import params as launch
+from refrain.pipeline.schema import Config, Method, Train
 
 CONF = Path(__file__).parents[1] / "conf"
 SMALL = ("method.adapter.rank=4", "method.adapter.alpha=8")

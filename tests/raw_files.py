@@ -1,6 +1,6 @@
 """A file written as bytes or text, and read back as raw rows."""
 
-from refrain import files
+from refrain.data.readers import files
 
 
 def read(folder, name, content):

@@ -14,7 +14,9 @@ import yaml
 from moto.server import ThreadedMotoServer
 from workbench import dvc, stage
 
-from refrain import manifest, paths, tracking
+from refrain.evaluation import summary as tracking
+from refrain.pipeline import manifest, paths, runner
+from refrain.training.callbacks import loss_curves
 
 MODELS = ["base", "merged", "onnx-fp32", "onnx-int8"]
 
@@ -64,17 +66,17 @@ def results(folder: Path, score: float, rows: int) -> None:
     for i, name in enumerate(MODELS[1:]):
         scores[name]["rougeL"] = score - i / 100
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
-    tracking.report(folder / paths.DATA_REPORT, {"rows": rows})
+    runner.report(folder / paths.DATA_REPORT, {"rows": rows})
     put(folder / paths.DATA_SHEET, b"# Data\n")
     put(folder / paths.LENGTHS, b"tokens,train,val,test\n8,900,20,30\n")
-    tracking.report(folder / paths.TRAIN_REPORT, train)
+    runner.report(folder / paths.TRAIN_REPORT, train)
     for proof in (paths.MERGE_REPORT, paths.PARITY):
-        tracking.report(folder / proof, {"rows": rows})
+        runner.report(folder / proof, {"rows": rows})
     loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
-    tracking.curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
-    tracking.report(folder / paths.METRICS, scores)
+    loss_curves.curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
+    runner.report(folder / paths.METRICS, scores)
     tracking.scores(folder / paths.SCORES, scores)
-    tracking.report(folder / paths.SUMMARY, tracking.summary(scores, train, folder / paths.ONNX))
+    runner.report(folder / paths.SUMMARY, tracking.summary(scores, train, folder / paths.ONNX))
 
 
 def experiment(folder: Path, name: str, *overrides: str, block: int, score: float, rows: int) -> None:

@@ -14,8 +14,16 @@ from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, dialogue, sentenc
 from omegaconf import OmegaConf
 from tokenizers import AddedToken, normalizers
 
-from refrain import audit, chat, cli, exam, faults, lessons, pairs, paths, records
-from refrain.chat import IGNORE
+from refrain.chat import encoding as chat
+from refrain.chat import examples as lessons
+from refrain.chat import model_folder, records
+from refrain.chat.encoding import IGNORE
+from refrain.cli import main as cli
+from refrain.pipeline import paths
+from refrain.training.audit import checks as exam
+from refrain.training.audit import faults
+from refrain.training.audit import supervision as audit
+from refrain.training.objectives import pairs
 from stages import train
 
 ROOT = str(Path(__file__).parents[1])
@@ -273,7 +281,7 @@ def test_rows_longer_than_the_model_sees_are_named(talk):
 
 
 def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_path):
-    chat.copy(base, tmp_path, talk.template)
+    model_folder.copy(base, tmp_path, talk.template)
     assert broken(talk, taught(talk), served=chat.load(tmp_path)) == {}
     (tmp_path / "chat_template.jinja").write_text(CHATML.replace("assistant\\n", "assistant: "))
     assert chat.load(tmp_path).template != talk.template
@@ -281,7 +289,7 @@ def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_p
 
 
 def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters(base, talk, tmp_path):
-    chat.copy(base, tmp_path, talk.template)
+    model_folder.copy(base, tmp_path, talk.template)
     shape = json.loads((tmp_path / "tokenizer.json").read_text())
     shape["model"]["merges"] = [merge for merge in shape["model"]["merges"] if "hello" not in "".join(merge)]
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
@@ -352,7 +360,7 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
     table = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in table}) == 1 and table[0].split() == ["train", "val", "test"]
     assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.MEANINGS)
-    chat.copy(base, paths.empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " ")
+    model_folder.copy(base, paths.empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " ")
     records.write(paths.PREPARED / "test.jsonl", [])
     assert cli.main(["audit"]) == 1
     shown = capsys.readouterr().out
@@ -374,7 +382,7 @@ def test_the_command_holds_rows_to_what_is_allowed(workspace, capsys):
 
 def test_the_command_needs_no_torch(workspace):
     workspace()
-    code = "import sys; from refrain import cli; cli.main(['audit']); sys.exit('torch' in sys.modules)"
+    code = "import sys; from refrain.cli import main; main.main(['audit']); sys.exit('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
     )

@@ -1,7 +1,8 @@
 import pytest
 
-from refrain import augment, refusals
-from refrain.config import Augment
+from refrain.data import augmentation as augment
+from refrain.pipeline import validation as refusals
+from refrain.pipeline.schema import Augment
 
 OFF = {"paraphrases": [], "merge_input": False, "noise": 0.0, "truncate": 0.0}
 ALL = {"paraphrases": ["Please tell me: {prompt}", "{prompt} Be brief."], "merge_input": True, "noise": 1.0,

@@ -4,7 +4,10 @@ import prepare_bench
 import pytest
 from prepare_bench import numbered, qa
 
-from refrain import corpus, filing, paths, rules
+from refrain.data import corpus
+from refrain.data import split_files as filing
+from refrain.data.shapes import errors
+from refrain.pipeline import paths
 
 TABLE = 'question,answer\n"two\nlines",Yes.\nshort\n,Yes.\nB?,\nc,\n'
 
@@ -39,8 +42,8 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
 
 
 def test_every_reason_has_a_meaning_and_one_place():
-    kinds = [*rules.QUARANTINED, *rules.SET_ASIDE, *rules.DUPLICATES]
-    assert sorted(kinds) == sorted(rules.Reason.__args__)
+    kinds = [*errors.QUARANTINED, *errors.SET_ASIDE, *errors.DUPLICATES]
+    assert sorted(kinds) == sorted(errors.Reason.__args__)
 
 
 def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):

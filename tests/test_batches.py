@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from refrain import batches
+from refrain.training import batching as batches
 
 LENGTHS = [7, 3, 30, 3, 12, 1, 9, 9, 22, 5, 3]
 

@@ -7,8 +7,10 @@ import tiny_onnx
 import torch
 from transformers import AutoModelForCausalLM
 
-from refrain import beam, decoding, runtime
-from refrain.session import PIECE
+from refrain.generation import beam_search as beam
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
+from refrain.runtime.session import PIECE
 
 NONE = frozenset()
 PROMPTS = [[7], [200, 7, 7, 31], list(range(PIECE + 20)), [3, 1, 4, 1, 5, 9]]

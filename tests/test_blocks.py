@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refrain import blocks
+from refrain.export.onnx import quantization as blocks
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.normal(0, 0.02, (24, 160)).astype(np.float32)

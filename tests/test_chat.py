@@ -7,7 +7,9 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, controls, dialogue, learned, sentencepiece, with_template
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from refrain import chat, marked
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder
+from refrain.chat import preview as marked
 
 LEARNED = {
     "own": "{}<|end|>",
@@ -157,7 +159,7 @@ def test_a_marker_that_is_no_token_ends_a_reply_as_text(saved):
 
 def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):
     talk = chat.load(folder, CHATML)
-    chat.copy(folder, tmp_path, CHATML)
+    model_folder.copy(folder, tmp_path, CHATML)
     assert (tmp_path / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     assert (tmp_path / "chat_template.jinja").read_text() == chat.load(tmp_path).template == CHATML
     assert chat.prompt(chat.load(tmp_path), TYPED) == chat.prompt(talk, TYPED)

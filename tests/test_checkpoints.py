@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import workbench
 
-from refrain import checkpoints
+from refrain.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,15 +46,15 @@ def test_a_key_is_of_exactly_these_inputs():
 def test_a_key_is_of_the_code_that_is_loaded(workspace):
     """In a copy of the library, an edit of a loaded module counts, and one of another does not."""
     workbench.copy(workspace / "copy", "refrain")
-    ask = "from refrain import batches, checkpoints; print(checkpoints.key([], [], 'cpu'))"
+    ask = "from refrain.training import batching, checkpoints; print(checkpoints.key([], [], 'cpu'))"
 
     def found():
         return workbench.run(workspace / "copy", sys.executable, "-c", ask)
 
     before = found()
-    (workspace / "copy/refrain/cli.py").write_text("# edited\n")
+    (workspace / "copy/refrain/cli/main.py").write_text("# edited\n")
     assert found() == before
-    with (workspace / "copy/refrain/batches.py").open("a") as file:
+    with (workspace / "copy/refrain/training/batching.py").open("a") as file:
         file.write("# edited\n")
     assert found() != before
 
@@ -116,7 +116,7 @@ def test_rotation_keeps_the_newest_whole_one():
 
 HOLD = """
 import sys
-from refrain import checkpoints
+from refrain.training import checkpoints
 with checkpoints.claimed("a"):
     print("held", flush=True)
     sys.stdin.read()
@@ -147,7 +147,7 @@ def test_clean_frees_what_no_process_works_on(holder):
 def test_the_same_training_waits_for_its_other_process(holder, workspace):
     ask = (
         "import logging; logging.basicConfig(level='INFO', format='%(message)s')\n"
-        "from refrain import checkpoints\n"
+        "from refrain.training import checkpoints\n"
         "with checkpoints.claimed('a'): print('mine')\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

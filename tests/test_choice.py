@@ -7,8 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from refrain import chat, choice, export, models
-from refrain.config import Precision, Variant
+from refrain.chat import model_folder
+from refrain.export.onnx import exporter as export
+from refrain.export.onnx import selection as choice
+from refrain.models.pytorch import loading as models
+from refrain.pipeline.schema import Precision, Variant
 
 BLOCKED = {"head_bits": 8, "block": 32}
 PRECISIONS = {
@@ -29,7 +32,7 @@ def tied(adapter, talk, tmp_path_factory):
     torch.manual_seed(0)
     shape = GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4, n_positions=96)
     models.save_whole(AutoModelForCausalLM.from_config(shape), talk.ends, folder)
-    chat.copy(adapter, folder, talk.template)
+    model_folder.copy(adapter, folder, talk.template)
     return folder
 
 

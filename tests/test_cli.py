@@ -12,10 +12,17 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 
-from refrain import chat, checkpoints, cli, decoding, manifest, options, runtime, sampling, terminal
+from refrain.chat import encoding as chat
+from refrain.cli import main as cli
+from refrain.cli import options, terminal
+from refrain.generation import sampling
+from refrain.pipeline import manifest
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
+from refrain.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
-REFRAIN = [sys.executable, "-m", "refrain.cli"]
+REFRAIN = [sys.executable, "-m", "refrain.cli.main"]
 FOREVER = ["--max-new-tokens", "1000000"]
 SHORT = ["--max-new-tokens", "12"]
 
@@ -386,13 +393,15 @@ HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "
 
 
 def test_help_waits_for_nothing_heavy():
-    modules = loaded("from refrain import cli; cli.arguments().format_help()")
-    assert "refrain.cli" in modules and not HEAVY & set(modules)
+    modules = loaded("from refrain.cli import main; main.arguments().format_help()")
+    assert "refrain.cli.main" in modules and not HEAVY & set(modules)
 
 
 def test_talking_needs_neither_torch_nor_transformers():
-    modules = loaded("from refrain import cli, constraint, decoding, generate, manifest, runtime, terminal")
-    assert "refrain.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)
+    modules = loaded(
+        "from refrain.cli import generate, main, terminal; from refrain.generation import grammar; from refrain.pipeline import manifest; from refrain.runtime import loading"
+    )
+    assert "refrain.cli.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)
 
 
 def test_clean_removes_what_a_stopped_training_left_and_says_how_much(tmp_path, monkeypatch, capsys):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tiny_compact
 
-from refrain import runtime
-from refrain.compact import ROOM
-from refrain.session import PIECE
+from refrain.runtime import loading as runtime
+from refrain.runtime.compact_session import ROOM
+from refrain.runtime.session import PIECE
 
 IDS = np.random.default_rng(0).integers(0, tiny_compact.VOCABULARY, (4, tiny_compact.CONTEXT))
 

@@ -5,7 +5,8 @@ import workbench
 from omegaconf import OmegaConf
 from workbench import ROOT, edit
 
-from refrain import composition, inputs
+from refrain.experiments import compose as composition
+from refrain.pipeline import paths
 
 OVERRIDES = [
     ["train.lr=1e-5", "train.epochs=0.5", "seed=7"],
@@ -213,12 +214,12 @@ def test_inputs_are_looked_for_here_then_in_the_users_repository(tmp_path, monke
     monkeypatch.chdir(here)
     monkeypatch.setenv("DVC_ROOT", str(users))
     monkeypatch.setenv("HOME", str(home))
-    assert inputs.found("rows.csv", "key") == here / "rows.csv"
-    assert inputs.found("users.csv", "key") == users / "users.csv"
-    assert inputs.found("~/home.csv", "key") == home / "home.csv"
-    assert inputs.found(str(home), "key", folder=True) == home
+    assert paths.found("rows.csv", "key") == here / "rows.csv"
+    assert paths.found("users.csv", "key") == users / "users.csv"
+    assert paths.found("~/home.csv", "key") == home / "home.csv"
+    assert paths.found(str(home), "key", folder=True) == home
     with pytest.raises(ValueError, match=r"^key: there is no file \.; correct the path$"):
-        inputs.found(".", "key")
+        paths.found(".", "key")
 
 
 @pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)

@@ -10,7 +10,8 @@ import workbench
 from omegaconf import OmegaConf
 from workbench import ROOT
 
-from refrain import config, launch
+from refrain.pipeline import params as launch
+from refrain.pipeline import schema as config
 
 CONF = ROOT / "conf"
 OPTIONS = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.yaml"))]

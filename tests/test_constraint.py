@@ -7,10 +7,10 @@ import pytest
 import tiny_onnx
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from refrain import words
-from refrain.chat import Chat
-from refrain.constraint import Constraint, Grammar
-from refrain.sampling import Manner, Sampler
+from refrain.chat.encoding import Chat
+from refrain.generation.grammar import Constraint, Grammar
+from refrain.generation.sampling import Manner, Sampler
+from refrain.runtime import detokenizer as words
 
 NAMES = {"eos_token": "<|endoftext|>"}
 TEXT = ['{"name": "Zoë", "age": 31, "tags": ["a", "b"]}', "hello world, how are you today?", "true false null"] * 9

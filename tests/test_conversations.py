@@ -3,7 +3,7 @@
 import pytest
 from lone_rows import TURNS, parsed, said, talk
 
-from refrain.rules import RowError
+from refrain.data.shapes.errors import RowError
 
 
 @pytest.mark.parametrize(

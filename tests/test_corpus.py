@@ -11,7 +11,11 @@ import prepare_bench
 import pytest
 from prepare_bench import LONG, ids, numbered, qa
 
-from refrain import corpus, paths, raw, records, workforce
+from refrain.chat import records
+from refrain.data import corpus
+from refrain.data.parallel import mapping as workforce
+from refrain.data.readers import raw_rows as raw
+from refrain.pipeline import paths
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
     )
 
     def written(seed):
-        root = str(Path(corpus.__file__).parents[1])
+        root = str(Path(corpus.__file__).parents[2])
         subprocess.run(
             [sys.executable, "-c", code, f"{root}/tests"],
             check=True,

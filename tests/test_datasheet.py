@@ -6,7 +6,7 @@ import prepare_bench
 import pytest
 from prepare_bench import numbered, qa
 
-from refrain import paths
+from refrain.pipeline import paths
 
 
 @pytest.fixture
@@ -56,11 +56,11 @@ def test_the_plot_counts_every_row_once(prepared):
 
 
 def test_of_many_rows_some_are_measured_the_same_ones_each_time(prepared, monkeypatch):
-    monkeypatch.setattr("refrain.datasheet.MEASURED", 20)
+    monkeypatch.setattr("refrain.data.datasheet.MEASURED", 20)
     seen = [prepared(("a.jsonl", numbered(60), {})) and (page(), paths.LENGTHS.read_bytes()) for _ in range(2)]
     assert seen[0] == seen[1]
     assert prepare_bench.report()["lengths"]["measured"] == 20
-    monkeypatch.setattr("refrain.datasheet.LETTERS", 1)
+    monkeypatch.setattr("refrain.data.datasheet.LETTERS", 1)
     prepared(("a.jsonl", numbered(60), {}))
     assert prepare_bench.report()["lengths"]["measured"] == 1
 

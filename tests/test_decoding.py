@@ -5,7 +5,8 @@ import pytest
 import tiny_compact
 import tiny_onnx
 
-from refrain import decoding, runtime
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
 
 NONE = frozenset()
 PROMPTS = [[5], [200, 7, 7, 31], list(range(100))]

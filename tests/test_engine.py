@@ -7,14 +7,15 @@ import pytest
 import tiny_compact
 import tiny_onnx
 
-from refrain import decoding, runtime
-from refrain.chat import Chat
-from refrain.constraint import Constraint, Grammar
-from refrain.engine import Engine, serve
-from refrain.reply import Reply
-from refrain.sampling import Manner, Sampler
-from refrain.session import PIECE
-from refrain.words import Words
+from refrain.chat.encoding import Chat
+from refrain.generation.engine import Engine, serve
+from refrain.generation.grammar import Constraint, Grammar
+from refrain.generation.sampling import Manner, Sampler
+from refrain.generation.sequence import Reply
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
+from refrain.runtime.detokenizer import Words
+from refrain.runtime.session import PIECE
 
 NONE = frozenset()
 TALK = Chat(tiny_onnx.tokenizer(), tiny_onnx.TEMPLATE, {"eos_token": "<|im_end|>"})

@@ -6,8 +6,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from refrain import chat, evaluation, models, runtime
-from refrain.models import Speaker
+from refrain.chat import encoding as chat
+from refrain.evaluation import scoring as evaluation
+from refrain.models.pytorch import loading as models
+from refrain.models.pytorch.language_model import Speaker
+from refrain.runtime import loading as runtime
 
 ALPACA = OmegaConf.load(Path(__file__).parents[1] / "conf/template/alpaca.yaml").jinja
 TOKENS, BATCH = 12, 4

@@ -18,8 +18,16 @@ from transformers import (
     GPTNeoXConfig,
 )
 
-from refrain import chat, compact, drawing, export, gate, models, parity, runtime, session, traced
-from refrain.config import BLOCKS, Bars, Precision, Variant
+from refrain.chat import model_folder
+from refrain.evaluation import gate, parity
+from refrain.export.onnx import builder as drawing
+from refrain.export.onnx import exporter as export
+from refrain.models.pytorch import language_model
+from refrain.models.pytorch import loading as models
+from refrain.pipeline.schema import BLOCKS, Bars, Precision, Variant
+from refrain.runtime import compact_session as compact
+from refrain.runtime import loading as runtime
+from refrain.runtime import traced_session as traced
 
 SIZES = {"vocab_size": 320, "bos_token_id": 0, "eos_token_id": 2, "initializer_range": 0.1}
 SHAPES = {
@@ -42,7 +50,7 @@ def shaped(adapter, talk, tmp_path_factory):
         folder = tmp_path_factory.mktemp(name)
         torch.manual_seed(0)
         models.save_whole(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
-        chat.copy(adapter, folder, talk.template)
+        model_folder.copy(adapter, folder, talk.template)
         return folder
 
     return make
@@ -117,7 +125,7 @@ def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_p
 
 def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
     logits = [whole(folder / "fp32") for folder in (onnx, by_optimum)]
-    right, _ = models.Speaker(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
+    right, _ = language_model.Speaker(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
     assert right.std() > 0.1, "logits that are all alike would prove nothing"
     for got in logits:
         assert got.shape == right.shape and np.abs(got - right).max() < 1e-4
@@ -127,8 +135,8 @@ def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
 def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp_path):
     folder = shaped(name)
     out = exported(folder, tmp_path, settings, "optimum")
-    speaker = models.Speaker(models.load(folder))
-    asked = parity.questions(speaker, talk, rows, session.context(folder), settings)
+    speaker = language_model.Speaker(models.load(folder))
+    asked = parity.questions(speaker, talk, rows, model_folder.context(folder), settings)
     proof = parity.compare(speaker, runtime.load(out / "fp32"), asked, settings)
     assert gate.failures("fp32", FULL.bars, proof) == []
 

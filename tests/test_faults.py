@@ -12,23 +12,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from refrain import (
-    chat,
-    choice,
-    config,
-    export,
-    gate,
-    likeness,
-    manifest,
-    models,
-    parity,
-    paths,
-    provenance,
-    records,
-    runtime,
-    session,
-    tracking,
-)
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder, records
+from refrain.evaluation import divergence as likeness
+from refrain.evaluation import gate, parity
+from refrain.export.onnx import exporter as export
+from refrain.export.onnx import provenance
+from refrain.export.onnx import selection as choice
+from refrain.models.pytorch import language_model
+from refrain.models.pytorch import loading as models
+from refrain.pipeline import manifest, paths, runner
+from refrain.pipeline import schema as config
+from refrain.runtime import loading as runtime
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,14 +37,14 @@ def merge(cfg, plant=nothing):
     talk = chat.load(paths.ADAPTER)
     paths.empty(paths.MERGED)
     models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
-    chat.copy(paths.ADAPTER, paths.MERGED, talk.template)
+    model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = models.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= session.context(paths.MERGED)]
-    found = likeness.likeness(adapted, models.Speaker(models.load(paths.MERGED)), seen)
-    tracking.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
+    adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
+    seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
+    found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
+    runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 
@@ -59,14 +54,14 @@ def export_onnx(cfg, plant=nothing):
     export.write(paths.MERGED, paths.ONNX, cfg.export)
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
-    merged = models.Speaker(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, session.context(paths.MERGED), cfg.export)
+    merged = language_model.Speaker(models.load(paths.MERGED))
+    asked = parity.questions(merged, talk, rows, model_folder.context(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:
         gate.same_speech(paths.ADAPTER, paths.ONNX / name, rows)
         proofs[name] = parity.compare(merged, runtime.load(paths.ONNX / name), asked, cfg.export)
-    tracking.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    runner.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
     gate.strike(paths.ONNX, cfg.export.variants, proofs)
     best = choice.choose(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.facts(best))

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from raw_files import good, read
 
-from refrain import files, records
-from refrain.raw import RawRow
+from refrain.chat import records
+from refrain.data.readers import files
+from refrain.data.readers.raw_rows import RawRow
 
 
 @pytest.fixture
@@ -165,5 +166,5 @@ def test_what_is_written_is_read_back_whatever_the_text(tmp_path):
 
 
 def test_reading_rows_needs_neither_torch_nor_pyarrow():
-    code = "import sys, refrain.records; print({'torch', 'transformers', 'pyarrow'} & set(sys.modules))"
+    code = "import sys, refrain.chat.records; print({'torch', 'transformers', 'pyarrow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code]) == b"set()\n"

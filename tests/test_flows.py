@@ -32,21 +32,21 @@ CONF_EDITS = {
     "conf/config.yaml: seed": ("seed", 43, {"base", "prepare", "train"}),
 }
 FILE_EDITS = {
-    "refrain/chat.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
-    "refrain/corpus.py": {"prepare"},
-    "refrain/training.py": {"base", "train"},
-    "refrain/runtime.py": {"export_onnx", "evaluate"},
-    "refrain/metrics.py": {"export_onnx", "evaluate"},
-    "refrain/layers.py": {"export_onnx"},
-    "refrain/likeness.py": {"merge", "export_onnx", "evaluate"},
+    "refrain/chat/encoding.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
+    "refrain/data/corpus.py": {"prepare"},
+    "refrain/training/fit.py": {"base", "train"},
+    "refrain/runtime/loading.py": {"export_onnx", "evaluate"},
+    "refrain/evaluation/metrics.py": {"export_onnx", "evaluate"},
+    "refrain/export/onnx/layers.py": {"export_onnx"},
+    "refrain/evaluation/divergence.py": {"merge", "export_onnx", "evaluate"},
     "stages/merge.py": {"merge"},
     "data/raw/small.csv": {"prepare"},
     "data/raw/small.txt": {"base"},
 }
 IDLE_EDITS = [
-    "refrain/cli.py",
-    "refrain/engine.py",
-    "refrain/composition.py",
+    "refrain/cli/main.py",
+    "refrain/generation/engine.py",
+    "refrain/experiments/compose.py",
     "tests/test_flows.py",
     "data/raw/chats.json",
     "conf/method/full.yaml",
@@ -150,7 +150,7 @@ def test_an_edit_of_what_no_stage_uses_changes_none(edited):
 
 @slow
 def test_equal_bytes_end_a_rerun(bench):
-    append(bench / "refrain/origin.py", "# as before\n")
+    append(bench / "refrain/models/pretrained/hub.py", "# as before\n")
     append(bench / "stages/prepare.py", "# as before\n")
     assert ran(dvc(bench, "repro")) == ["base", "prepare"]
     assert ran(dvc(bench, "repro")) == []
@@ -195,7 +195,7 @@ def test_a_stage_by_hand_is_put_right_by_repro(bench):
 
 @slow
 def test_an_experiment_in_a_temporary_copy_runs_the_copys_code_on_the_users_files(fresh):
-    append(fresh / "refrain/corpus.py", "print('the code is', __file__)\n")
+    append(fresh / "refrain/data/corpus.py", "print('the code is', __file__)\n")
     (fresh / ".git/info/exclude").write_text("private.csv\n")  # so that Git does not carry it into the copy
     (fresh / "private.csv").write_text((fresh / "data/raw/small.csv").read_text())
     sources = "data.sources=[{path: private.csv}]"

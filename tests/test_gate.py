@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from refrain import chat, gate
-from refrain.config import Bars, Variant
-from refrain.parity import Proof
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder
+from refrain.evaluation import gate
+from refrain.evaluation.parity import Proof
+from refrain.pipeline.schema import Bars, Variant
 
 BARS = Bars(logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
 JUST = Proof(
@@ -181,6 +183,6 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     folder = saved(tokenizer)
     talk = chat.load(folder, jinja)
     assert not talk.ends and talk.stops == ("###",)
-    chat.copy(folder, tmp_path, jinja)
+    model_folder.copy(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
     gate.same_speech(tmp_path, tmp_path, rows)

@@ -5,7 +5,12 @@ import re
 
 import pytest
 
-from refrain import chat, cli, decoding, records, runtime, words
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.cli import main as cli
+from refrain.runtime import detokenizer as words
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
 
 ASKED = ["hello 🙂", "the user", "não, the assistant there", "hello the user and the assistant", "?", "hello 🙂 again"]
 LIMIT = 12

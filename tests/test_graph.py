@@ -18,8 +18,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from refrain import graph, runtime
-from refrain.config import Precision
+from refrain.export.onnx import graph
+from refrain.pipeline.schema import Precision
+from refrain.runtime import loading as runtime
 
 SHAPE = {
     "vocab_size": 300,

@@ -10,14 +10,14 @@ import pytest
 from hub_server import serve, sha256
 from model_repository import ID, REFUSED, REFUSED_SHARDS, TAKEN, contents, cut, publish, sharded
 
-from refrain import snapshot
+from refrain.models.pretrained import snapshot
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "hf_SecretThatNobodyMaySee"
 FETCH = """
 import logging, sys
 from pathlib import Path
-from refrain import hub
+from refrain.models.pretrained import hub
 logging.basicConfig(level=logging.DEBUG)
 hub.fetch(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 """
@@ -230,5 +230,5 @@ def test_a_repository_with_weights_that_were_published_broken_is_refused(hub, mo
 
 
 def test_neither_torch_nor_transformers_is_loaded():
-    code = "import sys, refrain.hub; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, refrain.models.pretrained.hub; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

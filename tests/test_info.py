@@ -6,7 +6,8 @@ import sys
 import pytest
 import workbench
 
-from refrain import info, manifest
+from refrain.experiments import lineage as info
+from refrain.pipeline import manifest
 
 FACTS = {
     "base": {"hub": "someone/small", "revision": "abc", "files": {"model.safetensors": "0" * 64}},
@@ -46,7 +47,7 @@ def repository(folder, tmp_path):
 
 def told(where, folder):
     """What `refrain info` prints, by the first word of a line."""
-    command = [sys.executable, "-m", "refrain.cli", "info", str(folder)]
+    command = [sys.executable, "-m", "refrain.cli.main", "info", str(folder)]
     done = subprocess.run(
         command, cwd=where, env=workbench.surroundings(where), capture_output=True, encoding="utf-8", check=True
     )
@@ -93,7 +94,7 @@ def test_an_artifact_of_before_says_what_it_knows(folder, monkeypatch, tmp_path)
 
 def test_a_folder_that_is_no_artifact_is_one_sentence(folder, tmp_path):
     shutil.rmtree(folder)
-    command = [sys.executable, "-m", "refrain.cli", "info", str(folder)]
+    command = [sys.executable, "-m", "refrain.cli.main", "info", str(folder)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith(f"refrain: {folder}/manifest.json: there is no such file")

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from raw_files import bad, good, read
 
-from refrain import files
-from refrain.json_rows import Lines
+from refrain.data.readers import files
+from refrain.data.readers.json_lines import Lines
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_long_array_is_read_in_little_memory(tmp_path):
     with (tmp_path / "x.json").open("w") as file:
         file.writelines(["[", *[row + ",\n"] * 30_000, row, "]"])
     code = (
-        "import pathlib, sys; from refrain import files;"
+        "import pathlib, sys; from refrain.data.readers import files;"
         "print(sum(1 for row in files.rows(pathlib.Path(sys.argv[1]))));"
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )

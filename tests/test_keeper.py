@@ -5,7 +5,7 @@ import sys
 import psutil
 import pytest
 
-from refrain import keeper
+from refrain.training.callbacks import checkpointing as keeper
 
 
 def test_a_process_that_has_ended_is_not_alive_waited_for_or_not():
@@ -25,7 +25,8 @@ def test_a_training_that_no_dvc_has_started_waits_for_none(monkeypatch):
 
 def test_the_nearest_dvc_is_the_one_that_is_watched():
     """Through a shell, as DVC starts a stage."""
-    ask = "from refrain import keeper; print({name: each.pid for name, each in keeper.above().items()})"
+    ask = "from refrain.training.callbacks import checkpointing as callback;"
+    ask += "print({name: each.pid for name, each in callback.above().items()})"
     through = "import subprocess, sys; subprocess.run(['/bin/sh', '-c', sys.argv[1]])"
     command = [sys.executable, "-c", through, f"{sys.executable} -c '{ask}'; true", "dvc", "repro"]
     settings = {"env": os.environ | {"DVC_STAGE": "train"}, "stdout": subprocess.PIPE, "text": True}

@@ -12,7 +12,7 @@ import pytest
 import workbench
 from workbench import dvc, edit
 
-from refrain.keeper import SECONDS
+from refrain.training.callbacks.checkpointing import SECONDS
 
 pytestmark = pytest.mark.slow
 KILLS = {"base": 1, "prepare": 1, "train": 20, "merge": 1, "export_onnx": 1, "evaluate": 1}

@@ -7,8 +7,11 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, dialogue, sentencepiece
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
-from refrain import bounds, chat, lengths
-from refrain.rules import RowError
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder
+from refrain.data.cleaning import token_length as bounds
+from refrain.data.cleaning import token_length as lengths
+from refrain.data.shapes.errors import RowError
 
 CHAT = {
     "id": "0-a.jsonl:1",
@@ -207,6 +210,6 @@ def test_most_rows_need_no_tokenizer(talk, rows):
 @pytest.mark.parametrize(("config", "size"), [({"max_position_embeddings": 7}, 7), ({"n_positions": 9}, 9)])
 def test_the_context_is_what_the_model_says(tmp_path, config, size):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert lengths.context(tmp_path) == size
+    assert model_folder.context(tmp_path) == size
     (tmp_path / "config.json").write_text("{}")
-    assert lengths.context(tmp_path) > 10**9
+    assert model_folder.context(tmp_path) > 10**9

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from refrain import packing
-from refrain.chat import IGNORE
-from refrain.likelihood import likelihoods, pad, supervised
+from refrain.chat.encoding import IGNORE
+from refrain.training import packing
+from refrain.training.objectives.logprobs import likelihoods, pad, supervised
 
 LENGTHS = (9, 9, 3, 14, 9, 2)  # longer and shorter than the windows, and alike next to each other
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from refrain import chat, likeness, models
-from refrain.likeness import Counts, Likeness
-from refrain.models import Speaker
+from refrain.chat import encoding as chat
+from refrain.evaluation import divergence as likeness
+from refrain.evaluation.divergence import Counts, Likeness
+from refrain.models.pytorch import loading as models
+from refrain.models.pytorch.language_model import Speaker
 
 
 @pytest.fixture(scope="module")

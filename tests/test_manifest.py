@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from refrain import manifest, paths, provenance
+from refrain.export.onnx import provenance
+from refrain.pipeline import manifest, paths
 
 FACTS = {"variant": "int8", "top1": 0.994, "motto": "né sous une étoile 🌟"}
 

@@ -3,7 +3,8 @@
 import pytest
 from dialogues import CHATML, ORDINARY, TEMPLATES, TYPED, dialogue, learned, sentencepiece
 
-from refrain import chat, marked
+from refrain.chat import encoding as chat
+from refrain.chat import preview as marked
 
 
 @pytest.mark.parametrize("kind", ["bytes", "first", "prepended", "unigram"])

@@ -10,7 +10,14 @@ import torch
 import workbench
 from workbench import ROOT
 
-from refrain import chat, decoding, launch, models, paths, records, runtime
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.models.pytorch import language_model
+from refrain.models.pytorch import loading as models
+from refrain.pipeline import params as launch
+from refrain.pipeline import paths
+from refrain.runtime import language_model as decoding
+from refrain.runtime import loading as runtime
 from stages import evaluate, export_onnx, merge, train
 
 PRESETS = sorted(file.stem for file in (ROOT / "conf/method").glob("*.yaml"))
@@ -59,7 +66,7 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
 
     talk = chat.load(paths.ADAPTER)
     asked = [chat.prompt(talk, row["messages"][:-1]) for row in records.read(paths.PREPARED / "test.jsonl")]
-    merged, best = models.Speaker(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
+    merged, best = language_model.Speaker(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
     said = [decoding.greedy(lm, asked, 12, talk.ends) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()

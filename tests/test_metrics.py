@@ -3,7 +3,7 @@ import math
 import pytest
 from rouge_score import rouge_scorer
 
-from refrain import metrics
+from refrain.evaluation import metrics
 
 NAMES = {"exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL"}
 

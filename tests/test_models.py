@@ -22,9 +22,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from refrain import chat, decoding, likeness, models
-from refrain.config import Adapter, Method
-from refrain.models import Speaker
+from refrain.chat import encoding as chat
+from refrain.evaluation import divergence as likeness
+from refrain.models.pytorch import loading as models
+from refrain.models.pytorch.language_model import Speaker
+from refrain.pipeline.schema import Adapter, Method
+from refrain.runtime import language_model as decoding
 
 ROOT = Path(__file__).parents[1]
 PLAIN = Adapter(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
@@ -420,9 +423,9 @@ def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
 
 def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path):
     code = (
-        f"import sys; from pathlib import Path; from refrain import config, models;method = config.{LORA!r}".replace(
-            "=Adapter(", "=config.Adapter("
-        )
+        "import sys; from pathlib import Path; from refrain.pipeline import schema as config;"
+        "from refrain.models.pytorch import loading as models;"
+        f"method = config.{LORA!r}".replace("=Adapter(", "=config.Adapter(")
         + ";"
         "base, out = map(Path, sys.argv[1:]); models.save(models.build(base, method, 3), out)"
     )

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from refrain import near, ragged
+from refrain.data.splitting import near_duplicates as near
+from refrain.data.splitting import ragged
 
 
 def jaccard(one, other):

@@ -6,8 +6,8 @@ import torch
 from test_likelihood import made
 from transformers import BloomConfig, BloomForCausalLM
 
-from refrain import packing
-from refrain.likelihood import likelihoods, pack
+from refrain.training import packing
+from refrain.training.objectives.logprobs import likelihoods, pack
 
 
 @pytest.fixture(params=architectures.PACKED, scope="module")

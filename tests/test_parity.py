@@ -7,9 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refrain import chat, gate, models, parity, records, runtime, session
-from refrain.config import Bars
-from refrain.models import Speaker
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder, records
+from refrain.evaluation import gate, parity
+from refrain.models.pytorch import loading as models
+from refrain.models.pytorch.language_model import Speaker
+from refrain.pipeline.schema import Bars
+from refrain.runtime import loading as runtime
 
 STEPS = 6
 WAYS = {  # whether a question is asked in that way: cache, rows, new ids, logits wanted
@@ -27,7 +31,7 @@ def speaker(merged):
 
 @pytest.fixture(scope="module")
 def asked(speaker, talk, rows, merged, settings):
-    return parity.questions(speaker, talk, rows, session.context(merged), settings)
+    return parity.questions(speaker, talk, rows, model_folder.context(merged), settings)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def few(settings):
 
 @pytest.fixture(scope="module")
 def brief(speaker, talk, rows, merged, few):
-    return parity.questions(speaker, talk, rows, session.context(merged), few)
+    return parity.questions(speaker, talk, rows, model_folder.context(merged), few)
 
 
 class Sometimes:

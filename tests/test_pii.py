@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from refrain import pii
+from refrain.data.cleaning import pii
 
 EMAILS = [
     "ann@example.org",

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from lone_rows import TURNS, parsed, talk, wanted
 
-from refrain import rules
-from refrain.rules import RowError
+from refrain.data.shapes import errors
+from refrain.data.shapes.errors import RowError
 
 SYSTEM = {"role": "system", "content": "Be kind."}
 
@@ -98,9 +98,9 @@ def test_what_is_not_wanted_says_why_and_counts_no_effect(before, policy, why):
 
 def test_policies_set_aside_and_broken_rows_are_quarantined():
     for before, policy in [("sua", {"system": "drop"}), ("uua", {"order": "drop"}), ("uau", {}), ("uUa", {})]:
-        assert reason(chat(*turns(before)), **policy) in rules.SET_ASIDE
+        assert reason(chat(*turns(before)), **policy) in errors.SET_ASIDE
     for before in ["uA", "u", "usa"]:
-        assert reason(chat(*turns(before))) in rules.QUARANTINED
+        assert reason(chat(*turns(before))) in errors.QUARANTINED
 
 
 def test_the_newline_rule_knows_one_line_end_and_counts_a_row_once():

@@ -12,9 +12,16 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
-from refrain import chat, likelihood, models, packing, pairs, paths, preference, records, sft, training
-from refrain.chat import IGNORE
-from refrain.config import Preference
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.chat.encoding import IGNORE
+from refrain.models.pytorch import loading as models
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Preference
+from refrain.training import fit as training
+from refrain.training import packing
+from refrain.training.objectives import logprobs as likelihood
+from refrain.training.objectives import pairs, preference, sft
 from stages import train
 
 LOSSES = ["sigmoid", "ipo", "kto", "orpo"]

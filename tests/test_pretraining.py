@@ -7,8 +7,9 @@ from omegaconf import OmegaConf
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from refrain import chat, pretraining
-from refrain.config import Tiny
+from refrain.chat import encoding as chat
+from refrain.models.pretrained import tiny as pretraining
+from refrain.pipeline.schema import Tiny
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = Tiny(**OmegaConf.load(ROOT / "conf/model/tiny.yaml").tiny)

@@ -14,8 +14,12 @@ import pytest
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from refrain import checkpoints, paths, processes, records, workers
-from refrain.config import Launch
+from refrain.chat import records
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Launch
+from refrain.training import checkpoints
+from refrain.training.distributed import launcher as workers
+from refrain.training.distributed import processes
 from stages import train
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,16 @@ from dvc.cli.parser import get_main_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from refrain import chat, cli, config, faults, files, launch, refusals, rules, shapes
-from refrain.raw import RawRow
+from refrain.chat import encoding as chat
+from refrain.cli import main as cli
+from refrain.data.readers import files
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import errors, registry
+from refrain.data.shapes import parsing as shapes
+from refrain.pipeline import params as launch
+from refrain.pipeline import schema as config
+from refrain.pipeline import validation as refusals
+from refrain.training.audit import faults
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -201,9 +209,9 @@ def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
 
 
 @pytest.mark.parametrize(("heading", "reasons"), [
-    ("quarantine.jsonl: broken rows", rules.QUARANTINED),
-    ("quarantine.jsonl: rows set aside by a policy", rules.SET_ASIDE),
-    ("duplicates.jsonl", rules.DUPLICATES),
+    ("quarantine.jsonl: broken rows", errors.QUARANTINED),
+    ("quarantine.jsonl: rows set aside by a policy", errors.SET_ASIDE),
+    ("duplicates.jsonl", errors.DUPLICATES),
 ])  # fmt: skip
 def test_the_reasons_are_those_of_the_code(heading, reasons):
     assert {row[0].strip("`"): row[1] for row in table("docs/data.md", heading)} == reasons
@@ -223,7 +231,7 @@ def test_formats_are_those_of_the_code():
 
 def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
-    assert set(shown) == {shape.name for shape in shapes.SHAPES}
+    assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
         shape = shapes.recognised(config.Source(path="example"), [RawRow(1, row)])
         assert shape.name == name

@@ -10,7 +10,8 @@ import remote_bench
 import workbench
 from workbench import dvc
 
-from refrain import cli, paths
+from refrain.cli import main as cli
+from refrain.pipeline import paths
 
 ONNX = str(paths.ONNX)
 WEIGHTS = paths.ONNX / "fp32/model.onnx"

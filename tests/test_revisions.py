@@ -7,7 +7,7 @@ import toy
 import workbench
 from workbench import dvc, edit, rewrite
 
-from refrain import manifest, revisions
+from refrain.pipeline import manifest, revisions
 
 
 @pytest.fixture(scope="module")

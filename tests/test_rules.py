@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from lone_rows import DEFAULT, TURNS, parsed, said, talk, wanted
 
-from refrain import rules, shapes
-from refrain.config import Source
-from refrain.raw import RawRow
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import errors
+from refrain.data.shapes import parsing as shapes
+from refrain.pipeline.schema import Source
 
 QA = {"question": "Hi", "answer": "Hello"}
 PAIR = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}
@@ -84,12 +85,12 @@ BY_POLICY = [
     ("system_turn", {"messages": [SYSTEM, *TURNS]}, {"system": "drop"}),
     ("role_order", {"messages": [TURNS[0], *TURNS]}, {"order": "drop"}),
 ]
-ELSEWHERE = {"unreadable", "overlong", *rules.DUPLICATES}  # no parsed row has these
+ELSEWHERE = {"unreadable", "overlong", *errors.DUPLICATES}  # no parsed row has these
 
 
 @pytest.mark.parametrize("reason, row", BROKEN)
 def test_a_row_that_breaks_a_rule_says_which(reason, row):
-    with pytest.raises(rules.RowError) as caught:
+    with pytest.raises(errors.RowError) as caught:
         said(row)
     assert caught.value.reason == reason
     assert len(str(caught.value)) < 200
@@ -98,7 +99,7 @@ def test_a_row_that_breaks_a_rule_says_which(reason, row):
 
 @pytest.mark.parametrize("reason, row, policy", BY_POLICY)
 def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
-    with pytest.raises(rules.RowError) as caught:
+    with pytest.raises(errors.RowError) as caught:
         wanted(*parsed(row), **policy)
     assert caught.value.reason == reason
 
@@ -109,15 +110,15 @@ def test_an_unreadable_row_keeps_its_message():
 
 
 def test_every_reason_has_an_example_here():
-    assert {reason for reason, *_ in BROKEN + BY_POLICY} | ELSEWHERE == set(get_args(rules.Reason))
+    assert {reason for reason, *_ in BROKEN + BY_POLICY} | ELSEWHERE == set(get_args(errors.Reason))
 
 
 def test_every_reason_has_one_place_and_one_sentence():
-    assert list(rules.REASONS) == list(get_args(rules.Reason))
-    assert len(rules.REASONS) == len(rules.QUARANTINED) + len(rules.SET_ASIDE) + len(rules.DUPLICATES)
-    assert all(meaning.endswith(".") and "|" not in meaning for meaning in rules.REASONS.values())
+    assert list(errors.REASONS) == list(get_args(errors.Reason))
+    assert len(errors.REASONS) == len(errors.QUARANTINED) + len(errors.SET_ASIDE) + len(errors.DUPLICATES)
+    assert all(meaning.endswith(".") and "|" not in meaning for meaning in errors.REASONS.values())
 
 
 def test_an_error_crosses_processes_whole():
-    error = pickle.loads(pickle.dumps(rules.RowError("tie", "neither is better")))
+    error = pickle.loads(pickle.dumps(errors.RowError("tie", "neither is better")))
     assert (error.reason, str(error)) == ("tie", "neither is better")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refrain import runs
+from refrain.data.splitting import shingles as runs
 
 
 def flat(*texts):

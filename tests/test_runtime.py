@@ -5,8 +5,10 @@ import pytest
 import tiny_compact
 import tiny_onnx
 
-from refrain import compact, runtime, traced
-from refrain.session import PIECE
+from refrain.runtime import compact_session as compact
+from refrain.runtime import loading as runtime
+from refrain.runtime import traced_session as traced
+from refrain.runtime.session import PIECE
 
 IDS = np.random.default_rng(0).integers(0, 259, (3, 240))
 

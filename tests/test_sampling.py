@@ -13,8 +13,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from refrain import sampling
-from refrain.sampling import Manner, Sampler
+from refrain.generation import sampling
+from refrain.generation.sampling import Manner, Sampler
 
 CHANCES = np.array([0.15, 0.5, 0.05, 0.3])
 LOGITS = np.log(CHANCES).astype(np.float32)

@@ -6,7 +6,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from refrain import chat, likelihood, models, packing, sft
+from refrain.chat import encoding as chat
+from refrain.models.pytorch import loading as models
+from refrain.training import packing
+from refrain.training.objectives import logprobs as likelihood
+from refrain.training.objectives import sft
 
 IGNORE = chat.IGNORE
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from lone_rows import DEFAULT, TURNS, parsed, said, talk
 
-from refrain import shapes
-from refrain.config import Source
-from refrain.raw import RawRow
-from refrain.rules import RowError
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import parsing as shapes
+from refrain.data.shapes import registry
+from refrain.data.shapes.errors import RowError
+from refrain.pipeline.schema import Source
 
 HEARD = "\n\nHuman: Hi\n\nAssistant: "
 
@@ -165,7 +166,7 @@ def test_what_fits_nothing_is_refused_with_the_way_out(row, settings, words):
 
 
 def test_a_shape_crosses_processes():
-    assert pickle.loads(pickle.dumps(shapes.SHAPES))[4].name == "qa"
+    assert pickle.loads(pickle.dumps(registry.SHAPES))[4].name == "qa"
 
 
 ODD = [None, True, 0, -1, 1.5, 10**400, "", "x", HEARD, [], [None], ["x"], [[]], {}, {"text": 1}, [{"role": {}}],
@@ -173,7 +174,7 @@ ODD = [None, True, 0, -1, 1.5, 10**400, "", "x", HEARD, [], [None], ["x"], [[]],
        {"text": [1], "answer_start": [10**400]}, {"full_text": []}, [{"text": "x", "answer_start": {}}]]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", shapes.SHAPES, ids=lambda shape: "+".join(shape.needs))
+@pytest.mark.parametrize("shape", registry.SHAPES, ids=lambda shape: "+".join(shape.needs))
 def test_a_field_of_any_kind_is_an_error_of_its_row_alone(shape):
     whole = dict.fromkeys((*shape.needs, *shape.uses), "x")
     for name in whole:

@@ -6,7 +6,7 @@ import pytest
 from hub_server import sha256
 from model_repository import REFUSED, REFUSED_SHARDS, REFUSED_WEIGHTS, TAKEN, contents, publish
 
-from refrain import snapshot
+from refrain.models.pretrained import snapshot
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_other_answers_to_one_prompt_are_kept_or_not(prepared, answers, kept):
 
 def test_a_crowd_of_like_wording_stands_together(prepared, monkeypatch):
     """Comparing each with each would take the square of their number."""
-    monkeypatch.setattr("refrain.neighbours.CROWD", 20)
+    monkeypatch.setattr("refrain.data.splitting.leakage.CROWD", 20)
     crowd = [qa(f"{LONG} {number} {number}x {number}y") for number in range(100)]
     files = prepared(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near": 0.7})
     assert len({name for line, name in places(files).items() if int(line) <= 100}) == 1

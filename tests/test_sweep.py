@@ -10,7 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 from workbench import dvc
 
-from refrain import launch, paths
+from refrain.pipeline import params as launch
+from refrain.pipeline import paths
 
 SCORE = f"""
 import json, sys
@@ -51,7 +52,7 @@ def ranked(folder):
 
 
 def search(folder, *arguments, **settings):
-    return workbench.run(folder, sys.executable, "-m", "refrain.sweep", *arguments, **settings)
+    return workbench.run(folder, sys.executable, "-m", "refrain.experiments.sweep", *arguments, **settings)
 
 
 @pytest.mark.slow

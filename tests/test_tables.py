@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from raw_files import bad, good, read
 
-from refrain import raw
+from refrain.data.readers import raw_rows as raw
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, with_template
 from transformers import PreTrainedTokenizerFast
 
-from refrain import chat, templates
+from refrain.chat import encoding as chat
+from refrain.chat import templates
 
 
 def test_a_model_without_template_needs_one(saved, tokenizer):

@@ -5,8 +5,9 @@ from dialogues import ORDINARY, TEMPLATES, controls, dialogue, learned, sentence
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from refrain import chat, tokens
-from refrain.tokens import Vocabulary
+from refrain.chat import encoding as chat
+from refrain.chat import tokenization as tokens
+from refrain.chat.tokenization import Vocabulary
 
 
 @pytest.mark.parametrize("kind", ["first", "prepended"])

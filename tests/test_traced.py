@@ -11,8 +11,10 @@ from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from transformers import AutoModelForCausalLM
 
-from refrain import export, runtime, traced
-from refrain.session import PIECE
+from refrain.export.onnx import exporter as export
+from refrain.runtime import loading as runtime
+from refrain.runtime import traced_session as traced
+from refrain.runtime.session import PIECE
 
 ROW = [72, 200, 3, 258, 41, 41, 0, 199]
 LONG = np.random.default_rng(0).integers(0, 259, 3 * PIECE + 1)

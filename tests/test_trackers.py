@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import workbench
 
-from refrain import config, live, trackers, tracking
+from refrain.pipeline import schema as config
+from refrain.training.callbacks import loss_curves, trackers
+from refrain.training.callbacks import loss_curves as live
 
 slow = pytest.mark.slow
 
@@ -188,7 +190,7 @@ def test_there_is_a_tracker_for_each_name_that_the_configuration_allows():
 @slow
 def test_curves_that_grew_while_training_are_those_of_its_history(folder, facts, tmp_path):
     history = facts["plain"]["history"]
-    tracking.curves(tmp_path, **{
+    loss_curves.curves(tmp_path, **{
         ours: [(entry["step"], entry[theirs]) for entry in history if theirs in entry]
         for theirs, ours in live.LOGGED.items()
     })  # fmt: skip

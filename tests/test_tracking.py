@@ -7,13 +7,16 @@ import workbench
 import yaml
 from workbench import dvc
 
-from refrain import live, manifest, paths, tracking
+from refrain.evaluation import summary as tracking
+from refrain.pipeline import manifest, paths
+from refrain.training.callbacks import loss_curves
+from refrain.training.callbacks import loss_curves as live
 
 TRAIN, VAL, LR = [(1, 2.5), (2, 1.2345678)], [(0, 3.0), (2, 1.5)], [(1, 1e-3), (2, 3.3333333e-07)]
 TRAINING = f"""
 from pathlib import Path
 from transformers import TrainerControl, TrainerState, TrainingArguments
-from refrain.live import LiveCurves
+from refrain.training.callbacks.loss_curves import LiveCurves
 
 state = TrainerState(log_history=[{{"step": 0, "eval_loss": 3.0}}])
 told = TrainingArguments("scratch", report_to=[], use_cpu=True), state, TrainerControl()
@@ -34,7 +37,7 @@ def contents(folder):
 
 
 def test_curves_are_the_files_of_dvclive(tmp_path):
-    tracking.curves(tmp_path, train=TRAIN, val=VAL, lr=LR)
+    loss_curves.curves(tmp_path, train=TRAIN, val=VAL, lr=LR)
     assert contents(tmp_path) == {
         "plots/metrics/train/loss.tsv": "step\tloss\n1\t2.5\n2\t1.23457\n",
         "plots/metrics/train/lr.tsv": "step\tlr\n1\t0.001\n2\t3.33333e-07\n",
@@ -43,8 +46,8 @@ def test_curves_are_the_files_of_dvclive(tmp_path):
 
 
 def test_curves_replace_those_of_an_earlier_run(tmp_path):
-    tracking.curves(tmp_path, train=TRAIN, val=VAL)
-    tracking.curves(tmp_path, train=TRAIN[:1])
+    loss_curves.curves(tmp_path, train=TRAIN, val=VAL)
+    loss_curves.curves(tmp_path, train=TRAIN[:1])
     assert contents(tmp_path) == {"plots/metrics/train/loss.tsv": "step\tloss\n1\t2.5\n"}
 
 
@@ -84,7 +87,7 @@ def test_dvclive_follows_a_training_and_leaves_the_repository_alone(repository):
 
 
 def test_curves_of_a_training_without_validation_are_drawn_without_complaint(repository):
-    tracking.curves(repository / paths.LOSS, train=TRAIN, val=[], lr=LR)
+    loss_curves.curves(repository / paths.LOSS, train=TRAIN, val=[], lr=LR)
     assert "failed" not in dvc(repository, "plots", "show")
 
 
@@ -102,4 +105,4 @@ def test_the_number_to_sort_by_is_that_of_the_variant_that_is_shipped(tmp_path):
 
 
 def test_every_curve_has_a_word_of_the_trainer():
-    assert sorted(live.LOGGED.values()) == sorted(tracking.CURVES)
+    assert sorted(live.LOGGED.values()) == sorted(loss_curves.CURVES)

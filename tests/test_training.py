@@ -15,9 +15,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from refrain import checkpoints, keeper, models, sft, training
-from refrain.chat import IGNORE
-from refrain.likelihood import likelihoods
+from refrain.chat.encoding import IGNORE
+from refrain.models.pytorch import loading as models
+from refrain.training import checkpoints
+from refrain.training import fit as training
+from refrain.training.callbacks import checkpointing as keeper
+from refrain.training.objectives import sft
+from refrain.training.objectives.logprobs import likelihoods
 
 LORA, FULL = presets.lora(), presets.full()
 DROPPING = presets.lora("method.adapter.dropout=0.2")

@@ -3,7 +3,7 @@
 import pytest
 from lone_rows import parsed, talk, wanted
 
-from refrain.rules import RowError
+from refrain.data.shapes.errors import RowError
 
 
 def spoken(id, role, *replies, **more):

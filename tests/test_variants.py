@@ -4,8 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from refrain import manifest, variants
-from refrain.bench import Speed, measure, medians
+from refrain.experiments import bench as variants
+from refrain.experiments.bench import Speed, measure, medians
+from refrain.pipeline import manifest
 
 SPEEDS = {
     "fp32": Speed(start=0.5, prefill=700, decode=60, memory=700),

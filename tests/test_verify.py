@@ -10,7 +10,9 @@ import toy
 import workbench
 from workbench import dvc, edit, rewrite
 
-from refrain import drift, rebuild, revisions
+from refrain.experiments import rebuild
+from refrain.experiments import verify as drift
+from refrain.pipeline import revisions
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def refrain(folder, *arguments, **environment):
     """The exit code of a command, and what it printed to each side."""
     settings = {"cwd": folder, "env": workbench.surroundings(folder) | environment}
     done = subprocess.run(
-        [sys.executable, "-m", "refrain.cli", *arguments],
+        [sys.executable, "-m", "refrain.cli.main", *arguments],
         **settings,
         capture_output=True,
         encoding="utf-8",
@@ -95,7 +97,7 @@ def test_a_clock_is_found_in_the_first_stage_that_has_it_whatever_the_caches_hol
     assert "\nmodels/adapter: not equal are clock; equal are 2 other files\n" in printed
     assert printed.endswith(
         "\ntrain is the first stage that differs; all its inputs are equal; "
-        "equal are method, models/base, 1 files of code\n"
+        "equal are method, models/base, 1 files and folders of code\n"
     )
 
 

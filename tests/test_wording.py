@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from refrain import wording
+from refrain.data.splitting import shingles as wording
 
 WORD = re.compile(r"""\w+|[^\w\s.,;:!?'"\u2018-\u201f]""")  # what a word is, said the other way
 

@@ -7,8 +7,8 @@ import pytest
 import tiny_onnx
 from tokenizers import AddedToken, Tokenizer, decoders, models
 
-from refrain import words
-from refrain.words import Words
+from refrain.runtime import detokenizer as words
+from refrain.runtime.detokenizer import Words
 
 TEXT = "né 😀 👩‍🚀 naïve 東京 end"
 END = 258

@@ -12,8 +12,9 @@ from threading import Event
 import psutil
 import pytest
 
-from refrain import crew, workforce
-from refrain.config import Data
+from refrain.data.parallel import mapping as workforce
+from refrain.data.parallel import process_pool as crew
+from refrain.pipeline.schema import Data
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-from refrain import graph
-from refrain.config import Precision
+from refrain.export.onnx import graph
+from refrain.pipeline.schema import Precision
 
 CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it
 VOCABULARY = 272  # more logits than the tokenizer has tokens

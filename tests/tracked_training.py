@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from refrain import config, live, trackers
+from refrain.pipeline import schema as config
+from refrain.training.callbacks import loss_curves as live
+from refrain.training.callbacks import trackers
 
 CALLS = []  # addresses outside of this machine that were asked for
 

@@ -21,7 +21,8 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
     """The folder that the runtime serves: fp32, int8 or int4 as in conf/, or with blocks of the size behind a dash."""
     from omegaconf import OmegaConf
 
-    from refrain import config, export
+    from refrain.export.onnx import exporter as export
+    from refrain.pipeline import schema as config
 
     values = OmegaConf.load(VALUES)
     known, _, block = name.partition("-")
@@ -33,7 +34,7 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
 
 
 def opened(folder: Path, threads: int) -> protocol.Speak:
-    from refrain import runtime
+    from refrain.runtime import loading as runtime
 
     slots = runtime.load(folder, threads).slots(1)
 

@@ -1,0 +1,129 @@
+"""Conversation to tokens: the one owner of the prompt, of the label mask and of where a reply ends.
+
+Evaluation and serving ask with `prompt`, and what training learns from, `features`, is held to it: the ids after which
+a model answers are the ids after which it was taught to answer. Built on tokenizers and jinja2 alone: no torch.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
+from typing import TypedDict
+
+from tokenizers import Tokenizer
+
+from refrain.chat import templates
+from refrain.chat import tokenization as tokens
+from refrain.chat.records import Message
+from refrain.chat.tokenization import Vocabulary
+
+IGNORE = -100  # the label that PyTorch's cross-entropy skips
+
+
+class Features(TypedDict):
+    input_ids: list[int]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A tokenizer with the template that turns conversations into its text."""
+
+    tokenizer: Tokenizer
+    template: str
+    tokens: dict[str, str]  # bos_token, eos_token, ... as the template names them
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.tokenizer)
+
+    @cached_property
+    def marker(self) -> str:
+        """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
+        return templates.marker(self.template, self.tokens)
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Ids that end a reply."""
+        first = next((number for text, number in self.vocabulary.special.items() if self.marker.startswith(text)), None)
+        eos = self.vocabulary.special.get(self.tokens.get("eos_token", ""))
+        return frozenset(number for number in (first, eos) if number is not None)
+
+    @cached_property
+    def stops(self) -> tuple[str, ...]:
+        """Text that ends a reply, where the template's marker is no single control token."""
+        return () if any(self.marker.startswith(text) for text in self.vocabulary.special) else (self.marker,)
+
+
+def load(folder: Path, jinja: str | None = None) -> Chat:
+    """The tokenizer of a model folder with its own template, or with the one given; ValueError if it has none."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ValueError(f"{folder}: there is no tokenizer.json, so this is no model folder")
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = jinja or templates.own(folder, settings)
+    if template is None:
+        raise ValueError(f"{folder}: the model has no chat template of its own; choose one: template=chatml")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    named = {key: value["content"] if isinstance(value, dict) else value for key, value in settings.items()
+             if key.endswith("_token") and value is not None and not isinstance(value, bool)}  # fmt: skip
+    return Chat(tokenizer, template, named)
+
+
+def prompt(chat: Chat, messages: Sequence[Message]) -> list[int]:
+    """The ids after which the assistant speaks."""
+    text, typed = written(chat, messages, reply=True)
+    return [token for token, _ in tokens.placed(chat.vocabulary, text, typed, edges(chat, messages))]
+
+
+def features(chat: Chat, messages: Sequence[Message]) -> Features:
+    """Ids and labels of equal length: labelled are the assistant's words and the end marker, nothing else.
+
+    ValueError when the template rewrites earlier turns, or when the ids before the last reply are not `prompt`'s.
+    """
+    text, typed = written(chat, messages)
+    spans = replies(chat, messages)
+    placed = tokens.placed(chat.vocabulary, text, typed, [edge for span in spans for edge in span])
+    ids, labels = [token for token, _ in placed], [IGNORE] * len(placed)
+    for begin, end in spans:
+        learned = slice(bisect_left(placed, begin, key=itemgetter(1)), bisect_left(placed, end, key=itemgetter(1)))
+        labels[learned] = ids[learned]
+    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    asked = prompt(chat, messages[:last])
+    if ids[: len(asked)] != asked:
+        raise ValueError("the ids before the last reply differ from those the model is asked with")
+    return {"input_ids": ids, "labels": labels}
+
+
+def replies(chat: Chat, messages: Sequence[Message]) -> list[tuple[int, int]]:
+    """Character spans of the assistant's words with their end marker."""
+    text, spans = written(chat, messages)[0], []
+    for i, message in enumerate(messages):
+        if message["role"] == "assistant":
+            before = written(chat, messages[:i], reply=True)[0]
+            after = written(chat, messages[: i + 1])[0]
+            if not (after.startswith(before) and text.startswith(after.rstrip())):
+                raise ValueError(f"turn {i + 1}: the chat template rewrites earlier turns, so labels have no place; "
+                                 "choose another: template=chatml")  # fmt: skip
+            if (marker := chat.marker) not in after[len(before) :]:
+                raise ValueError(f"turn {i + 1}: the chat template puts no end marker after this reply; "
+                                 "choose another: template=chatml")  # fmt: skip
+            spans.append((len(before), after.rindex(marker) + len(marker)))
+    return spans
+
+
+def edges(chat: Chat, messages: Sequence[Message]) -> list[int]:
+    """Character positions where a reply begins or ends in a prompt."""
+    told = any(message["role"] == "assistant" for message in messages)
+    return [edge for span in replies(chat, messages) for edge in span] if told else []
+
+
+def written(chat: Chat, messages: Sequence[Message], reply: bool = False) -> tuple[str, list[int]]:
+    """The rendered text, and the positions of control tokens in it that a person typed."""
+    masked, marks = tokens.masked(chat.vocabulary, messages)
+    return tokens.unmasked(templates.render(chat.template, masked, chat.tokens, reply), marks)

@@ -1,0 +1,47 @@
+"""Our own JSONL, both ways: conversations in data/prepared, and where the files of the sources are linked."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+
+class Message(TypedDict):
+    role: str  # system, user or assistant
+    content: str
+
+
+class Row(TypedDict):
+    """A conversation; its last message is the assistant's."""
+
+    id: str  # <source>-<file name>:<line>, unique
+    messages: list[Message]
+    rejected: NotRequired[str]  # a worse last message
+    own_id: NotRequired[str]  # what the file itself calls the row
+    input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
+    parent: NotRequired[str]  # the id of the row that it is a variant of
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file that `write` wrote."""
+    with path.open("rb") as file:  # in binary only \n ends a line: text may hold U+2028
+        return [json.loads(line) for line in file]
+
+
+def write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """One JSON object a line, UTF-8."""
+    with path.open("wb") as file:
+        file.writelines(map(line, rows))
+
+
+def line(row: Mapping[str, object]) -> bytes:
+    """A row as it stands in a file."""
+    return ENCODER.encode(row).encode() + b"\n"
+
+
+ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def held_out(folder: Path) -> list[Row]:
+    """The rows of the test split; if there are none of the validation split, else of the training split."""
+    return next(rows for name in ("test", "val", "train") if (rows := read(folder / f"{name}.jsonl")))

@@ -1,0 +1,1 @@
+"""The `refrain` command: options in, text out, nothing else."""

@@ -1,0 +1,98 @@
+"""A file of prompts in, a file of replies out: rows enter and leave the model at every step.
+
+The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from refrain.chat.records import Message
+from refrain.cli.options import terms
+
+if TYPE_CHECKING:
+    from refrain.generation.batch import Question
+
+
+def questions(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["Question"]:
+    """One from each line that is not blank: {"prompt": text} or {"messages": [...]}, with an id or without.
+
+    ValueError names the line that is neither.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        at = f"{name}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{at}: it is not JSON ({error}); write one object a line") from error
+        messages = asked(row, at)
+        if system and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": system}, *messages]
+        yield {"id": row.get("id", number), "messages": messages}
+
+
+def asked(row: Any, at: str) -> list[Message]:
+    """The conversation that wants a reply."""
+    match row:
+        case {"prompt": str(text)}:
+            return [{"role": "user", "content": text}]
+        case {"messages": [*messages, {"role": "user", "content": str()} as last]} if all(map(is_message, messages)):
+            return [*messages, last]
+        case {"messages": [*_, {"role": "assistant"}]}:
+            raise ValueError(f"{at}: the assistant has the last word, so nothing is asked; end with a user's message")
+    raise ValueError(f'{at}: it asks nothing; write {{"prompt": "..."}} or '
+                     '{"messages": [{"role": "user", "content": "..."}]}')  # fmt: skip
+
+
+def is_message(value: Any) -> bool:
+    match value:
+        case {"role": "system" | "user" | "assistant", "content": str()}:
+            return True
+    return False
+
+
+def shown(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:
+    """The results as they come, with their number and rate on a terminal's stderr."""
+    with tqdm(unit=" replies", disable=True if quiet else None, postfix={"tokens/s": 0}) as bar:
+        begin, tokens = time.perf_counter(), 0
+        for result in results:
+            tokens += result["tokens"]
+            bar.set_postfix({"tokens/s": round(tokens / (time.perf_counter() - begin))}, refresh=False)
+            bar.update()
+            yield result
+
+
+def line(result: dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False)
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
+    from refrain.generation import batch as file
+    from refrain.generation import chat_model as voice
+
+    if options.beams > 1 and (options.lookup or options.logprobs):
+        raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
+    wanted = terms(options, options.logprobs)
+    speaker = voice.opened(options.model, wanted, options.threads, options.batch, options.lookup)
+    with ExitStack() as files:
+        lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
+        out = (
+            sys.stdout
+            if options.output == "-"
+            else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
+        )
+        asked = questions(lines, "stdin" if options.input == "-" else options.input, options.system)
+        said = file.beamed(speaker, asked, options.beams) if options.beams > 1 else file.replies(speaker, asked)
+        for result in shown(said, options.quiet):
+            print(line(result), file=out, flush=True)
+    return 0

@@ -1,0 +1,79 @@
+"""A model at the terminal: a conversation, a single question, or a question on each line of a file."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from refrain.chat.records import Message
+from refrain.generation.chat_model import Voice, fitted, spoken
+
+HELP = """/reset        forget the conversation, keep the system prompt
+/system TEXT  speak under another system prompt from now on; without TEXT under none
+/help         this list
+/quit         leave, as Ctrl-D does; Ctrl-C stops a reply"""
+
+
+def answer(voice: Voice, system: str, question: str) -> Iterator[str]:
+    """Pieces of the reply to a question that stands alone."""
+    _, ids = fitted(voice, system, [{"role": "user", "content": question}])
+    return spoken(voice, ids)
+
+
+def answers(voice: Voice, system: str, questions: Iterable[str]) -> Iterator[str]:
+    """One line for each question, as if it were the only one; blank for a blank one.
+
+    What a grammar has shaped stays as it is, so only a regular expression with line breaks can make more of it.
+    """
+    for question in map(str.strip, questions):
+        said = "".join(answer(voice, system, question)) if question else ""
+        yield said if voice.grammar else " ".join(said.split())
+
+
+def converse(voice: Voice, system: str) -> None:
+    """A conversation that lasts until /quit, Ctrl-D, or Ctrl-C while the person's turn is open."""
+    with suppress(ImportError):  # there is none on Windows
+        import readline  # noqa: F401 - gives input() its history; imported late, for it may write to the terminal
+    turns: list[Message] = []
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            line = input("you> ").strip()
+            match line.split(maxsplit=1):
+                case []:
+                    continue
+                case ["/quit"]:
+                    return
+                case ["/help"]:
+                    print(HELP)
+                case ["/reset"]:
+                    turns = []
+                case ["/system", *text]:
+                    system = "".join(text)
+                case [word, *_] if word.startswith("/"):
+                    print(f"{word} is no command; /help lists them")
+                case _:
+                    turns = exchange(voice, system, turns, line)
+    print()
+
+
+def exchange(voice: Voice, system: str, turns: list[Message], question: str) -> list[Message]:
+    """The turns after a question and its reply; without both, and with a sentence, if it cannot be asked."""
+    asked: list[Message] = [*turns, {"role": "user", "content": question}]
+    try:
+        kept, ids = fitted(voice, system, asked)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return turns
+    if len(kept) < len(asked):
+        print(f"(the context is full: the oldest {len(asked) - len(kept)} turns are forgotten)")
+    return [*kept, {"role": "assistant", "content": shown(spoken(voice, ids))}]
+
+
+def shown(pieces: Iterable[str]) -> str:
+    """Print a reply as it comes, until it ends or Ctrl-C ends it; what was said."""
+    said = ""
+    with suppress(KeyboardInterrupt):
+        for piece in pieces:
+            said += piece
+            print(piece, end="", flush=True)
+    print()
+    return said

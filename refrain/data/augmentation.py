@@ -1,0 +1,219 @@
+"""Variants of a training row: the same reply, to the question said otherwise or after less of the history.
+
+Variants of training rows, behind them in train.jsonl: none asks what a held-out row asks.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from refrain.chat.records import Message, Row
+from refrain.data.corpus import NOTHING, Reading
+from refrain.data.parallel import mapping as workforce
+from refrain.data.splitting import contamination
+from refrain.data.splitting import near_duplicates as near
+from refrain.data.splitting.leakage import TRAIN
+from refrain.data.splitting.ragged import Array
+from refrain.data.splitting.row_store import Collected, Part, Spool
+from refrain.data.splitting.splits import Placed
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Augment, Data
+
+Draw = Callable[[str], float]  # a number from 0 to 1 for each name
+
+
+PROMPT = "{prompt}"
+
+
+PROTECTED = re.compile(  # a text is split into what may be touched, and this: code, quotations, tokens, formulas
+    r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|^(?: {4}|\t)[^\n]*|`[^`\n]*`|\"[^\"\n]*\"|“[^“”\n]*”"
+    r"|<[^<>\n]*>|\[[^][\n]*\]|\{[^{}\n]*\}|\$[^$\n]*\$)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+SIGNS = ".!?\u2026\u3002\uff01\uff1f"  # that a sentence ends with, wide ones too
+
+
+WORD = re.compile(  # no URL, number or name of a file
+    rf"""["'\u2018\u201c(]*[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*["'\u2019\u201d),;:{SIGNS}]*"""
+)
+
+
+LOWERED, UNENDED, DOUBLED = 1, 2, 4  # kinds of noise, in any sum
+
+
+def variants(row: Row, augment: Augment, seed: int) -> Iterator[Row]:
+    """Each differs from the row and from the others, ends with the same replies, and is named after the row.
+
+    What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
+    """
+    made = [row["messages"]]
+    for name, messages in candidates(row, augment, partial(drawn, seed, row["id"])):
+        if messages not in made:
+            made.append(messages)
+            variant: Row = {**row, "id": f"{row['id']}#{name}", "messages": messages, "parent": row["id"]}
+            if question(messages) != question(row["messages"]):
+                variant.pop("input_from", None)
+            yield variant
+
+
+def candidates(row: Row, augment: Augment, draw: Draw) -> Iterator[tuple[str, list[Message]]]:
+    """Variants by name; one may turn out to be the row itself."""
+    messages = row["messages"]
+    for number, template in enumerate(augment.paraphrases, start=1):
+        yield f"paraphrase-{number}", asked(messages, template.replace(PROMPT, question(messages)))
+    if augment.merge_input and "input_from" in row:
+        yield "merged", asked(messages, merged(question(messages), row["input_from"]))
+    if draw("noise") < augment.noise:
+        yield "noise", disturbed(row, draw)
+    if draw("truncate") < augment.truncate:
+        yield "truncated", truncated(messages, draw("turn"))
+
+
+def drawn(seed: int, id: str, name: str) -> float:
+    digest = hashlib.sha256(f"{seed} {name} {id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def last_question(messages: list[Message]) -> int:
+    return max(at for at, message in enumerate(messages) if message["role"] == "user")
+
+
+def question(messages: list[Message]) -> str:
+    return messages[last_question(messages)]["content"]
+
+
+def asked(messages: list[Message], text: str) -> list[Message]:
+    """The same conversation with another last question."""
+    at = last_question(messages)
+    return [*messages[:at], {"role": "user", "content": text}, *messages[at + 1 :]]
+
+
+def merged(text: str, at: int) -> str:
+    """An instruction and the input that begins at a character, without the blank line; on one line if both are."""
+    instruction, given = text[:at].rstrip(), text[at:]
+    colon = ":" if instruction[-1:].isalnum() else ""
+    gap = "\n" if "\n" in instruction + given else " "
+    return f"{instruction}{colon}{gap}{given}"
+
+
+def truncated(messages: list[Message], share: float) -> list[Message]:
+    """Without the turns before a later question; the system turn stays."""
+    roles = [message["role"] for message in messages]
+    later = [at for at, pair in enumerate(pairwise(roles), start=1) if pair == ("assistant", "user")]
+    if not later:
+        return messages
+    return [*messages[: roles[0] == "system"], *messages[later[int(share * len(later))] :]]
+
+
+def disturbed(row: Row, draw: Draw) -> list[Message]:
+    """All questions with one kind of noise, or with several; an input is left alone."""
+    messages, last = list(row["messages"]), last_question(row["messages"])
+    kinds = 1 + int(draw("kinds") * (LOWERED | UNENDED | DOUBLED))
+    for at, message in enumerate(messages):
+        if message["role"] == "user":
+            text = message["content"]
+            end = row.get("input_from", len(text)) if at == last else len(text)
+            messages[at] = {"role": "user", "content": noisy(text[:end], kinds, draw(f"gap {at}")) + text[end:]}
+    return messages
+
+
+def noisy(text: str, kinds: int, share: float) -> str:
+    """In lower case, without its last sign, or with a doubled blank; only plain words and what they end with."""
+    pieces: list[str] = []
+    plain: set[int] = set()
+    for number, part in enumerate(PROTECTED.split(text)):
+        for piece in [part] if number % 2 else re.findall(r"\s+|\S+", part):
+            if number % 2 == 0 and WORD.fullmatch(piece):
+                plain.add(len(pieces))
+            pieces.append(piece)
+    last = max((at for at, piece in enumerate(pieces) if piece.strip()), default=0)
+    gaps = [at + 1 for at in sorted(plain) if at + 2 in plain and pieces[at + 1] == " "]
+    if kinds & LOWERED:
+        pieces = [lowered(piece) if at in plain else piece for at, piece in enumerate(pieces)]
+    if kinds & UNENDED and last in plain:
+        pieces[last] = pieces[last].rstrip(SIGNS)
+    if kinds & DOUBLED and gaps:
+        pieces[gaps[int(share * len(gaps))]] = "  "
+    return "".join(pieces)
+
+
+def lowered(word: str) -> str:
+    """Names such as NASA or iPhone and letters that stand for something stay."""
+    first, *others = filter(str.isalpha, word)
+    capitalised = first.isupper() and not any(map(str.isupper, others))
+    return word.lower() if capitalised and (others or first == "I") else word
+
+
+BATCH = 2_000
+
+
+@dataclass(frozen=True)
+class Varying:
+    """From rows as they stand in train.jsonl to a part of their variants."""
+
+    reading: Reading
+
+    def __call__(self, rows: list[bytes]) -> Part:
+        data, seed = self.reading.data, self.reading.seed
+        collected = Collected("", data.leaks.run, seed)
+        for text in rows:
+            for variant in variants(json.loads(text), data.augment, seed):
+                collected.rows += 1
+                if self.reading.fits(variant):
+                    collected.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
+        return collected.part(self.reading.spool)
+
+
+def write(spool: Spool, placed: Placed, reading: Reading) -> dict[str, int]:
+    """Append the variants; how many there are of each kind, and how many were left out: too long, or held out."""
+    data, known, made_of = reading.data, len(spool), np.flatnonzero(placed.split == TRAIN)
+    if data.augment == NOTHING:
+        return {}
+    tried = 0
+    for part in workforce.mapped(Varying(reading), batches(spool, made_of), data):
+        tried += part.rows
+        spool.add(part)
+    spool.complete()
+    made, held = np.arange(known, len(spool)), np.flatnonzero((placed.split != TRAIN) & (placed.owner < 0))
+    out = set(colliding(spool, made, held, data).tolist())
+    counts = Counter(left_out=tried - len(made) + len(out))
+    with (paths.PREPARED / "train.jsonl").open("ab") as file:
+        for row, text in zip(made.tolist(), spool.texts(made.tolist()), strict=True):
+            if row not in out:
+                file.write(text)
+                counts[json.loads(text)["id"].rpartition("#")[2].partition("-")[0]] += 1
+    return dict(counts)
+
+
+def batches(spool: Spool, rows: Array) -> Iterator[list[bytes]]:
+    for begin in range(0, len(rows), BATCH):
+        yield list(spool.texts(rows[begin : begin + BATCH].tolist()))
+
+
+def colliding(spool: Spool, made: Array, held: Array, data: Data) -> Array:
+    """Those of the made rows that ask what a held-out row asks, nearly ask it, or say a long stretch of it."""
+    same = made[np.isin(spool["prompt"][made], spool["prompt"][held])]
+    dirty = [same, *(nearly(spool, made, held, float(share)) for share in [data.leaks.near] if share is not None)]
+    dirty.append(contamination.found(spool, made, held, data)[0])
+    return np.unique(np.concatenate(dirty))
+
+
+def nearly(spool: Spool, made: Array, held: Array, share: float) -> Array:
+    sets = spool.ragged("runs").chosen(np.concatenate([held, made]))
+    candidates = near.candidates(sets, share)
+    found = []
+    for place in range(len(held), len(sets)):
+        others = candidates.before(place)
+        others = others[others < len(held)]
+        if len(others) and near.alike(sets[place], sets, others, share).any():
+            found.append(made[place - len(held)])
+    return np.array(found, np.int64)

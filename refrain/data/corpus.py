@@ -1,0 +1,157 @@
+"""The corpus: every row of the sources read once, block by block, on all cores."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from tqdm import tqdm
+
+from refrain.chat import encoding as chat
+from refrain.chat import records
+from refrain.chat.records import Row
+from refrain.data.cleaning import policies
+from refrain.data.cleaning import token_length as lengths
+from refrain.data.parallel import mapping as workforce
+from refrain.data.readers import files
+from refrain.data.readers.files import Block
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import parsing as shapes
+from refrain.data.shapes.conversations import Conversation
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.registry import Shape
+from refrain.data.splitting.row_store import Collected, Part, Spool, name
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Augment, Data
+
+FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
+
+
+NOTHING = Augment(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A block of a source, and how its rows are to be read."""
+
+    index: int
+    name: str  # of the linked file
+    shape: Shape | None
+    block: Block
+
+
+@dataclass(frozen=True)
+class Reading:
+    """From a portion to a part: all that is done to a row by itself."""
+
+    data: Data
+    seed: int
+    base: Path
+    jinja: str | None
+    spool: Path
+
+    def __call__(self, portion: Portion) -> Part:
+        collected = Collected(portion.name, self.data.leaks.run, self.seed)
+        source = self.data.sources[portion.index]
+        for raw in portion.block.rows():
+            for member, said in enumerate(shapes.conversations(raw, portion.shape, source, self.data.policies), 1):
+                id = name(portion.name, raw.line, raw.nth, member)
+                collected.rows += 1
+                try:
+                    self.take(collected, portion, raw, member, id, said)
+                except RowError as error:
+                    collected.dropped.append(
+                        {
+                            "id": id,
+                            "source": portion.name,
+                            "line": raw.line,
+                            "offset": raw.offset,
+                            "reason": error.reason,
+                            "message": str(error),
+                        }
+                    )
+        return collected.part(self.spool)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is kept of a conversation: where an input begins only if variants are made."""
+        return FIELDS if self.data.augment == NOTHING else (*FIELDS, "input_from")
+
+    def take(
+        self, collected: "Collected", portion: Portion, raw: RawRow, member: int, id: str, said: Conversation | RowError
+    ) -> None:
+        """Add the row of a conversation; RowError when it is none or no policy wants it."""
+        if isinstance(said, RowError):
+            raise said
+        effects: Counter[str] = Counter()
+        said = policies.applied(said, self.data.policies, effects)
+        row = cast(Row, {"id": id} | {name: value for name in self.fields if (value := said.get(name)) is not None})
+        talk = spoken(self.base, self.jinja)
+        if not lengths.certain(talk, row, self.data.max_tokens):
+            fitted, _ = lengths.fitted(talk, row, self.data.max_tokens, self.data.policies.overlong)
+            effects["overlong"] += fitted is not row
+            row = fitted
+        if effects:
+            collected.effects.update(effects)
+        offset = -1 if raw.offset is None else raw.offset
+        collected.add(
+            row, said.get("group"), source=portion.index, line=raw.line, offset=offset, nth=raw.nth, member=member
+        )
+
+    def fits(self, row: Row) -> bool:
+        """Whether a row is no longer than is allowed."""
+        talk, limit = spoken(self.base, self.jinja), self.data.max_tokens
+        return lengths.certain(talk, row, limit) or lengths.tokens(talk, row, limit) <= limit
+
+
+@cache
+def spoken(base: Path, jinja: str | None) -> chat.Chat:
+    """The tokenizer with its template, loaded once for each process."""
+    return chat.load(base, jinja)
+
+
+@dataclass
+class Tally:
+    """What was read, by source: how many rows, why some of them go no further, and what policies changed."""
+
+    rows: Counter[str]
+    reasons: dict[str, Counter[str]]
+    effects: dict[str, Counter[str]]
+
+
+@contextmanager
+def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
+    """Every row of the linked files: in the spool, or written to quarantine.jsonl.
+
+    ValueError when a file as a whole makes no sense, or changes while it is read.
+    """
+    data = reading.data
+    names = [paths.link(index, source.path).name for index, source in enumerate(data.sources)]
+    tally = Tally(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
+    with (
+        Spool(reading.spool, names) as spool,
+        (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
+        tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
+    ):
+        for part in workforce.mapped(reading, portions(data), data):
+            tally.rows[part.source] += part.rows
+            tally.reasons[part.source].update(row["reason"] for row in part.dropped)
+            tally.effects[part.source].update(part.effects)
+            quarantine.writelines(map(records.line, part.dropped))
+            spool.add(part)
+            bar.update(part.rows)
+        quarantine.close()
+        spool.complete()
+        yield spool, tally
+
+
+def portions(data: Data) -> Iterator[Portion]:
+    """The sources in blocks."""
+    for index, source in enumerate(data.sources):
+        file = paths.link(index, source.path)
+        shape = shapes.recognised(source, files.rows(file))
+        for block in files.blocks(file):
+            yield Portion(index, file.name, shape, block)

@@ -1,0 +1,168 @@
+"""The data as a person wants to see it: counts, reasons, lengths in tokens, rows with the learned part marked."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refrain.chat import preview as marked
+from refrain.chat.encoding import IGNORE, Chat, features
+from refrain.chat.records import Row
+from refrain.data.shapes import errors
+from refrain.data.split_files import PLACES
+from refrain.data.splitting.leakage import NAMES, NONE, TRAIN
+from refrain.data.splitting.row_store import Spool
+from refrain.data.splitting.splits import Placed
+
+MEASURED, LETTERS = 3_000, 2_000_000  # rows whose tokens are counted, and their bytes: a cost that does not grow
+
+
+SHOWN = 10
+
+
+LONGEST = 4_000  # characters of a row that is shown
+
+
+PERCENTILES = (0, 50, 90, 99, 100)
+
+
+BINS = 20
+
+
+@dataclass
+class Measured:
+    """Tokens of rows, by split: of the whole row with its template, and how many of them are learned."""
+
+    tokens: dict[str, list[int]]
+    learned: dict[str, list[int]]
+    refused: list[str]  # ids of rows that the template does not take
+
+
+def measured(spool: Spool, placed: Placed, chat: Chat) -> Measured:
+    """All rows, or some of them by chance."""
+    result = Measured({name: [] for name in NAMES}, {name: [] for name in NAMES}, [])
+    rows = by_chance(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
+    for split, row in zip(placed.split[rows].tolist(), texts(spool, rows), strict=True):
+        try:
+            labels = features(chat, row["messages"])["labels"]
+        except ValueError:
+            result.refused.append(row["id"])
+            continue
+        result.tokens[NAMES[split]].append(len(labels))
+        result.learned[NAMES[split]].append(sum(label != IGNORE for label in labels))
+    return result
+
+
+def by_chance(spool: Spool, rows: Any, count: int, size: int = 1 << 62) -> Any:
+    """So many rows or bytes, the same ones whenever they are asked for, in the order of the file; one at least."""
+    drawn = rows[np.argsort(spool["said"][rows], kind="stable")[:count]]
+    fitting = np.searchsorted(np.cumsum(spool["text"][drawn]), size, side="right")
+    return np.sort(drawn[: max(1, fitting)])
+
+
+def texts(spool: Spool, rows: Any) -> Iterator[Row]:
+    return (json.loads(text) for text in spool.texts(rows.tolist()))
+
+
+def percentiles(found: Measured) -> dict[str, Any]:
+    """What reports/data.json says of lengths."""
+    result: dict[str, Any] = {"measured": sum(map(len, found.tokens.values())), "refused": len(found.refused)}
+    for kind, lengths in (("tokens", found.tokens), ("learned", found.learned)):
+        result[kind] = {
+            name: {f"p{p}": int(np.percentile(values, p, method="lower")) for p in PERCENTILES}
+            for name, values in lengths.items()
+            if values
+        }
+    return result
+
+
+def histogram(found: Measured, file: Path) -> None:
+    """Rows by length, a column for each split; the first column is where a bin ends."""
+    longest = max((max(values) for values in found.tokens.values() if values), default=1)
+    edges = np.unique(np.linspace(0, longest, BINS + 1).round().astype(int))
+    counts = [np.histogram(np.array(found.tokens[name]) - 0.5, edges)[0] for name in NAMES]
+    with file.open("w", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows(
+            [("tokens", *NAMES), *zip(edges[1:].tolist(), *(each.tolist() for each in counts), strict=True)]
+        )
+
+
+def page(report: dict[str, Any], spool: Spool, placed: Placed, chat: Chat) -> str:
+    """reports/data.md."""
+    shown = by_chance(spool, np.flatnonzero(placed.split == TRAIN), SHOWN)
+    samples = [f"`{row['id']}`\n\n```\n{sample(chat, row)}\n```" for row in texts(spool, shown)]
+    return "\n\n".join(["# Data", *counts(report), *reasons(report), *lengths(report),
+                        "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip
+
+
+def sample(chat: Chat, row: Row) -> str:
+    try:
+        text = marked.rendered(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+    except ValueError as error:
+        return f"not shown: {error}"
+
+
+def counts(report: dict[str, Any]) -> list[str]:
+    header = ["source", "rows", *(place.replace("_", " ") for place in PLACES)]
+    listed = [*report["sources"].items(), ("all", report)]
+    return [table(header, ([name, *(each[key] for key in ("rows", *PLACES))] for name, each in listed))]
+
+
+def reasons(report: dict[str, Any]) -> list[str]:
+    """Why rows are in no split, and what policies changed, by source; nothing where there is nothing to say."""
+    result = []
+    sections: list[tuple[str, str, Mapping[Any, str]]] = [
+        ("reasons", "## Rows in no split", errors.REASONS),
+        ("effects", "## Rows that a policy changed", EFFECTS),
+    ]
+    for kind, title, meaning in sections:
+        found: Counter[tuple[str, str]] = Counter()
+        for name, each in report["sources"].items():
+            found.update({(name, reason): count for reason, count in each[kind].items()})
+        rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(found.items())]
+        if rows:
+            result += [title, table(["source", "reason", "rows", "meaning"], rows)]
+    return result
+
+
+def lengths(report: dict[str, Any]) -> list[str]:
+    """Percentiles of tokens, with the template."""
+    found = report["lengths"]
+    rows = [
+        [f"{name}, {what}", *found[kind][name].values()]
+        for kind, what in (("tokens", "whole row"), ("learned", "learned part"))
+        for name in found[kind]
+    ]
+    rest = f"{found['measured']:,} rows measured" + (
+        f", {found['refused']:,} refused by the template" * bool(found["refused"])
+    )
+    return ["## Tokens", table(["split", *(f"{p} %" for p in PERCENTILES)], rows), rest + "."]
+
+
+def table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
+    """In Markdown; numbers stand right."""
+    lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    right = [all(line[i][:1].isdigit() for line in lines) for i in range(len(header))]
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in [header, ["---:" if each else "---" for each in right], *lines]
+    )
+
+
+EFFECTS = {
+    "newlines": "CR LF became LF",
+    "whitespace": "white space around a text was taken away",
+    "empty": "an empty turn was taken out",
+    "system": "system turns were taken out",
+    "order": "neighbouring turns of one role became one",
+    "unanswered": "turns behind the last reply were cut",
+    "overlong": "turns were cut so that the row fits into data.max_tokens",
+    "email": "an e-mail address became [email]",
+    "phone": "a telephone number became [phone]",
+    "iban": "an IBAN became [iban]",
+}

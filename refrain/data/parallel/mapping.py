@@ -1,0 +1,48 @@
+"""Who applies a function to a stream of items: this process, a crew of processes, or a Ray cluster."""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from time import perf_counter
+from typing import TypeVar
+
+from refrain.data.parallel import process_pool as crew
+from refrain.data.parallel import ray_cluster as cluster
+from refrain.pipeline.schema import Data
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+HEAD_START = 0.3  # seconds, about what a crew takes to come
+
+
+def mapped(function: Callable[[Item], Result], items: Iterator[Item], data: Data) -> Iterator[Result]:
+    """What the function makes of each item, lazily; what it raises for one is raised in its turn.
+
+    Items and results must be picklable, and so must the function, which goes to each worker once: it carries settings,
+    and what it loads it keeps in a functools.cache. ValueError when a worker dies, or when Ray is not installed.
+    """
+    workers = cores() if data.workers is None else data.workers
+    return (cluster.mapped if data.engine == "ray" else locally)(function, items, workers)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+    """In this process while that is quicker than calling a crew, and with one worker always."""
+    begin = perf_counter()
+    for item in items:
+        yield function(item)
+        if workers > 1 and perf_counter() - begin > HEAD_START:
+            break
+    first = list(islice(items, 2))
+    if len(first) == 2:
+        yield from crew.mapped(function, chain(first, items), workers)
+    else:
+        yield from map(function, first)

@@ -1,0 +1,117 @@
+"""A crew: processes that apply one function to a stream of items, the results in the order of the items."""
+
+import os
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+AHEAD = 2  # items that a worker has at most: one that it works on, and the next
+
+
+class Worker(NamedTuple):
+    process: BaseProcess
+    link: Connection
+
+
+def mapped(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+    """Items go to the workers in turn, and their results are taken in turn."""
+    crew: list[Worker] = []
+    owing: deque[Worker] = deque()
+    try:
+        for number, item in enumerate(items):
+            if number < workers:
+                crew.append(hired(function))
+            owing.append(crew[number % workers])
+            tell(owing[-1], item, workers)
+            if len(owing) == AHEAD * workers:
+                yield heard(owing.popleft(), workers)
+        while owing:
+            yield heard(owing.popleft(), workers)
+    finally:
+        for worker in crew:
+            worker.link.close()  # a worker whose link is closed ends at once, even amid an item
+        for worker in crew:
+            worker.process.join()
+
+
+def hired(function: Callable[[Any], Any]) -> Worker:
+    """A fresh process without a thread or a lock of this one, so that fork is safe; what it imports is shared."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, function), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours)
+
+
+def work(link: Connection, function: Callable[[Any], Any]) -> None:
+    """Apply the function to what comes over the link until it is closed, by the other side or by its death."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the other side ends us
+    items: SimpleQueue[Any] = SimpleQueue()
+    Thread(target=listen, args=(link, items), daemon=True).start()
+    while True:
+        link.send(outcome(function, items.get()))
+
+
+def listen(link: Connection, items: "SimpleQueue[Any]") -> None:
+    """Take items in while others are worked on: the other side can always send, so it is never stuck."""
+    try:
+        while True:
+            items.put(link.recv())
+    finally:  # also when an item is too large for the memory
+        os._exit(0)
+
+
+def outcome(function: Callable[[Any], Any], item: Any) -> tuple[Any, Exception | None]:
+    """The result, or what was raised instead."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the other cores have workers of their own
+    try:
+        return function(item), None
+    except ValueError as error:
+        return None, error
+    except Exception as error:  # a defect
+        error.add_note(traceback.format_exc())
+        return None, error
+
+
+def tell(worker: Worker, item: Any, workers: int) -> None:
+    try:
+        worker.link.send(item)
+    except OSError as error:
+        raise ValueError(lost(workers)) from error
+
+
+def heard(worker: Worker, workers: int) -> Any:
+    try:
+        said = worker.link.recv()
+    except (EOFError, OSError) as error:
+        raise ValueError(lost(workers)) from error
+    return opened(said)
+
+
+def opened(outcome: tuple[Any, Exception | None]) -> Any:
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result
+
+
+def lost(workers: int) -> str:
+    return (
+        f"a process of data.workers={workers} was killed, most often because memory ran out;"
+        f" set data.workers={workers // 2}"
+    )

@@ -1,0 +1,65 @@
+"""The same as Ray Data jobs: on the cluster of RAY_ADDRESS, or on this machine alone."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from refrain.data.parallel.process_pool import opened, outcome
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+WINDOW = 8  # items for each CPU that are taken at a time, for each window is a job of its own
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Something that Ray's tables carry as it is; they would make a list of a tuple."""
+
+    content: Any
+
+
+def mapped(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+    """One job after the other, each for a window of the stream; results in the order of the items."""
+    with cluster(workers) as ray:
+        count = WINDOW * int(ray.cluster_resources()["CPU"])
+        while window := [{"parcel": Parcel(item)} for item in islice(items, count)]:
+            rows = ray.data.from_items(window, override_num_blocks=len(window))
+            for row in rows.map(partial(delivered, function)).iter_rows():
+                yield opened(row["parcel"].content)
+
+
+def delivered(function: Callable[[Any], Any], row: dict[str, Parcel]) -> dict[str, Parcel]:
+    """One row of a Ray Data job: a parcel in, a parcel out."""
+    return {"parcel": Parcel(outcome(function, row["parcel"].content))}
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[Any]:
+    """Ray, running and silent inside; on this machine it listens on the loopback interface only."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    elsewhere = "RAY_ADDRESS" in os.environ
+    if not elsewhere:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read on import: no cluster, so no other interface
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ValueError("data.engine=ray needs the package ray: pip install 'refrain[ray]'") from error
+    settings = {} if elsewhere else {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,116 @@
+"""JSON Lines by the block, and one JSON value: what is broken is a row too, with its line and the reason."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from refrain.data.readers.raw_rows import BOM, LIMIT, NOT_UTF8, TOO_LONG, RawRow, Rows
+
+NESTING = 250  # levels of a value: how many more Python can read depends on who calls
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines of a file, parsed only where they are wanted."""
+
+    text: bytes
+    line: int  # of the first one
+    offset: int
+
+    def rows(self) -> Iterator[RawRow]:
+        """One row per line that is not blank; a bad line spoils no other."""
+        text = self.text.removeprefix(BOM) if self.offset == 0 else self.text
+        offset = self.offset + len(self.text) - len(text)
+        for number, line in enumerate(text.split(b"\n"), start=self.line):  # neither U+2028 nor \r ends a line
+            if line.strip(b" \t\r"):
+                value, error = parsed_line(line)
+                yield RawRow(number, value, error, offset)
+            offset += len(line) + 1
+
+
+def blocks(chunks: Iterable[bytes]) -> Iterator[Lines | Rows]:
+    """The lines of a file in blocks of about a chunk; one that is too long is skipped, and never held whole."""
+    line, offset, held, skipping = 1, 0, b"", False
+    for chunk in chunks:
+        if skipping:
+            end = chunk.find(b"\n") + 1
+            skipping, line, offset = not end, line + bool(end), offset + (end or len(chunk))
+            held = chunk[end:] if end else b""
+        else:
+            held += chunk
+        if end := held.rfind(b"\n") + 1:
+            yield Lines(held[:end], line, offset)
+            line, offset, held = line + held.count(b"\n", 0, end), offset + end, held[end:]
+        elif len(held) > LIMIT:
+            yield Rows((RawRow(line, error=TOO_LONG, offset=offset),))
+            offset, held, skipping = offset + len(held), b"", True
+    if held:
+        yield Lines(held, line, offset)
+
+
+def parsed_line(line: bytes) -> tuple[Any, str]:
+    """The one value of a line, or why it could not be read."""
+    if len(line) > LIMIT:
+        return None, TOO_LONG
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return None, NOT_UTF8
+    value, end, error = parsed(text, beyond_blank(text, 0))
+    if not error and beyond_blank(text, end) < len(text):
+        return None, "not JSON: text after the end of the object"
+    return value, error
+
+
+def parsed(text: str, at: int) -> tuple[Any, int, str]:
+    """A value and where it ends, or why it could not be read."""
+    try:
+        value, end = DECODER.raw_decode(text, at)
+        many = text.count("[", at, end) + text.count("{", at, end) > NESTING
+        return (None, end, TOO_DEEP) if many and deep(value) else (value, end, "")
+    except RecursionError:
+        error = TOO_DEEP
+    except json.JSONDecodeError as problem:
+        error = f"not JSON: {problem.msg} (character {problem.pos - at + 1} of the row)"
+    except ValueError as problem:
+        error = f"not JSON: {problem}".split(";")[0]
+    return None, at, error
+
+
+def deep(value: Any) -> bool:
+    """Whether a value has more levels than we read."""
+    level = [value]
+    for _ in range(NESTING + 1):
+        level = [part for one in level if isinstance(one, list | dict) for part in parts(one)]
+    return bool(level)
+
+
+def parts(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def beyond_blank(text: str, at: int) -> int:
+    return cast(re.Match[str], BLANK.match(text, at)).end()
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object, of which Python would keep the last of a name without a word."""
+    value = dict(members)
+    if len(value) < len(members):
+        raise ValueError("a name stands twice in an object")
+    return value
+
+
+DECODER = json.JSONDecoder(parse_constant=refuse, object_pairs_hook=unique)
+
+
+TOO_DEEP = f"not JSON that we can read: nested too deeply, in more than {NESTING} levels"
+
+
+BLANK = re.compile(r"[ \t\r\n]*")

@@ -1,0 +1,99 @@
+"""A row as it stands in a file, before anybody asks what it says; rows by the block, and lines of text."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+CHUNK = 1 << 22  # bytes that are read at a time, and about the text of a block
+
+
+COUNT = 1000  # rows of a block at most
+
+
+LIMIT = 1 << 24  # length of a row: JSON may take twenty times its length in memory once it is parsed
+
+
+TOO_LONG = f"longer than {LIMIT >> 20} MiB"
+
+
+NOT_UTF8 = "bytes that are not UTF-8"
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+class RawRow(NamedTuple):
+    """What stands at a line of a file; `error` says why it could not be read."""
+
+    line: int  # the first physical line; in Parquet the number of the row
+    value: Any = None
+    error: str = ""
+    offset: int | None = None  # the byte of the unpacked file at which it begins; none in Parquet
+    nth: int = 1  # of the rows that begin in this line
+
+
+class Line(NamedTuple):
+    """A physical line of a text."""
+
+    number: int
+    offset: int
+    text: str  # with its end; nothing when it is too long, as `error` then says
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A block of rows that are read already."""
+
+    read: tuple[RawRow, ...]
+
+    def rows(self) -> Iterator[RawRow]:
+        return iter(self.read)
+
+
+def gathered(rows: Iterable[RawRow]) -> Iterator[Rows]:
+    """Blocks of bounded size, in order; where they end depends on the bytes of the file alone."""
+    block: list[RawRow] = []
+    for row in rows:
+        if block and (len(block) == COUNT or (row.offset or 0) - (block[0].offset or 0) > CHUNK):
+            yield Rows(tuple(block))
+            block = []
+        block.append(row)
+    if block:
+        yield Rows(tuple(block))
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[Line]:
+    """The lines of a file with their ends, \\n, \\r\\n or \\r; one that is too long is not held."""
+    number, offset, held, dropped = 1, 0, b"", 0
+    for chunk in chain(chunks, [b""]):
+        read = (held + chunk).splitlines(keepends=True)
+        held = read.pop() if chunk and read and not read[-1].endswith(b"\n") else b""  # \n may follow on \r
+        if not chunk and not read and dropped:
+            read = [b""]
+        for line in read:
+            length = dropped + len(line)
+            if offset == 0 and line.startswith(BOM):
+                offset, line, length = len(BOM), line.removeprefix(BOM), length - len(BOM)
+            if length > LIMIT:
+                yield Line(number, offset, "", TOO_LONG)
+            elif line:
+                yield Line(number, offset, line.decode("utf-8", "surrogateescape"))
+            number, offset, dropped = number + 1, offset + length, 0
+        if len(held) > LIMIT and not held.endswith(b"\r"):
+            dropped, held = dropped + len(held), b""
+
+
+def undecodable(text: str) -> str:
+    """Why a text that was decoded with surrogateescape cannot be used, or nothing."""
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return NOT_UTF8
+    return ""
+
+
+def size(text: str) -> int:
+    """The bytes that a text was decoded from."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

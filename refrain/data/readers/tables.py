@@ -1,0 +1,111 @@
+"""CSV, TSV and Parquet as raw rows: a broken record is a row too, and no cell changes its column."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import IO, Any
+
+from refrain.data.readers.csv_records import Record, Records
+from refrain.data.readers.raw_rows import CHUNK, COUNT, RawRow, Rows, gathered
+
+BARE = "a quote in a cell that is not in quotes"
+
+
+BETWEEN = "not CSV: it stands between broken records, and may be a part of one"
+
+
+BATCH = 100  # rows of Parquet, each perhaps of a megabyte
+
+
+def delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[Rows]:
+    """One row per record below a header; a record of another width is an error, never shifted.
+
+    A header without a comma but with semicolons is what spreadsheets write where the comma is the decimal point.
+    """
+    rest = iter(chunks)
+    first = next(rest, b"")
+    header = first.lstrip(b"\r\n").partition(b"\n")[0]
+    sign = ";" if delimiter == "," and b"," not in header and b";" in header else delimiter
+    return gathered(table(Records(chain([first], rest), sign)))
+
+
+def table(records: Records) -> Iterator[RawRow]:
+    """The records as rows; behind a broken one rows wait, until quotes in their places show that they are no text."""
+    header, held, doubt = list[str](), list[RawRow](), False
+    while record := records.next():
+        first = record.lines[0]
+        if not (record.cells or record.broken or record.unreadable()):
+            continue  # a blank line
+        if not header:
+            header, names = record.cells, checked(record)
+        elif error := fault(record, records, header, doubt):
+            yield from (RawRow(row.line, None, BETWEEN, row.offset) for row in held)
+            yield RawRow(first.number, None, f"not CSV: {error}", first.offset)
+            held, doubt = [], True
+        else:
+            value = dict(zip(names, record.cells, strict=True))
+            value.pop("", None)
+            held.append(RawRow(first.number, value, "", first.offset))
+            records.multiline |= len(record.lines) > 1
+            if not (doubt and records.multiline and record.without_quotes()) or len(held) == COUNT:
+                yield from held
+                held, doubt = [], False
+    yield from held
+
+
+def checked(record: Record) -> list[str]:
+    """The names of a header; a column without one is left out of the rows."""
+    names = [cell.strip() for cell in record.cells]
+    named = [name for name in names if name]
+    repeated = "a name twice" if len(set(named)) < len(named) else ""
+    if error := record.broken or record.unreadable() or repeated or ("" if named else "no name"):
+        raise ValueError(f"line {record.lines[0].number}: the header holds {error}; correct it")
+    return names
+
+
+def fault(record: Record, records: Records, header: list[str], doubt: bool) -> str:
+    """Why a record is no row, or nothing; the records go on behind the lines that it takes with it."""
+    width = len(header)
+    if not record.suspicious(width):
+        bare = (doubt or records.multiline) and record.bare(records.delimiter)
+        return record.broken or record.unreadable() or misfit(record.cells, header) or (BARE if bare else "")
+    lines = records.part(record, width)
+    first, last = lines[0].number, lines[-1].number
+    place = f" (lines {first} to {last})" if last > first else "; the next line stands for itself"
+    return (record.broken or f"{len(record.cells)} cells below a header of {width}, or a stray quote") + place
+
+
+def misfit(cells: list[str], header: list[str]) -> str:
+    """Why a record does not belong below the header, or nothing."""
+    if len(cells) != len(header):
+        return f"{len(cells)} cells below a header of {len(header)}"
+    again = cells == header or [cells[0].removeprefix("\ufeff").strip('"'), *cells[1:]] == header
+    return "the header once more; were files put together?" if again else ""
+
+
+def parquet(file: IO[bytes]) -> Iterator[Rows]:
+    """The rows of a file that is read where they are wanted."""
+    from pyarrow import ArrowException  # slow to import, needed by this format only
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        content = ParquetFile(file, buffer_size=CHUNK, pre_buffer=False, page_checksum_verification=True)
+        if len(set(content.schema_arrow.names)) < len(content.schema_arrow.names):
+            raise ValueError("the schema holds a name twice; correct it")
+        number = 1
+        for batch in content.iter_batches(BATCH):
+            yield Rows(tuple(numbered(batch, number)))
+            number += len(batch)
+    except ArrowException as error:
+        raise ValueError(f"not Parquet: {' '.join(str(error).split())}") from error
+
+
+def numbered(batch: Any, number: int) -> Iterator[RawRow]:
+    """The rows of a batch; one that Python cannot hold, such as text that is not UTF-8, spoils no other."""
+    try:
+        yield from [RawRow(number + nth, value) for nth, value in enumerate(batch.to_pylist())]
+    except (ValueError, OverflowError) as error:
+        if len(batch) == 1:
+            yield RawRow(number, error=f"a value that cannot be read: {error}")
+        else:
+            for nth in range(len(batch)):
+                yield from numbered(batch.slice(nth, 1), number + nth)

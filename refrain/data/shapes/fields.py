@@ -1,0 +1,68 @@
+"""The rules for a field of a row, and the closed list of reasons why a row is not used."""
+
+from typing import Any
+
+from refrain.data.shapes.errors import RowError
+
+Fields = dict[str, Any]  # a row under our names
+
+
+def text(row: Fields, name: str, place: str = "the row") -> str:
+    """A field that must hold text, and not only white space; byte for byte."""
+    value = string(row, name, place)
+    if blank(value):
+        raise RowError("empty_text", f"{name} of {place} is empty")
+    return value
+
+
+def string(row: Fields, name: str, place: str = "the row") -> str:
+    """A field that must hold text, perhaps an empty one; byte for byte."""
+    value = present(row, name, place)
+    if not isinstance(value, str):
+        raise RowError("not_text", f"{name} of {place} is {kind(value)}, not text")
+    if "\0" in value or not (value.isascii() or encodable(value)):
+        raise RowError("bad_text", f"{name} of {place} holds a NUL or half of a surrogate pair")
+    return value
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold a text; many times faster than a search for surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def present(row: Fields, name: str, place: str = "the row") -> Any:
+    if name not in row:
+        raise RowError("missing_field", f"{place} has no {name}")
+    return row[name]
+
+
+def listed(row: Fields, name: str, place: str = "the row") -> list[Any]:
+    """A field that must hold a list, perhaps an empty one."""
+    value = present(row, name, place)
+    if not isinstance(value, list):
+        raise RowError("not_an_object", f"{name} of {place} is {kind(value)}, not a list")
+    return value
+
+
+def fields(value: Any, place: str) -> Fields:
+    """A value that must have named fields."""
+    if not isinstance(value, dict):
+        raise RowError("not_an_object", f"{place} is {kind(value)}, not an object with named fields")
+    return value
+
+
+def kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def empty(field: Any) -> bool:
+    return field is None or (isinstance(field, str) and blank(field))

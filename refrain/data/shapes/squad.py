@@ -1,0 +1,64 @@
+"""Questions about a passage of text: the passage and the question are the prompt, the first answer is the reply."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from refrain.data.shapes import fields as rules
+from refrain.data.shapes.conversations import Conversation, Said, attempt
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+
+
+def article(row: Fields) -> Iterator[Said]:
+    """One conversation for each question about each paragraph."""
+    for number, value in enumerate(rules.listed(row, "paragraphs"), start=1):
+        try:
+            paragraph = rules.fields(value, f"paragraph {number}")
+            questions = rules.listed(paragraph, "qas", f"paragraph {number}")
+        except RowError as error:
+            yield error
+            continue
+        for nth, question in enumerate(questions, start=1):
+            yield attempt(about, paragraph, question, f"question {nth} of paragraph {number}")
+
+
+def about(paragraph: Fields, value: Any, place: str) -> Conversation:
+    question = rules.fields(value, place)
+    context = {"context": paragraph["context"]} if "context" in paragraph else {}
+    said = passage({**question, **context}, place)
+    if isinstance(question.get("id"), str):
+        said["own_id"] = rules.string(question, "id", place)
+    return said
+
+
+def passage(row: Fields, place: str = "the row") -> Conversation:
+    """The context, a blank line and the question; rows about one context are a group."""
+    context, question = rules.text(row, "context", place), rules.text(row, "question", place)
+    found = answers(rules.present(row, "answers", place), place)
+    if row.get("is_impossible") is True and found:
+        raise RowError("contradiction", f"{place} is said to have no answer, and has one")
+    if not found:
+        raise RowError("unanswerable", f"{place} has no answer in its context")
+    reply = rules.text(found[0], "text", f"the first answer of {place}")
+    start = rules.present(found[0], "answer_start", f"the first answer of {place}")
+    if type(start) is not int or start < 0 or not context.startswith(reply, start):
+        raise RowError("wrong_offset", f"the first answer of {place} does not begin at character {start!a:.20}")
+    asked = f"{context}\n\n{question}"
+    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}], "group": context}
+
+
+def answers(value: Any, place: str) -> list[Fields]:
+    """Answers in a list of objects, or in an object of lists."""
+    if isinstance(value, list):
+        return [rules.fields(answer, f"an answer of {place}") for answer in value]
+    there = rules.fields(value, f"answers of {place}")
+    texts, starts = (rules.listed(there, name, f"answers of {place}") for name in ("text", "answer_start"))
+    if len(texts) != len(starts):
+        raise RowError("contradiction", f"{place} has {len(texts)} answers, and {len(starts)} places where they begin")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def has_questions(row: Fields) -> bool:
+    """Whether paragraphs are those of an article with questions."""
+    paragraphs = row.get("paragraphs")
+    return isinstance(paragraphs, list) and any(isinstance(part, dict) and "qas" in part for part in paragraphs)

@@ -1,0 +1,31 @@
+"""Chats in one string, with `Human:` and `Assistant:` before the turns, each behind a blank line."""
+
+import re
+
+from refrain.data.shapes import fields as rules
+from refrain.data.shapes.conversations import Conversation, branches
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+
+SPEAKER = re.compile(r"(?:\A\s*+|(?:\r?\n){2})(Human|Assistant):[ ]?")  # the one space belongs to the format
+
+
+SIDES = ("chosen", "rejected")
+
+
+def preference(row: Fields) -> Conversation:
+    """Two transcripts that are alike but for the last reply."""
+    return branches(*SIDES, {side: turns(rules.text(row, side), side) for side in SIDES})
+
+
+def turns(text: str, name: str) -> list[Fields]:
+    """What stands between the speakers, byte for byte; RowError when the text does not begin with one."""
+    before, *rest = SPEAKER.split(text)
+    if before or not rest:
+        raise RowError("unknown_role", f"{name} does not begin with Human: or Assistant:")
+    return [{"role": who, "content": said} for who, said in zip(rest[::2], rest[1::2], strict=True)]
+
+
+def has_speakers(row: Fields) -> bool:
+    """Whether both replies begin like a transcript."""
+    return all(isinstance(row.get(side), str) and SPEAKER.match(row[side]) for side in SIDES)

@@ -1,0 +1,80 @@
+"""Trees of messages: each path from the first message to a leaf is a conversation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from refrain.chat.records import Message
+from refrain.data.shapes import conversations
+from refrain.data.shapes import fields as rules
+from refrain.data.shapes.conversations import Said
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+from refrain.pipeline.schema import Policies
+
+Path = tuple[Any, Message] | None  # what was said before, and the last message
+
+
+def paths(row: Fields, policies: Policies) -> Iterator[Said]:
+    """One conversation per leaf, in the order of the file, or why there is none; deleted messages are left out."""
+    root, group = row["prompt"], rules.text(row, "message_tree_id")
+    if isinstance(root, dict) and root.get("deleted") is True:
+        raise RowError("unwanted_path", "the first message is marked as deleted")
+    waiting: list[tuple[Any, Path, bool]] = [(root, None, True)]  # trees may be deeper than calls
+    while waiting:
+        node, before, best = waiting.pop()
+        try:
+            path = (before, message(node))
+            following = replies(node)
+        except RowError as error:
+            yield error
+            continue
+        if not following:
+            yield leaf(node, path, group) if best or policies.tree == "all" else unwanted(node)
+        first = min(following, key=rank, default=None)
+        waiting.extend((reply, path, best and reply is first) for reply in reversed(following))
+
+
+def message(node: Any) -> Message:
+    value = rules.fields(node, "a message")
+    place = named(value)
+    if isinstance(value.get("message_id"), str):
+        rules.string(value, "message_id", place)
+    return {"role": conversations.role(value, "role", place), "content": rules.string(value, "text", place)}
+
+
+def named(node: Fields) -> str:
+    id = node.get("message_id")
+    return f"message {id!a:.50}" if isinstance(id, str) else "a message"
+
+
+def replies(node: Fields) -> list[Any]:
+    if node.get("replies") is None:
+        return []
+    listed = rules.listed(node, "replies", named(node))
+    return [reply for reply in listed if not (isinstance(reply, dict) and reply.get("deleted") is True)]
+
+
+def rank(reply: Any) -> tuple[bool, float]:
+    """Small for what is liked best; what nobody ranked comes last, in the order of the file."""
+    given = reply.get("rank") if isinstance(reply, dict) else None
+    return (False, given) if isinstance(given, int | float) else (True, 0)
+
+
+def leaf(node: Fields, path: Path, group: str) -> Said:
+    messages = []
+    while path is not None:
+        path, said = path
+        messages.append(said)
+    messages.reverse()
+    if isinstance(node.get("message_id"), str):
+        return {"messages": messages, "own_id": node["message_id"], "group": group}
+    return {"messages": messages, "group": group}
+
+
+def unwanted(node: Fields) -> RowError:
+    return RowError("unwanted_path", f"{named(node)} ends a path that is not the best one")
+
+
+def has_root(row: Fields) -> bool:
+    """Whether prompt is the first message of a tree, not a text."""
+    return isinstance(row.get("prompt"), dict)

@@ -1,0 +1,98 @@
+"""Two replies to one prompt and a verdict on them: a label, counts of votes, or both."""
+
+import math
+from typing import Any, NamedTuple
+
+from refrain.data.shapes import conversations
+from refrain.data.shapes.conversations import Conversation
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+
+Verdict = int | None  # the place of the better reply; None: neither
+
+
+class Ballot(NamedTuple):
+    """The columns of a row with two replies. Without a label and scores, the first reply is the better one."""
+
+    prompt: str | None  # null: the replies are chats, and what they share is the prompt
+    replies: tuple[str, str]
+    label: str | None = None
+    verdicts: dict[str, Verdict] = {}  # noqa: RUF012 - what a label may say
+    scores: tuple[str, str] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a row must have."""
+        there = [self.prompt, *self.replies, self.label, *(self.scores or () if self.label is None else ())]
+        return tuple(column for column in there if column is not None)
+
+
+def judged(ballot: Ballot, row: Fields) -> Conversation:
+    """The better reply is learned, the worse one rejected; RowError when neither is better, or both are."""
+    side = verdict(ballot, row)
+    better, worse = ballot.replies[side], ballot.replies[1 - side]
+    if ballot.prompt is None:
+        return conversations.branches(better, worse, row)
+    asked = row.get(ballot.prompt)
+    if isinstance(asked, dict) and "full_text" in asked:
+        row = {**row, ballot.prompt: asked["full_text"]}
+    return conversations.preference(ballot.prompt, better, worse, row)
+
+
+def verdict(ballot: Ballot, row: Fields) -> int:
+    """The place of the better reply, on which all that the row says agrees."""
+    said: list[Verdict] = []
+    if ballot.label is not None:
+        said.append(labelled(row[ballot.label], ballot))
+    if ballot.scores is not None and all(name in row for name in ballot.scores):
+        first, second = (number(row, name) for name in ballot.scores)
+        said.append(None if first == second else int(first < second))
+    sides = {side for side in said if side is not None}
+    if len(sides) == 2:
+        raise RowError("contradiction", f"{ballot.label} prefers one reply, and the votes prefer the other")
+    if None in said:
+        raise RowError("tie", "neither of the two replies is better")
+    return sides.pop() if sides else 0
+
+
+def labelled(value: Any, ballot: Ballot) -> Verdict:
+    label = str(value).strip().lower().removesuffix(".0") if isinstance(value, str | int | float) else None
+    if label not in ballot.verdicts:
+        choices = ", ".join(ballot.verdicts)
+        raise RowError("unknown_label", f"{ballot.label} of the row is {value!a:.40}, not one of {choices}")
+    return ballot.verdicts[label]
+
+
+def number(row: Fields, name: str) -> float:
+    """A count of votes or a score, also where a table has made text of it."""
+    value = row[name]
+    try:
+        score = float(value) if isinstance(value, str) else value
+    except ValueError:
+        score = math.nan
+    if not isinstance(score, int | float) or score != score:
+        raise RowError("unknown_label", f"{name} of the row is {value!a:.40}, not a number")
+    return score
+
+
+A_OR_B: dict[str, Verdict] = {
+    **dict.fromkeys(("model_a", "response_a", "a"), 0),
+    **dict.fromkeys(("model_b", "response_b", "b"), 1),
+    **dict.fromkeys(("tie", "tie (bothbad)", "both_bad"), None),
+}
+
+
+STRENGTHS: dict[str, Verdict] = {"-3": 0, "-2": 0, "-1": 0, "0": None, "1": 1, "2": 1, "3": 1}
+
+
+BALLOTS = (
+    *[Ballot(prompt, ("response_0", "response_1"), "better_response_id", {"0": 0, "1": 1})
+      for prompt in ("prompt", "question", "instruction")],
+    *[Ballot(prompt, ("response_a", "response_b"), "winner", A_OR_B)
+      for prompt in ("prompt", "question", "instruction")],
+    Ballot(None, ("conversation_a", "conversation_b"), "winner", A_OR_B),
+    Ballot("history", ("human_ref_A", "human_ref_B"), "labels", {"1": 0, "0": 1}, scores=("score_A", "score_B")),
+    Ballot("question", ("answer_0", "answer_1"), scores=("score_0", "score_1")),
+    Ballot("context", ("response1", "response2"), "overall_preference", STRENGTHS),
+    Ballot("question", ("response_j", "response_k")),
+)  # fmt: skip

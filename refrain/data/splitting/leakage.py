@@ -1,0 +1,145 @@
+"""Different prompts in the order in which they are placed: first those of files with a split, test before val.
+
+Which split each prompt joins: that of what is near to it, or of its group.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from refrain.data.shapes.errors import Reason
+from refrain.data.splitting import near_duplicates as near
+from refrain.data.splitting import ragged
+from refrain.data.splitting.ragged import Array, Ragged
+from refrain.data.splitting.row_store import Spool
+
+TRAIN, VAL, TEST, NONE = range(4)
+
+
+NAMES = ("train", "val", "test")
+
+
+RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, train, none
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Different prompts in the order in which they are placed."""
+
+    of: Array  # of each row
+    row: Array  # the first that has it, of those that decide
+    split: Array  # declared, or NONE
+
+
+def distinct(keys: Array, declared: Array) -> Prompts:
+    """A prompt of a file with a split is in that split only; test outranks val, and val outranks train."""
+    order = np.argsort(RANK[declared], kind="stable")
+    _, first, prompt = np.unique(keys[order], return_index=True, return_inverse=True)
+    place = np.argsort(first)  # by rank, then in the order of the rows
+    number = np.empty_like(place)
+    number[place] = np.arange(len(place))
+    of = np.empty_like(order)
+    of[order] = number[prompt]
+    row = order[first[place]]
+    return Prompts(of, row, declared[row])
+
+
+def kept(prompts: Prompts, rows: Array) -> Prompts:
+    """The same prompts, each with the first of these rows that has it."""
+    row = prompts.row.copy()
+    row[prompts.of[rows[::-1]]] = rows[::-1]
+    return Prompts(prompts.of, row, prompts.split)
+
+
+CROWD = 2_000  # prompts that are taken for near unseen
+
+
+class Met(NamedTuple):
+    """An earlier prompt that another one is near to, or of one group with."""
+
+    prompt: int
+    split: int
+    declared: bool
+    reason: Reason  # why the two may not stand in different splits
+
+
+class Neighbours:
+    """Prompts settled one after the other; `split` begins with what is declared or else drawn."""
+
+    leaks: tuple[Reason, ...] = ("near_leak", "group_leak")
+
+    def __init__(self, spool: Spool, prompts: Prompts, rows: Array, drawn: Array, share: float | None) -> None:
+        self.sets, self.share = spool.ragged("runs").chosen(prompts.row), share
+        self.candidates = near.candidates(self.sets, share) if share is not None else near.none(len(prompts.row))
+        self.groups, self.grouped = members(spool["group"][rows], prompts.of[rows], len(prompts.row))
+        self.declared = prompts.split
+        self.split = np.where(self.declared == NONE, drawn, self.declared)
+        self.reason = np.full(len(self.split), "", object)
+        self.owner = np.full(len(self.split), -1)
+        self.absent = np.ones(len(self.split), bool)  # in no split: no other prompt joins it
+        self.absent[prompts.of[rows]] = False
+
+    def settle(self) -> "Neighbours":
+        some = (self.grouped.ends > self.grouped.begins) | (self.candidates.of.ends > self.candidates.of.begins)
+        for prompt in np.flatnonzero(some & ~self.absent).tolist():
+            self.join(prompt)
+        return self
+
+    def join(self, prompt: int) -> None:
+        """Let a prompt go where what it met has gone; nowhere, when it met two splits or one that it may not join."""
+        met, own = self.met(prompt), int(self.declared[prompt])
+        if own != NONE:
+            strange = [other for other in met if other.split != own]
+        elif len({other.split for other in met}) > 1:
+            strange = [other for other in met if other.split != TRAIN]
+        else:
+            strange = [other for other in met if other.split != TRAIN and other.declared]  # nobody joins a test file
+        if strange:
+            first = min(strange, key=lambda other: RANK[other.split])
+            self.owner[prompt], self.reason[prompt], self.absent[prompt] = first.prompt, first.reason, True
+        elif met and own == NONE:
+            self.split[prompt] = met[0].split
+
+    def met(self, prompt: int) -> list[Met]:
+        """Of each kind of earlier prompts that are near, and of each group, one."""
+        others = self.candidates.before(prompt)
+        others = others[~self.absent[others]]
+        kinds = self.split[others] * 2 + (self.declared[others] != NONE)
+        near = [one for kind in np.unique(kinds) for one in self.close(prompt, others[kinds == kind])]
+        fellows = [one for group in self.grouped[prompt] for one in self.earlier(self.groups[group], prompt)]
+        return [self.seen(one, "near_leak") for one in near] + [self.seen(one, "group_leak") for one in fellows]
+
+    def seen(self, prompt: int, reason: Reason) -> Met:
+        return Met(prompt, int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
+
+    def close(self, prompt: int, others: Array) -> list[int]:
+        """The first of the others that is near, if any is.
+
+        Of a crowd without a declared split the first is taken unseen: all of it then stands on one side, which is no
+        leak, and the time stays in proportion to the rows.
+        """
+        if len(others) > CROWD and self.declared[others[0]] == NONE:
+            return [int(others[0])]
+        for begin in range(0, len(others), 64):
+            some = others[begin : begin + 64]
+            alike = near.alike(self.sets[prompt], self.sets, some, self.share or 0)
+            if alike.any():
+                return [int(some[alike.argmax()])]
+        return []
+
+    def earlier(self, group: Array, prompt: int) -> list[int]:
+        """The first of a group that is in a split, if it comes before the prompt."""
+        before = group[: np.searchsorted(group, prompt)]
+        return [int(other) for other in before[~self.absent[before]][:1]]
+
+
+def members(groups: Array, prompts: Array, count: int) -> tuple[Ragged, Ragged]:
+    """The prompts of each group of several, ascending, and the groups of each prompt."""
+    pairs = np.unique(np.stack([groups, prompts.astype(np.uint64)], axis=1)[groups != 0], axis=0)
+    _, group, sizes = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
+    several = sizes[group] > 1
+    _, group = np.unique(group[several], return_inverse=True)
+    prompt = pairs[several, 1].astype(np.int64)
+    order = np.argsort(prompt, kind="stable")
+    return ragged.of(prompt, np.bincount(group)), ragged.of(group[order], np.bincount(prompt, minlength=count))

@@ -1,0 +1,199 @@
+"""What a worker makes of a block of raw rows: prepared rows as they will be written, and what is known of each.
+
+Prepared rows on their way to a split: what is long waits on disk, what decides about them is in memory.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, NotRequired, TypedDict
+
+import numpy as np
+
+from refrain.chat import records
+from refrain.chat.records import Row
+from refrain.data.splitting import shingles as runs
+from refrain.data.splitting import shingles as wording
+from refrain.data.splitting.ragged import Array, Ragged, Stored
+
+COLUMNS = {
+    "source": np.int32,
+    "line": np.int64,
+    "offset": np.int64,  # -1: none
+    "nth": np.int32,  # of the raw rows that begin in the line
+    "member": np.int32,  # of the conversations of the raw row
+    "prompt": np.uint64,  # all before the last reply, without differences of case and white space
+    "said": np.uint64,  # the prompt and the replies
+    "group": np.uint64,  # 0: none
+    "draw": np.uint64,  # decides on the split
+    "pair": np.bool_,  # a preference
+    "text": np.int64,  # bytes of the prepared row
+    "words": np.int64,
+    "asked": np.int64,  # words of the prompt, the first of all; the system's do not count
+    "runs": np.int64,
+    "text_at": np.int64,  # where in their files these begin
+    "words_at": np.int64,
+    "runs_at": np.int64,
+}
+
+
+FLAT = {"text": np.uint8, "words": np.uint32, "runs": np.uint64}  # what waits in a file of the spool
+
+
+class Dropped(TypedDict):
+    """A row that no other stage sees, and why."""
+
+    id: str
+    source: str
+    line: int
+    offset: int | None
+    reason: str  # a rules.Reason
+    message: str
+    of: NotRequired[str]  # the row that stays in its place
+
+
+@dataclass
+class Part:
+    """Rows of one block, column by column; their texts, words and runs are in the files of the spool."""
+
+    source: str
+    rows: int  # read, whatever became of them
+    columns: dict[str, Array]
+    dropped: list[Dropped]
+    effects: Counter[str]
+
+
+@dataclass
+class Collected:
+    """The rows of a part while it grows."""
+
+    source: str
+    run: int
+    seed: int
+    rows: int = 0
+    values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    texts: list[bytes] = field(default_factory=list)
+    wordings: list[str] = field(default_factory=list)  # of each row the question, then the replies
+    dropped: list[Dropped] = field(default_factory=list)
+    effects: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row, group: str | None, **place: int) -> None:
+        """A row, with what is known of it."""
+        *asked, reply = row["messages"]
+        turns = [(turn["role"], " ".join(wording.folded(turn["content"]).split())) for turn in asked]
+        prompt = json.dumps(turns)
+        replies = [reply["content"], row.get("rejected", "")]
+        said = "\0".join([prompt, *replies])  # no text holds a NUL
+        draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
+        text = records.line(row)
+        found: dict[str, int] = {
+            **place,
+            "prompt": wording.key(prompt),
+            "said": wording.key(said),
+            "group": 0 if group is None else wording.key(group) or 1,
+            "draw": int.from_bytes(draw[:8]),
+            "pair": "rejected" in row,
+            "text": len(text),
+        }
+        for column, value in found.items():
+            self.values[column].append(value)
+        self.texts.append(text)
+        self.wordings.append("\n".join(text for role, text in turns if role != "system"))
+        self.wordings.append(wording.folded("\n".join(replies)))
+
+    def part(self, spool: Path) -> Part:
+        """All rows so far, with what is long in the spool."""
+        words, counts = wording.words(self.wordings)
+        asked = counts[::2]
+        question = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
+        some, several = runs.sets(runs.around(words[question], asked, self.run), asked)
+        measures: dict[str, Any] = {"asked": asked, "words": asked + counts[1::2], "runs": several}
+        for name, content in (("text", b"".join(self.texts)), ("words", words.tobytes()), ("runs", some.tobytes())):
+            lengths = np.array((self.values | measures)[name], np.int64)
+            begin = appended(spool / name, content) // np.dtype(FLAT[name]).itemsize
+            measures[f"{name}_at"] = begin + np.cumsum(lengths) - lengths
+        found = self.values | measures
+        columns: dict[str, Array] = {name: np.array(found[name], kind) for name, kind in COLUMNS.items()}
+        return Part(self.source, self.rows, columns, self.dropped, self.effects)
+
+
+def appended(path: Path, content: bytes) -> int:
+    """Write at the end of a file, to which other processes write too; returns the byte at which it begins."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        begin = file.seek(0, os.SEEK_END)
+        file.write(content)
+    return begin
+
+
+def name(source: str, line: int, nth: int, member: int) -> str:
+    """The id of a row: unique, and found again in the file."""
+    return f"{source}:{line}" + (f".{nth}" if nth > 1 else "") + (f"/{member}" if member > 1 else "")
+
+
+AT_ONCE = 1 << 22  # bytes
+
+
+@dataclass
+class Spool:
+    """Rows in the order of their files. About 140 bytes of memory a row, whatever their length."""
+
+    folder: Path
+    sources: list[str]
+    files: dict[str, BinaryIO] = field(default_factory=dict)
+    pieces: list[dict[str, Array]] = field(default_factory=list)
+    columns: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self.files = {name: (self.folder / name).open("w+b") for name in FLAT}
+
+    def add(self, part: Part) -> None:
+        self.pieces.append(part.columns)
+
+    def complete(self) -> None:
+        """All rows so far are in the columns."""
+        for name, kind in COLUMNS.items():  # one column after the other, so that only one is in memory twice
+            known = self.columns.get(name, np.zeros(0, kind))
+            self.columns[name] = np.concatenate([known, *(piece.pop(name) for piece in self.pieces)])
+        self.pieces.clear()
+
+    def __len__(self) -> int:
+        return len(self.columns["line"])
+
+    def __getitem__(self, column: str) -> Array:
+        return self.columns[column]
+
+    def ragged(self, name: str) -> Ragged:
+        """The text, the words or the runs of each row."""
+        begins = self[f"{name}_at"]
+        return Ragged(Stored(self.files[name].fileno(), FLAT[name]), begins, begins + self[name])
+
+    def texts(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """These rows as they will be written."""
+        every = self.ragged("text")
+        for some in every.portions(np.fromiter(rows, np.int64), AT_ONCE):
+            text, lengths = every.taken(some)
+            block, end = text.tobytes(), 0
+            for length in lengths.tolist():
+                yield block[end : end + length]
+                end += length
+
+    def name(self, row: int) -> str:
+        """The id of a row."""
+        source, line, nth, member = (int(self[column][row]) for column in ("source", "line", "nth", "member"))
+        return name(self.sources[source], line, nth, member)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self.files.values():
+            file.close()
+        shutil.rmtree(self.folder)

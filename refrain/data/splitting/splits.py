@@ -1,0 +1,78 @@
+"""One split for every prompt, its near copies and its group: train holds nothing that a held-out row asks.
+
+Rows are placed one after the other: those of test files first, then of val and of train files, then all others in
+their order. A row joins the split of what is near to it, so rows that are added at the end move no earlier one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from refrain.data.shapes.errors import Reason
+from refrain.data.splitting import contamination
+from refrain.data.splitting import leakage as prompts
+from refrain.data.splitting.leakage import NAMES, NONE, TEST, TRAIN, VAL, Neighbours, Prompts
+from refrain.data.splitting.ragged import Array
+from refrain.data.splitting.row_store import Spool
+from refrain.pipeline.schema import Data
+
+
+@dataclass
+class Placed:
+    """For each row its split, or NONE with the reason and the row that stays in its place."""
+
+    split: Array
+    reason: Array
+    owner: Array
+
+    def drop(self, rows: Array, reason: Reason, owners: Array) -> None:
+        self.split[rows], self.reason[rows], self.owner[rows] = NONE, reason, owners
+
+    def left(self) -> Array:
+        """The rows that nothing has dropped."""
+        return np.flatnonzero(self.owner < 0)
+
+
+def place(spool: Spool, data: Data) -> Placed:
+    """Where each row goes."""
+    declared = np.array([NAMES.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
+    placed = Placed(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
+    asked = prompts.distinct(spool["prompt"], declared)
+    theirs = asked.split[asked.of]
+    elsewhere = np.flatnonzero((theirs != declared) & ((theirs == TEST) | (theirs == VAL)))
+    placed.drop(elsewhere, "exact_leak", asked.row[asked.of[elsewhere]])
+    repeated(placed, spool, asked, data.policies.answers)
+    rows = placed.left()
+    asked = prompts.kept(asked, rows)
+    found = Neighbours(spool, asked, rows, drawn(spool["draw"][asked.row], data), data.leaks.near).settle()
+    placed.split[rows] = found.split[asked.of[rows]]
+    for reason in found.leaks:
+        leaking = rows[found.reason[asked.of[rows]] == reason]
+        placed.drop(leaking, reason, asked.row[found.owner[asked.of[leaking]]])
+    learned = np.flatnonzero(placed.split == TRAIN)
+    held = np.flatnonzero((placed.split == VAL) | (placed.split == TEST))
+    held = held[np.unique(asked.of[held], return_index=True)[1]]
+    dirty, owners = contamination.found(spool, learned, held, data)
+    placed.drop(dirty, "contaminated", owners)
+    return placed
+
+
+def repeated(placed: Placed, spool: Spool, asked: Prompts, answers: str) -> None:
+    """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants."""
+    rows = placed.left()
+    _, first, same = np.unique(spool["said"][rows], return_index=True, return_inverse=True)
+    copies = first[same] != np.arange(len(rows))
+    placed.drop(rows[copies], "duplicate", rows[first[same[copies]]])
+    if answers == "keep":
+        return
+    rows = rows[~copies]
+    question = asked.of[rows] * 2 + spool["pair"][rows]  # a preference is no other answer to a plain row
+    _, first, same, count = np.unique(question, return_index=True, return_inverse=True, return_counts=True)
+    others = first[same] != np.arange(len(rows)) if answers == "first" else count[same] > 1
+    placed.drop(rows[others], "other_answer", rows[first[same[others]]])
+
+
+def drawn(draws: Array, data: Data) -> Array:
+    """The split of a prompt by its fingerprint, whatever other rows there are."""
+    share = draws / 2.0**64
+    return np.select([share < data.test_fraction, share < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)

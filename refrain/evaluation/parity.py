@@ -1,0 +1,139 @@
+"""Proof that one model is another: the same logits and the same words, however it is asked."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from refrain.chat import encoding as chat
+from refrain.chat.encoding import Chat
+from refrain.chat.records import Row
+from refrain.evaluation import divergence as likeness
+from refrain.evaluation import scoring as evaluation
+from refrain.pipeline.schema import Export
+from refrain.runtime import language_model as decoding
+from refrain.runtime.language_model import LanguageModel, Logits
+
+LONGEST = 1024  # tokens of the longest prompt, where the model sees more
+
+
+HARD = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
+
+
+@dataclass
+class Proof:
+    """How far a model is from its reference on the tokens that the reference says after each prompt.
+
+    Logits and greedy tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond
+    it nobody hears, and there the best two tokens are often as good as equal.
+    """
+
+    whole: float  # largest difference of a logit, sequences at once
+    cached: float  # ... token by token on a cache
+    batched: float  # ... token by token, in one batch of rows of different lengths
+    chunked: float  # ... with the prompt in two pieces
+    mean: float  # mean difference of a logit, sequences at once
+    kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
+    top1: float  # share of positions with the same likeliest token, in the worst of the ways
+    greedy: float  # share of equal tokens in greedy decoding, alone or in a batch, whichever is less
+    rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
+    lost: float  # points of ROUGE-L, from 0 to 100, below the reference
+    perplexity: float  # of the held-out replies
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What every model of a chain is asked, and what the reference said."""
+
+    talk: Chat
+    rows: list[Row]
+    prompts: list[list[int]]
+    said: list[list[int]]
+    rouge: float  # ROUGE-L of the reference's replies to the rows
+
+
+def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: Export) -> Questions:
+    """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
+    rows = evaluation.fitting(talk, rows, context, export.steps)[: export.prompts]
+    if not rows:
+        raise ValueError(
+            f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
+        )
+    asked = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    asked = [*asked, *awkward(talk, asked, min(context, LONGEST) - export.steps)]
+    fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
+    said = [
+        reply
+        for batch in evaluation.batches(fitting, export.batch_size)
+        for reply in decoding.greedy(reference, batch, export.steps, frozenset())
+    ]
+    scores, _ = evaluation.score(reference, talk, rows, export.steps, export.batch_size)
+    return Questions(talk, rows, fitting, said, scores["rougeL"])
+
+
+def awkward(talk: Chat, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
+    """A prompt of one token, one of rare characters, and one as long as the model can see."""
+    yield asked[0][:1]
+    yield chat.prompt(talk, [{"role": "user", "content": HARD}])
+    whole = [token for prompt in asked for token in prompt]
+    yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
+
+
+def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions, export: Export) -> Proof:
+    """Both models on the prompts and on what the reference said after them."""
+    count = likeness.Counts()
+    pairs = list(zip(asked.prompts, asked.said, strict=True))
+    for batch in evaluation.batches(pairs, export.batch_size):
+        right = [tail(reference, prompt, reply) for prompt, reply in batch]
+        together = taught(candidate, *zip(*batch, strict=True))
+        for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
+            meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.ends), len(reply))
+            count.add("whole", logits, tail(candidate, prompt, reply), meant)
+            count.add("cached", logits, taught(candidate, [prompt], [reply])[0], meant)
+            count.add("batched", logits, beside, meant)
+            count.add("chunked", logits, tail(candidate, prompt, reply, cut=len(prompt) // 2), meant)
+    scores, _ = evaluation.score(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
+    return Proof(
+        **count.most,
+        mean=count.mean(),
+        kl=count.kl(),
+        top1=count.top1(),
+        greedy=min(equal(candidate, asked, 1), equal(candidate, asked, export.batch_size)),
+        rouge=scores["rougeL"],
+        lost=100 * (asked.rouge - scores["rougeL"]),
+        perplexity=scores["perplexity"],
+    )
+
+
+def tail(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
+    """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
+    ids = [*prompt, *reply[:-1]]
+    if cut == 0:
+        return likeness.whole(lm, ids, len(reply))
+    row = np.array([ids], dtype=np.int64)
+    mask = np.ones_like(row)
+    _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
+    logits, _ = lm.forward(row[:, cut:], mask, cache, len(reply))
+    return np.asarray(logits[0])
+
+
+def taught(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
+    """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
+    ids, mask = decoding.padded(list(asked))
+    steps, cache = [], None
+    for tokens in zip(*said, strict=True):
+        logits, cache = lm.forward(ids, mask, cache, 1)
+        steps.append(logits[:, -1])
+        ids = np.array(tokens, dtype=np.int64)[:, None]
+        mask = decoding.longer(mask)
+    return list(np.stack(steps, axis=1))
+
+
+def equal(lm: LanguageModel, asked: Questions, batch_size: int) -> float:
+    """The share of the reference's tokens that a model says by itself, so many prompts at once."""
+    own = [
+        reply
+        for batch in evaluation.batches(asked.prompts, batch_size)
+        for reply in decoding.greedy(lm, batch, len(asked.said[0]), frozenset())
+    ]
+    return float(np.mean(np.array(own) == np.array(asked.said)))

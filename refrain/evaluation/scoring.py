@@ -1,0 +1,84 @@
+"""Any language model against the test rows: what it says, and how likely it finds what it should have said."""
+
+import logging
+from typing import TypedDict, TypeVar
+
+import numpy as np
+
+from refrain.chat import encoding as chat
+from refrain.chat.encoding import IGNORE, Chat
+from refrain.chat.records import Row
+from refrain.evaluation import divergence as likeness
+from refrain.evaluation import metrics
+from refrain.runtime import detokenizer as words
+from refrain.runtime import language_model as decoding
+from refrain.runtime.language_model import LanguageModel
+
+T = TypeVar("T")
+
+
+log = logging.getLogger(__name__)
+
+
+class Prediction(TypedDict):
+    id: str
+    question: str  # the last thing the user said
+    prediction: str
+    reference: str
+
+
+def fitting(talk: Chat, rows: list[Row], context: int, limit: int) -> list[Row]:
+    """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
+    sizes = [
+        (len(chat.prompt(talk, row["messages"][:-1])) + limit, len(chat.features(talk, row["messages"])["input_ids"]))
+        for row in rows
+    ]
+    kept = [row for row, size in zip(rows, sizes, strict=True) if max(size) <= context]
+    if len(kept) < len(rows):
+        log.warning("%d of %d rows do not fit into the %d tokens that the model sees", len(rows) - len(kept),
+                    len(rows), context)  # fmt: skip
+    return kept
+
+
+def score(
+    lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int, batch_size: int
+) -> tuple[dict[str, float], list[Prediction]]:
+    """The metrics of a model on the rows, and its greedy replies to their last prompts."""
+    replies = [reply for batch in batches(rows, batch_size) for reply in answers(lm, talk, batch, max_new_tokens)]
+    predictions: list[Prediction] = [
+        {
+            "id": row["id"],
+            "question": row["messages"][-2]["content"],
+            "prediction": reply,
+            "reference": row["messages"][-1]["content"],
+        }
+        for row, reply in zip(rows, replies, strict=True)
+    ]
+    scores = metrics.texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
+    return {**scores, "perplexity": perplexity(lm, talk, rows), "rows": len(rows)}, predictions
+
+
+def batches(rows: list[T], size: int) -> list[list[T]]:
+    """The rows in their order, `size` at a time."""
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def answers(lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int) -> list[str]:
+    """What the model says after everything but the last message of each row."""
+    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    replies = decoding.greedy(lm, prompts, max_new_tokens, talk.ends)
+    return ["".join(words.text(ids, talk.tokenizer, talk.stops)).strip() for ids in replies]
+
+
+def perplexity(lm: LanguageModel, talk: Chat, rows: list[Row]) -> float:
+    """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
+    total, count = 0.0, 0
+    for row in rows:
+        example = chat.features(talk, row["messages"])
+        ids = np.array([example["input_ids"]], dtype=np.int64)
+        logits, _ = lm.forward(ids, np.ones_like(ids), None)
+        labels = np.array(example["labels"])[1:]  # position t predicts token t+1
+        at = np.flatnonzero(labels != IGNORE)
+        total -= float(likeness.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
+        count += len(at)
+    return metrics.perplexity(total, count)

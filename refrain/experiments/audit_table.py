@@ -1,0 +1,68 @@
+"""What `refrain audit` shows: the supervision audit of every file in data/prepared, as a table."""
+
+from collections.abc import Sequence
+
+from refrain.chat import encoding as chat
+from refrain.chat import examples as lessons
+from refrain.chat import model_folder, records
+from refrain.chat.encoding import Chat
+from refrain.chat.examples import Lesson
+from refrain.chat.records import Row
+from refrain.experiments import text_tables
+from refrain.pipeline import params as launch
+from refrain.pipeline import paths
+from refrain.training.audit import faults
+from refrain.training.audit import supervision as audit
+from refrain.training.audit.supervision import Findings
+from refrain.training.objectives import pairs
+
+SPLITS = ("train", "val", "test")
+
+
+def text() -> tuple[str, bool]:
+    """The table, with the first rows of what is wrong below it, and whether all is as it should be.
+
+    ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
+    """
+    cfg = launch.load([])
+    talk, best = chat.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
+    served = chat.load(best) if best.is_dir() else audit.shipped(paths.BASE, talk)
+    room = min(cfg.data.max_tokens, model_folder.context(paths.BASE))
+    found = {}
+    for name in SPLITS:
+        rows = records.read(paths.PREPARED / f"{name}.jsonl")
+        audit.teachable(talk, rows)
+        taught = preferred(talk, rows) if cfg.method.preference else supervised(talk, rows)
+        found[name] = audit.examined(talk, taught, room, served)
+    wrong = [text for name, findings in found.items() for text in audit.complaints(talk, name, findings)]
+    return "\n\n".join([table(found), *wrong]), not wrong
+
+
+def supervised(talk: Chat, rows: Sequence[Row]) -> list[Lesson]:
+    return [lessons.whole(row, lessons.encode(talk, row["id"], row["messages"])) for row in rows]
+
+
+def preferred(talk: Chat, rows: list[Row]) -> list[Lesson]:
+    kept, _ = pairs.features(talk, rows)
+    return pairs.taught(rows, kept)
+
+
+def table(found: dict[str, Findings]) -> str:
+    """One aligned line for each fact and for each invariant, one column for each file."""
+    facts = [findings.facts for findings in found.values()]
+    lines = [
+        ["", *found],
+        ["rows", *(f"{each['rows']:,}" for each in facts)],
+        ["tokens", *(f"{each['tokens']:,}" for each in facts)],
+        ["share that is learned", *(f"{each['learned']:.1%}" for each in facts)],
+        ["replies stripped by the template", *(f"{each['stripped']:,}" for each in facts)],
+        ["unknown tokens in prompts", *(f"{each['unknown']:,}" for each in facts)],
+    ]
+    broken = [findings.broken for findings in found.values()]
+    lines += [[meaning.invariant, *(verdict(each.get(fault, [])) for each in broken)]
+              for fault, meaning in faults.MEANINGS.items()]  # fmt: skip
+    return text_tables.aligned(lines)
+
+
+def verdict(broken: list[Lesson]) -> str:
+    return f"{len({lesson.name for lesson in broken}):,} violated" if broken else "OK"

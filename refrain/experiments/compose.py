@@ -1,0 +1,124 @@
+"""params.yaml as conf/ plus the overrides of this run: kept when it fits, composed again when conf/ moved on.
+
+Files that the pipeline reads from anywhere, linked to one place, so that DVC sees their content.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import OmegaConf
+
+from refrain.pipeline import params as launch
+from refrain.pipeline import paths
+from refrain.pipeline.paths import found
+from refrain.pipeline.schema import Data, Model
+
+log = logging.getLogger(__name__)
+
+
+Params = dict[str, Any]
+
+
+PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs no quotes, unless it is one of
+
+
+WORDS = ("null", "true", "false", "nan", "inf")
+
+
+def compose(overrides: list[str]) -> Params:
+    """What conf/ and the overrides make."""
+    return launch.composed("config", paths.CONF, overrides)
+
+
+def current() -> Params:
+    """What params.yaml should hold now; ValueError when conf/ and params.yaml both hold news."""
+    params = read()
+    record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
+    plain = compose([])
+    if not params:
+        log.info("params.yaml is composed from conf/")
+        return plain
+    if record["conf"] == launch.digest() if record else "DVC_EXP_NAME" in os.environ:
+        log.info("params.yaml is conf/ with: %s", shlex.join(changes(plain, params)) or "no overrides")
+        return params
+    if params == plain or (record and not record["overrides"] and record["params"] == fingerprint(params)):
+        log.info("conf/ was edited, params.yaml follows: %s", shlex.join(changes(params, plain)) or "nothing changes")
+        return plain
+    raise ValueError(
+        "conf/ was edited, and params.yaml holds values of its own: "
+        + shlex.join(changes(plain, params))
+        + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
+        " or `dvc exp run -S key=value`"
+    )
+
+
+def write(params: Params) -> None:
+    """params.yaml, with the fingerprint of conf/ and the differences from it on record."""
+    record = {
+        "conf": launch.digest(),
+        "params": fingerprint(params),
+        "overrides": changes(compose([]), params),
+    }
+    paths.PARAMS.write_text(OmegaConf.to_yaml({**params, "composed": record}))
+
+
+def read() -> Params:
+    """params.yaml as plain values; empty when there is none."""
+    return launch.composed("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
+
+
+def fingerprint(params: Params) -> str:
+    """Tells whether the values of params.yaml are still those that `write` wrote."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def changes(old: Params, new: Params, place: str = "") -> list[str]:
+    """Hydra overrides that turn `old` into `new`."""
+    result = []
+    for key in sorted(old | new):
+        path = f"{place}{key}"
+        if key not in new:
+            result.append(f"~{path}")
+        elif isinstance(old.get(key), dict) and isinstance(new[key], dict):
+            result += changes(old[key], new[key], f"{path}.")
+        elif key not in old or old[key] != new[key]:
+            result.append(f"{'' if key in old else '+'}{path}={spelled(new[key])}")
+    return result
+
+
+def spelled(value: Any) -> str:
+    """A value as Hydra's command line reads it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{spelled(item)}' for key, item in value.items())}}}"
+    if isinstance(value, str):
+        plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
+        return value if plain else QuotedString(value, Quote.double).with_quotes()
+    return "null" if value is None else str(value)
+
+
+def link(data: Data, model: Model) -> None:
+    """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
+    paths.empty(paths.LINKED_DATA)
+    for index, source in enumerate(data.sources):
+        file = Path(data.folder, Path(source.path).expanduser())
+        point(paths.link(index, source.path), found(str(file), f"data.sources[{index}].path"))
+    paths.empty(paths.LINKED_MODEL)
+    if model.tiny is not None:
+        point(paths.LINKED_MODEL / "corpus.txt", found(model.tiny.corpus, "model.tiny.corpus"))
+    if model.folder is not None:
+        for file in sorted(found(model.folder, "model.folder", folder=True).iterdir()):
+            point(paths.LINKED_MODEL / file.name, file.resolve())
+
+
+def point(link: Path, file: Path) -> None:
+    """Link to a file; relative within the repository, so that one that was copied does not read the other's data."""
+    link.symlink_to(os.path.relpath(file, link.parent) if file.is_relative_to(Path.cwd()) else file)

@@ -1,0 +1,117 @@
+"""A commit run again from nothing: a clone in a folder elsewhere, with an empty DVC cache that no remote fills."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from refrain.pipeline import manifest, paths, revisions
+
+BEGINS = re.compile(r"Running stage '(.+)':")
+
+
+LOG = Path(".dvc/tmp/rebuild.log")
+
+
+def clone(commit: str, folder: Path) -> None:
+    """Fill an empty folder with a commit and its inputs, and with nothing that a stage of it makes."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
+    for sentence in out_of_reach(revisions.text(commit, str(paths.PARAMS))):
+        raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
+    git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
+    git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    cache = folder.absolute() / ".dvc/cache"  # never one that is shared
+    (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
+    (folder / "dvc.lock").unlink()  # what is in it afterwards was made here
+    lend(commit, folder, cache)
+
+
+def out_of_reach(params: str) -> Iterator[str]:
+    """A sentence for each file that params.yaml looks for outside the repository, by a way that begins inside."""
+    values = OmegaConf.create(params)
+    folder = OmegaConf.select(values, "data.folder") or "."
+    named = {
+        **{f"data.sources[{i}].path": str(Path(folder, Path(source.path).expanduser()))
+           for i, source in enumerate(OmegaConf.select(values, "data.sources") or [])},
+        **{key: OmegaConf.select(values, key) for key in ("model.folder", "model.tiny.corpus")},
+    }  # fmt: skip
+    for key, path in named.items():
+        if path is not None and os.path.normpath(Path(path).expanduser()).startswith(".."):
+            yield f"{key} leads to {path}, out of the repository; write an absolute path, or move the file into it"
+
+
+def lend(commit: str, folder: Path, cache: Path) -> None:
+    """What this commit needs and no stage makes: files under `dvc add`, and the adapter that training starts from."""
+    for file in filter(Path.is_file, folder.rglob("*.dvc")):
+        for out in OmegaConf.load(file).outs:
+            place = (file.parent / out.path).relative_to(folder)
+            revisions.fetch(commit, place.as_posix(), folder / place)
+    start = OmegaConf.select(OmegaConf.create(revisions.text(commit, str(paths.PARAMS))), "method.start")
+    if start is not None:
+        adapter = cache / "tmp/adapter"
+        revisions.fetch(start, str(paths.ADAPTER), adapter)
+        store(adapter, cache)
+
+
+def store(folder: Path, cache: Path) -> None:
+    """Move a folder's files to where DVC's cache keeps them."""
+    listing = folder.with_suffix(".dir")
+    listing.write_bytes(manifest.listing(folder))
+    names = {manifest.md5(file): file for file in manifest.files(folder).values()}
+    for md5, file in {**names, manifest.identity(folder): listing}.items():
+        place = cache / "files/md5" / md5[:2] / md5[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(file, place)
+
+
+def rerun(folder: Path) -> Iterator[str]:
+    """Run every stage; each is named when it begins. Ends early when one fails; `complaint` says why."""
+    (folder / LOG.parent).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "dvc", "repro", "--no-commit"]
+    with (
+        (folder / LOG).open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, cwd=folder, env=surroundings(folder), stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, encoding="utf-8", errors="replace") as running,
+    ):  # fmt: skip
+        for line in running.stdout or ():
+            log.write(line)
+            if begins := BEGINS.match(line):
+                yield begins[1]
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of this process, but for what tells DVC or Git of another repository; this Python comes first."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+    return ours | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONUNBUFFERED": "1",  # a stage is named when it begins, not when a buffer is full
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder.absolute() / ".dvc/tmp/site"),
+    }
+
+
+def complaint(folder: Path) -> str:
+    """The last thing that a stage which failed said, and how DVC saw it end."""
+    lines = [line.strip() for line in (folder / LOG).read_text(encoding="utf-8").splitlines() if line.strip()]
+    ends = [line for line in lines if line.startswith("ERROR: failed to reproduce")]
+    said = [line for line in lines if line not in ends]
+    return f"{' '.join(said[-1:])!r} ({' '.join(ends[-1:]).partition(': ')[2]})"
+
+
+def rebuilt(folder: Path) -> dict[str, Any]:
+    """The stages that the rerun has finished, in their order, as its dvc.lock lists them."""
+    file = folder / "dvc.lock"
+    return revisions.stages(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
+    if done.returncode:
+        raise ValueError(f"{folder}: git {arguments[0]} failed: {' '.join(done.stderr.split())}")

@@ -1,0 +1,34 @@
+"""Where an artifact comes from, for the terminal: what it was made of, with what, and the commits that recorded it.
+
+The outcome of a run for the terminal: metrics, the chain of proof, and some replies side by side.
+
+Speed beside fidelity: the table and the plot by which the variants of an artifact are compared.
+"""
+
+from collections.abc import Sequence
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns below each other, all flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Columns below each other, the first flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table whose columns stand below each other in plain text too."""
+    widths = [max(len(each[i]) for each in rows) for i in range(len(rows[0]))]
+    rule = ["-" * width + ("" if i == 0 else ":") for i, width in enumerate(widths)]
+    rule = [part[1:] if i else part for i, part in enumerate(rule)]
+    lines = [[cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(each, widths, strict=True))]
+             for each in rows]  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])

@@ -1,0 +1,148 @@
+"""Whether a rebuilt commit has the bytes that it recorded, and if not, where it parted from them.
+
+How far a rebuild that differs has moved: the hardware and the libraries then and now, and the scores.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refrain.experiments import rebuild, text_tables
+from refrain.export.onnx import provenance as hardware
+from refrain.pipeline import manifest, paths, revisions
+
+
+@dataclass
+class Row:
+    """One output of one stage, then and now."""
+
+    stage: str
+    path: str
+    recorded: str  # md5, as dvc.lock has it
+    found: str | None  # null: the rerun did not come so far
+    seal: str  # sha256 of what was rebuilt
+
+    @property
+    def same(self) -> bool:
+        return self.found == self.recorded
+
+    @property
+    def verdict(self) -> str:
+        return "not rebuilt" if self.found is None else "same" if self.same else "differs"
+
+
+def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[Row]:
+    """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
+    found = revisions.outs(rebuilt)
+    order = [*(name for name in rebuilt if name in recorded), *(name for name in recorded if name not in rebuilt)]
+    return [
+        Row(name, path, md5, found.get(path), manifest.seal(folder / path) if path in found else "")
+        for name in order
+        for path, md5 in revisions.outs({name: recorded[name]}).items()
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """One aligned line an output."""
+    return text_tables.columns(
+        [("stage", "output", "sha256", ""), *((r.stage, r.path, r.seal[:12], r.verdict) for r in rows)]
+    )
+
+
+def files(rows: list[Row], folder: Path) -> Iterator[str]:
+    """A sentence for each folder that differs about the files that do, if the cache has the folder as it was."""
+    for row in rows:
+        old = revisions.kept(row.recorded) if row.verdict == "differs" and row.recorded.endswith(".dir") else {}
+        if old:
+            new = {name: manifest.md5(file) for name, file in manifest.files(folder / row.path).items()}
+            differ = sorted(name for name in old | new if old.get(name) != new.get(name))
+            yield f"{row.path}: not equal are {', '.join(differ)}; equal are {len(old | new) - len(differ)} other files"
+
+
+def parting(rows: list[Row], recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
+    """One sentence about the first stage that is not as it was, and about what it was made from."""
+    first = next(row for row in rows if not row.same)
+    if first.found is None:
+        return f"{first.stage} is the first stage that is missing: the rerun stopped with {rebuild.complaint(folder)}"
+    before, after = inputs(recorded[first.stage]), inputs(rebuilt[first.stage])
+    changed = sorted(name for name in before | after if before.get(name) != after.get(name))
+    equal = sorted(before.keys() - changed)
+    code = [name for name in equal if name.endswith(".py") or name.startswith("refrain/")]
+    named = [name for name in equal if name not in code] + [f"{len(code)} files and folders of code"] * bool(code)
+    said = f"not what was recorded are its inputs {', '.join(changed)}" if changed else "all its inputs are equal"
+    return f"{first.stage} is the first stage that differs; {said}; equal are {', '.join(named) or 'none'}"
+
+
+def inputs(stage: dict[str, Any]) -> dict[str, Any]:
+    """The deps of a stage of dvc.lock with their md5, and its params with their values."""
+    params = {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
+    return {dep["path"]: dep["md5"] for dep in stage.get("deps", [])} | params
+
+
+# Another processor rounds sums in another order. A near tie between two tokens then falls the other way, and with it
+# the rest of that reply; a score that moves further than such ties can carry it is no matter of rounding.
+TOLERANCES = {
+    "rows": 0.0,  # counted, nothing is rounded
+    "perplexity": 0.05,  # of its value: a mean over all tokens, on which no tie has a say
+    "bleu": 5.0,  # points of 100: one reply in twenty
+    "other": 0.05,  # shares of 1: one reply in twenty
+}
+
+
+def text(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
+    """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
+    file = str(paths.METRICS)
+    now = (folder / file).read_text(encoding="utf-8") if file in revisions.outs(rebuilt) else ""
+    return f"{facts(shipped(recorded), hardware.environment())}\n\n{metrics(revisions.text(commit, file), now)}"
+
+
+def shipped(recorded: revisions.Lock) -> dict[str, Any]:
+    """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
+    md5 = revisions.kept(revisions.outs(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
+    return json.loads(revisions.cached(md5).read_text(encoding="utf-8")) if md5 else {}
+
+
+def facts(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """What decides how sums are rounded, one aligned line each."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
+    rows = [("cpu", then.get("cpu"), now["cpu"]), ("threads", then.get("threads"), threads)]
+    rows += [(name, then.get("versions", {}).get(name), version) for name, version in now["versions"].items()]
+    said = [(name, old or "not recorded", new, "" if old in (None, new) else "differs") for name, old, new in rows]
+    return text_tables.columns([("", "recorded", "here", ""), *said])
+
+
+def metrics(then: str, now: str) -> str:
+    """The furthest that each score has moved, its tolerance, and whether all are within theirs."""
+    if not (then and now):
+        return "there are no scores to compare"
+    old, new = dict(leaves(json.loads(then))), dict(leaves(json.loads(now)))
+    if gone := sorted(old.keys() ^ new.keys()):
+        return f"{paths.METRICS} has other scores than it had: {', '.join('.'.join(place) for place in gone)}"
+    furthest: dict[str, tuple[float, str]] = {}
+    for place, value in old.items():
+        score = place[-1]
+        moved = abs(new[place] - value) / (abs(value) if score == "perplexity" and value else 1)
+        furthest[score] = max(furthest.get(score, (0.0, "")), (moved, ".".join(place[:-1])))
+    rows = [
+        (score, f"{moved:.4f}", of, f"{tolerance(score):g}", "within" if moved <= tolerance(score) else "beyond")
+        for score, (moved, of) in furthest.items()
+    ]
+    beyond = [row[0] for row in rows if row[-1] == "beyond"]
+    said = f"scores beyond their tolerance: {', '.join(beyond)}" if beyond else "all scores are within their tolerance"
+    return f"{text_tables.columns([('score', 'moved', 'of', 'tolerance', ''), *rows])}\n{said}"
+
+
+def tolerance(score: str) -> float:
+    return TOLERANCES.get(score, TOLERANCES["other"])
+
+
+def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number in nested sections, with the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*place, key))
+    elif isinstance(value, (int, float)):
+        yield place, float(value)

@@ -1,0 +1,69 @@
+"""An ONNX graph that grows node by node, its large constants already on disk, where they are mapped into memory."""
+
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+from refrain.pipeline.schema import Precision
+
+MICROSOFT = "com.microsoft"
+
+
+DATA = "model.onnx.data"
+
+
+INLINE = 1024  # bytes; what is larger lies in DATA beside the graph
+
+
+ALIGNED = 64
+
+
+OPSET, IR = 21, 10
+
+
+class Drawing:
+    """The graph so far, and the precision in which its weights are drawn."""
+
+    def __init__(self, data: BinaryIO, precision: Precision) -> None:
+        self.precision = precision
+        self._data = data
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+
+    def constant(self, name: str, value: ArrayLike) -> str:
+        """A named constant, drawn once."""
+        if name not in self._constants:
+            array = np.ascontiguousarray(value)
+            inline = array.nbytes <= INLINE
+            self._constants[name] = numpy_helper.from_array(array, name) if inline else self._beside(name, array)
+        return name
+
+    def _beside(self, name: str, value: np.ndarray[Any, Any]) -> onnx.TensorProto:
+        self._data.write(bytes(-self._data.tell() % ALIGNED))
+        place = {"location": DATA, "offset": self._data.tell(), "length": value.nbytes}
+        self._data.write(value.data)
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        tensor = TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        for key, text in place.items():
+            tensor.external_data.add(key=key, value=str(text))
+        return tensor
+
+    def node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        """An operator with one output, which names it."""
+        return self.nodes(operator, inputs, [output], domain, **attributes)[0]
+
+    def nodes(self, operator: str, inputs: list[str], outputs: list[str], domain: str, **attributes: Any) -> list[str]:
+        """An operator with several outputs; the first names it."""
+        self._nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], domain=domain, **attributes))
+        return outputs
+
+    def model(self) -> onnx.ModelProto:
+        """The whole graph."""
+        graph = helper.make_graph(self._nodes, "decoder", self.inputs, self.outputs, list(self._constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="refrain")

@@ -1,0 +1,98 @@
+"""Replies held to a JSON schema or to a regular expression, whatever the model would rather say."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from refrain.chat.encoding import Chat
+
+Logits = NDArray[np.float32]
+
+
+# Text without a choice llguidance would tokenize by itself, into blanks and control tokens that it then refuses.
+OPTIONS = '%llguidance {"no_forcing": true}\n'
+
+
+# As json.dumps writes, or without the blanks; with more freedom a weak model indents for ever.
+SPACING = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
+
+
+class Grammar:
+    """What every reply must be, compiled once: exactly one of a JSON schema and a regular expression.
+
+    Replies end with the end tokens of the chat; a text marker that a template puts in their place is no part of it.
+    """
+
+    def __init__(self, chat: Chat, schema: dict[str, Any] | None, regex: str | None) -> None:
+        if (schema is None) == (regex is None):
+            raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
+        source = OPTIONS + (from_schema(schema) if schema is not None else from_regex(regex or ""))
+        self.start = LLMatcher(spelling(chat.tokenizer, chat.ends), source, log_level=0)
+        self.start.compute_bitmask()
+        if self.start.is_error():
+            name = "JSON schema" if regex is None else "regular expression"
+            raise ValueError(f"the {name}: {reason(self.start)}; write it another way")
+
+
+class Constraint:
+    """How far one reply has come in its grammar; what sampling.Constraint promises."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._state = grammar.start.deep_copy()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing but an end token may follow, or one has come."""
+        return self._state.is_stopped()
+
+    def mask(self, logits: Logits) -> Logits:
+        """A copy with -inf for what may not follow: an end before the text is whole, a control token at any time."""
+        bits = np.frombuffer(self._state.compute_bitmask(), dtype=np.uint8)
+        if self._state.is_error():
+            raise ValueError(f"the reply: no token can follow ({reason(self._state)}); write the grammar another way")
+        allowed = np.unpackbits(bits, bitorder="little")[: len(logits)].view(np.bool_)
+        masked = np.full_like(logits, -np.inf)  # a model may have more logits than its tokenizer has tokens
+        np.copyto(masked[: len(allowed)], logits[: len(allowed)], where=allowed)
+        return masked
+
+    def advance(self, token: int) -> None:
+        """Go on after a token; ValueError if it may not follow."""
+        if not self._state.consume_token(token):
+            raise ValueError(
+                f"the reply: token {token} may not follow ({reason(self._state)}); choose what mask leaves"
+            )
+
+
+def from_schema(schema: dict[str, Any]) -> str:
+    """The schema as a grammar; properties come in its order."""
+    return "start: %json " + json.dumps({**schema, "x-guidance": SPACING}, allow_nan=False)
+
+
+def from_regex(regex: str) -> str:
+    """The expression, which the whole reply matches, as a grammar."""
+    return str(json.loads(LLMatcher.grammar_from_regex(regex))["grammars"][0]["lark_grammar"])
+
+
+def reason(state: LLMatcher) -> str:
+    """What is wrong, in one line of llguidance's many."""
+    message = state.get_error().partition("\n   1 | ")[0].rpartition("error: ")[2].rpartition("JSON schema: ")[2]
+    return message.splitlines()[0].replace("NoExtensionBias", "no token of this model fits")
+
+
+@lru_cache(maxsize=1)  # it takes a second where there are many, and one model speaks at a time
+def spelling(tokenizer: Tokenizer, ends: frozenset[int]) -> LLTokenizer:
+    """The bytes of every token; ValueError where they cannot be told, or where no token ends a reply."""
+    if not ends:
+        raise ValueError("the tokenizer: no control token ends a reply, so a grammar cannot either; name an eos_token")
+    ids = tokenizer.get_vocab().values()
+    if max(ids) >= len(ids):
+        raise ValueError(f"the tokenizer: its ids leave gaps up to {max(ids)}; a grammar needs one without")
+    try:
+        return LLTokenizer(tokenizer.to_str(), eos_token=sorted(ends))
+    except ValueError as error:
+        raise ValueError(f"the tokenizer: {error}; a grammar needs a byte-level one or byte fallback") from error

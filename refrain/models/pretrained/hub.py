@@ -1,0 +1,83 @@
+"""Published weights from the Hub: one commit of a repository, checked before its weights are fetched."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, errors, hf_hub_download, snapshot_download
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from refrain.models.pretrained import snapshot
+from refrain.pipeline import paths
+
+
+def fetch(repository: str, revision: str, out: Path) -> None:
+    """`out` holds one checked commit, named in source.json; weights are fetched when all else has passed."""
+    paths.empty(out)
+    where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    with client_errors(where):
+        # By the revision, not by its commit: so the cache learns what the revision is and can answer offline.
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=snapshot.CONFIG))
+        commit = folder.name
+
+        def bring(names: list[str]) -> None:
+            for name in names:
+                hf_hub_download(repository, name, revision=commit)
+
+        hashes = snapshot.hashes(folder, snapshot.files(folder, published(repository, folder), where, bring))
+    unchanged(folder, hashes, where)
+    snapshot.write(folder, hashes, out, {"hub": repository, "revision": revision, "commit": commit})
+
+
+def published(repository: str, folder: Path) -> list[str]:
+    """What the Hub lists for the commit; offline, what the cache has of it."""
+    if constants.HF_HUB_OFFLINE:
+        return snapshot.names(folder)
+    siblings = HfApi().model_info(repository, revision=folder.name).siblings or []
+    return [file.rfilename for file in siblings if "/" not in file.rfilename]
+
+
+def unchanged(folder: Path, hashes: dict[str, str], where: str) -> None:
+    """The cache keeps a large file under its published sha256, and a small one under a shorter name."""
+    for name, found in hashes.items():
+        cached = (folder / name).resolve()
+        if len(cached.name) == len(found) and cached.name != found:
+            raise ValueError(f"{where}: {name} is not what was published; delete {cached} and run again")
+
+
+@contextmanager
+def client_errors(where: str) -> Iterator[None]:
+    """The client's many errors as one sentence each; those of the local disk pass."""
+    try:
+        yield
+    except (OSError, errors.HFValidationError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{where}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    match error:
+        case errors.LocalEntryNotFoundError(__cause__=BaseException() as cause):
+            return reason(cause)
+        case errors.OfflineModeIsEnabled():
+            return "not found; unset HF_HUB_OFFLINE once to fetch it, or use model=folder"
+        case errors.HFValidationError():
+            return "not the name of a repository; write model.hub as owner/name"
+        case errors.GatedRepoError():
+            return "the repository is gated; ask for access on its page and set HF_TOKEN"
+        case errors.RepositoryNotFoundError():
+            return "no such repository, or a private one; check model.hub or set HF_TOKEN"
+        case errors.RevisionNotFoundError():
+            return "no such revision; check model.revision"
+        case errors.HfHubHTTPError(response=object(status_code=401 | 403)):
+            return "access is denied; set HF_TOKEN to a token that may read it"
+        case errors.HfHubHTTPError(response=object(status_code=status)):
+            return f"the Hub answers {status}; try again later or use model=folder"
+    return (
+        "no connection to the Hub, or it broke off; run again to go on, check HF_ENDPOINT, "
+        "set HF_HUB_OFFLINE=1 to use the cache, or use model=folder"
+    )

@@ -1,0 +1,178 @@
+"""A folder of published weights that may be trusted: what is taken of it, checked, then copied."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from refrain.pipeline import paths
+
+log = logging.getLogger(__name__)
+
+
+CONFIG = "config.json"
+
+
+TOKENIZER = "tokenizer.json"
+
+
+WEIGHTS = "model.safetensors"
+
+
+INDEX = "model.safetensors.index.json"
+
+
+SETTINGS = (CONFIG, "generation_config.json", "tokenizer_config.json")
+
+
+VOCABULARY = (TOKENIZER, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
+
+
+SENTENCEPIECE = ("tokenizer.model", "spiece.model")
+
+
+SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, "chat_template.jinja", "chat_template.json", "LICENSE*")
+
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+# What these keys name is run while a model loads; the last two are one setting (CVE-2026-4372).
+CODE = {"auto_map", "_attn_implementation", "_attn_implementation_internal"}
+
+
+def from_folder(folder: Path, out: Path) -> None:
+    """`out` holds the same files of a local folder, and source.json its name but not where it was."""
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise ValueError(f"model.folder: {folder} lies in {out}, which is emptied first; move it elsewhere")
+    paths.empty(out)
+    write(folder, hashes(folder, check(folder)), out, {"folder": folder.absolute().name})
+
+
+def check(folder: Path) -> list[str]:
+    """The files of a folder: loading them runs no code of its own and finds whole weights and a fast tokenizer."""
+    if not folder.is_dir():
+        raise ValueError(f"model.folder: {folder} is not a folder; give one that save_pretrained wrote")
+
+    def inside(names: list[str]) -> None:
+        for name in names:
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{folder}: {name} is a link to outside; put the file itself in its place")
+
+    return files(folder, names(folder), str(folder), inside)
+
+
+def files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
+    """The files to take, each checked as soon as it can be: names first, settings next, weights last."""
+    small = beside(names, where)
+    bring(small)
+    for name in small:
+        if name in SETTINGS:
+            no_code(folder / name, where)
+    weights = loaded(folder, names, where)
+    bring(weights)
+    for name in weights:
+        whole(folder / name, where)
+    return [*small, *weights]
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file()]
+
+
+def beside(names: list[str], where: str) -> list[str]:
+    """The files beside the weights, of a list of names that can be a model."""
+    if CONFIG not in names:
+        raise ValueError(f"{where}: {CONFIG} is missing; choose a model in the format of transformers")
+    if WEIGHTS not in names and INDEX not in names:
+        pickles = matching(names, PICKLES)
+        why = f"only the pickle {pickles[0]}, which can run code" if pickles else "no weights"
+        raise ValueError(f"{where}: {why}; choose a model or revision with {WEIGHTS} or {INDEX}")
+    if TOKENIZER not in names:
+        raise ValueError(
+            f"{where}: {TOKENIZER} is missing, a fast tokenizer is needed; write one with "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(...) and use model=folder"
+        )
+    return matching(names, SMALL if WEIGHTS in names else (*SMALL, INDEX))
+
+
+def matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def loaded(folder: Path, names: list[str], where: str) -> list[str]:
+    """What transformers loads: the one file or else the shards of the index."""
+    if WEIGHTS in names:
+        return [WEIGHTS]
+    shards = parsed(folder / INDEX, where).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ValueError(f"{where}: {INDEX} has no weight_map; write the model again with save_pretrained")
+    for shard in shards.values():
+        if shard not in matching(names, ("*.safetensors",)):
+            raise ValueError(
+                f"{where}: {INDEX} names {shard!r} in weight_map, which is not beside it; complete the files"
+            )
+    return sorted(set(shards.values()))
+
+
+def no_code(path: Path, where: str) -> None:
+    for key in keys(parsed(path, where)):
+        if key in CODE:
+            raise ValueError(
+                f"{where}: {path.name} has {key}, which names code to run; choose another model, or take it "
+                "out of a copy and use model=folder"
+            )
+
+
+def parsed(path: Path, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: {path.name} is not JSON; repair it or fetch it again") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: {path.name} is not a JSON object; repair it or fetch it again")
+    return value
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key at every depth."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as section:
+                yield from section
+                waiting.extend(section.values())
+            case list() as items:
+                waiting.extend(items)
+
+
+def whole(path: Path, where: str) -> None:
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{where}: {path.name} is cut short or not safetensors; fetch it again") from error
+
+
+def hashes(folder: Path, names: list[str]) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in names}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(folder: Path, hashes: dict[str, str], out: Path, source: dict[str, Any]) -> None:
+    """`out` holds copies of the files, and in source.json their hashes with what else is known of them."""
+    for name in hashes:
+        shutil.copyfile(folder / name, out / name)
+    text = json.dumps({**source, "files": hashes}, indent=2, sort_keys=True)
+    (out / "source.json").write_text(text + "\n", encoding="utf-8")
+    log.info("%d files from %s", len(hashes), " ".join(source.values()))

@@ -1,0 +1,133 @@
+"""How a stage starts: params.yaml, values of the command line on top, checked before anything heavy loads."""
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from refrain.pipeline import paths
+from refrain.pipeline.schema import Config
+from refrain.pipeline.validation import impossible
+
+log = logging.getLogger(__name__)
+
+
+def load(overrides: list[str]) -> Config:
+    """params.yaml under the schema, overrides on top; ValueError names the key and the nearest right one."""
+    if not paths.PARAMS.exists():
+        raise ValueError("params.yaml is missing; `python -m stages.compose` writes it from conf/")
+    raw = composed("params", Path.cwd(), overrides)
+    record = raw.get("composed")
+    if record and record.get("conf") != digest():
+        raise ValueError("conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`")
+    return typed(raw)
+
+
+def composed(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """What Hydra makes of folder/name.yaml and the overrides, the same call that `dvc exp run -S` makes."""
+    try:
+        with initialize_config_dir(str(folder.absolute()), version_base="1.3"):
+            plain = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
+    except OverrideParseException as error:
+        raise ValueError(f"{error.override} cannot be read; write key=value, with quotes around a text") from error
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        reason = " ".join(line.strip() for line in str(error).split("\n")[:2])
+        raise ValueError(misspelt(overrides, folder) or reason) from error
+    return cast(dict[str, Any], plain)
+
+
+def misspelt(overrides: list[str], folder: Path) -> str | None:
+    """A sentence about the first override whose option `folder` lacks, or whose key the schema does not know."""
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key, value = str(override.key_or_group), override.value()
+        options = sorted(file.stem for file in (folder / key).glob("*.yaml"))
+        if options and value not in options:
+            return f"{override.input_line}: {folder}/{key} has {', '.join(options)}"
+        place, hint = "", cast(Any, Config)
+        for part in key.split("."):
+            known = sections(hint)
+            if known and part not in known:
+                return unknown(place, part, known)
+            place, hint = f"{place}{part}.", known.get(part, element(hint))
+    return None
+
+
+def digest() -> str:
+    """Fingerprint of conf/: every file's path and bytes."""
+    result = hashlib.sha256()
+    for file in sorted(paths.CONF.rglob("*.yaml")):
+        result.update(f"{file.relative_to(paths.CONF).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return result.hexdigest()[:12]
+
+
+def typed(raw: dict[str, Any]) -> Config:
+    """Plain dataclasses from plain values; an unknown key, a wrong type, a gap, an impossible value: ValueError."""
+    for sentence in strangers(raw, Config, ""):
+        raise ValueError(sentence)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), raw)
+        cfg = cast(Config, OmegaConf.to_object(merged))
+    except MissingMandatoryValue as error:
+        raise ValueError(gap(str(error.full_key))) from error
+    except OmegaConfBaseException as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{error.full_key or 'params.yaml'}: {reason[:1].lower()}{reason[1:]}") from error
+    for sentence in impossible(cfg):
+        raise ValueError(sentence)
+    return cfg
+
+
+def strangers(raw: Any, hint: Any, place: str) -> Iterator[str]:
+    """A sentence for each key that the schema does not know, each value in place of a section, each gap."""
+    known = sections(hint)
+    if raw == "???":
+        yield gap(place)
+    elif known and raw is not None and not isinstance(raw, dict):
+        section = f"a section with {', '.join(known)}"
+        yield f"{place}={raw} is not {section}; options of conf/ are chosen by `python -m stages.compose`"
+    elif get_origin(hint) is list and not isinstance(raw, list):
+        yield f"{place}={raw} is not a list; write {place}=[...]"
+    elif isinstance(raw, list):
+        for i, item in enumerate(raw):
+            yield from strangers(item, element(hint), f"{place}[{i}]")
+    elif isinstance(raw, dict):
+        prefix = f"{place}." if place else ""
+        for key, value in raw.items():
+            if known and key not in known:
+                yield unknown(prefix, str(key), known)
+            else:
+                yield from strangers(value, known.get(key, element(hint)), f"{prefix}{key}")
+
+
+def sections(hint: Any) -> dict[str, Any]:
+    """The keys of the dataclass in `X` or `X | None`, with their types; none for any other type."""
+    kinds = [] if get_origin(hint) in (list, dict) else [hint, *get_args(hint)]
+    kind = next(filter(is_dataclass, kinds), None)
+    return {f.name: get_type_hints(kind)[f.name] for f in fields(kind)} if kind else {}
+
+
+def element(hint: Any) -> Any:
+    """The type of the elements of `list[X]` or `dict[str, X]`; None for any other type."""
+    return get_args(hint)[-1] if get_origin(hint) in (list, dict) else None
+
+
+def gap(place: str) -> str:
+    """A sentence about a value that is still missing."""
+    return f"{place} has no value yet; give one: -S '{place}=...', or in conf/"
+
+
+def unknown(prefix: str, key: str, known: Iterable[str]) -> str:
+    """A sentence about a key that does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here are {', '.join(known)}"
+    return f"{prefix}{key} is no key of the configuration; {hint}"

@@ -1,0 +1,92 @@
+"""Where stages read and write: the same paths that dvc.yaml names, kept equal by a test."""
+
+import os
+import shutil
+from pathlib import Path
+
+CONF = Path("conf")
+
+
+PARAMS = Path("params.yaml")
+
+
+LINKED_DATA = Path("data/linked")
+
+
+LINKED_MODEL = Path("models/linked")
+
+
+PREPARED = Path("data/prepared")
+
+
+BASE = Path("models/base")
+
+
+ADAPTER = Path("models/adapter")
+
+
+MERGED = Path("models/merged")
+
+
+ONNX = Path("models/onnx")
+
+
+BEST = "best"  # of the variants in ONNX, once more
+
+
+DATA_REPORT = Path("reports/data.json")
+
+
+DATA_SHEET = Path("reports/data.md")
+
+
+LENGTHS = Path("reports/lengths.csv")
+
+
+TRAIN_REPORT = Path("reports/train.json")
+
+
+MERGE_REPORT = Path("reports/merge.json")
+
+
+PARITY = Path("reports/parity.json")
+
+
+LOSS = Path("reports/loss")
+
+
+METRICS = Path("reports/metrics.json")
+
+
+SUMMARY = Path("reports/summary.json")
+
+
+SCORES = Path("reports/scores.csv")
+
+
+PREDICTIONS = Path("reports/predictions")
+
+
+def workspace() -> Path:
+    """The repository that a person works in, also for an experiment in a temporary copy, which is deleted later."""
+    return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def empty(folder: Path) -> None:
+    """An empty folder; with hard-linked outputs, writing in place would corrupt DVC's cache."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def link(index: int, source: str) -> Path:
+    """Where the compose stage links the file of a source."""
+    return LINKED_DATA / f"{index}-{Path(source).name}"
+
+
+def found(path: str, key: str, folder: bool = False) -> Path:
+    """The absolute path of a file, looked for here and, inside an experiment's copy, in the user's repository."""
+    for root in (Path.cwd(), workspace()):
+        place = (root / Path(path).expanduser()).resolve()
+        if place.is_dir() if folder else place.is_file():
+            return place
+    raise ValueError(f"{key}: there is no {'folder' if folder else 'file'} {path}; correct the path")

@@ -1,0 +1,241 @@
+"""The shape of params.yaml. Types live here, values live in conf/."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
+
+
+BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
+
+
+@dataclass
+class Source:
+    """One file of rows. Elements of a list have no place in conf/ for defaults, so they stand here."""
+
+    path: str = MISSING
+    shape: str | None = None  # null: recognised from the rows
+    split: str | None = None  # train, val or test: all its rows go there; null: by the fractions
+    fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
+
+
+@dataclass
+class Policies:
+    """What becomes of rows that are whole but may not be wanted; reports/data.json counts the effect of each."""
+
+    whitespace: str = MISSING  # around a text: keep or strip
+    empty: str = MISSING  # an empty turn: drop the row, or remove the turn
+    system: str = MISSING  # system turns: keep, remove them, or drop the row
+    order: str = MISSING  # neighbouring turns of one role: keep, merge them, or drop the row
+    unanswered: str = MISSING  # a conversation that ends with the user: drop the row, or cut behind the last reply
+    tree: str = MISSING  # a tree of messages: all paths, one conversation per leaf, or the best one
+    answers: str = MISSING  # other answers to the same prompt: keep, the first, or drop all
+    overlong: str = MISSING  # more than max_tokens: drop the row, cut at a turn, or fail
+    pii: list[str] = MISSING  # masked in every text: of email, phone and iban
+
+
+@dataclass
+class Leaks:
+    """What two prompts may have in common and still stand in different splits."""
+
+    near: float | None = MISSING  # less than this share of their runs of words (Jaccard); null: all but equal prompts
+    run: int = MISSING  # words in such a run
+    contamination: int | None = MISSING  # a run of so many words of a held-out prompt is in no training row; null: any
+
+
+@dataclass
+class Augment:
+    """Variants of training rows, beside their parents."""
+
+    paraphrases: list[str] = MISSING  # templates of a question, such as "Please tell me: {prompt}"
+    merge_input: bool = MISSING  # an instruction with an input, said in one paragraph
+    noise: float = MISSING  # share of the rows that get a variant with other case and punctuation
+    truncate: float = MISSING  # share of the chats of several turns that get a variant without their first turns
+
+
+@dataclass
+class Data:
+    name: str = MISSING
+    folder: str = MISSING  # where relative paths of sources begin
+    sources: list[Source] = MISSING
+    val_fraction: float = MISSING
+    test_fraction: float = MISSING
+    max_tokens: int = MISSING  # of a row, with the template
+    policies: Policies = MISSING
+    leaks: Leaks = MISSING
+    augment: Augment = MISSING
+    engine: str = MISSING  # local processes, or ray
+    workers: int | None = MISSING  # processes; null: one per core
+
+
+@dataclass
+class Tiny:
+    """A Llama-shaped model and its byte-level BPE tokenizer, both made from a plain-text corpus."""
+
+    corpus: str = MISSING
+    vocabulary: int = MISSING
+    layers: int = MISSING
+    width: int = MISSING
+    heads: int = MISSING
+    kv_heads: int = MISSING
+    feed_forward: int = MISSING
+    context: int = MISSING
+    lr: float = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class Model:
+    """Where the base comes from: exactly one of hub, folder and tiny is not null."""
+
+    name: str = MISSING
+    hub: str | None = MISSING  # a repository id
+    revision: str | None = MISSING  # commit, tag or branch; the resolved commit is recorded
+    folder: str | None = MISSING
+    tiny: Tiny | None = MISSING
+
+
+@dataclass
+class Template:
+    name: str = MISSING
+    jinja: str | None = MISSING  # null: the model's own
+
+
+@dataclass
+class Adapter:
+    rank: int = MISSING
+    alpha: int = MISSING
+    dropout: float = MISSING
+    layers: list[str] | None = MISSING  # ends of their names; null: all linear layers but the head
+    init: str = MISSING  # zero, or pissa: the principal components of the weights
+    dora: bool = MISSING  # the size of each row of weights is learned apart from its direction
+    rslora: bool = MISSING  # scaled by alpha / sqrt(rank)
+
+
+@dataclass
+class Preference:
+    """Learning from pairs of a better and a worse reply."""
+
+    loss: str = MISSING  # sigmoid (DPO), ipo, orpo or kto
+    beta: float = MISSING  # the smaller, the further the model may go from where it began
+
+
+@dataclass
+class Method:
+    """One point in the space of training methods. A null section switches that axis off."""
+
+    name: str = MISSING
+    weights: str = MISSING  # pretrained or random
+    base_bits: int | None = MISSING  # 4: the frozen base as NF4 while an adapter learns; null: as it is
+    adapter: Adapter | None = MISSING  # null: every weight is trained
+    preference: Preference | None = MISSING  # null: the next token
+    start: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
+
+
+@dataclass
+class Train:
+    lr: float = MISSING
+    epochs: float = MISSING
+    batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
+    micro_tokens: int = MISSING  # tokens of a forward pass: the memory it takes, never the result
+    packing: bool = MISSING  # rows of a forward pass one after the other, without padding
+    warmup: float = MISSING  # fraction of the steps
+    schedule: str = MISSING
+    decay: float = MISSING  # fraction of the steps in which the rate falls; wsd alone reads it
+    weight_decay: float = MISSING
+    patience: int | None = MISSING  # epochs without a better validation loss; null: all epochs, the last weights
+    precision: str | None = MISSING  # fp32, bf16 or fp16; null: what the device is made for
+    gradient_checkpointing: bool = MISSING
+    compile: bool = MISSING
+    report_to: list[str] = MISSING  # of TRACKERS
+
+
+@dataclass
+class Launch:
+    """How many processes a training runs in."""
+
+    name: str = MISSING
+    processes: int = MISSING
+    shard: bool = MISSING  # weights, gradients and optimiser over the processes (FSDP)
+
+
+@dataclass
+class Merge:
+    prompts: int = MISSING
+    tolerance: float = MISSING
+
+
+@dataclass
+class Precision:
+    """How weights are stored. As in Source, what an element of conf/ leaves out stands here."""
+
+    bits: int = MISSING  # 32, 16 (on disk), 8 or 4
+    block: int | None = None  # weights that share one scale; null with 8 bits: dynamic, activations in 8 bits too
+    symmetric: bool = True  # false: a zero point to each block
+    head_bits: int | None = None  # of the table of tokens and the head; null: as bits
+    accuracy: int = 4  # of MatMulNBits: 4 multiplies in 8 bits, 0 in fp32
+    rounding: str = "nearest"  # or search: scales of the least squared error
+
+
+@dataclass
+class Bars:
+    """What a variant must reach, against the merged model."""
+
+    logits: float | None = None  # largest difference of a logit
+    kl: float | None = None  # divergence of the next token in nats: what rarely comes first counts here too
+    top1: float = MISSING  # share of positions with the same likeliest token
+    greedy: float = 0.0  # share of equal tokens in greedy decoding
+    rouge: float | None = None  # points of ROUGE-L that it may lose
+    required: bool = True  # false: a variant that fails is left out of models/onnx, and the run goes on
+
+
+@dataclass
+class Variant:
+    weights: Precision = field(default_factory=Precision)
+    bars: Bars = field(default_factory=Bars)
+
+
+@dataclass
+class Export:
+    name: str = MISSING
+    graph: str | None = MISSING  # compact or optimum; null: compact for the families it knows
+    opset: int = MISSING  # of optimum's graph
+    variants: dict[str, Variant] = MISSING
+    best: str | None = MISSING  # the variant in models/onnx/best; null: the one of least cost
+    cost: dict[str, float] = MISSING  # microseconds to read and multiply a million weights that are fp32, int8, int4
+    prompts: int = MISSING
+    steps: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class Evaluate:
+    max_rows: int = MISSING
+    max_new_tokens: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class Composed:
+    """Written by the compose stage: what conf/ was, and how params.yaml differs from it."""
+
+    conf: str = MISSING  # fingerprints: of conf/, and of the values that were written
+    params: str = MISSING
+    overrides: list[str] = MISSING
+
+
+@dataclass
+class Config:
+    seed: int = MISSING
+    data: Data = MISSING
+    model: Model = MISSING
+    template: Template = MISSING
+    method: Method = MISSING
+    train: Train = MISSING
+    launch: Launch = MISSING
+    merge: Merge = MISSING
+    export: Export = MISSING
+    evaluate: Evaluate = MISSING
+    composed: Composed | None = None

@@ -1,0 +1,61 @@
+"""The loop in which a language model says the likeliest, whatever runs it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+Logits = NDArray[np.float32]
+
+
+Cache = Any  # whatever the model wants back with the next ids
+
+
+class LanguageModel(Protocol):
+    """Logits after the last `keep` ids, 0 for all, of left-padded rows; `mask` covers past and ids.
+
+    Cache None is an empty past; a cache is used up by the call that it is given to.
+    """
+
+    def forward(self, ids: Ids, mask: Ids, cache: Cache | None, keep: int = 0) -> tuple[Logits, Cache]: ...
+
+
+def greedy(lm: LanguageModel, prompts: list[list[int]], limit: int, ends: frozenset[int]) -> list[list[int]]:
+    """The likeliest ids after each prompt, decoded as one batch: up to `limit`, and before the first end."""
+    if not prompts:
+        return []
+    ids, mask = padded(prompts)
+    replies: list[list[int]] = [[] for _ in prompts]
+    speaking = dict(enumerate(replies))
+    cache = None
+    for _ in range(limit):
+        logits, cache = lm.forward(ids, mask, cache, keep=1)
+        ids = logits[:, -1:].argmax(axis=-1)
+        mask = longer(mask)
+        for row, reply in list(speaking.items()):
+            token = int(ids[row, 0])
+            if token in ends:
+                del speaking[row]
+            else:
+                reply.append(token)
+        if not speaking:
+            break
+    return replies
+
+
+def padded(prompts: list[list[int]]) -> tuple[Ids, Ids]:
+    """Prompts as rows of equal width, filled up on the left, and the mask that hides the filling."""
+    if not all(prompts):
+        raise ValueError(f"prompt {prompts.index([]) + 1}: it has no ids; a model needs one to begin with")
+    width = max(map(len, prompts))
+    ids = [[0] * (width - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return np.array(ids, dtype=np.int64), np.array(mask, dtype=np.int64)
+
+
+def longer(mask: Ids) -> Ids:
+    """The mask with one more id to see in each row."""
+    return np.pad(mask, ((0, 0), (0, 1)), constant_values=1)

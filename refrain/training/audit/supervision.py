@@ -1,0 +1,153 @@
+"""The supervision audit: before the first step, whether what is about to be learned is what the rows say."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tokenizers import Tokenizer
+
+from refrain.chat import encoding as chat
+from refrain.chat import model_folder
+from refrain.chat import preview as marked
+from refrain.chat.encoding import IGNORE, Chat
+from refrain.chat.examples import Lesson
+from refrain.chat.records import Message, Row
+from refrain.training.audit import checks as exam
+from refrain.training.audit.faults import MEANINGS, Fault
+
+SHOWN = 3
+
+
+LONGEST = 1200  # characters of a conversation that is shown
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of the conversations of one file, and those that are not learned as they should be."""
+
+    facts: dict[str, float]
+    broken: dict[Fault, list[Lesson]]
+
+
+def teachable(talk: Chat, rows: Sequence[Row]) -> None:
+    """ValueError with the first rows whose turns the template cannot take, or cannot teach."""
+    errors: dict[tuple[str, ...], str | None] = {}
+    for row in rows:
+        if (roles := tuple(message["role"] for message in row["messages"])) not in errors:
+            errors[roles] = refusal(talk, roles)
+    wrong = [(row, error) for row in rows if (error := errors[tuple(each["role"] for each in row["messages"])])]
+    if wrong:
+        shown = (f"{row['id']}\n{clipped(told(row['messages']))}" for row, _ in wrong[:SHOWN])
+        raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {counted(len(wrong))}, the first:", *shown]))
+
+
+def refusal(talk: Chat, roles: Sequence[str]) -> str | None:
+    """Why no conversation of these roles can be learned, if so."""
+    turns: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
+    try:
+        chat.features(talk, turns)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def passed(talk: Chat, files: Mapping[str, Sequence[Lesson]], room: int, served: Chat) -> dict[str, dict[str, float]]:
+    """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
+    if not files["train"]:
+        raise ValueError("data/prepared/train.jsonl: there is no row to train on; data/prepared/quarantine.jsonl and "
+                         "duplicates.jsonl say why")  # fmt: skip
+    result = {}
+    for name, taught in files.items():
+        findings = examined(talk, taught, room, served)
+        for text in complaints(talk, name, findings):
+            raise ValueError(text)
+        result[name] = findings.facts
+    return result
+
+
+def examined(talk: Chat, taught: Sequence[Lesson], room: int, served: Chat | None = None) -> Findings:
+    """Every conversation held against its row, and against how a model that is served would be asked."""
+    common = exam.Exam(talk, room, unknown(talk.tokenizer))
+    other = served if served and not alike(talk, served) else None
+    ids = [lesson.features["input_ids"] for lesson in taught]
+    learned = [list(compress(each, supervised(lesson))) for each, lesson in zip(ids, taught, strict=True)]
+    broken: dict[Fault, list[Lesson]] = {}
+    stripped, strange = set(), set()
+    for lesson, said in zip(taught, marked.decoded(talk, learned), strict=True):
+        before = lesson.messages[: lesson.turns[-1]]
+        asked = chat.prompt(talk, before)
+        finding = exam.found(common, lesson, said, asked)
+        if fault := finding.fault or ("served" if other and otherwise(talk, other, before, asked) else None):
+            broken.setdefault(fault, []).append(lesson)
+        stripped |= {lesson.name} if finding.stripped else set()
+        strange |= {lesson.name} if finding.unknown else set()
+    tokens = sum(map(len, ids))
+    facts = {
+        "rows": len({lesson.name for lesson in taught}),
+        "tokens": tokens,
+        "learned": sum(map(len, learned)) / max(1, tokens),
+        "stripped": len(stripped),
+        "unknown": len(strange),
+    }
+    return Findings(facts, {fault: broken[fault] for fault in MEANINGS if fault in broken})
+
+
+def complaints(talk: Chat, name: str, findings: Findings) -> list[str]:
+    """A sentence for each invariant that is broken, and below it the first rows with what they learn marked."""
+    result = []
+    for fault, those in findings.broken.items():
+        meaning = MEANINGS[fault]
+        rows = list({lesson.name: lesson for lesson in reversed(those)}.values())[::-1]
+        shown = (f"{row.name}\n{clipped(marked.text(talk, row.features))}" for row in rows[:SHOWN])
+        where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
+        result.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *shown]))
+    return result
+
+
+def supervised(lesson: Lesson) -> list[bool]:
+    return [label != IGNORE for label in lesson.features["labels"]]
+
+
+def shipped(source: Path, talk: Chat) -> Chat:
+    """The chat as it will be read where the model is served: from a folder that `chat.copy` has written."""
+    with TemporaryDirectory() as folder:
+        model_folder.copy(source, Path(folder), talk.template)
+        return chat.load(Path(folder))
+
+
+def alike(one: Chat, other: Chat) -> bool:
+    """Whether two chats write and read alike, whatever is said."""
+    texts = (each.tokenizer.to_str() for each in (one, other))
+    return one.template == other.template and one.tokens == other.tokens and len(set(texts)) == 1
+
+
+def otherwise(one: Chat, other: Chat, messages: list[Message], asked: list[int]) -> bool:
+    """Whether the other chat has another template, or asks with other ids."""
+    return one.template != other.template or chat.prompt(other, messages) != asked
+
+
+def unknown(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what a tokenizer does not know, if it has one."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("unk_id") is not None:
+        return int(model["unk_id"])
+    return None if model.get("unk_token") is None else tokenizer.token_to_id(model["unk_token"])
+
+
+def counted(rows: float) -> str:
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def told(messages: Sequence[Message]) -> str:
+    return marked.visible("\n".join(f"{message['role']}: {message['content']}" for message in messages))
+
+
+def clipped(text: str) -> str:
+    """A text that fits on a screen: of a long one its two ends."""
+    text, half = text.rstrip("\n"), LONGEST // 2
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:half]}\n[... {len(text) - LONGEST:,} characters ...]\n{text[-half:]}"

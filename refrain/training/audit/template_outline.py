@@ -1,0 +1,41 @@
+"""What a template writes around the words of a conversation, found by marks in their place.
+
+`chat.features` finds the learned part by comparing a conversation with its beginnings. This finds it in another way,
+so that a mistake of one is not made by the other.
+"""
+
+from dataclasses import dataclass
+
+from refrain.chat import templates
+from refrain.chat.encoding import Chat
+from refrain.chat.records import Message
+
+FIRST_MARK = 0x100000  # the last private plane of Unicode
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Of all conversations of the same roles in the same order, as far as a template writes the same around any words.
+
+    `frames` has what is learned before and behind the words of each of the assistant's turns.
+    """
+
+    unwritten: list[int]  # turns of which the template says nothing
+    frames: dict[int, tuple[str, str]]
+    controls: list[int]  # the template's own control tokens
+
+
+def outline(talk: Chat, roles: tuple[str, ...]) -> Outline:
+    """Of a conversation of these roles; ValueError when the template refuses it."""
+    marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
+    messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+    text = templates.render(talk.template, messages, talk.tokens)
+    frames = {}
+    for i, mark in enumerate(marks):
+        if roles[i] == "assistant" and mark in text:
+            before = templates.render(talk.template, messages[:i], talk.tokens, reply=True)
+            at = text.rindex(mark)
+            head = text[len(before) : at] if text.startswith(before) else ""
+            frames[i] = head, text[at + 1 : text.find(talk.marker, at) + len(talk.marker)]
+    controls = [talk.vocabulary.special[found] for found in talk.vocabulary.control.findall(text)]
+    return Outline([i for i, mark in enumerate(marks) if mark not in text], frames, controls)

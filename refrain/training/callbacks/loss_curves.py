@@ -1,0 +1,83 @@
+"""The curves of a training while it goes on, for `dvc plots show`, DVC Studio and the extension of VS Code."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dvclive.live import Live
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from refrain.pipeline import paths
+
+CURVES = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
+
+
+def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
+    """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
+
+    By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
+    """
+    from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
+
+    paths.empty(folder)
+    for name, points in named.items():
+        metric = Metric(CURVES[name], str(folder / "plots"))
+        metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
+        for metric.step, value in points:
+            metric.dump(digits(value))
+
+
+def digits(value: float) -> float:
+    """Six significant digits: as many as a curve shows, also of a learning rate."""
+    return float(f"{value:.6g}")
+
+
+LOGGED = {"loss": "train", "eval_loss": "val", "learning_rate": "lr"}  # the Trainer's word: ours
+
+
+class LiveCurves(TrainerCallback):
+    """DVCLive's folder, point by point.
+
+    Nothing else in the repository changes, and points are sent only to a DVC Studio that a person has logged in to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.live: Live | None = None  # in the first process, while it trains
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The folder anew, with the points that a resumed training brings along."""
+        if state.is_world_process_zero:
+            paths.empty(self.folder)
+            self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
+            for entry in state.log_history:
+                write(self.live, entry)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The newest points."""
+        if self.live is not None:
+            write(self.live, state.log_history[-1])
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Whoever watches is told, once an epoch: DVCLive reads all points again for it."""
+        if self.live is not None:
+            self.live.next_step()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Whoever watches is told that it is over."""
+        if self.live is not None:
+            self.live.end()
+        self.live = None
+
+
+def write(live: Live, entry: dict[str, float]) -> None:
+    """A point for each curve that has one in an entry of the Trainer's history."""
+    live.step = int(entry["step"])
+    for name in LOGGED.keys() & entry.keys():
+        live.log_metric(CURVES[LOGGED[name]], digits(entry[name]))

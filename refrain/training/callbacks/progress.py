@@ -1,0 +1,74 @@
+"""What a person sees of a training: a bar on a terminal, ten lines elsewhere, nothing when it is to be quiet."""
+
+import logging
+from math import ceil, isnan
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from refrain.training.distributed import processes
+from refrain.training.timing import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Progress(TrainerCallback):
+    """Step, loss, learning rate, tokens a second and time left; at the end, where the time went."""
+
+    bar = tqdm(disable=True)
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.begin = clock, 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A bar for all optimiser steps, those before a resume included."""
+        terminal_only = None if log.isEnabledFor(logging.INFO) and processes.first() else True
+        self.bar = tqdm(
+            total=state.max_steps, initial=state.global_step, unit="step", disable=terminal_only, leave=False
+        )
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The optimiser's time begins."""
+        self.begin = self.clock.now()
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The optimiser's time ends."""
+        self.clock.add("optimiser", self.begin)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One step further."""
+        self.bar.update()
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Loss and rate beside the bar, or a line for each tenth of the way."""
+        if "loss" not in state.log_history[-1] or not processes.first():
+            return
+        step, tenth = state.global_step, ceil(state.max_steps / 10)
+        loss, rate = latest(state, "loss"), latest(state, "learning_rate")
+        self.bar.set_postfix_str(f"loss {loss:.3f}, lr {rate:.1e}, {self.clock.rate:,.0f} tokens/s")
+        if self.bar.disable and step % tenth == 0:
+            log.info("step %*d of %d, loss %.3f, lr %.1e, %s tokens/s", len(str(state.max_steps)), step,
+                     state.max_steps, loss, rate, f"{self.clock.rate:,.0f}")  # fmt: skip
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Leave the last numbers."""
+        self.bar.close()
+        names = {"loss": "loss", "eval_loss": "val loss"}
+        said = [f"{names[name]} {latest(state, name):.3f}" for name in names if not isnan(latest(state, name))]
+        if processes.first():
+            log.info("%d steps, %s", state.global_step, ", ".join(said))
+            log.info("%s", self.clock)
+
+
+def latest(state: TrainerState, name: str) -> float:
+    """The newest logged value of that name; nan before the first."""
+    return float(next((entry[name] for entry in reversed(state.log_history) if name in entry), float("nan")))

@@ -1,0 +1,149 @@
+"""Checkpoints of one training: found by what its weights depend on, whole or not at all, gone after success.
+
+They live in .checkpoints/<key> of the workspace, which DVC does not know: it empties a stage's outputs before each run.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from refrain.pipeline import manifest, paths
+
+log = logging.getLogger(__name__)
+
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers")
+
+
+def root() -> Path:
+    """Where the checkpoints of all trainings are."""
+    return paths.workspace() / ".checkpoints"
+
+
+def key(settings: Iterable[Any], places: Iterable[Path], device: str) -> str:
+    """A name for all that weights depend on: settings, files, the code now imported, libraries, kind of processor."""
+    files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
+    ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
+    facts = {
+        "settings": [repr(each) for each in settings],
+        "files": {file.as_posix(): manifest.sha256(file) for file in files},
+        "code": {name: manifest.sha256(Path(code.__file__)) for name, code in ours.items() if code.__file__},
+        "versions": {name: installed(name) for name in LIBRARIES},
+        "machine": [platform.machine(), device],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def claimed(name: str) -> Iterator[Path]:
+    """The folder of a training, this process alone in it; removed when all inside succeeded, else kept for the next.
+
+    Another process with the same training is waited for: when only `dvc` is killed, its trainer lives on for a step.
+    """
+    folder = root() / name
+    root().mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_suffix(".lock")):
+        folder.mkdir(exist_ok=True)
+        for path in (path for path in saved(folder) if not whole(path)):
+            log.info("%s is not whole and is removed", path.name)
+            shutil.rmtree(path)
+        yield folder
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone with the lock file; it is removed when all inside succeeded."""
+    file = path.open("w")
+    while not held(file) or not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()  # the one who had it has removed it
+        file = path.open("w")
+    with file:
+        yield
+        path.unlink()
+
+
+def held(file: TextIO) -> bool:
+    """True when the lock is ours, at once or after a wait."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("the same training still runs in another process; waiting for it to end")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return True
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the checksums of a finished checkpoint: without them it does not count."""
+    manifest.write(checkpoint, {})
+
+
+def whole(checkpoint: Path) -> bool:
+    """Whether every byte of a checkpoint is as it was when it was sealed."""
+    try:
+        return not manifest.check(checkpoint)
+    except ValueError:
+        return False
+
+
+def saved(folder: Path) -> list[Path]:
+    """The checkpoints in the folder of a training, whole or not, the newest first."""
+    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+
+
+def newest(folder: Path) -> Path | None:
+    """The whole checkpoint of the most steps."""
+    return next((path for path in saved(folder) if whole(path)), None)
+
+
+def rotate(folder: Path) -> None:
+    """Keep the newest whole checkpoint and nothing older."""
+    first = newest(folder)
+    for path in saved(folder)[saved(folder).index(first) + 1 :] if first else []:
+        shutil.rmtree(path)
+
+
+def clean() -> int:
+    """Remove the checkpoints of all trainings that no process works on; returns the bytes that became free."""
+    freed = 0
+    for lock in sorted(root().glob("*.lock")):
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            freed += size(lock.with_suffix(""))
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink()
+    return freed
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def require_room(folder: Path, need: int) -> None:
+    """OSError unless the disk under `folder` has so many bytes free; those of older checkpoints there will be freed."""
+    free = shutil.disk_usage(folder).free + size(folder)
+    if free < need:
+        raise OSError(
+            f"{folder}: checkpoints need {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            "make room, `refrain clean` removes those of other trainings"
+        )

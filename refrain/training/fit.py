@@ -1,0 +1,154 @@
+"""A training from its first step, or from where it was killed, to its last; what comes back are the curves."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from refrain.pipeline.schema import Train
+from refrain.training import batching as batches
+from refrain.training import checkpoints, packing
+from refrain.training.callbacks.checkpointing import Keeper
+from refrain.training.callbacks.early_stopping import Patience
+from refrain.training.callbacks.progress import Progress
+from refrain.training.distributed import processes
+from refrain.training.objectives.objective import Objective
+from refrain.training.timing import Clock
+from refrain.training.trainer import Fitting
+
+Curve = list[tuple[int, float]]
+
+
+LOGGED = ("loss", "eval_loss", "learning_rate")
+
+
+SCHEDULES = {"wsd": "warmup_stable_decay"}  # ours: the Trainer's, where they differ
+
+
+@dataclass
+class Curves:
+    """The mean loss and the learning rate by optimiser step; `val` begins with the untrained model at step 0."""
+
+    train: Curve
+    val: Curve
+    lr: Curve
+    kept: int  # the step whose weights the model has: the last one, or with patience the best
+
+
+def fit(
+    model: PreTrainedModel,
+    rows: list[Any],
+    held_out: list[Any],
+    objective: Objective,
+    train: Train,
+    seed: int,
+    folder: Path,
+    clock: Clock | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Curves:
+    """Train `model` in place; the same inputs give the same weights on the same machine, also after a kill.
+
+    `folder` is this training's alone: checkpoints go there, and the newest whole one is where it goes on. Stopped by a
+    signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
+    """
+    set_seed(seed)
+    start, keeper, clock = checkpoints.newest(folder), Keeper(), clock or Clock()
+    steps = batches.Steps([objective.tokens(row) for row in rows], train.batch_size, seed)
+    args = arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
+    best = [] if train.patience is None else [Patience(train.patience, folder)]
+    trainer = Fitting(objective, rows, held_out, steps, train, clock, model=model, args=args,
+                      callbacks=[Progress(clock), keeper, *best, *callbacks])  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
+    checkpoints.require_room(folder, trainer.checkpoint_bytes())
+    if start is not None:
+        trainer.remember(TrainerState.load_from_json(str(start / "trainer_state.json")))
+    with keeper.listening(), packing.rows_apart(model) if trainer.packed else nullcontext():
+        trainer.begin()
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if keeper.asked is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({keeper.asked}); "
+                                "the next run goes on from there")  # fmt: skip
+    for callback in best:
+        callback.restore(model, trainer.state)
+    return curves(trainer.state, patient=bool(best))
+
+
+def arguments(train: Train, seed: int, folder: Path, steps: int, validate: bool, resumed: bool) -> TrainingArguments:
+    """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
+    decay = {"num_decay_steps": ceil(train.decay * steps * train.epochs)} if train.schedule == "wsd" else {}
+    precision = train.precision or suited()
+    return TrainingArguments(
+        str(folder),
+        learning_rate=train.lr,
+        num_train_epochs=train.epochs,
+        per_device_train_batch_size=1,
+        ddp_find_unused_parameters=False,
+        warmup_ratio=train.warmup,
+        lr_scheduler_type=SCHEDULES.get(train.schedule, train.schedule),
+        lr_scheduler_kwargs=decay,
+        weight_decay=train.weight_decay,
+        adam_beta2=0.98,
+        seed=seed + processes.number(),  # of dropout, which is not to be the same in all
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        gradient_checkpointing=train.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        torch_compile=train.compile,
+        eval_strategy="epoch" if validate else "no",
+        eval_on_start=validate and not resumed,
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def suited() -> str:
+    """The precision that the device is made for; on a CPU fp32, which every CPU computes alike."""
+    if not torch.cuda.is_available():
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def device() -> str:
+    """The kind of processor, as far as results depend on it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def curves(state: TrainerState, patient: bool) -> Curves:
+    """The curves in the history of a training, resumed or not."""
+    train, val, lr = (
+        [(int(entry["step"]), entry[name]) for entry in state.log_history if name in entry] for name in LOGGED
+    )
+    kept = min(val, key=lambda point: point[1])[0] if patient else state.global_step
+    return Curves(train, val, lr, kept)
+
+
+def facts(curves: Curves, rows: list[Any], objective: Objective) -> dict[str, Any]:
+    """What reports/train.json says of a finished training."""
+    losses = dict(curves.val)
+    return {
+        "rows": len(rows),
+        "steps": len(curves.train),
+        "kept": curves.kept,
+        "tokens": sum(map(objective.tokens, rows)),
+        "supervised_tokens": sum(map(objective.learned, rows)),
+        "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept)},
+    }

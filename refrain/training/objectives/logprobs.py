@@ -1,0 +1,86 @@
+"""What every objective asks of a model: the log-probability of the labelled tokens of some rows."""
+
+import inspect
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch.nn.utils.rnn import pad_sequence
+
+from refrain.chat.encoding import IGNORE, Features
+
+Ask = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
+
+
+def supervised(row: Features) -> int:
+    """How many of its tokens are learned: the first has no place before it from which it could be foretold."""
+    return sum(label != IGNORE for label in row["labels"][1:])
+
+
+def likelihoods(model: Any, rows: list[Features], packed: bool) -> torch.Tensor:
+    """Summed natural log-probability of the labelled tokens, one fp32 number a row; the same packed and padded.
+
+    Logits are computed where a label follows and nowhere else: with a large vocabulary they are most of the memory.
+    Rows of the same ids, which ask about different parts of one text, are one row of the pass.
+    A packed batch needs a model under `packing.rows_apart`.
+    """
+    device = next(model.parameters()).device
+    texts = {tuple(row["input_ids"]): row for row in rows}
+    owners, labels, columns = foretold(rows, list(texts), device)
+    if packed:
+        starts = torch.tensor([0, *map(len, texts)], device=device).cumsum(0)[:-1]
+        kept = starts[owners] + columns
+        logits = answer(model, kept, **pack(list(texts.values()), device))[0]
+    else:
+        kept, at = columns.unique(return_inverse=True)
+        logits = answer(model, kept, **pad(list(texts.values()), device))[owners, at]
+    found = -F.cross_entropy(logits.float(), labels, reduction="none")
+    return torch.stack([part.sum() for part in found.split([supervised(row) for row in rows])])
+
+
+def foretold(
+    rows: list[Features], texts: list[tuple[int, ...]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """For each labelled token: the number of its text, the label, and the column of the token before it."""
+    numbers = {ids: number for number, ids in enumerate(texts)}
+    places = [
+        (numbers[tuple(row["input_ids"])], label, column)
+        for row in rows
+        for column, label in enumerate(row["labels"][1:])
+        if label != IGNORE
+    ]
+    owners, labels, columns = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 3).T
+    return owners, labels, columns
+
+
+def answer(model: Any, kept: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """The logits of the columns `kept`; an architecture that cannot leave columns out computes them all."""
+    if "logits_to_keep" in inspect.signature(core(model).forward).parameters:
+        return torch.as_tensor(model(**inputs, use_cache=False, logits_to_keep=kept).logits)
+    return torch.as_tensor(model(**inputs, use_cache=False).logits[:, kept])
+
+
+def core(model: Any) -> Any:
+    """The transformers model inside what DDP, FSDP, a compiler or an adapter have wrapped around it."""
+    while inner := getattr(model, "module", None) or getattr(model, "_orig_mod", None):
+        model = inner
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def pack(rows: list[Features], device: torch.device) -> dict[str, Any]:
+    """One row [1, tokens] of all, with positions that begin anew in each."""
+    lengths = [len(row["input_ids"]) for row in rows]
+    ids = torch.tensor(list(chain.from_iterable(row["input_ids"] for row in rows)), device=device)
+    positions = torch.cat([torch.arange(length, device=device) for length in lengths])
+    return {"input_ids": ids[None], "position_ids": positions[None], "row_lengths": lengths}
+
+
+def pad(rows: list[Features], device: torch.device) -> dict[str, torch.Tensor]:
+    """A batch [rows, tokens] padded on the right; padding is not attended to."""
+    ids = [torch.tensor(row["input_ids"], device=device) for row in rows]
+    return {
+        "input_ids": pad_sequence(ids, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+    }

@@ -1,0 +1,38 @@
+"""What a training asks of an objective: supervised fine-tuning is one, pairs of replies are another."""
+
+from typing import Any, Protocol
+
+import torch
+
+from refrain.chat.encoding import Chat
+from refrain.chat.examples import Lesson
+from refrain.chat.records import Row
+from refrain.training.objectives.logprobs import Ask
+
+
+class Objective(Protocol):
+    """A module or an object. It never sees a model, only answers to how likely some rows are."""
+
+    def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
+        """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
+
+    def taught(self, rows: list[Row], kept: list[Any]) -> list[Lesson]:
+        """The conversations in what `features` has made of the rows, for the audit."""
+
+    def tokens(self, row: Any) -> int:
+        """What a row costs in a forward pass."""
+
+    def learned(self, row: Any) -> int:
+        """How many tokens of a row are labelled."""
+
+    def weight(self, rows: list[Any]) -> float:
+        """What the summed loss of these rows is divided by: supervised tokens, or pairs."""
+
+    def begin(self, ask: Ask, rows: list[Any]) -> list[Any]:
+        """The rows with what the loss needs of the model before its first step."""
+
+    def context(self, ask: Ask, rows: list[Any]) -> Any:
+        """What the loss of a row needs to know of all rows of its step."""
+
+    def loss(self, ask: Ask, rows: list[Any], context: Any) -> torch.Tensor:
+        """The loss, summed over the rows, with a gradient."""

@@ -1,0 +1,50 @@
+"""Supervised fine-tuning: next-token loss on the assistant's words. The module is the objective."""
+
+from typing import Any
+
+import torch
+
+from refrain.chat import examples as lessons
+from refrain.chat.encoding import Chat, Features
+from refrain.chat.examples import Lesson
+from refrain.chat.records import Row
+from refrain.training.objectives.logprobs import Ask, supervised
+
+
+def features(chat: Chat, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
+    """What the model learns from, of every row; ValueError names the row that the template cannot take."""
+    return [lessons.encode(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
+
+
+def taught(rows: list[Row], kept: list[Features]) -> list[Lesson]:
+    """What `features` has made of the rows, with their words: every reply is learned."""
+    return [lessons.whole(row, example) for row, example in zip(rows, kept, strict=True)]
+
+
+def tokens(row: Features) -> int:
+    """What a row costs in a forward pass."""
+    return len(row["input_ids"])
+
+
+def learned(row: Features) -> int:
+    """How many tokens of a row are labelled."""
+    return supervised(row)
+
+
+def weight(rows: list[Features]) -> float:
+    """The supervised tokens of a step: each counts the same, in whichever row it stands."""
+    return float(sum(map(supervised, rows)))
+
+
+def begin(ask: Ask, rows: list[Features]) -> list[Features]:
+    """The rows as they are: no other model is needed."""
+    return rows
+
+
+def context(ask: Ask, rows: list[Features]) -> None:
+    """Nothing: the loss of a token depends on its own row alone."""
+
+
+def loss(ask: Ask, rows: list[Features], context: Any) -> torch.Tensor:
+    """Negative log-likelihood, summed over all supervised tokens."""
+    return -ask(rows).sum()

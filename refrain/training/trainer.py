@@ -1,0 +1,224 @@
+"""The Trainer: one step of the optimiser is one batch, in as many forward passes and processes as there are."""
+
+import logging
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from safetensors import SafetensorError
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerState
+
+from refrain.chat.encoding import Features
+from refrain.pipeline.schema import Train
+from refrain.training import batching as batches
+from refrain.training import checkpoints, packing
+from refrain.training.distributed import fsdp as sharding
+from refrain.training.distributed import processes
+from refrain.training.objectives.logprobs import Ask, likelihoods
+from refrain.training.objectives.objective import Objective
+from refrain.training.timing import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Fitting(Trainer):
+    """A Trainer whose batch is the rows of one optimiser step, run in as many forward passes as memory asks for."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        rows: list[Any],
+        held_out: list[Any],
+        steps: batches.Steps,
+        train: Train,
+        clock: Clock,
+        **common: Any,
+    ) -> None:
+        super().__init__(train_dataset=cast(Any, rows), eval_dataset=cast(Any, held_out), **common)
+        self.objective: Objective = objective
+        self.rows, self.held_out, self.steps, self.clock = rows, held_out, steps, clock
+        self.micro_tokens = train.micro_tokens
+        self.packed = train.packing and not train.compile and packing.possible(cast(Any, self.model))
+        self.spread = sharding.is_spread(self.model)
+
+    def begin(self) -> None:
+        """What the objective needs of the untrained model, asked once."""
+        ask = self.asked(self.model)
+        self.rows, self.held_out = self.objective.begin(ask, self.rows), self.objective.begin(ask, self.held_out)
+
+    def remember(self, state: TrainerState) -> None:
+        """What the training knew when it was saved, beside what the Trainer itself restores."""
+        known = [entry["micro_tokens"] for entry in state.log_history if "micro_tokens" in entry]
+        self.micro_tokens = int(known[-1]) if known else self.micro_tokens
+        log.info("going on from step %d", state.global_step)
+
+    def asked(self, model: Any) -> Ask:
+        """How likely any number of rows are, in as many forward passes as memory asks for, without a gradient."""
+
+        def ask(rows: list[Features]) -> torch.Tensor:
+            cut = batches.passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
+            model.eval()
+            found = torch.zeros(len(rows), device=self.args.device)
+            with torch.no_grad(), self.accelerator.autocast():
+                for turn in processes.turns(len(cut)):
+                    some = cut[turn % len(cut)]
+                    heard = likelihoods(model, [rows[row] for row in some], self.packed)
+                    if turn < len(cut):
+                        found[some] = heard.to(found.device)
+            return processes.summed(found)
+
+        return ask
+
+    def get_train_dataloader(self) -> "Loader":
+        """Every process sees every step, and takes its share of it."""
+        return Loader(self.rows, self.steps)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """The mean loss of a step, its gradient left in the weights.
+
+        When memory does not suffice the step is made again in passes of half the size: same rows, same chance.
+        """
+        chance = random_states()
+        while True:
+            try:
+                return self.step(model, inputs)
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                self.halve(inputs, error)
+                model.zero_grad()
+                set_random_states(*chance)
+
+    def step(self, model: Any, rows: list[Any]) -> torch.Tensor:
+        """One attempt at a step."""
+        objective, total = self.objective, torch.zeros((), device=self.args.device)
+        context, weight = objective.context(self.asked(model), rows), objective.weight(rows)
+        ask, passes = partial(likelihoods, model.train(), packed=self.packed), self.passes(rows)
+        for number, (some, scale) in enumerate(passes, 1):
+            with nullcontext() if number == len(passes) else self.accelerator.no_sync(model):
+                with self.clock.part("forward"):
+                    loss = objective.loss(ask, some, context) * (scale / weight)
+                with self.clock.part("backward"):
+                    self.accelerator.backward(loss)
+            total += loss.detach()
+        self.clock.count(sum(map(objective.tokens, rows)))
+        self.loss = processes.gathered(float(total)) / processes.count()
+        return total
+
+    def passes(self, rows: list[Any]) -> list[tuple[list[Any], float]]:
+        """The forward passes of this process, each with what its loss is scaled by; all processes have as many.
+
+        Gradients are averaged over the processes, and here they are to be summed: hence the scale.
+        """
+        lengths, world = [self.objective.tokens(row) for row in rows], processes.count()
+        shares = [batches.share(lengths, number, world) for number in range(world)]
+        cut = [batches.passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares]
+        mine = [
+            ([rows[shares[processes.number()][row]] for row in some], float(world)) for some in cut[processes.number()]
+        ]
+        return mine + [(rows[:1], 0.0)] * (max(map(len, cut)) - len(mine))
+
+    def halve(self, rows: list[Any], error: RuntimeError) -> None:
+        """Forward passes of half the size from now on; ValueError when that helps no more."""
+        longest = max(map(self.objective.tokens, rows))
+        if processes.count() > 1 or len(self.passes(rows)) == len(rows):
+            raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or "
+                             "train.micro_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
+        self.micro_tokens //= 2
+        self.log({"micro_tokens": self.micro_tokens})
+        log.warning("out of memory: the same batch goes on in forward passes of %d tokens", self.micro_tokens)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The mean loss of the held-out rows, by the same weights as in training."""
+        rows, ask = self.held_out, self.asked(self.model_wrapped)
+        with self.clock.part("evaluation"):
+            total = float(self.objective.loss(ask, rows, self.objective.context(ask, rows)))
+        metrics = {"eval_loss": total / self.objective.weight(rows)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the Trainer does, with the loss unrounded."""
+        super().log({**logs, "loss": self.loss} if "loss" in logs else logs, start_time)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the Trainer's estimate takes a batch of tensors."""
+        return 0
+
+    def checkpoint_bytes(self) -> int:
+        """What two checkpoints take, the old and the new: weights that learn, and the two moments of each."""
+        learning = sum(weight.numel() for weight in cast(Any, self.model).parameters() if weight.requires_grad)
+        return 2 * 3 * 4 * int(learning)
+
+    def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """A sharded model needs nothing of accelerate's."""
+        if self.spread:
+            return sharding.Ready(model, self.accelerator.autocast)
+        return super()._wrap_model(model, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Into a checkpoint; shares go there with what the optimiser knows of them."""
+        if not self.spread:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Into a checkpoint."""
+        if self.spread:
+            sharding.save(Path(output_dir), self.model, self.optimizer, self.lr_scheduler)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[no-untyped-call]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights; shares come with what the optimiser knows of them."""
+        if not self.spread:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """From a checkpoint, if there is one."""
+        if not self.spread:
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
+        elif checkpoint is not None:
+            sharding.load(Path(checkpoint), self.model, self.optimizer, self.lr_scheduler)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A sealed checkpoint, and none older; OSError when the disk does not take it."""
+        folder = Path(str(self.args.output_dir))
+        with self.clock.part("checkpoint"):
+            try:
+                super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
+            except (OSError, RuntimeError, SafetensorError) as error:
+                step, reason = self.state.global_step, str(error).partition("\n")[0]
+                raise OSError(f"{folder}: the checkpoint of step {step} could not be written ({reason}); "
+                              "make room, and the next run goes on from the one before") from error  # fmt: skip
+            self.accelerator.wait_for_everyone()
+            if processes.first():
+                checkpoints.seal(folder / f"checkpoint-{self.state.global_step}")
+                checkpoints.rotate(folder)
+
+
+def random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Of the CPU, and of every CUDA device: dropout draws from that of its own."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def set_random_states(cpu: torch.Tensor, devices: list[torch.Tensor]) -> None:
+    """As `random_states` found them."""
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(devices)
+
+
+class Loader(DataLoader[Any]):
+    """The rows of each step, in the order of the epoch."""
+
+    def __init__(self, rows: list[Any], steps: batches.Steps) -> None:
+        super().__init__(cast(Any, rows), batch_sampler=steps, collate_fn=list)
+        self.steps = steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch."""
+        self.steps.epoch = epoch
