@@ -399,7 +399,8 @@ def test_help_waits_for_nothing_heavy():
 
 def test_talking_needs_neither_torch_nor_transformers():
     modules = loaded(
-        "from refrain.cli import generate, main, terminal; from refrain.generation import grammar; from refrain.pipeline import manifest; from refrain.runtime import loading"
+        "from refrain.cli import generate, main, terminal; from refrain.generation import grammar;"
+        "from refrain.pipeline import manifest; from refrain.runtime import loading"
     )
     assert "refrain.cli.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)
 
