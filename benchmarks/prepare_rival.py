@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, logging
 
 from refrain.pipeline import params as launch
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 PERMUTATIONS = 128
 SCHEME = "affine32"  # numbers of 32 bits
@@ -111,7 +111,7 @@ def signature(words: list[str], run: int) -> list[int]:
     return list(minhash.hashvalues)
 
 
-def placed(rows: Dataset, data: Data) -> tuple[list[str], Counter[str]]:
+def placed(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[str]]:
     """Where each row goes: copies out, near copies into one split; and how many pairs were near."""
     place: list[str] = list(rows["place"])
     root = list(range(len(place)))
@@ -143,7 +143,7 @@ def top(root: list[int], number: int) -> int:
     return number
 
 
-def drawn(words: str, data: Data) -> str:
+def drawn(words: str, data: DataConfig) -> str:
     share = int.from_bytes(sha256(words.encode()).digest()[:8]) / 2**64
     if share < data.test_fraction:
         return "test"

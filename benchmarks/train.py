@@ -89,7 +89,7 @@ def prepared(data: str, published: Path) -> list[Any]:
     from refrain.pipeline import paths
     from stages import prepare
 
-    cfg = launch.typed(launch.composed("config", paths.CONF, [f"data={data}"]))
+    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, [f"data={data}"]))
     base = paths.BASE.absolute()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         paths.LINKED_DATA.mkdir(parents=True)
@@ -133,7 +133,7 @@ def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any],
 
     values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
-    cfg = launch.typed(launch.composed("config", paths.CONF, overrides))
+    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, overrides))
     watch, model = stopwatch(), models.build(source, cfg.method, cfg.seed)
     curves = training.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
     return watch.seconds, [loss for _, loss in curves.train]
@@ -149,7 +149,7 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     from refrain.pipeline import params as launch
     from refrain.pipeline import paths
 
-    cfg = launch.typed(launch.composed("config", paths.CONF, METHODS[method]))
+    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, METHODS[method]))
     data = [
         {"input_ids": row["input_ids"], "completion_mask": [int(label >= 0) for label in row["labels"]]} for row in rows
     ]

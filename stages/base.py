@@ -12,7 +12,7 @@ def main(cfg: config.Config) -> None:
     from refrain.models.pretrained import hub, snapshot, tiny  # loads torch, after the configuration was checked
 
     model = cfg.model
-    paths.empty(paths.BASE)
+    paths.make_empty(paths.BASE)
     if model.tiny is not None:
         tiny.make(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
     elif model.folder is not None:

@@ -12,10 +12,10 @@ from refrain.pipeline import runner
 
 def main(overrides: list[str]) -> None:
     params = composition.compose(overrides) if overrides else composition.current()
-    cfg = launch.typed(params)
+    cfg = launch.to_config(params)
     inputs.link(cfg.data, cfg.model)
     composition.write(params)
 
 
 if __name__ == "__main__":
-    runner.start(main, __doc__)
+    runner.run_command(main, __doc__)

@@ -16,7 +16,7 @@ def main(cfg: config.Config) -> None:
     talk = chat.load(paths.MERGED)
     rows = records.read(paths.PREPARED / "test.jsonl")
     rows = scoring.fitting(talk, rows, model_folder.context(paths.MERGED), cfg.evaluate.max_new_tokens)
-    paths.empty(paths.PREDICTIONS)
+    paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():
         results[name], predictions = scoring.score(

@@ -16,7 +16,7 @@ def main(cfg: config.Config) -> None:
     from refrain.models.pytorch import loading as models
     from refrain.runtime import loading as runtime
 
-    paths.empty(paths.ONNX)
+    paths.make_empty(paths.ONNX)
     export.write(paths.MERGED, paths.ONNX, cfg.export)
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)

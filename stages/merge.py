@@ -13,7 +13,7 @@ def main(cfg: config.Config) -> None:
     from refrain.models.pytorch import loading as models
 
     talk = chat.load(paths.ADAPTER)
-    paths.empty(paths.MERGED)
+    paths.make_empty(paths.MERGED)
     models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
     model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
 

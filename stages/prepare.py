@@ -11,7 +11,7 @@ from refrain.pipeline import schema as config
 
 
 def main(cfg: config.Config) -> None:
-    paths.empty(paths.PREPARED)
+    paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
     reading = corpus.Reading(cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.PREPARED / ".spool")
     with corpus.read(reading) as (spool, tally):

@@ -37,14 +37,14 @@ def main(cfg: config.Config) -> None:
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.key(settings, [paths.BASE, paths.PREPARED], training.device())
     with processes.led(checkpoints.claimed(key)) as folder:
-        start = revisions.begun(cfg.method.start, folder / f"start-{processes.number()}")
+        start = revisions.start_adapter(cfg.method.start, folder / f"start-{processes.number()}")
         model = sharding.spread(models.build(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
-        watchers = [live.LiveCurves(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.name())]
+        watchers = [live.LiveCurves(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.run_name())]
         curves = training.fit(model, train, val, objective, cfg.train, cfg.seed, folder, time, watchers)
 
         sharding.gather(model)
         processes.dismiss_others()
-        paths.empty(paths.ADAPTER)
+        paths.make_empty(paths.ADAPTER)
         models.save(model, paths.ADAPTER)
         model_folder.copy(paths.BASE, paths.ADAPTER, talk.template)
         loss_curves.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)

@@ -15,7 +15,7 @@ from refrain.chat import encoding as chat
 from refrain.chat import model_folder
 from refrain.export.onnx import exporter as export
 from refrain.models.pytorch import loading as models
-from refrain.pipeline.schema import Export
+from refrain.pipeline.schema import ExportConfig
 from refrain.training import fit as training
 from refrain.training.objectives import sft
 
@@ -128,7 +128,7 @@ def settings():
     """What is exported unless a person asks for something else, with few tokens to compare."""
     default = OmegaConf.load(Path(__file__).parents[1] / "conf/export/cpu.yaml")
     few = {"prompts": 8, "steps": 16, "batch_size": 3}
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Export), default, few))
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ExportConfig), default, few))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from refrain.data.cleaning import policies
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.shapes import parsing as shapes
 from refrain.data.shapes.errors import RowError
-from refrain.pipeline.schema import Policies, Source
+from refrain.pipeline.schema import Policies, SourceConfig
 
 DEFAULT = Policies(
     whitespace="keep",
@@ -24,7 +24,7 @@ DEFAULT = Policies(
 
 def parsed(value, shape=None, tree="all", **fields):
     """Every conversation of a row, and why others are none, before the policies."""
-    source, raw = Source("some/file.json", shape=shape, fields=fields), RawRow(1, value)
+    source, raw = SourceConfig("some/file.json", shape=shape, fields=fields), RawRow(1, value)
     return shapes.conversations(raw, shapes.recognised(source, [raw]), source, replace(DEFAULT, tree=tree))
 
 

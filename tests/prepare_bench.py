@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 
 from refrain.chat import records
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Source
+from refrain.pipeline.schema import SourceConfig
 from stages import prepare
 
 QUESTION = "How much of all the water on Earth is salty water in the oceans"
@@ -48,7 +48,7 @@ def tokenizer():
 def settings(*sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=None, leaks=None, augment=None, **data):
     """The configuration for sources given as (name, content, settings), with these values in place of conf/'s."""
     cfg = defaults()
-    given = [Source(f"some/{name}", **own) for name, _, own in sources]
+    given = [SourceConfig(f"some/{name}", **own) for name, _, own in sources]
     values = {
         "policies": replace(cfg.data.policies, **policies or {}),
         "leaks": replace(cfg.data.leaks, **leaks or {}),

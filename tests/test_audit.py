@@ -306,7 +306,7 @@ def workspace(base, tmp_path, monkeypatch):
     """A folder with a base and with what prepare has left, and a function that writes params.yaml."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(base, paths.BASE)
-    paths.empty(paths.PREPARED)
+    paths.make_empty(paths.PREPARED)
     for name in ("train", "val", "test"):
         records.write(paths.PREPARED / f"{name}.jsonl", ROWS)
 
@@ -360,7 +360,7 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
     table = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in table}) == 1 and table[0].split() == ["train", "val", "test"]
     assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.MEANINGS)
-    model_folder.copy(base, paths.empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " ")
+    model_folder.copy(base, paths.make_empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " ")
     records.write(paths.PREPARED / "test.jsonl", [])
     assert cli.main(["audit"]) == 1
     shown = capsys.readouterr().out

@@ -11,17 +11,17 @@ from refrain.chat import model_folder
 from refrain.export.onnx import exporter as export
 from refrain.export.onnx import selection as choice
 from refrain.models.pytorch import loading as models
-from refrain.pipeline.schema import Precision, Variant
+from refrain.pipeline.schema import QuantizationConfig, VariantConfig
 
 BLOCKED = {"head_bits": 8, "block": 32}
 PRECISIONS = {
-    "full": Precision(bits=32),
-    "half": Precision(bits=16),
-    "int8": Precision(bits=8, **BLOCKED),
-    "int4": Precision(bits=4, **BLOCKED),
-    "one": Precision(bits=4, block=32),
-    "head": Precision(bits=4, block=32, head_bits=32),
-    "dynamic": Precision(bits=8),
+    "full": QuantizationConfig(bits=32),
+    "half": QuantizationConfig(bits=16),
+    "int8": QuantizationConfig(bits=8, **BLOCKED),
+    "int4": QuantizationConfig(bits=4, **BLOCKED),
+    "one": QuantizationConfig(bits=4, block=32),
+    "head": QuantizationConfig(bits=4, block=32, head_bits=32),
+    "dynamic": QuantizationConfig(bits=8),
 }
 
 
@@ -48,7 +48,7 @@ def bytes_of(folder):
 
 def written(folder, out, settings, graph, *names):
     """The weights by kind of the variants of a graph."""
-    variants = {name: Variant(PRECISIONS[name]) for name in names} | {"fp32": Variant(PRECISIONS["full"])}
+    variants = {name: VariantConfig(PRECISIONS[name]) for name in names} | {"fp32": VariantConfig(PRECISIONS["full"])}
     export.write(folder, out, replace(settings, graph=graph, variants=variants))
     return {name: {kind: count for kind, count in choice.weights(out / name).items() if count} for name in variants}
 

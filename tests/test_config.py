@@ -138,7 +138,7 @@ def run(folder, name, *arguments, fails=True):
 
 
 def composed(*overrides):
-    return launch.typed(launch.composed("config", CONF, list(overrides)))
+    return launch.to_config(launch.compose_with_hydra("config", CONF, list(overrides)))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -24,7 +24,7 @@ from refrain.export.onnx import builder as drawing
 from refrain.export.onnx import exporter as export
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
-from refrain.pipeline.schema import BLOCKS, Bars, Precision, Variant
+from refrain.pipeline.schema import BLOCKS, QuantizationConfig, Thresholds, VariantConfig
 from refrain.runtime import compact_session as compact
 from refrain.runtime import loading as runtime
 from refrain.runtime import traced_session as traced
@@ -37,9 +37,9 @@ SHAPES = {
     ),
     "gpt2": GPT2Config(**SIZES, n_embd=64, n_layer=2, n_head=4, n_positions=256),
 }  # fmt: skip
-DYNAMIC = Precision(bits=8)
+DYNAMIC = QuantizationConfig(bits=8)
 IDS = np.array([[5, 9, 60, 200, 3, 7, 7, 120, 250]])
-FULL = Variant(Precision(bits=32), Bars(logits=1e-3, top1=1.0, greedy=1.0, rouge=0.0))
+FULL = VariantConfig(QuantizationConfig(bits=32), Thresholds(logits=1e-3, top1=1.0, greedy=1.0, rouge=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def by_optimum(merged, settings, tmp_path_factory):
 
 def exported(folder, out, settings, graph=None, **precisions):
     """An artifact folder: fp32, and the variants named."""
-    variants = {name: Variant(precision) for name, precision in precisions.items()} | {"fp32": FULL}
+    variants = {name: VariantConfig(precision) for name, precision in precisions.items()} | {"fp32": FULL}
     export.write(folder, out, replace(settings, graph=graph, variants=variants))
     return out
 
@@ -156,9 +156,9 @@ def test_dynamic_quantisation_shrinks_the_file_and_says_nearly_the_same(graph, m
 
 
 @pytest.mark.parametrize("precision, least", [
-    (Precision(bits=8, block=64), 0.999),
-    (Precision(bits=4, block=32), 0.9),
-    (Precision(bits=4, block=32, symmetric=False), 0.9),
+    (QuantizationConfig(bits=8, block=64), 0.999),
+    (QuantizationConfig(bits=4, block=32), 0.9),
+    (QuantizationConfig(bits=4, block=32, symmetric=False), 0.9),
 ])  # fmt: skip
 def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_optimum, tmp_path):
     export.rewritten(by_optimum / "fp32", tmp_path, precision)
@@ -174,7 +174,7 @@ def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_op
 
 @pytest.mark.parametrize("head_bits, found", [(None, {4: 15}), (8, {4: 14, 8: 1}), (32, {4: 14})])
 def test_the_head_of_a_traced_graph_has_bits_of_its_own(head_bits, found, by_optimum, tmp_path):
-    export.rewritten(by_optimum / "fp32", tmp_path, Precision(bits=4, block=32, head_bits=head_bits))
+    export.rewritten(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=4, block=32, head_bits=head_bits))
     nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
     given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
     assert Counter(each["bits"] for each in given) == found
@@ -182,7 +182,7 @@ def test_the_head_of_a_traced_graph_has_bits_of_its_own(head_bits, found, by_opt
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_size_runs_in_both_graphs(block, merged, by_optimum, settings, tmp_path):
-    precision = Precision(bits=8, block=block)
+    precision = QuantizationConfig(bits=8, block=block)
     out = exported(merged, tmp_path, settings, "compact", few=precision)
     shutil.copytree(by_optimum / "fp32", tmp_path / "traced")
     export.rewritten(by_optimum / "fp32", tmp_path / "traced", precision)
@@ -197,12 +197,12 @@ def test_a_graph_that_holds_nothing_to_quantise_is_refused(shaped, settings, tmp
     """GPT-2's weights are of no MatMul, but of Gemm, which the quantiser passes over in silence."""
     sentence = r"^model\.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32$"
     with pytest.raises(ValueError, match=sentence):
-        exported(shaped("gpt2"), tmp_path, settings, "optimum", int8=Precision(bits=8, block=32))
+        exported(shaped("gpt2"), tmp_path, settings, "optimum", int8=QuantizationConfig(bits=8, block=32))
 
 
 def test_half_precision_is_of_the_compact_graph_only(by_optimum, tmp_path):
     with pytest.raises(ValueError, match=r"^export\.variants: 16 bits need the compact graph; leave .* export=fp32$"):
-        export.rewritten(by_optimum / "fp32", tmp_path, Precision(bits=16))
+        export.rewritten(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=16))
 
 
 def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk):
@@ -218,7 +218,11 @@ def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk)
 @pytest.mark.parametrize("graph", ["compact", "optimum"])
 def test_an_export_is_the_same_bytes_from_any_folder(graph, merged, settings, tmp_path):
     copy = shutil.copytree(merged, tmp_path / "elsewhere")
-    few = {"dynamic": DYNAMIC, "int8": Precision(bits=8, block=32), "int4": Precision(bits=4, block=32)}
+    few = {
+        "dynamic": DYNAMIC,
+        "int8": QuantizationConfig(bits=8, block=32),
+        "int4": QuantizationConfig(bits=4, block=32),
+    }
     one = exported(merged, tmp_path / "one", settings, graph, **few)
     other = exported(copy, tmp_path / "deep/er/other", settings, graph, **dict(reversed(few.items())))
     for name in ("fp32", *few):
@@ -238,7 +242,7 @@ def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
         assert max(ends) == (folder / drawing.DATA).stat().st_size
 
 
-@pytest.mark.parametrize("precision", [DYNAMIC, Precision(bits=8, block=32)])
+@pytest.mark.parametrize("precision", [DYNAMIC, QuantizationConfig(bits=8, block=32)])
 def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, settings, tmp_path, monkeypatch):
     small = exported(merged, tmp_path / "small", settings, "optimum", few=precision)
     monkeypatch.setattr(export, "LARGE", 50_000)

@@ -35,7 +35,7 @@ def nothing():
 def merge(cfg, plant=nothing):
     """What stages/merge.py does, with a fault planted in what it wrote."""
     talk = chat.load(paths.ADAPTER)
-    paths.empty(paths.MERGED)
+    paths.make_empty(paths.MERGED)
     models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
     model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
@@ -50,7 +50,7 @@ def merge(cfg, plant=nothing):
 
 def export_onnx(cfg, plant=nothing):
     """What stages/export_onnx.py does, with a fault planted in what it wrote."""
-    paths.empty(paths.ONNX)
+    paths.make_empty(paths.ONNX)
     export.write(paths.MERGED, paths.ONNX, cfg.export)
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
@@ -77,7 +77,7 @@ def cfg(base, adapter, rows, fitting, tmp_path, monkeypatch):
     paths.PREPARED.mkdir(parents=True)
     for split in ("train", "val", "test"):
         records.write(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
-    return config.Config(merge=config.Merge(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
+    return config.Config(merge=config.MergeConfig(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
 
 
 def without_adapter():
@@ -185,11 +185,11 @@ FAULTS = {
 def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
     merge(cfg)
     export_onnx(cfg)
-    assert manifest.check(paths.ONNX) == []
+    assert manifest.problems(paths.ONNX) == []
     assert {each.name for each in paths.ONNX.iterdir()} == {*cfg.export.variants, "best", "manifest.json"}
     facts = manifest.read(paths.ONNX)
     assert facts["base"] == {"made": "by conftest.py"} and facts["best"] == "int4"
-    assert facts["data"] == manifest.digests(paths.PREPARED) and facts["versions"]["onnx"] == onnx.__version__
+    assert facts["data"] == manifest.sha256_by_file(paths.PREPARED) and facts["versions"]["onnx"] == onnx.__version__
     proof = facts["parity"]
     assert proof == json.loads(paths.PARITY.read_text())
     assert {name: proof[name]["reference"] for name in ("merged", *cfg.export.variants)} == {
@@ -204,7 +204,7 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     export_onnx(cfg)
     assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
     facts = manifest.read(paths.ONNX)
-    assert facts["best"] == "int8" and manifest.check(paths.ONNX) == []
+    assert facts["best"] == "int8" and manifest.problems(paths.ONNX) == []
     (why,) = facts["parity"]["int4"]["fails"]
     assert why.startswith("int4: ") and "wants 100.0%" in why
 

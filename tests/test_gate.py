@@ -12,9 +12,9 @@ from refrain.chat import encoding as chat
 from refrain.chat import model_folder
 from refrain.evaluation import gate
 from refrain.evaluation.parity import Proof
-from refrain.pipeline.schema import Bars, Variant
+from refrain.pipeline.schema import Thresholds, VariantConfig
 
-BARS = Bars(logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
+BARS = Thresholds(logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
 JUST = Proof(
     whole=0.1,
     cached=0.1,
@@ -52,7 +52,7 @@ def edit(file, **changes):
 
 
 def variants(**required):
-    return {name: Variant(bars=replace(BARS, required=each)) for name, each in required.items()}
+    return {name: VariantConfig(bars=replace(BARS, required=each)) for name, each in required.items()}
 
 
 @pytest.mark.parametrize("worse, sentence", [
@@ -74,7 +74,7 @@ def test_each_bar_has_its_sentence(worse, sentence):
 
 
 def test_a_bar_that_is_null_lets_all_pass_but_what_is_no_number():
-    free, far = Bars(logits=None, top1=0, rouge=None), {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0}
+    free, far = Thresholds(logits=None, top1=0, rouge=None), {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0}
     assert gate.failures("v", free, replace(JUST, **far)) == []
     assert len(gate.failures("v", free, replace(JUST, whole=math.nan, chunked=math.inf))) == 2
 

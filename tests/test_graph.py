@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from refrain.export.onnx import graph
-from refrain.pipeline.schema import Precision
+from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import loading as runtime
 
 SHAPE = {
@@ -58,7 +58,7 @@ CONFIGS = {
         activation_function="relu",
     ),
 }  # fmt: skip
-PLAIN = Precision(bits=32)
+PLAIN = QuantizationConfig(bits=32)
 IDS = np.random.default_rng(0).integers(0, 300, (1, 61))
 
 
@@ -126,7 +126,10 @@ def test_token_by_token_on_the_cache_they_are_the_same(name, folder, drawn):
 @pytest.mark.parametrize("bits, head, least", [(16, None, 0.9999), (8, None, 0.999), (8, 32, 0.999), (4, 8, 0.8)])
 @pytest.mark.parametrize("name", ["llama", "llama, biased, own head", "gemma3", "gpt2"])
 def test_fewer_bits_say_nearly_the_same_in_less_space(name, bits, head, least, folder, drawn):
-    full, small = drawn(name), drawn(name, Precision(bits=bits, block=None if bits == 16 else 32, head_bits=head))
+    full, small = (
+        drawn(name),
+        drawn(name, QuantizationConfig(bits=bits, block=None if bits == 16 else 32, head_bits=head)),
+    )
     sizes = [(each / "model.onnx.data").stat().st_size for each in (full, small)]
     assert sizes[1] < sizes[0] * (0.95 if head == 32 else 0.75)
     right, got = expected(folder(name))[0], whole(runtime.load(small))[0]
@@ -134,9 +137,9 @@ def test_fewer_bits_say_nearly_the_same_in_less_space(name, bits, head, least, f
 
 
 @pytest.mark.parametrize("precision", [
-    Precision(bits=4, block=32, symmetric=False),
-    Precision(bits=4, block=64, symmetric=False, rounding="search"),
-    Precision(bits=8, block=16, symmetric=False, accuracy=0),
+    QuantizationConfig(bits=4, block=32, symmetric=False),
+    QuantizationConfig(bits=4, block=64, symmetric=False, rounding="search"),
+    QuantizationConfig(bits=8, block=16, symmetric=False, accuracy=0),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_zero_points_reach_the_operators(precision, name, folder, drawn):
@@ -148,7 +151,7 @@ def test_zero_points_reach_the_operators(precision, name, folder, drawn):
 
 def test_every_weight_is_in_few_bits(drawn):
     for name in ("llama, biased, own head", "gpt2"):
-        model = onnx.load(drawn(name, Precision(bits=8, block=32)) / "model.onnx")
+        model = onnx.load(drawn(name, QuantizationConfig(bits=8, block=32)) / "model.onnx")
         operators = [node.op_type for node in model.graph.node]
         layers = sum(operator == "GroupQueryAttention" for operator in operators)
         assert "MatMul" not in operators and "FusedMatMul" not in operators
@@ -160,7 +163,7 @@ def test_a_tied_table_is_stored_once(drawn):
         sum(300 * 64 in (np.prod(each.dims), 2 * np.prod(each.dims)) for each in model.graph.initializer)
         for model in (
             onnx.load(drawn("llama", precision) / "model.onnx", load_external_data=False)
-            for precision in (PLAIN, Precision(8, 32), Precision(4, 32))
+            for precision in (PLAIN, QuantizationConfig(8, 32), QuantizationConfig(4, 32))
         )
     ] == [1, 1, 1]
 
@@ -176,7 +179,7 @@ def test_weights_tell_whether_the_head_is_tied_whatever_the_config_says(folder, 
 
 
 def test_the_same_weights_make_the_same_bytes(drawn):
-    one, two = (drawn("qwen3", Precision(4, 32, head_bits=8)) for _ in range(2))
+    one, two = (drawn("qwen3", QuantizationConfig(4, 32, head_bits=8)) for _ in range(2))
     assert [(one / name).read_bytes() for name in ("model.onnx", "model.onnx.data")] == [
         (two / name).read_bytes() for name in ("model.onnx", "model.onnx.data")
     ]

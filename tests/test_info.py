@@ -36,7 +36,7 @@ def repository(folder, tmp_path):
     workbench.run(place, "git", "init", "-q", "-b", "main")
     workbench.run(place, "git", "config", "user.name", "A Tester")
     workbench.run(place, "git", "config", "user.email", "tester@example.org")
-    ours = manifest.identity(folder)
+    ours = manifest.dvc_md5(folder)
     for subject, md5 in (("First", ours), ("Other", "0.dir"), ("Again", ours), ("Last", "1.dir")):
         lock = {"stages": {"export": {"outs": [{"path": "models/onnx", "md5": md5}]}}}
         (place / "dvc.lock").write_text(json.dumps(lock))
@@ -60,7 +60,7 @@ def test_an_artifact_says_what_it_was_made_of_and_no_repository_is_needed(folder
     seal = workbench.run(folder, "sh", "-c", "cd best && sha256sum model.onnx | sha256sum").split()[0]
     assert told(tmp_path / "elsewhere", folder) == [
         ["folder", str(folder)],
-        ["md5", manifest.identity(folder)],
+        ["md5", manifest.dvc_md5(folder)],
         ["base", '{"hub": "someone/small", "revision": "abc"}'],
         ["models/base", "1.dir"],
         ["data/prepared", "2.dir"],

@@ -21,20 +21,20 @@ def folder(tmp_path):
 
 
 def test_a_folder_as_it_was_written_is_whole(folder):
-    assert manifest.check(folder) == []
+    assert manifest.problems(folder) == []
 
 
 def test_a_flipped_bit_is_named(folder):
     content = bytearray((folder / "model.onnx").read_bytes())
     content[100] ^= 1
     (folder / "model.onnx").write_bytes(content)
-    assert manifest.check(folder) == ["model.onnx: its bytes are not those listed"]
+    assert manifest.problems(folder) == ["model.onnx: its bytes are not those listed"]
 
 
 def test_missing_and_unlisted_files_are_named(folder):
     (folder / "more" / "manifest.json").unlink()
     (folder / "guest.py").touch()
-    assert manifest.check(folder) == [
+    assert manifest.problems(folder) == [
         "guest.py: it is there but not listed",
         "more/manifest.json: it is listed but missing",
     ]
@@ -67,7 +67,7 @@ def test_linked_files_count_as_files(folder, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache") / "d41d8"
     (folder / "model.onnx").rename(cache)
     (folder / "model.onnx").symlink_to(cache)
-    assert manifest.check(folder) == []
+    assert manifest.problems(folder) == []
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"files": ["model.onnx"]}', "\0"])
@@ -77,7 +77,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_in_a_sentence(folder, content
     else:
         (folder / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json: .*; fetch .* again$"):
-        manifest.check(folder)
+        manifest.problems(folder)
 
 
 def test_the_manifest_is_plain_json(folder):
@@ -88,16 +88,16 @@ def test_a_seal_is_what_sha256sum_says_of_a_file_or_of_its_own_list_of_a_folder(
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     assert len(files) == 4
     listed = "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
-    assert manifest.seal(folder) == hashlib.sha256(listed.encode()).hexdigest()
-    assert manifest.seal(folder / "empty.txt") == hashlib.sha256().hexdigest()
+    assert manifest.content_hash(folder) == hashlib.sha256(listed.encode()).hexdigest()
+    assert manifest.content_hash(folder / "empty.txt") == hashlib.sha256().hexdigest()
 
 
 def test_an_identity_changes_with_any_byte_and_any_name(folder):
-    before = manifest.identity(folder)
+    before = manifest.dvc_md5(folder)
     (folder / "empty.txt").rename(folder / "void.txt")
-    renamed = manifest.identity(folder)
+    renamed = manifest.dvc_md5(folder)
     (folder / "void.txt").write_text("!")
-    assert len({before, renamed, manifest.identity(folder)}) == 3
+    assert len({before, renamed, manifest.dvc_md5(folder)}) == 3
     assert before.endswith(".dir") and len(before) == len("d41d8cd98f00b204e9800998ecf8427e.dir")
 
 
@@ -110,7 +110,7 @@ def test_an_artifact_names_what_it_was_made_of_and_no_clock_or_place(tmp_path, m
     paths.PARITY.write_text("{}")
     facts = provenance.facts("int8")
     assert facts["made_of"] == {
-        path: manifest.identity(tmp_path / path)
+        path: manifest.dvc_md5(tmp_path / path)
         for path in ("models/base", "data/prepared", "models/adapter", "models/merged")
     }
     assert list(facts) == ["base", "best", "data", "made_of", "parity", "cpu", "versions"]

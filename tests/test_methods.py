@@ -44,7 +44,7 @@ def workspace(base, rows, tmp_path, monkeypatch):
 
 def configured(preset, export):
     """What a person gets who asks for that preset, on a model and rows that are tiny."""
-    cfg = launch.typed(launch.composed("config", ROOT / "conf", [f"method={preset}"]))
+    cfg = launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", [f"method={preset}"]))
     sections = {name: replace(getattr(cfg, name), **values) for name, values in SHORT.items()}
     return replace(cfg, **sections, export=replace(export, best="fp32"))
 
@@ -132,7 +132,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("overrides", IMPOSSIBLE)
 def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrides):
     with pytest.raises(ValueError) as refusal:
-        launch.typed(launch.composed("config", ROOT / "conf", overrides.split()))
+        launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", overrides.split()))
     assert str(refusal.value) == IMPOSSIBLE[overrides]
 
 
@@ -146,11 +146,11 @@ def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrid
     ],
 )
 def test_all_other_axes_go_together(overrides):
-    launch.typed(launch.composed("config", ROOT / "conf", overrides.split()))
+    launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", overrides.split()))
 
 
 def test_a_method_of_every_kind_has_a_preset():
-    methods = [launch.composed("config", ROOT / "conf", [f"method={name}"])["method"] for name in PRESETS]
+    methods = [launch.compose_with_hydra("config", ROOT / "conf", [f"method={name}"])["method"] for name in PRESETS]
     adapters = [method["adapter"] for method in methods if method["adapter"]]
     assert [method["name"] for method in methods] == PRESETS
     assert {method["weights"] for method in methods} == {"pretrained", "random"}

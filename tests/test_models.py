@@ -26,12 +26,12 @@ from refrain.chat import encoding as chat
 from refrain.evaluation import divergence as likeness
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import Speaker
-from refrain.pipeline.schema import Adapter, Method
+from refrain.pipeline.schema import AdapterConfig, MethodConfig
 from refrain.runtime import language_model as decoding
 
 ROOT = Path(__file__).parents[1]
-PLAIN = Adapter(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
-LORA = Method(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, start=None)
+PLAIN = AdapterConfig(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
+LORA = MethodConfig(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, start=None)
 FULL = replace(LORA, adapter=None)
 RANDOM = replace(FULL, weights="random")
 QLORA = replace(LORA, base_bits=4)

@@ -12,7 +12,7 @@ from refrain.chat import model_folder, records
 from refrain.evaluation import gate, parity
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import Speaker
-from refrain.pipeline.schema import Bars
+from refrain.pipeline.schema import Thresholds
 from refrain.runtime import loading as runtime
 
 STEPS = 6
@@ -118,7 +118,7 @@ def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, bri
 def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
     proof = parity.compare(speaker, Sometimes(speaker, way, stammers), brief, few)
     assert off(proof) == [way] and math.isnan(getattr(proof, way))
-    sentences = gate.failures("int4", Bars(logits=None, top1=0), proof)
+    sentences = gate.failures("int4", Thresholds(logits=None, top1=0), proof)
     assert len(sentences) == 1
     assert sentences[0].startswith(f"int4: its {way} logits differ from the merged model's by nan, ")
 

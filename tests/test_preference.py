@@ -17,7 +17,7 @@ from refrain.chat import records
 from refrain.chat.encoding import IGNORE
 from refrain.models.pytorch import loading as models
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Preference
+from refrain.pipeline.schema import PreferenceConfig
 from refrain.training import fit as training
 from refrain.training import packing
 from refrain.training.objectives import logprobs as likelihood
@@ -45,7 +45,7 @@ EVEN = [row("0", ["user: 1?"], "a", "b"), row("1", ["user: 2?"], "c", "d"), row(
 
 
 def objective(loss):
-    return preference.Pairs(Preference(loss=loss, beta=BETA[loss]))
+    return preference.Pairs(PreferenceConfig(loss=loss, beta=BETA[loss]))
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ def test_the_train_stage_learns_from_pairs(base, rows, tmp_path, monkeypatch, me
     """By its preset, on a small model: rows that are no pairs are counted."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(base, paths.BASE)
-    paths.empty(paths.PREPARED)
+    paths.make_empty(paths.PREPARED)
     records.write(paths.PREPARED / "train.jsonl", [*ROWS, *rows[:3]])
     records.write(paths.PREPARED / "val.jsonl", [*rows[:3], *ROWS[:2]])
     train.main(presets.config(f"method={method}", "train.epochs=6", "train.batch_size=4"))

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from refrain.chat import encoding as chat
 from refrain.models.pretrained import tiny as pretraining
-from refrain.pipeline.schema import Tiny
+from refrain.pipeline.schema import TinyConfig
 
 ROOT = Path(__file__).parents[1]
-DEFAULT = Tiny(**OmegaConf.load(ROOT / "conf/model/tiny.yaml").tiny)
+DEFAULT = TinyConfig(**OmegaConf.load(ROOT / "conf/model/tiny.yaml").tiny)
 SMALL = replace(
     DEFAULT, vocabulary=320, layers=1, width=32, heads=4, kv_heads=2, feed_forward=64, epochs=2, batch_size=4
 )

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from refrain.chat import records
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Launch
+from refrain.pipeline.schema import LaunchConfig
 from refrain.training import checkpoints
 from refrain.training.distributed import launcher as workers
 from refrain.training.distributed import processes
@@ -170,14 +170,14 @@ def test_a_traceback_is_kept_and_named_in_one_sentence(tmp_path):
 
 def test_one_process_is_no_launch(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    assert not workers.launched(Launch(name="", processes=1, shard=False))
+    assert not workers.launched(LaunchConfig(name="", processes=1, shard=False))
 
 
 def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
-        workers.launched(Launch(name="", processes=2, shard=False))
+        workers.launched(LaunchConfig(name="", processes=2, shard=False))
 
 
 @pytest.mark.parametrize("things", [0, 1, 4, 5, 6])

@@ -95,7 +95,7 @@ def conf(tmp_path_factory):
     for page in PAGES:
         for path, text in PRESET.findall(page.read_text()):
             (folder.parent / path).write_text(text)
-    OmegaConf.save(launch.composed("config", folder, []), folder.parent / "params.yaml")
+    OmegaConf.save(launch.compose_with_hydra("config", folder, []), folder.parent / "params.yaml")
     return folder
 
 
@@ -106,14 +106,14 @@ def check_dvc(arguments: list[str], conf: Path) -> None:
     experiments = swept(getattr(options, "set_param", None) or [])
     assert len(experiments) == 1 or options.queue
     for overrides in experiments:
-        launch.typed(launch.composed("config", conf, overrides))
+        launch.to_config(launch.compose_with_hydra("config", conf, overrides))
 
 
 def check_module(name: str, arguments: list[str], conf: Path) -> None:
     assert importlib.util.find_spec(name)
     if name.startswith("stages."):
         source, folder = ("config", conf) if name == "stages.compose" else ("params", conf.parent)
-        launch.typed(launch.composed(source, folder, arguments))
+        launch.to_config(launch.compose_with_hydra(source, folder, arguments))
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_the_pipeline_table_of_the_readme_lists_every_stage():
 
 def keys(kind, place=""):
     """Each key below a section with its type in words; sections that are always there are no keys of their own."""
-    for name, hint in launch.sections(kind).items():
-        path, nested = f"{place}{name}", launch.element(hint) or hint
-        if hint is not nested or not launch.sections(hint) or NoneType in get_args(hint):
+    for name, hint in launch.fields_of(kind).items():
+        path, nested = f"{place}{name}", launch.element_type(hint) or hint
+        if hint is not nested or not launch.fields_of(hint) or NoneType in get_args(hint):
             yield path, worded(hint)
-        if launch.sections(nested):
+        if launch.fields_of(nested):
             below = {list: "[]", dict: ".<name>"}.get(get_origin(hint), "")
             yield from keys(nested, f"{path}{below}.")
 
@@ -205,7 +205,7 @@ def test_the_presets_of_a_group_are_those_in_conf(page, heading, group):
 def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
     monkeypatch.chdir(ROOT)  # the sentence says conf/method, not where it lies
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        launch.typed(launch.composed("config", Path("conf"), [mistake.strip("`")]))
+        launch.to_config(launch.compose_with_hydra("config", Path("conf"), [mistake.strip("`")]))
 
 
 @pytest.mark.parametrize(("heading", "reasons"), [
@@ -233,10 +233,10 @@ def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
-        shape = shapes.recognised(config.Source(path="example"), [RawRow(1, row)])
+        shape = shapes.recognised(config.SourceConfig(path="example"), [RawRow(1, row)])
         assert shape.name == name
         policies = presets.config().data.policies
-        for said in shapes.conversations(RawRow(1, row), shape, config.Source(path="example"), policies):
+        for said in shapes.conversations(RawRow(1, row), shape, config.SourceConfig(path="example"), policies):
             assert said["messages"][-1]["role"] == "assistant"
 
 

@@ -45,18 +45,22 @@ def back(folder):
 
 
 def test_tags_branches_and_short_hashes_are_resolved(bench):
-    assert revisions.resolve("main") == revisions.resolve("HEAD") == revisions.resolve(commit("HEAD")[:8])
-    assert revisions.resolve("v1") == commit("HEAD~2") != commit("HEAD")
+    assert (
+        revisions.resolve_commit("main")
+        == revisions.resolve_commit("HEAD")
+        == revisions.resolve_commit(commit("HEAD")[:8])
+    )
+    assert revisions.resolve_commit("v1") == commit("HEAD~2") != commit("HEAD")
 
 
 @pytest.mark.parametrize("name", ["v2", "0123456789", "--help", "", "v1:params.yaml"])
 def test_a_name_that_stands_for_nothing_is_one_sentence(bench, name):
     with pytest.raises(ValueError, match=r"^.*: this repository has no such commit or tag; [^\n]*$"):
-        revisions.resolve(name)
+        revisions.resolve_commit(name)
 
 
 def test_small_numbers_of_a_lock_stay_numbers(bench):
-    lock = revisions.lock("v1")
+    lock = revisions.read_lock("v1")
     assert list(lock) == list(toy.STAGES)
     assert lock["export"]["params"] == {"params.yaml": {"rate": 1e-6}}
 
@@ -65,12 +69,12 @@ def test_a_commit_without_a_lock_is_one_sentence(bench):
     workbench.run(bench, "git", "rm", "-q", "dvc.lock")
     workbench.commit(bench)
     with pytest.raises(ValueError, match=r"^HEAD: this commit has no dvc\.lock"):
-        revisions.lock("HEAD")
+        revisions.read_lock("HEAD")
 
 
 def test_an_identity_is_what_dvc_writes(bench):
-    for path, md5 in revisions.outs(revisions.lock("HEAD")).items():
-        assert manifest.identity(bench / path) == md5
+    for path, md5 in revisions.output_hashes(revisions.read_lock("HEAD")).items():
+        assert manifest.dvc_md5(bench / path) == md5
 
 
 def test_what_an_earlier_commit_recorded_takes_the_place_of_what_is_there(bench, tmp_path):
@@ -119,37 +123,37 @@ def test_what_is_nowhere_is_one_sentence(bench, tmp_path, path):
 
 
 def test_the_listing_of_a_folder_is_read_from_the_cache_alone(bench, remote):
-    md5 = revisions.outs(revisions.lock("v1"))["models/base"]
-    assert revisions.kept(md5) == {}
+    md5 = revisions.output_hashes(revisions.read_lock("v1"))["models/base"]
+    assert revisions.cached_files(md5) == {}
     shutil.copytree(remote, bench / ".dvc/cache")
-    [(name, weights)] = revisions.kept(md5).items()
-    assert name == "weights" and revisions.cached(weights).read_text() == "1 two\nlines\n"
+    [(name, weights)] = revisions.cached_files(md5).items()
+    assert name == "weights" and revisions.cache_path(weights).read_text() == "1 two\nlines\n"
 
 
 @pytest.mark.parametrize("name", ["v1", "commit", "short"])
 def test_an_adapter_starts_from_a_tag_or_a_commit(bench, tmp_path, name):
     back(bench)
     start = {"v1": "v1", "commit": commit("v1"), "short": commit("v1")[:9]}[name]
-    revisions.adapter(start, tmp_path / "adapter")
+    revisions.fetch_adapter(start, tmp_path / "adapter")
     assert sorted(file.name for file in (tmp_path / "adapter").iterdir()) == ["adapter_config.json", "weights"]
 
 
 @pytest.mark.parametrize("name", ["HEAD", "HEAD~2", "main", "v1~0", "@"])
 def test_an_adapter_never_starts_from_a_name_that_moves(bench, tmp_path, name):
     with pytest.raises(ValueError, match=rf"^method\.start={name} moves on; .* method\.start={commit(name)}$"):
-        revisions.adapter(name, tmp_path / "adapter")
+        revisions.fetch_adapter(name, tmp_path / "adapter")
 
 
 def test_full_weights_are_no_adapter_to_start_from(bench, tmp_path):
     back(bench)
     with pytest.raises(ValueError, match=r"^method\.start=full-weights: what it trained is no adapter but all weights"):
-        revisions.adapter("full-weights", tmp_path / "adapter")
+        revisions.fetch_adapter("full-weights", tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
 def test_an_adapter_of_another_base_is_no_adapter_to_start_from(bench, tmp_path):
     with pytest.raises(ValueError, match=r"^method\.start=v1: its adapter was trained on another models/base than "):
-        revisions.adapter("v1", tmp_path / "adapter")
+        revisions.fetch_adapter("v1", tmp_path / "adapter")
 
 
 def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary_copy(bench):
@@ -158,9 +162,9 @@ def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary
     dvc(bench, "exp", "run", "--temp", "-n", "aside")
     dvc(bench, "repro")
     assert (bench / "models/adapter/weights").read_text() == "1 two\nlines\n" * 2
-    recorded = revisions.outs(revisions.stages((bench / "dvc.lock").read_text()))
+    recorded = revisions.output_hashes(revisions.parse_lock((bench / "dvc.lock").read_text()))
     [aside] = workbench.run(bench, "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/aside").split()
-    assert revisions.outs(revisions.lock(aside)) == recorded
+    assert revisions.output_hashes(revisions.read_lock(aside)) == recorded
 
 
 def test_a_stage_says_why_it_cannot_start(bench):

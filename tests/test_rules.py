@@ -9,7 +9,7 @@ from lone_rows import DEFAULT, TURNS, parsed, said, talk, wanted
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.shapes import errors
 from refrain.data.shapes import parsing as shapes
-from refrain.pipeline.schema import Source
+from refrain.pipeline.schema import SourceConfig
 
 QA = {"question": "Hi", "answer": "Hello"}
 PAIR = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}
@@ -105,7 +105,7 @@ def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
 
 
 def test_an_unreadable_row_keeps_its_message():
-    (error,) = shapes.conversations(RawRow(1, None, "cut short"), None, Source("file"), DEFAULT)
+    (error,) = shapes.conversations(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
     assert (error.reason, str(error)) == ("unreadable", "the row cannot be read: cut short")
 
 

@@ -241,6 +241,6 @@ def test_the_real_pipeline_gives_the_same_bytes_twice_also_from_files_outside_th
     told = refrain(folder, "info")[1]
     head = workbench.run(folder, "git", "log", "-1", "--format=%h %cs %s")
     assert f"  {head}" in told
-    lock = revisions.outs(revisions.stages((folder / "dvc.lock").read_text()))
+    lock = revisions.output_hashes(revisions.parse_lock((folder / "dvc.lock").read_text()))
     for made_of in ("models/base", "data/prepared", "models/adapter", "models/merged"):
         assert re.search(rf"^{made_of} +{lock[made_of]}$", told, re.M)

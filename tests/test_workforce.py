@@ -14,7 +14,7 @@ import pytest
 
 from refrain.data.parallel import mapping as workforce
 from refrain.data.parallel import process_pool as crew
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def at_once(monkeypatch):
 
 
 def mapped(function, items, workers, engine="local"):
-    return workforce.mapped(function, iter(items), Data(engine=engine, workers=workers))
+    return workforce.mapped(function, iter(items), DataConfig(engine=engine, workers=workers))
 
 
 @dataclass(frozen=True)

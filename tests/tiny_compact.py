@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from refrain.export.onnx import graph
-from refrain.pipeline.schema import Precision
+from refrain.pipeline.schema import QuantizationConfig
 
 CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it
 VOCABULARY = 272  # more logits than the tokenizer has tokens
@@ -27,11 +27,11 @@ FAMILIES = {
     ),
 }  # fmt: skip
 PRECISIONS = {
-    "fp32": Precision(32),
-    "int8": Precision(8, 64, head_bits=8),
-    "int8-32": Precision(8, 32),
-    "int4": Precision(4, 32, head_bits=8, rounding="search"),
-    "int4-64": Precision(4, 64),  # of which the kernels round rows in company otherwise than alone
+    "fp32": QuantizationConfig(32),
+    "int8": QuantizationConfig(8, 64, head_bits=8),
+    "int8-32": QuantizationConfig(8, 32),
+    "int4": QuantizationConfig(4, 32, head_bits=8, rounding="search"),
+    "int4-64": QuantizationConfig(4, 64),  # of which the kernels round rows in company otherwise than alone
 }
 
 

@@ -23,7 +23,7 @@ def bench(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Compare a folder with the checksums in its manifest.json; name each bad file and exit with 1."""
-    wrong = manifest.check(options.folder)
+    wrong = manifest.problems(options.folder)
     print("\n".join(wrong) or f"whole: {len(manifest.read(options.folder)['files'])} files")
     return 1 if wrong else 0
 
@@ -42,7 +42,7 @@ def verify(options: argparse.Namespace) -> int:
     from refrain.experiments import verify as proof
     from refrain.pipeline import revisions
 
-    commit, recorded = revisions.resolve(options.rev), revisions.lock(options.rev)
+    commit, recorded = revisions.resolve_commit(options.rev), revisions.read_lock(options.rev)
     if revisions.git("status", "--porcelain"):
         print(f"there are changes that are not committed; {commit[:12]} is rebuilt without them", file=sys.stderr)
     with ExitStack() as files:

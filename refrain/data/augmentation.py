@@ -24,7 +24,7 @@ from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import Collected, Part, Spool
 from refrain.data.splitting.splits import Placed
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Augment, Data
+from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 Draw = Callable[[str], float]  # a number from 0 to 1 for each name
 
@@ -50,7 +50,7 @@ WORD = re.compile(  # no URL, number or name of a file
 LOWERED, UNENDED, DOUBLED = 1, 2, 4  # kinds of noise, in any sum
 
 
-def variants(row: Row, augment: Augment, seed: int) -> Iterator[Row]:
+def variants(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
     """Each differs from the row and from the others, ends with the same replies, and is named after the row.
 
     What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
@@ -65,7 +65,7 @@ def variants(row: Row, augment: Augment, seed: int) -> Iterator[Row]:
             yield variant
 
 
-def candidates(row: Row, augment: Augment, draw: Draw) -> Iterator[tuple[str, list[Message]]]:
+def candidates(row: Row, augment: AugmentationConfig, draw: Draw) -> Iterator[tuple[str, list[Message]]]:
     """Variants by name; one may turn out to be the row itself."""
     messages = row["messages"]
     for number, template in enumerate(augment.paraphrases, start=1):
@@ -199,7 +199,7 @@ def batches(spool: Spool, rows: Array) -> Iterator[list[bytes]]:
         yield list(spool.texts(rows[begin : begin + BATCH].tolist()))
 
 
-def colliding(spool: Spool, made: Array, held: Array, data: Data) -> Array:
+def colliding(spool: Spool, made: Array, held: Array, data: DataConfig) -> Array:
     """Those of the made rows that ask what a held-out row asks, nearly ask it, or say a long stretch of it."""
     same = made[np.isin(spool["prompt"][made], spool["prompt"][held])]
     dirty = [same, *(nearly(spool, made, held, float(share)) for share in [data.leaks.near] if share is not None)]

@@ -25,12 +25,12 @@ from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
 from refrain.data.splitting.row_store import Collected, Part, Spool, name
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Augment, Data
+from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
 
 
-NOTHING = Augment(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
+NOTHING = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Portion:
 class Reading:
     """From a portion to a part: all that is done to a row by itself."""
 
-    data: Data
+    data: DataConfig
     seed: int
     base: Path
     jinja: str | None
@@ -148,7 +148,7 @@ def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
         yield spool, tally
 
 
-def portions(data: Data) -> Iterator[Portion]:
+def portions(data: DataConfig) -> Iterator[Portion]:
     """The sources in blocks."""
     for index, source in enumerate(data.sources):
         file = paths.link(index, source.path)

@@ -21,7 +21,7 @@ from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import AT_ONCE, Dropped, Spool
 from refrain.data.splitting.splits import Placed
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Filing:
                 file.write(b"".join([text[a:b] for a, b in bounds]))
 
 
-def write(spool: Spool, placed: Placed, data: Data) -> None:
+def write(spool: Spool, placed: Placed, data: DataConfig) -> None:
     """Every row of the spool, in its order, as one line of one file."""
     for name in NAMES:
         (paths.PREPARED / f"{name}.jsonl").touch()

@@ -9,7 +9,7 @@ from pathlib import Path
 from refrain.chat import encoding as chat
 from refrain.chat.records import Row
 from refrain.evaluation.parity import Proof
-from refrain.pipeline.schema import Bars, Variant
+from refrain.pipeline.schema import Thresholds, VariantConfig
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def ended(talk: chat.Chat) -> str:
     return json.dumps([talk.tokenizer.id_to_token(token) for token in sorted(talk.ends)] + list(talk.stops))
 
 
-def strike(onnx: Path, variants: dict[str, Variant], proofs: dict[str, Proof]) -> dict[str, list[str]]:
+def strike(onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, Proof]) -> dict[str, list[str]]:
     """Remove the variants that fail, and say why for each; ValueError naming the required ones among them."""
     why = {name: failures(name, variants[name].bars, proof) for name, proof in proofs.items()}
     if broken := [sentence for name in why if variants[name].bars.required for sentence in why[name]]:
@@ -50,7 +50,7 @@ def strike(onnx: Path, variants: dict[str, Variant], proofs: dict[str, Proof]) -
     return why
 
 
-def failures(name: str, bars: Bars, proof: Proof) -> list[str]:
+def failures(name: str, bars: Thresholds, proof: Proof) -> list[str]:
     """A sentence for each bar that the variant does not reach; nan reaches none."""
     at, result = f"export.variants.{name}.bars", []
     most = inf if bars.logits is None else bars.logits

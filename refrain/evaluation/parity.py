@@ -10,7 +10,7 @@ from refrain.chat.encoding import Chat
 from refrain.chat.records import Row
 from refrain.evaluation import divergence as likeness
 from refrain.evaluation import scoring as evaluation
-from refrain.pipeline.schema import Export
+from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model as decoding
 from refrain.runtime.language_model import LanguageModel, Logits
 
@@ -52,7 +52,7 @@ class Questions:
     rouge: float  # ROUGE-L of the reference's replies to the rows
 
 
-def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: Export) -> Questions:
+def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: ExportConfig) -> Questions:
     """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
     rows = evaluation.fitting(talk, rows, context, export.steps)[: export.prompts]
     if not rows:
@@ -79,7 +79,7 @@ def awkward(talk: Chat, asked: list[list[int]], longest: int) -> Iterator[list[i
     yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
 
 
-def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions, export: Export) -> Proof:
+def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions, export: ExportConfig) -> Proof:
     """Both models on the prompts and on what the reference said after them."""
     count = likeness.Counts()
     pairs = list(zip(asked.prompts, asked.said, strict=True))

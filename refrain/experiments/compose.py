@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from refrain.pipeline import params as launch
 from refrain.pipeline import paths
 from refrain.pipeline.paths import found
-from refrain.pipeline.schema import Data, Model
+from refrain.pipeline.schema import DataConfig, ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ WORDS = ("null", "true", "false", "nan", "inf")
 
 def compose(overrides: list[str]) -> Params:
     """What conf/ and the overrides make."""
-    return launch.composed("config", paths.CONF, overrides)
+    return launch.compose_with_hydra("config", paths.CONF, overrides)
 
 
 def current() -> Params:
@@ -45,7 +45,7 @@ def current() -> Params:
     if not params:
         log.info("params.yaml is composed from conf/")
         return plain
-    if record["conf"] == launch.digest() if record else "DVC_EXP_NAME" in os.environ:
+    if record["conf"] == launch.conf_digest() if record else "DVC_EXP_NAME" in os.environ:
         log.info("params.yaml is conf/ with: %s", shlex.join(changes(plain, params)) or "no overrides")
         return params
     if params == plain or (record and not record["overrides"] and record["params"] == fingerprint(params)):
@@ -62,7 +62,7 @@ def current() -> Params:
 def write(params: Params) -> None:
     """params.yaml, with the fingerprint of conf/ and the differences from it on record."""
     record = {
-        "conf": launch.digest(),
+        "conf": launch.conf_digest(),
         "params": fingerprint(params),
         "overrides": changes(compose([]), params),
     }
@@ -71,7 +71,7 @@ def write(params: Params) -> None:
 
 def read() -> Params:
     """params.yaml as plain values; empty when there is none."""
-    return launch.composed("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
+    return launch.compose_with_hydra("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
 
 
 def fingerprint(params: Params) -> str:
@@ -105,13 +105,13 @@ def spelled(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def link(data: Data, model: Model) -> None:
+def link(data: DataConfig, model: ModelConfig) -> None:
     """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
-    paths.empty(paths.LINKED_DATA)
+    paths.make_empty(paths.LINKED_DATA)
     for index, source in enumerate(data.sources):
         file = Path(data.folder, Path(source.path).expanduser())
         point(paths.link(index, source.path), found(str(file), f"data.sources[{index}].path"))
-    paths.empty(paths.LINKED_MODEL)
+    paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None:
         point(paths.LINKED_MODEL / "corpus.txt", found(model.tiny.corpus, "model.tiny.corpus"))
     if model.folder is not None:

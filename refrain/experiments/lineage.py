@@ -10,13 +10,13 @@ from refrain.pipeline import manifest, paths, revisions
 
 def text(folder: Path) -> str:
     """Aligned facts about an artifact folder; without a Git repository around, no commits are named."""
-    held, md5 = manifest.read(folder), manifest.identity(folder)
+    held, md5 = manifest.read(folder), manifest.dvc_md5(folder)
     facts = {
         "folder": str(folder),
         "md5": md5,
         **({"base": origin(held["base"])} if "base" in held else {}),
         **held.get("made_of", {}),
-        "best": f"{held['best']}, sha256 {manifest.seal(folder / paths.BEST)}",
+        "best": f"{held['best']}, sha256 {manifest.content_hash(folder / paths.BEST)}",
         **({"cpu": held["cpu"]} if "cpu" in held else {}),
         **held.get("versions", {}),
     }

@@ -23,7 +23,7 @@ def clone(commit: str, folder: Path) -> None:
     """Fill an empty folder with a commit and its inputs, and with nothing that a stage of it makes."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
-    for sentence in out_of_reach(revisions.text(commit, str(paths.PARAMS))):
+    for sentence in out_of_reach(revisions.file_at(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
     git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
     git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
@@ -53,7 +53,7 @@ def lend(commit: str, folder: Path, cache: Path) -> None:
         for out in OmegaConf.load(file).outs:
             place = (file.parent / out.path).relative_to(folder)
             revisions.fetch(commit, place.as_posix(), folder / place)
-    start = OmegaConf.select(OmegaConf.create(revisions.text(commit, str(paths.PARAMS))), "method.start")
+    start = OmegaConf.select(OmegaConf.create(revisions.file_at(commit, str(paths.PARAMS))), "method.start")
     if start is not None:
         adapter = cache / "tmp/adapter"
         revisions.fetch(start, str(paths.ADAPTER), adapter)
@@ -63,9 +63,9 @@ def lend(commit: str, folder: Path, cache: Path) -> None:
 def store(folder: Path, cache: Path) -> None:
     """Move a folder's files to where DVC's cache keeps them."""
     listing = folder.with_suffix(".dir")
-    listing.write_bytes(manifest.listing(folder))
+    listing.write_bytes(manifest.dvc_listing(folder))
     names = {manifest.md5(file): file for file in manifest.files(folder).values()}
-    for md5, file in {**names, manifest.identity(folder): listing}.items():
+    for md5, file in {**names, manifest.dvc_md5(folder): listing}.items():
         place = cache / "files/md5" / md5[:2] / md5[2:]
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, place)
@@ -108,7 +108,7 @@ def complaint(folder: Path) -> str:
 def rebuilt(folder: Path) -> dict[str, Any]:
     """The stages that the rerun has finished, in their order, as its dvc.lock lists them."""
     file = folder / "dvc.lock"
-    return revisions.stages(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return revisions.parse_lock(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def git(folder: Path, *arguments: str) -> None:

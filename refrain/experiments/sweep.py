@@ -25,7 +25,7 @@ STARTED = datetime.now()
 @hydra.main(config_path="../../conf", config_name="sweep", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """One trial: the values of conf/ and those that are tried."""
-    launch.typed(cast(dict[str, Any], OmegaConf.to_container(cfg)))
+    launch.to_config(cast(dict[str, Any], OmegaConf.to_container(cfg)))
     job = HydraConfig.get()
     return trial(f"sweep-{STARTED:%Y%m%d-%H%M%S}-{job.job.num}", list(job.overrides.task))
 

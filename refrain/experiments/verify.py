@@ -36,12 +36,12 @@ class Row:
 
 def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[Row]:
     """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
-    found = revisions.outs(rebuilt)
+    found = revisions.output_hashes(rebuilt)
     order = [*(name for name in rebuilt if name in recorded), *(name for name in recorded if name not in rebuilt)]
     return [
-        Row(name, path, md5, found.get(path), manifest.seal(folder / path) if path in found else "")
+        Row(name, path, md5, found.get(path), manifest.content_hash(folder / path) if path in found else "")
         for name in order
-        for path, md5 in revisions.outs({name: recorded[name]}).items()
+        for path, md5 in revisions.output_hashes({name: recorded[name]}).items()
     ]
 
 
@@ -55,7 +55,7 @@ def table(rows: list[Row]) -> str:
 def files(rows: list[Row], folder: Path) -> Iterator[str]:
     """A sentence for each folder that differs about the files that do, if the cache has the folder as it was."""
     for row in rows:
-        old = revisions.kept(row.recorded) if row.verdict == "differs" and row.recorded.endswith(".dir") else {}
+        old = revisions.cached_files(row.recorded) if row.verdict == "differs" and row.recorded.endswith(".dir") else {}
         if old:
             new = {name: manifest.md5(file) for name, file in manifest.files(folder / row.path).items()}
             differ = sorted(name for name in old | new if old.get(name) != new.get(name))
@@ -95,14 +95,14 @@ TOLERANCES = {
 def text(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
-    now = (folder / file).read_text(encoding="utf-8") if file in revisions.outs(rebuilt) else ""
-    return f"{facts(shipped(recorded), hardware.environment())}\n\n{metrics(revisions.text(commit, file), now)}"
+    now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
+    return f"{facts(shipped(recorded), hardware.environment())}\n\n{metrics(revisions.file_at(commit, file), now)}"
 
 
 def shipped(recorded: revisions.Lock) -> dict[str, Any]:
     """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
-    md5 = revisions.kept(revisions.outs(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
-    return json.loads(revisions.cached(md5).read_text(encoding="utf-8")) if md5 else {}
+    md5 = revisions.cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
+    return json.loads(revisions.cache_path(md5).read_text(encoding="utf-8")) if md5 else {}
 
 
 def facts(then: dict[str, Any], now: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ NAME = "manifest.json"
 
 def write(folder: Path, facts: dict[str, Any]) -> None:
     """The facts, and the sha256 of every other file under the folder."""
-    content = json.dumps({**facts, "files": digests(folder)}, indent=2, ensure_ascii=False)
+    content = json.dumps({**facts, "files": sha256_by_file(folder)}, indent=2, ensure_ascii=False)
     (folder / NAME).write_text(content + "\n", encoding="utf-8")
 
 
@@ -28,9 +28,9 @@ def read(folder: Path) -> dict[str, Any]:
     return content
 
 
-def check(folder: Path) -> list[str]:
+def problems(folder: Path) -> list[str]:
     """One sentence for each file that is missing, changed or not listed; none when the folder is whole."""
-    listed, present = read(folder)["files"], digests(folder)
+    listed, present = read(folder)["files"], sha256_by_file(folder)
     differ = {name for name in listed.keys() & present if listed[name] != present[name]}
     missing = [f"{name}: it is listed but missing" for name in listed.keys() - present]
     strange = [f"{name}: it is there but not listed" for name in present.keys() - listed]
@@ -38,12 +38,12 @@ def check(folder: Path) -> list[str]:
     return sorted(missing + strange + changed)
 
 
-def digests(folder: Path) -> dict[str, str]:
+def sha256_by_file(folder: Path) -> dict[str, str]:
     """The sha256 of each file under the folder but the manifest, by relative path."""
     return {name: sha256(path) for name, path in files(folder).items() if name != NAME}
 
 
-def seal(path: Path) -> str:
+def content_hash(path: Path) -> str:
     """One sha256: that of a file, or of a folder's lines of sha256 and relative path."""
     if path.is_file():
         return sha256(path)
@@ -51,12 +51,12 @@ def seal(path: Path) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def identity(path: Path) -> str:
+def dvc_md5(path: Path) -> str:
     """The md5 by which dvc.lock names this file or folder."""
-    return md5(path) if path.is_file() else hashlib.md5(listing(path)).hexdigest() + ".dir"
+    return md5(path) if path.is_file() else hashlib.md5(dvc_listing(path)).hexdigest() + ".dir"
 
 
-def listing(folder: Path) -> bytes:
+def dvc_listing(folder: Path) -> bytes:
     """What DVC's cache keeps of a folder: the md5 of each file, by relative path."""
     rows = [{"md5": md5(path), "relpath": name} for name, path in files(folder).items()]
     return json.dumps(rows).encode()

@@ -17,7 +17,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from refrain.pipeline import paths
 from refrain.pipeline.schema import Config
-from refrain.pipeline.validation import impossible
+from refrain.pipeline.validation import problems
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,14 @@ def load(overrides: list[str]) -> Config:
     """params.yaml under the schema, overrides on top; ValueError names the key and the nearest right one."""
     if not paths.PARAMS.exists():
         raise ValueError("params.yaml is missing; `python -m stages.compose` writes it from conf/")
-    raw = composed("params", Path.cwd(), overrides)
+    raw = compose_with_hydra("params", Path.cwd(), overrides)
     record = raw.get("composed")
-    if record and record.get("conf") != digest():
+    if record and record.get("conf") != conf_digest():
         raise ValueError("conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`")
-    return typed(raw)
+    return to_config(raw)
 
 
-def composed(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """What Hydra makes of folder/name.yaml and the overrides, the same call that `dvc exp run -S` makes."""
     try:
         with initialize_config_dir(str(folder.absolute()), version_base="1.3"):
@@ -42,11 +42,11 @@ def composed(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
         raise ValueError(f"{error.override} cannot be read; write key=value, with quotes around a text") from error
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(line.strip() for line in str(error).split("\n")[:2])
-        raise ValueError(misspelt(overrides, folder) or reason) from error
+        raise ValueError(suggest_override(overrides, folder) or reason) from error
     return cast(dict[str, Any], plain)
 
 
-def misspelt(overrides: list[str], folder: Path) -> str | None:
+def suggest_override(overrides: list[str], folder: Path) -> str | None:
     """A sentence about the first override whose option `folder` lacks, or whose key the schema does not know."""
     for override in OverridesParser.create().parse_overrides(overrides):
         key, value = str(override.key_or_group), override.value()
@@ -55,14 +55,14 @@ def misspelt(overrides: list[str], folder: Path) -> str | None:
             return f"{override.input_line}: {folder}/{key} has {', '.join(options)}"
         place, hint = "", cast(Any, Config)
         for part in key.split("."):
-            known = sections(hint)
+            known = fields_of(hint)
             if known and part not in known:
-                return unknown(place, part, known)
-            place, hint = f"{place}{part}.", known.get(part, element(hint))
+                return unknown_key(place, part, known)
+            place, hint = f"{place}{part}.", known.get(part, element_type(hint))
     return None
 
 
-def digest() -> str:
+def conf_digest() -> str:
     """Fingerprint of conf/: every file's path and bytes."""
     result = hashlib.sha256()
     for file in sorted(paths.CONF.rglob("*.yaml")):
@@ -70,28 +70,28 @@ def digest() -> str:
     return result.hexdigest()[:12]
 
 
-def typed(raw: dict[str, Any]) -> Config:
+def to_config(raw: dict[str, Any]) -> Config:
     """Plain dataclasses from plain values; an unknown key, a wrong type, a gap, an impossible value: ValueError."""
-    for sentence in strangers(raw, Config, ""):
+    for sentence in schema_problems(raw, Config, ""):
         raise ValueError(sentence)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), raw)
         cfg = cast(Config, OmegaConf.to_object(merged))
     except MissingMandatoryValue as error:
-        raise ValueError(gap(str(error.full_key))) from error
+        raise ValueError(missing_value(str(error.full_key))) from error
     except OmegaConfBaseException as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"{error.full_key or 'params.yaml'}: {reason[:1].lower()}{reason[1:]}") from error
-    for sentence in impossible(cfg):
+    for sentence in problems(cfg):
         raise ValueError(sentence)
     return cfg
 
 
-def strangers(raw: Any, hint: Any, place: str) -> Iterator[str]:
+def schema_problems(raw: Any, hint: Any, place: str) -> Iterator[str]:
     """A sentence for each key that the schema does not know, each value in place of a section, each gap."""
-    known = sections(hint)
+    known = fields_of(hint)
     if raw == "???":
-        yield gap(place)
+        yield missing_value(place)
     elif known and raw is not None and not isinstance(raw, dict):
         section = f"a section with {', '.join(known)}"
         yield f"{place}={raw} is not {section}; options of conf/ are chosen by `python -m stages.compose`"
@@ -99,34 +99,34 @@ def strangers(raw: Any, hint: Any, place: str) -> Iterator[str]:
         yield f"{place}={raw} is not a list; write {place}=[...]"
     elif isinstance(raw, list):
         for i, item in enumerate(raw):
-            yield from strangers(item, element(hint), f"{place}[{i}]")
+            yield from schema_problems(item, element_type(hint), f"{place}[{i}]")
     elif isinstance(raw, dict):
         prefix = f"{place}." if place else ""
         for key, value in raw.items():
             if known and key not in known:
-                yield unknown(prefix, str(key), known)
+                yield unknown_key(prefix, str(key), known)
             else:
-                yield from strangers(value, known.get(key, element(hint)), f"{prefix}{key}")
+                yield from schema_problems(value, known.get(key, element_type(hint)), f"{prefix}{key}")
 
 
-def sections(hint: Any) -> dict[str, Any]:
+def fields_of(hint: Any) -> dict[str, Any]:
     """The keys of the dataclass in `X` or `X | None`, with their types; none for any other type."""
     kinds = [] if get_origin(hint) in (list, dict) else [hint, *get_args(hint)]
     kind = next(filter(is_dataclass, kinds), None)
     return {f.name: get_type_hints(kind)[f.name] for f in fields(kind)} if kind else {}
 
 
-def element(hint: Any) -> Any:
+def element_type(hint: Any) -> Any:
     """The type of the elements of `list[X]` or `dict[str, X]`; None for any other type."""
     return get_args(hint)[-1] if get_origin(hint) in (list, dict) else None
 
 
-def gap(place: str) -> str:
+def missing_value(place: str) -> str:
     """A sentence about a value that is still missing."""
     return f"{place} has no value yet; give one: -S '{place}=...', or in conf/"
 
 
-def unknown(prefix: str, key: str, known: Iterable[str]) -> str:
+def unknown_key(prefix: str, key: str, known: Iterable[str]) -> str:
     """A sentence about a key that does not exist, with the nearest that does."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known here are {', '.join(known)}"

@@ -72,7 +72,7 @@ def workspace() -> Path:
     return Path(os.environ.get("DVC_ROOT", "."))
 
 
-def empty(folder: Path) -> None:
+def make_empty(folder: Path) -> None:
     """An empty folder; with hard-linked outputs, writing in place would corrupt DVC's cache."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -17,21 +17,21 @@ from refrain.pipeline import manifest, paths
 Lock = dict[str, dict[str, Any]]  # stages of a dvc.lock: cmd, deps, params, outs
 
 
-def begun(start: str | None, out: Path) -> Path | None:
+def start_adapter(start: str | None, out: Path) -> Path | None:
     """`out` with the adapter that a training goes on from; None when it begins afresh."""
     if start is None:
         return None
-    adapter(start, out)
+    fetch_adapter(start, out)
     return out
 
 
-def adapter(start: str, out: Path) -> None:
+def fetch_adapter(start: str, out: Path) -> None:
     """Put the adapter of an earlier commit or tag into `out`; ValueError unless it fits models/base."""
-    commit = resolve(start)
+    commit = resolve_commit(start)
     if not (git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
         raise ValueError(f"method.start={start} moves on; write the commit that it is now: method.start={commit}")
-    recorded = outs(lock(commit))
-    if recorded.get(str(paths.BASE)) != manifest.identity(paths.BASE):
+    recorded = output_hashes(read_lock(commit))
+    if recorded.get(str(paths.BASE)) != manifest.dvc_md5(paths.BASE):
         raise ValueError(f"method.start={start}: its adapter was trained on another {paths.BASE} than this one; "
                          "start from a commit with this base, or choose the model of that commit")  # fmt: skip
     fetch(commit, str(paths.ADAPTER), out)
@@ -41,7 +41,7 @@ def adapter(start: str, out: Path) -> None:
                          "name a commit whose method has one")  # fmt: skip
 
 
-def resolve(name: str) -> str:
+def resolve_commit(name: str) -> str:
     """The full commit that a name stands for; ValueError when it stands for none."""
     if commit := commit_of(name):
         return commit
@@ -53,43 +53,43 @@ def commit_of(name: str) -> str:
     return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
-def lock(rev: str) -> Lock:
+def read_lock(rev: str) -> Lock:
     """The stages that the dvc.lock of a commit lists; ValueError when it has none."""
-    text = git("show", f"{resolve(rev)}:./dvc.lock")
+    text = git("show", f"{resolve_commit(rev)}:./dvc.lock")
     if not text:
         raise ValueError(f"{rev}: this commit has no dvc.lock, so nothing was run in it; name one that has")
-    return stages(text)
+    return parse_lock(text)
 
 
-def stages(text: str) -> Lock:
+def parse_lock(text: str) -> Lock:
     """The stages of a dvc.lock; PyYAML would read 1e-06 as text."""
     return cast(Lock, OmegaConf.to_container(OmegaConf.create(text))).get("stages", {})
 
 
-def outs(lock: Lock) -> dict[str, str]:
+def output_hashes(lock: Lock) -> dict[str, str]:
     """The md5 of every output, by path."""
     return {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", [])}
 
 
-def text(rev: str, path: str) -> str:
+def file_at(rev: str, path: str) -> str:
     """A file that Git keeps, as it was; empty when there was none."""
-    return git("show", f"{resolve(rev)}:./{path}")
+    return git("show", f"{resolve_commit(rev)}:./{path}")
 
 
 def fetch(rev: str, path: str, out: Path) -> None:
     """Put a file or folder as a commit recorded it in place of `out`: from the cache, else from the remote."""
-    commit = resolve(rev)
-    expected = outs(lock(commit)).get(path)
+    commit = resolve_commit(rev)
+    expected = output_hashes(read_lock(commit)).get(path)
     with tempfile.TemporaryDirectory() as scratch:
         part = Path(scratch, "part")
         try:
-            with closing(DVCFileSystem(str(paths.workspace()), rev=commit, config=storage())) as files:
+            with closing(DVCFileSystem(str(paths.workspace()), rev=commit, config=dvc_storage())) as files:
                 files.get(path, str(part), recursive=True)
         except Exception as error:  # a remote fails in ways of its own
             reason = " ".join(str(error).split())
             raise ValueError(f"{path} of {rev} is neither in DVC's cache nor to be had from a remote ({reason}); "
                              f"`dvc repro` makes it anew in a checkout of {commit[:12]}") from error  # fmt: skip
-        if expected not in (None, manifest.identity(part)):
+        if expected not in (None, manifest.dvc_md5(part)):
             raise ValueError(f"{path} of {rev}: its bytes are not those that dvc.lock names; push it to the remote "
                              "again from a cache that is whole")  # fmt: skip
         shutil.rmtree(out, ignore_errors=True)
@@ -97,21 +97,21 @@ def fetch(rev: str, path: str, out: Path) -> None:
         shutil.move(part, out)
 
 
-def storage() -> dict[str, Any]:
+def dvc_storage() -> dict[str, Any]:
     """The cache and the remotes as they are set now; those that an earlier commit knew may have moved."""
     with Repo(str(paths.workspace())) as repo:
         sections = {name: dict(repo.config[name]) for name in ("core", "remote")}
         return {**sections, "cache": {"dir": repo.cache.local_cache_dir}}
 
 
-def kept(md5: str) -> dict[str, str]:
+def cached_files(md5: str) -> dict[str, str]:
     """The md5 of each file of a folder, by relative path, if this repository's cache has that folder; else empty."""
-    file = cached(md5)
+    file = cache_path(md5)
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     return {row["relpath"]: row["md5"] for row in rows}
 
 
-def cached(md5: str) -> Path:
+def cache_path(md5: str) -> Path:
     """Where this repository's cache keeps what has this md5."""
     with Repo(str(paths.workspace())) as repo:
         return Path(repo.cache.local.oid_to_path(md5))

@@ -25,19 +25,19 @@ def run(main: Callable[[Config], None]) -> None:
 
     def stage(overrides: list[str]) -> None:
         cfg = load(overrides)
-        with alone():
+        with exclusive():
             main(cfg)
 
-    start(stage, sys.modules[main.__module__].__doc__ or "")
+    run_command(stage, sys.modules[main.__module__].__doc__ or "")
 
 
-def name() -> str:
+def run_name() -> str:
     """What this run is called: by its experiment, if it is one."""
     return os.environ.get("DVC_EXP_NAME", "workspace")
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def exclusive() -> Iterator[None]:
     """Nobody else runs this script inside: when only `dvc` is killed, its stage lives on, and the next one waits."""
     if "RANK" in os.environ:  # one of several processes of the same stage
         yield
@@ -51,7 +51,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def start(main: Callable[[list[str]], None], document: str) -> None:
+def run_command(main: Callable[[list[str]], None], document: str) -> None:
     """Parse the command line; a ValueError or OSError becomes one line and exit code 1, an interruption 130."""
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{Path(sys.argv[0]).stem}",

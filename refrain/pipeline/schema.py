@@ -11,7 +11,7 @@ BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
 @dataclass
-class Source:
+class SourceConfig:
     """One file of rows. Elements of a list have no place in conf/ for defaults, so they stand here."""
 
     path: str = MISSING
@@ -36,7 +36,7 @@ class Policies:
 
 
 @dataclass
-class Leaks:
+class LeakConfig:
     """What two prompts may have in common and still stand in different splits."""
 
     near: float | None = MISSING  # less than this share of their runs of words (Jaccard); null: all but equal prompts
@@ -45,7 +45,7 @@ class Leaks:
 
 
 @dataclass
-class Augment:
+class AugmentationConfig:
     """Variants of training rows, beside their parents."""
 
     paraphrases: list[str] = MISSING  # templates of a question, such as "Please tell me: {prompt}"
@@ -55,22 +55,22 @@ class Augment:
 
 
 @dataclass
-class Data:
+class DataConfig:
     name: str = MISSING
     folder: str = MISSING  # where relative paths of sources begin
-    sources: list[Source] = MISSING
+    sources: list[SourceConfig] = MISSING
     val_fraction: float = MISSING
     test_fraction: float = MISSING
     max_tokens: int = MISSING  # of a row, with the template
     policies: Policies = MISSING
-    leaks: Leaks = MISSING
-    augment: Augment = MISSING
+    leaks: LeakConfig = MISSING
+    augment: AugmentationConfig = MISSING
     engine: str = MISSING  # local processes, or ray
     workers: int | None = MISSING  # processes; null: one per core
 
 
 @dataclass
-class Tiny:
+class TinyConfig:
     """A Llama-shaped model and its byte-level BPE tokenizer, both made from a plain-text corpus."""
 
     corpus: str = MISSING
@@ -87,24 +87,24 @@ class Tiny:
 
 
 @dataclass
-class Model:
+class ModelConfig:
     """Where the base comes from: exactly one of hub, folder and tiny is not null."""
 
     name: str = MISSING
     hub: str | None = MISSING  # a repository id
     revision: str | None = MISSING  # commit, tag or branch; the resolved commit is recorded
     folder: str | None = MISSING
-    tiny: Tiny | None = MISSING
+    tiny: TinyConfig | None = MISSING
 
 
 @dataclass
-class Template:
+class TemplateConfig:
     name: str = MISSING
     jinja: str | None = MISSING  # null: the model's own
 
 
 @dataclass
-class Adapter:
+class AdapterConfig:
     rank: int = MISSING
     alpha: int = MISSING
     dropout: float = MISSING
@@ -115,7 +115,7 @@ class Adapter:
 
 
 @dataclass
-class Preference:
+class PreferenceConfig:
     """Learning from pairs of a better and a worse reply."""
 
     loss: str = MISSING  # sigmoid (DPO), ipo, orpo or kto
@@ -123,19 +123,19 @@ class Preference:
 
 
 @dataclass
-class Method:
+class MethodConfig:
     """One point in the space of training methods. A null section switches that axis off."""
 
     name: str = MISSING
     weights: str = MISSING  # pretrained or random
     base_bits: int | None = MISSING  # 4: the frozen base as NF4 while an adapter learns; null: as it is
-    adapter: Adapter | None = MISSING  # null: every weight is trained
-    preference: Preference | None = MISSING  # null: the next token
+    adapter: AdapterConfig | None = MISSING  # null: every weight is trained
+    preference: PreferenceConfig | None = MISSING  # null: the next token
     start: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
 
 
 @dataclass
-class Train:
+class TrainConfig:
     lr: float = MISSING
     epochs: float = MISSING
     batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
@@ -153,7 +153,7 @@ class Train:
 
 
 @dataclass
-class Launch:
+class LaunchConfig:
     """How many processes a training runs in."""
 
     name: str = MISSING
@@ -162,13 +162,13 @@ class Launch:
 
 
 @dataclass
-class Merge:
+class MergeConfig:
     prompts: int = MISSING
     tolerance: float = MISSING
 
 
 @dataclass
-class Precision:
+class QuantizationConfig:
     """How weights are stored. As in Source, what an element of conf/ leaves out stands here."""
 
     bits: int = MISSING  # 32, 16 (on disk), 8 or 4
@@ -180,7 +180,7 @@ class Precision:
 
 
 @dataclass
-class Bars:
+class Thresholds:
     """What a variant must reach, against the merged model."""
 
     logits: float | None = None  # largest difference of a logit
@@ -192,17 +192,17 @@ class Bars:
 
 
 @dataclass
-class Variant:
-    weights: Precision = field(default_factory=Precision)
-    bars: Bars = field(default_factory=Bars)
+class VariantConfig:
+    weights: QuantizationConfig = field(default_factory=QuantizationConfig)
+    bars: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass
-class Export:
+class ExportConfig:
     name: str = MISSING
     graph: str | None = MISSING  # compact or optimum; null: compact for the families it knows
     opset: int = MISSING  # of optimum's graph
-    variants: dict[str, Variant] = MISSING
+    variants: dict[str, VariantConfig] = MISSING
     best: str | None = MISSING  # the variant in models/onnx/best; null: the one of least cost
     cost: dict[str, float] = MISSING  # microseconds to read and multiply a million weights that are fp32, int8, int4
     prompts: int = MISSING
@@ -211,14 +211,14 @@ class Export:
 
 
 @dataclass
-class Evaluate:
+class EvaluateConfig:
     max_rows: int = MISSING
     max_new_tokens: int = MISSING
     batch_size: int = MISSING
 
 
 @dataclass
-class Composed:
+class CompositionRecord:
     """Written by the compose stage: what conf/ was, and how params.yaml differs from it."""
 
     conf: str = MISSING  # fingerprints: of conf/, and of the values that were written
@@ -229,13 +229,13 @@ class Composed:
 @dataclass
 class Config:
     seed: int = MISSING
-    data: Data = MISSING
-    model: Model = MISSING
-    template: Template = MISSING
-    method: Method = MISSING
-    train: Train = MISSING
-    launch: Launch = MISSING
-    merge: Merge = MISSING
-    export: Export = MISSING
-    evaluate: Evaluate = MISSING
-    composed: Composed | None = None
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    template: TemplateConfig = MISSING
+    method: MethodConfig = MISSING
+    train: TrainConfig = MISSING
+    launch: LaunchConfig = MISSING
+    merge: MergeConfig = MISSING
+    export: ExportConfig = MISSING
+    evaluate: EvaluateConfig = MISSING
+    composed: CompositionRecord | None = None

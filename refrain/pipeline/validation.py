@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from refrain.pipeline.schema import (
     BLOCKS,
     TRACKERS,
-    Augment,
+    AugmentationConfig,
     Config,
-    Data,
-    Export,
-    Launch,
-    Method,
+    DataConfig,
+    ExportConfig,
+    LaunchConfig,
+    MethodConfig,
     Policies,
-    Tiny,
-    Train,
+    TinyConfig,
+    TrainConfig,
 )
 
 
-def impossible(cfg: Config) -> Iterator[str]:
+def problems(cfg: Config) -> Iterator[str]:
     """One sentence, with the way out, for each value or combination that no stage could honour."""
     model, data = cfg.model, cfg.data
     origins = [model.hub, model.folder, model.tiny]
@@ -26,10 +26,10 @@ def impossible(cfg: Config) -> Iterator[str]:
     if model.hub is not None and model.revision is None:
         yield "model.hub needs model.revision: a commit, a tag or a branch such as main"
     if model.tiny is not None:
-        yield from impossible_shape(model.tiny)
-    yield from impossible_method(cfg.method)
-    yield from impossible_training(cfg.train, cfg.launch, cfg.method)
-    yield from impossible_data(data)
+        yield from tiny_problems(model.tiny)
+    yield from method_problems(cfg.method)
+    yield from training_problems(cfg.train, cfg.launch, cfg.method)
+    yield from data_problems(data)
     for name, at_least_one in (
         ("merge.prompts", cfg.merge.prompts),
         ("export.prompts", cfg.export.prompts),
@@ -39,10 +39,10 @@ def impossible(cfg: Config) -> Iterator[str]:
     ):
         if at_least_one <= 0:
             yield f"{name}={at_least_one} must be above 0"
-    yield from impossible_export(cfg.export)
+    yield from export_problems(cfg.export)
 
 
-def impossible_data(data: Data) -> Iterator[str]:
+def data_problems(data: DataConfig) -> Iterator[str]:
     """What no row could satisfy."""
     if not data.sources:
         yield "data.sources is empty; name a file: data.sources=[{path: some/file.csv}]"
@@ -57,8 +57,8 @@ def impossible_data(data: Data) -> Iterator[str]:
         yield f"data.engine={data.engine} is neither local nor ray"
     if data.workers is not None and data.workers <= 0:
         yield f"data.workers={data.workers} must be above 0; null takes every core"
-    yield from impossible_policies(data.policies)
-    yield from impossible_augment(data.augment)
+    yield from policy_problems(data.policies)
+    yield from augmentation_problems(data.augment)
     leaks = data.leaks
     if leaks.near is not None and not 0 < leaks.near <= 1:
         yield f"data.leaks.near={leaks.near} is no share above 0; null compares no wording"
@@ -68,7 +68,7 @@ def impossible_data(data: Data) -> Iterator[str]:
         yield f"data.leaks.contamination={leaks.contamination} must be above 0; null looks for none"
 
 
-def impossible_policies(policies: Policies) -> Iterator[str]:
+def policy_problems(policies: Policies) -> Iterator[str]:
     """Values outside of the closed choices."""
     for name, choices in POLICIES.items():
         if getattr(policies, name) not in choices:
@@ -93,7 +93,7 @@ POLICIES = {
 PII = ("email", "phone", "iban")
 
 
-def impossible_augment(augment: Augment) -> Iterator[str]:
+def augmentation_problems(augment: AugmentationConfig) -> Iterator[str]:
     """One sentence, with the way out, for each value that no variant could honour."""
     for template in augment.paraphrases:
         if "{prompt}" not in template:
@@ -103,7 +103,7 @@ def impossible_augment(augment: Augment) -> Iterator[str]:
             yield f"data.augment.{name}={getattr(augment, name)} is no share from 0 to 1"
 
 
-def impossible_method(method: Method) -> Iterator[str]:
+def method_problems(method: MethodConfig) -> Iterator[str]:
     """Points on the axes of a method where nothing could be learned."""
     adapter, preference = method.adapter, method.preference
     if method.weights not in ("pretrained", "random"):
@@ -144,7 +144,7 @@ def impossible_method(method: Method) -> Iterator[str]:
             yield "method.preference needs method.weights=pretrained: random weights prefer nothing"
 
 
-def impossible_training(train: Train, launch: Launch, method: Method) -> Iterator[str]:
+def training_problems(train: TrainConfig, launch: LaunchConfig, method: MethodConfig) -> Iterator[str]:
     """What no trainer could do."""
     for name in ("lr", "epochs", "batch_size", "micro_tokens"):
         if getattr(train, name) <= 0:
@@ -177,7 +177,7 @@ LOSSES = ("sigmoid", "ipo", "orpo", "kto")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "wsd")
 
 
-def impossible_export(export: Export) -> Iterator[str]:
+def export_problems(export: ExportConfig) -> Iterator[str]:
     """What no graph can hold, and what leaves nothing to choose from."""
     if export.graph not in (None, "compact", "optimum"):
         yield f"export.graph={export.graph} is neither compact nor optimum nor null"
@@ -212,7 +212,7 @@ def impossible_export(export: Export) -> Iterator[str]:
 ROUNDINGS = ("nearest", "search")
 
 
-def impossible_shape(tiny: Tiny) -> Iterator[str]:
+def tiny_problems(tiny: TinyConfig) -> Iterator[str]:
     """What keeps a Llama of this shape from being built."""
     if tiny.width % (2 * tiny.heads):
         yield f"model.tiny.width={tiny.width} must be an even multiple of model.tiny.heads={tiny.heads}"

@@ -98,7 +98,7 @@ def seal(checkpoint: Path) -> None:
 def whole(checkpoint: Path) -> bool:
     """Whether every byte of a checkpoint is as it was when it was sealed."""
     try:
-        return not manifest.check(checkpoint)
+        return not manifest.problems(checkpoint)
     except ValueError:
         return False
 

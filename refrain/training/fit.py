@@ -17,7 +17,7 @@ from transformers import (
     set_seed,
 )
 
-from refrain.pipeline.schema import Train
+from refrain.pipeline.schema import TrainConfig
 from refrain.training import batching as batches
 from refrain.training import checkpoints, packing
 from refrain.training.callbacks.checkpointing import Keeper
@@ -52,7 +52,7 @@ def fit(
     rows: list[Any],
     held_out: list[Any],
     objective: Objective,
-    train: Train,
+    train: TrainConfig,
     seed: int,
     folder: Path,
     clock: Clock | None = None,
@@ -85,7 +85,9 @@ def fit(
     return curves(trainer.state, patient=bool(best))
 
 
-def arguments(train: Train, seed: int, folder: Path, steps: int, validate: bool, resumed: bool) -> TrainingArguments:
+def arguments(
+    train: TrainConfig, seed: int, folder: Path, steps: int, validate: bool, resumed: bool
+) -> TrainingArguments:
     """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
     decay = {"num_decay_steps": ceil(train.decay * steps * train.epochs)} if train.schedule == "wsd" else {}
     precision = train.precision or suited()

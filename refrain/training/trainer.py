@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerState
 
 from refrain.chat.encoding import Features
-from refrain.pipeline.schema import Train
+from refrain.pipeline.schema import TrainConfig
 from refrain.training import batching as batches
 from refrain.training import checkpoints, packing
 from refrain.training.distributed import fsdp as sharding
@@ -34,7 +34,7 @@ class Fitting(Trainer):
         rows: list[Any],
         held_out: list[Any],
         steps: batches.Steps,
-        train: Train,
+        train: TrainConfig,
         clock: Clock,
         **common: Any,
     ) -> None:

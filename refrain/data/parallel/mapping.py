@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from refrain.data.parallel import process_pool as crew
 from refrain.data.parallel import ray_cluster as cluster
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 Item = TypeVar("Item")
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 HEAD_START = 0.3  # seconds, about what a crew takes to come
 
 
-def mapped(function: Callable[[Item], Result], items: Iterator[Item], data: Data) -> Iterator[Result]:
+def mapped(function: Callable[[Item], Result], items: Iterator[Item], data: DataConfig) -> Iterator[Result]:
     """What the function makes of each item, lazily; what it raises for one is raised in its turn.
 
     Items and results must be picklable, and so must the function, which goes to each worker once: it carries settings,

@@ -13,7 +13,7 @@ from refrain.data.shapes.conversations import Conversation, Said
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.registry import SHAPES, Shape, names
-from refrain.pipeline.schema import Policies, Source
+from refrain.pipeline.schema import Policies, SourceConfig
 
 
 def named(value: Fields, needs: tuple[str, ...], uses: tuple[str, ...], fields: dict[str, str]) -> Fields:
@@ -51,7 +51,7 @@ def completed(said: Said, extras: Conversation) -> Said:
     return whole
 
 
-def recognised(source: Source, raws: Iterable[RawRow]) -> Shape | None:
+def recognised(source: SourceConfig, raws: Iterable[RawRow]) -> Shape | None:
     """The one shape that fits the first rows; None when they have no columns."""
     first = list(islice((raw.value for raw in raws if isinstance(raw.value, dict)), 100))
     there = dict.fromkeys(column for value in first for column in value)
@@ -69,7 +69,7 @@ def recognised(source: Source, raws: Iterable[RawRow]) -> Shape | None:
     return fitting[0]
 
 
-def fits(shape: Shape, source: Source, there: Iterable[str], first: list[Fields]) -> bool:
+def fits(shape: Shape, source: SourceConfig, there: Iterable[str], first: list[Fields]) -> bool:
     """Whether rows with these columns can be read as a shape, and look like it unless a person says that they do."""
     ours = set(there) - taken(source.fields) | set(source.fields)
     if not ours.issuperset(shape.needs) or not set(names(shape)).issuperset(source.fields):
@@ -93,7 +93,7 @@ def misfit(wanted: list[Shape], there: Iterable[str]) -> str:
     )
 
 
-def check_source(source: Source, there: Iterable[str]) -> None:
+def check_source(source: SourceConfig, there: Iterable[str]) -> None:
     """ValueError when the configuration speaks of a shape, a name or a column that does not exist."""
     shapes = dict.fromkeys(shape.name for shape in SHAPES)
     if source.shape is not None and source.shape not in shapes:
@@ -106,7 +106,7 @@ def check_source(source: Source, there: Iterable[str]) -> None:
             raise ValueError(f"{source.path}: fields: {column} is no column; use one of {', '.join(there)}")
 
 
-def conversations(raw: RawRow, shape: Shape | None, source: Source, policies: Policies) -> list[Said]:
+def conversations(raw: RawRow, shape: Shape | None, source: SourceConfig, policies: Policies) -> list[Said]:
     """Every conversation of a row, text as it is, or why there is none; never empty, raises no RowError."""
     try:
         row = readable(raw, shape, source.fields)

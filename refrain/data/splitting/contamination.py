@@ -16,7 +16,7 @@ from refrain.data.splitting import ragged
 from refrain.data.splitting import shingles as runs
 from refrain.data.splitting.ragged import Array, Ragged
 from refrain.data.splitting.row_store import Spool
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 COMMON = 10  # words that more questions or more rows say are a phrase, no leak
 
@@ -30,7 +30,7 @@ AT_ONCE = 1 << 22  # words for a worker
 BITS = 29  # of the number of a slot in a sieve, at most
 
 
-def found(spool: Spool, learned: Array, held: Array, data: Data) -> tuple[Array, Array]:
+def found(spool: Spool, learned: Array, held: Array, data: DataConfig) -> tuple[Array, Array]:
     """Those of the `learned` rows that say a run of a `held` row's question, and for each the first such row."""
     size = data.leaks.contamination
     if size is None:
@@ -124,7 +124,7 @@ class Search:
         return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
 
 
-def saying(spool: Spool, rows: Array, wanted: Array, size: int, data: Data) -> Array:
+def saying(spool: Spool, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
     """Which of the wanted runs stand in which of the rows, but for runs that more than COMMON of them say."""
     among = np.zeros(len(spool), bool)
     among[rows] = True
@@ -146,7 +146,7 @@ def portions(spool: Spool) -> Iterator[tuple[int, int, Array]]:
             yield int(some[0]), int(every.begins[some[0]]), every.ends[some] - every.begins[some]
 
 
-def phrases(spool: Spool, rows: Array, places: Array, size: int, data: Data) -> Array:
+def phrases(spool: Spool, rows: Array, places: Array, size: int, data: DataConfig) -> Array:
     """For runs of words at these places, whether a part of them is a phrase."""
     part, every = min(size, PHRASE), spool.ragged("words")
     words, lengths = Ragged(every.flat, places, places + size).taken(np.arange(len(places)))

@@ -14,7 +14,7 @@ from refrain.data.splitting import leakage as prompts
 from refrain.data.splitting.leakage import NAMES, NONE, TEST, TRAIN, VAL, Neighbours, Prompts
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import Spool
-from refrain.pipeline.schema import Data
+from refrain.pipeline.schema import DataConfig
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Placed:
         return np.flatnonzero(self.owner < 0)
 
 
-def place(spool: Spool, data: Data) -> Placed:
+def place(spool: Spool, data: DataConfig) -> Placed:
     """Where each row goes."""
     declared = np.array([NAMES.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
     placed = Placed(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
@@ -72,7 +72,7 @@ def repeated(placed: Placed, spool: Spool, asked: Prompts, answers: str) -> None
     placed.drop(rows[others], "other_answer", rows[first[same[others]]])
 
 
-def drawn(draws: Array, data: Data) -> Array:
+def drawn(draws: Array, data: DataConfig) -> Array:
     """The split of a prompt by its fingerprint, whatever other rows there are."""
     share = draws / 2.0**64
     return np.select([share < data.test_fraction, share < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)

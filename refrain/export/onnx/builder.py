@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from refrain.pipeline.schema import Precision
+from refrain.pipeline.schema import QuantizationConfig
 
 MICROSOFT = "com.microsoft"
 
@@ -27,7 +27,7 @@ OPSET, IR = 21, 10
 class Drawing:
     """The graph so far, and the precision in which its weights are drawn."""
 
-    def __init__(self, data: BinaryIO, precision: Precision) -> None:
+    def __init__(self, data: BinaryIO, precision: QuantizationConfig) -> None:
         self.precision = precision
         self._data = data
         self._nodes: list[onnx.NodeProto] = []

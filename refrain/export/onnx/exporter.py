@@ -12,7 +12,7 @@ from refrain.chat import model_folder
 from refrain.export.architectures import families
 from refrain.export.onnx import builder as drawing
 from refrain.export.onnx import graph
-from refrain.pipeline.schema import Export, Precision
+from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ BESIDE = ("config.json", "generation_config.json")
 LARGE = 2**30  # bytes; a protobuf ends at 2 GiB, so the weights of larger models lie beside the graph
 
 
-def write(merged: Path, onnx_folder: Path, export: Export) -> None:
+def write(merged: Path, onnx_folder: Path, export: ExportConfig) -> None:
     """A folder that the runtime serves for each variant: the graph with its weights, tokenizer, template and configs.
 
     ValueError when the model cannot be drawn, or a variant would quantise nothing.
@@ -59,7 +59,7 @@ def is_compact(merged: Path, asked: str | None) -> bool:
     return True
 
 
-def is_dynamic(precision: Precision) -> bool:
+def is_dynamic(precision: QuantizationConfig) -> bool:
     """Whether activations are quantised too, with one scale for all rows of a batch."""
     return precision.bits == 8 and precision.block is None
 
@@ -83,7 +83,7 @@ def traced(merged: Path, out: Path, opset: int) -> None:
             shutil.move(file, out / file.name)
 
 
-def rewritten(source: Path, out: Path, precision: Precision) -> None:
+def rewritten(source: Path, out: Path, precision: QuantizationConfig) -> None:
     """A traced graph with its weights in fewer bits: activations stay fp32, so no row depends on those beside it."""
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 

@@ -18,10 +18,10 @@ from refrain.export.architectures.model_files import Array
 from refrain.export.onnx import quantization as blocks
 from refrain.export.onnx.builder import DATA, MICROSOFT, Drawing
 from refrain.export.onnx.layers import block, few_bits, full, linear, normed
-from refrain.pipeline.schema import BLOCKS, Precision
+from refrain.pipeline.schema import BLOCKS, QuantizationConfig
 
 
-def write(merged: Path, out: Path, precision: Precision) -> None:
+def write(merged: Path, out: Path, precision: QuantizationConfig) -> None:
     """model.onnx and model.onnx.data of the model in `merged`; ValueError for one that cannot be drawn whole."""
     decoder, weights = families.read(merged)
     with (out / DATA).open("wb") as data:
@@ -72,7 +72,7 @@ def stored(to: Drawing, table: Array) -> list[str]:
     return [to.constant("table.codes", parts.codes), to.constant("table.scales", parts.scales), *zeros]
 
 
-def block_size(table: Array, precision: Precision) -> int | None:
+def block_size(table: Array, precision: QuantizationConfig) -> int | None:
     """Of the block sizes up to that of the variant the largest that divides the width; None: the table stays whole."""
     few = (precision.head_bits or precision.bits) in (4, 8)
     fitting = (size for size in reversed(BLOCKS) if size <= (precision.block or 0) and table.shape[1] % size == 0)

@@ -11,7 +11,7 @@ from refrain.evaluation import divergence as likeness
 from refrain.evaluation import gate
 from refrain.evaluation.parity import Proof, Questions
 from refrain.pipeline import manifest, paths
-from refrain.pipeline.schema import Variant
+from refrain.pipeline.schema import VariantConfig
 
 
 def facts(best: str) -> dict[str, Any]:
@@ -20,14 +20,14 @@ def facts(best: str) -> dict[str, Any]:
     return {
         "base": json.loads((paths.BASE / "source.json").read_text(encoding="utf-8")),
         "best": best,
-        "data": manifest.digests(paths.PREPARED),
-        "made_of": {path.as_posix(): manifest.identity(path) for path in made_of},
+        "data": manifest.sha256_by_file(paths.PREPARED),
+        "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in made_of},
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         **environment(),
     }
 
 
-def chain(asked: Questions, proofs: dict[str, Proof], variants: dict[str, Variant]) -> dict[str, Any]:
+def chain(asked: Questions, proofs: dict[str, Proof], variants: dict[str, VariantConfig]) -> dict[str, Any]:
     """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
     merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
     links = {

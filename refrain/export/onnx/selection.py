@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Export
+from refrain.pipeline.schema import ExportConfig
 
 WEIGHTED = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 
@@ -19,7 +19,7 @@ WEIGHTED = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
 
 
-def choose(folder: Path, export: Export) -> str:
+def choose(folder: Path, export: ExportConfig) -> str:
     """The variant that was asked for, else the cheapest; copied to folder/best. ValueError if the gate removed it."""
     there = {name: folder / name for name in export.variants if (folder / name).is_dir()}
     if export.best is not None and export.best not in there:

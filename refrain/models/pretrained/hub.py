@@ -14,7 +14,7 @@ from refrain.pipeline import paths
 
 def fetch(repository: str, revision: str, out: Path) -> None:
     """`out` holds one checked commit, named in source.json; weights are fetched when all else has passed."""
-    paths.empty(out)
+    paths.make_empty(out)
     where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
     if not sys.stderr.isatty():
         disable_progress_bars()

@@ -51,7 +51,7 @@ def from_folder(folder: Path, out: Path) -> None:
     """`out` holds the same files of a local folder, and source.json its name but not where it was."""
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ValueError(f"model.folder: {folder} lies in {out}, which is emptied first; move it elsewhere")
-    paths.empty(out)
+    paths.make_empty(out)
     write(folder, hashes(folder, check(folder)), out, {"folder": folder.absolute().name})
 
 

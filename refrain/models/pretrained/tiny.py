@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from refrain.chat.encoding import Features
-from refrain.pipeline.schema import Tiny, Train
+from refrain.pipeline.schema import TinyConfig, TrainConfig
 from refrain.training import fit as training
 from refrain.training.objectives import sft
 
@@ -23,7 +23,7 @@ CHATML = (
 )
 
 
-def make(tiny: Tiny, corpus: Path, seed: int, out: Path) -> None:
+def make(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     """Write a whole model folder to `out`: weights, config, tokenizer and template, the same bytes every time."""
     lines = [line for line in corpus.read_text(encoding="utf-8").split("\n") if line]
     if not lines:
@@ -62,7 +62,7 @@ def bpe(lines: list[str], vocabulary: int) -> Tokenizer:
     return result
 
 
-def shape(tiny: Tiny, vocabulary: int) -> LlamaConfig:
+def shape(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=tiny.width,
@@ -84,8 +84,8 @@ def whole(tokenizer: Tokenizer, line: str) -> Features:
     return {"input_ids": ids, "labels": list(ids)}
 
 
-def recipe(tiny: Tiny) -> Train:
-    return Train(
+def recipe(tiny: TinyConfig) -> TrainConfig:
+    return TrainConfig(
         lr=tiny.lr,
         epochs=tiny.epochs,
         batch_size=tiny.batch_size,

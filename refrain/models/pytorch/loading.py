@@ -16,10 +16,10 @@ from transformers import (
 )
 
 from refrain.models.pytorch import lora as adapters
-from refrain.pipeline.schema import Method
+from refrain.pipeline.schema import MethodConfig
 
 
-def build(folder: Path, method: Method, seed: int, start: Path | None = None) -> PreTrainedModel:
+def build(folder: Path, method: MethodConfig, seed: int, start: Path | None = None) -> PreTrainedModel:
     """A model ready to train, the same from the same arguments: each axis of the method is decided once, here.
 
     ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.

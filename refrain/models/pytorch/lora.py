@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from refrain.pipeline.schema import Adapter
+from refrain.pipeline.schema import AdapterConfig
 
 SETTINGS = "adapter_config.json"
 
@@ -31,7 +31,7 @@ NAMES = {"rank": "r", "alpha": "lora_alpha", "dora": "use_dora", "rslora": "use_
 Layer = nn.Linear | Conv1D | nn.Embedding
 
 
-def check(bare: PreTrainedModel, adapter: Adapter, start: Path | None) -> None:
+def check(bare: PreTrainedModel, adapter: AdapterConfig, start: Path | None) -> None:
     """ValueError unless `bare`, which needs no weights, can carry the adapter and begin with the one in `start`."""
     owners: dict[int, set[str]] = {}
     for name, weight in bare.named_parameters(remove_duplicate=False):
@@ -73,7 +73,7 @@ def check_components(name: str, layer: Layer, rank: int) -> None:
                          f"set method.adapter.rank={most}, or method.adapter.init=zero")  # fmt: skip
 
 
-def check_start(bare: PreTrainedModel, adapter: Adapter, start: Path) -> None:
+def check_start(bare: PreTrainedModel, adapter: AdapterConfig, start: Path) -> None:
     """ValueError unless the folder holds an adapter like the configured one, trained on such a model."""
     if not (start / WEIGHTS).is_file():
         raise ValueError("method.start: no adapter was trained at that revision; name one whose method has an adapter")
@@ -98,7 +98,7 @@ def require_equal(name: str, was: Any, wanted: Any) -> None:
                          f"set method.adapter.{name}={earlier}")  # fmt: skip
 
 
-def attach(base: PreTrainedModel, adapter: Adapter, start: Path | None) -> PeftModel:
+def attach(base: PreTrainedModel, adapter: AdapterConfig, start: Path | None) -> PeftModel:
     """The base, frozen, with LoRA matrices (arXiv:2106.09685) beside its layers: fresh ones, or those of `start`."""
     settings = LoraConfig(
         r=adapter.rank,

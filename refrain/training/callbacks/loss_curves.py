@@ -19,7 +19,7 @@ def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
     """
     from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
 
-    paths.empty(folder)
+    paths.make_empty(folder)
     for name, points in named.items():
         metric = Metric(CURVES[name], str(folder / "plots"))
         metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
@@ -50,7 +50,7 @@ class LiveCurves(TrainerCallback):
     ) -> None:
         """The folder anew, with the points that a resumed training brings along."""
         if state.is_world_process_zero:
-            paths.empty(self.folder)
+            paths.make_empty(self.folder)
             self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
             for entry in state.log_history:
                 write(self.live, entry)

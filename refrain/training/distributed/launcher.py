@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
-from refrain.pipeline.schema import Launch
+from refrain.pipeline.schema import LaunchConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Worker = subprocess.Popen[bytes]
 GRACE = 10.0  # seconds that the others have to end by themselves when one has failed
 
 
-def launched(launch: Launch) -> bool:
+def launched(launch: LaunchConfig) -> bool:
     """True when workers have done what this command asks for; False in a process that is to do it itself.
 
     ValueError with the reason when a worker fails. Ctrl-C and SIGTERM are handed on, so that a checkpoint is made.
@@ -50,7 +50,7 @@ def launched(launch: Launch) -> bool:
     return True
 
 
-def join(launch: Launch) -> None:
+def join(launch: LaunchConfig) -> None:
     """Become one of several: only the first speaks, and a traceback goes where the launcher looks for it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count != launch.processes:

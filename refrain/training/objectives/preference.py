@@ -10,7 +10,7 @@ from torch import Tensor
 from refrain.chat.encoding import Chat
 from refrain.chat.examples import Lesson
 from refrain.chat.records import Row
-from refrain.pipeline.schema import Preference
+from refrain.pipeline.schema import PreferenceConfig
 from refrain.training.objectives import pairs, sft
 from refrain.training.objectives.logprobs import Ask, supervised
 from refrain.training.objectives.pairs import Pair
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 class Pairs:
     """The objective of a preference: its rows are pairs, and each counts the same."""
 
-    def __init__(self, preference: Preference) -> None:
+    def __init__(self, preference: PreferenceConfig) -> None:
         self.formula, self.beta = FORMULAS[preference.loss], preference.beta
 
     def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
