@@ -76,9 +76,9 @@ def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
 
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
-        rows = prepared(data, published) if data != "environment" else records.read(paths.PREPARED / "train.jsonl")
+        rows = prepared(data, published) if data != "environment" else records.read_rows(paths.PREPARED / "train.jsonl")
         kept = sft.features(chat.load(paths.BASE), rows)[0]
-        records.write(file, [kept[i * len(kept) // count] for i in range(count)])
+        records.write_rows(file, [kept[i * len(kept) // count] for i in range(count)])
     return file
 
 
@@ -96,9 +96,9 @@ def prepared(data: str, published: Path) -> list[Any]:
         paths.BASE.parent.mkdir()
         paths.BASE.symlink_to(base)
         for index, source in enumerate(cfg.data.sources):
-            paths.link(index, source.path).symlink_to(published / source.path)
+            paths.linked_source(index, source.path).symlink_to(published / source.path)
         prepare.main(cfg)
-        return list(records.read(paths.PREPARED / "train.jsonl"))
+        return list(records.read_rows(paths.PREPARED / "train.jsonl"))
 
 
 def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ def main(cfg: config.Config) -> None:
     from refrain.evaluation import scoring, summary
 
     talk = chat.load(paths.MERGED)
-    rows = records.read(paths.PREPARED / "test.jsonl")
+    rows = records.read_rows(paths.PREPARED / "test.jsonl")
     rows = scoring.fitting(talk, rows, model_folder.context(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.make_empty(paths.PREDICTIONS)
     results = {}
@@ -22,7 +22,7 @@ def main(cfg: config.Config) -> None:
         results[name], predictions = scoring.score(
             lm, talk, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
         )
-        records.write(paths.PREDICTIONS / f"{name}.jsonl", predictions)
+        records.write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
     runner.report(paths.METRICS, results)
     summary.scores(paths.SCORES, results)

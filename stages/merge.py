@@ -14,11 +14,11 @@ def main(cfg: config.Config) -> None:
 
     talk = chat.load(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
-    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
-    model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
+    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED)
+    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
 
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
     found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)

@@ -26,7 +26,7 @@ def main(cfg: config.Config) -> None:
     objective = sft if cfg.method.preference is None else preference.Pairs(cfg.method.preference)
     with time.part("tokenise"):
         talk = chat.load(paths.BASE, cfg.template.jinja)
-        rows, held_out = (records.read(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
+        rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
         audit.teachable(talk, [*rows, *held_out])
         train, left_out = objective.features(talk, rows)
         val, _ = objective.features(talk, held_out)
@@ -46,7 +46,7 @@ def main(cfg: config.Config) -> None:
         processes.dismiss_others()
         paths.make_empty(paths.ADAPTER)
         models.save(model, paths.ADAPTER)
-        model_folder.copy(paths.BASE, paths.ADAPTER, talk.template)
+        model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, talk.template)
         loss_curves.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
         facts = {**training.facts(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
         runner.report(paths.TRAIN_REPORT, facts)

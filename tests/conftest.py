@@ -110,7 +110,7 @@ def adapter(base, talk, rows, tmp_path_factory):
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
     training.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
     models.save(model, folder)
-    model_folder.copy(base, folder, talk.template)
+    model_folder.copy_tokenizer(base, folder, talk.template)
     return folder
 
 
@@ -119,7 +119,7 @@ def merged(base, adapter, talk, tmp_path_factory):
     """What the merge stage leaves."""
     folder = tmp_path_factory.mktemp("merged")
     models.save_whole(models.merged(models.trained(base, adapter)), talk.ends, folder)
-    model_folder.copy(adapter, folder, talk.template)
+    model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 
 

@@ -59,7 +59,7 @@ def sentencepiece(kind):
 def learned(talk, features):
     """The text of each stretch of labels."""
     ids, text, at = features["input_ids"], [], 0
-    for kept, stretch in groupby(features["labels"], lambda label: label != chat.IGNORE):
+    for kept, stretch in groupby(features["labels"], lambda label: label != chat.IGNORE_INDEX):
         before, at = at, at + len(list(stretch))
         if kept:
             whole, half = (talk.tokenizer.decode(ids[:end], skip_special_tokens=False) for end in (at, before))

@@ -69,9 +69,9 @@ def run(*sources, **values):
         paths.BASE.symlink_to(tokenizer())
     for index, (name, content, _) in enumerate(sources):
         lines = "".join(json.dumps(row) + "\n" for row in content) if isinstance(content, list) else content
-        paths.link(index, f"some/{name}").write_bytes(lines.encode() if isinstance(lines, str) else lines)
+        paths.linked_source(index, f"some/{name}").write_bytes(lines.encode() if isinstance(lines, str) else lines)
     prepare.main(settings(*sources, **values))
-    return {file.stem: records.read(file) for file in paths.PREPARED.iterdir()}
+    return {file.stem: records.read_rows(file) for file in paths.PREPARED.iterdir()}
 
 
 def report():

@@ -17,7 +17,7 @@ from tokenizers import AddedToken, normalizers
 from refrain.chat import encoding as chat
 from refrain.chat import examples as lessons
 from refrain.chat import model_folder, records
-from refrain.chat.encoding import IGNORE
+from refrain.chat.encoding import IGNORE_INDEX
 from refrain.cli import main as cli
 from refrain.pipeline import paths
 from refrain.training.audit import checks as exam
@@ -54,7 +54,7 @@ TOKENIZERS = {
 
 
 def lesson(talk, row):
-    return lessons.whole(row, lessons.encode(talk, row["id"], row["messages"]))
+    return lessons.from_all_replies(row, lessons.encode_row(talk, row["id"], row["messages"]))
 
 
 def taught(talk, rows=ROWS):
@@ -123,7 +123,7 @@ def test_a_template_without_end_marker_is_named(saved, tokenizer, jinja):
 
 def test_an_end_marker_without_a_label_is_named(talk):
     end = talk.vocabulary.special["<|im_end|>"]
-    mute = spoiled(taught(talk), lambda ids, labels: features(ids, [IGNORE if i == end else i for i in labels]))
+    mute = spoiled(taught(talk), lambda ids, labels: features(ids, [IGNORE_INDEX if i == end else i for i in labels]))
     assert broken(talk, mute) == {"end": len(ROWS)}
 
 
@@ -145,11 +145,11 @@ def test_a_role_that_is_renamed_is_named(saved, tokenizer):
 
 def moved(ids, labels, left, right):
     """Each stretch of labels with its left end and its right end moved by so many tokens."""
-    told = [label != IGNORE for label in labels]
+    told = [label != IGNORE_INDEX for label in labels]
     begins = [i for i, on in enumerate(told) if on and not (i and told[i - 1])]
     ends = [i + 1 for i, on in enumerate(told) if on and not (i + 1 < len(told) and told[i + 1])]
     kept = {i for begin, end in zip(begins, ends, strict=True) for i in range(begin + left, end + right)}
-    return features(ids, [token if i in kept else IGNORE for i, token in enumerate(ids)])
+    return features(ids, [token if i in kept else IGNORE_INDEX for i, token in enumerate(ids)])
 
 
 @pytest.mark.parametrize(("left", "right"), [(1, 1), (-1, -1), (-1, 0), (1, 0), (0, 1)])
@@ -163,7 +163,7 @@ def test_a_mask_that_is_off_by_one_is_named(saved, tokenizer, jinja, left, right
 
 def test_labels_that_are_shifted_already_are_named(talk):
     """As for a loss that does not shift them itself."""
-    off = spoiled(taught(talk), lambda ids, labels: features(ids, [*labels[1:], IGNORE]))
+    off = spoiled(taught(talk), lambda ids, labels: features(ids, [*labels[1:], IGNORE_INDEX]))
     assert broken(talk, off) == {"mask": len(ROWS)}
 
 
@@ -181,9 +181,9 @@ def test_a_question_that_is_learned_in_place_of_the_same_reply_is_named(talk):
     row = {"id": "0", "messages": [{"role": role, "content": "hello"} for role in ("user", "assistant")]}
     [whole] = taught(talk, [row])
     ids, end = whole.features["input_ids"], talk.vocabulary.special["<|im_end|>"]
-    size = sum(label != IGNORE for label in whole.features["labels"])
+    size = sum(label != IGNORE_INDEX for label in whole.features["labels"])
     at = ids.index(end) + 1 - size
-    wrong = features(ids, [token if at <= i < at + size else IGNORE for i, token in enumerate(ids)])
+    wrong = features(ids, [token if at <= i < at + size else IGNORE_INDEX for i, token in enumerate(ids)])
     assert audit.examined(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wrong)]) == {"mask": 1}
 
@@ -193,7 +193,7 @@ def test_a_blank_that_is_learned_before_a_reply_without_its_own_is_named(base):
     talk = chat.load(base, TRIMMED)
     [whole] = taught(talk, [{"id": "borders", "messages": BORDERS}])
     ids, labels = whole.features.values()
-    at = next(i for i, label in enumerate(labels) if label != IGNORE)
+    at = next(i for i, label in enumerate(labels) if label != IGNORE_INDEX)
     wide = features(ids, [*labels[: at - 1], ids[at - 1], *labels[at:]])
     assert talk.tokenizer.decode([ids[at - 1]]) == "\n" and audit.examined(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wide)]) == {"mask": 1}
@@ -211,7 +211,7 @@ def test_an_end_marker_that_is_mere_text_is_named(talk):
 
 
 def test_rows_with_nothing_to_learn_are_named(talk):
-    idle = spoiled(taught(talk), lambda ids, labels: features(ids, [IGNORE] * len(ids)))
+    idle = spoiled(taught(talk), lambda ids, labels: features(ids, [IGNORE_INDEX] * len(ids)))
     assert broken(talk, idle) == {"nothing": len(ROWS)}
 
 
@@ -220,7 +220,7 @@ def test_two_begin_tokens_are_named(saved, tokenizer):
     twice = with_template(saved, tokenizer, "<|bos|>" + OWN, bos_token="<|bos|>")
     assert broken(twice, taught(twice)) == {"begin": len(ROWS)}
     once = with_template(saved, tokenizer, OWN, bos_token="<|bos|>")
-    added = spoiled(taught(once), lambda ids, labels: features([ids[0], *ids], [IGNORE, *labels]))
+    added = spoiled(taught(once), lambda ids, labels: features([ids[0], *ids], [IGNORE_INDEX, *labels]))
     assert broken(once, added) == {"begin": len(ROWS)}
     assert broken(once, taught(once)) == {}
 
@@ -239,7 +239,7 @@ def test_a_template_that_shortens_replies_is_named(saved, tokenizer):
 
 def test_a_prompt_other_than_that_which_is_asked_is_named(talk):
     more = talk.tokenizer.encode("a", add_special_tokens=False).ids
-    longer = spoiled(taught(talk), lambda ids, labels: features([*more, *ids], [IGNORE, *labels]))
+    longer = spoiled(taught(talk), lambda ids, labels: features([*more, *ids], [IGNORE_INDEX, *labels]))
     assert broken(talk, longer) == {"prompt": len(ROWS)}
 
 
@@ -247,7 +247,7 @@ def test_a_control_token_inside_of_words_is_named(talk):
     """Where the name of one is typed in a system turn: its id stands there, and in the prompt too."""
     end, row = talk.vocabulary.special["<|end|>"], {"id": "0", "messages": dialogue("a <|end|>", "b", "c")}
     [whole] = taught(talk, [row])
-    asked = chat.prompt(talk, row["messages"][:2])
+    asked = chat.encode_prompt(talk, row["messages"][:2])
     at = next(i for i, token in enumerate(asked) if talk.tokenizer.decode([token]) == "<")
     name = len(talk.vocabulary.verbatim.encode("<|end|>", add_special_tokens=False).ids)
 
@@ -281,7 +281,7 @@ def test_rows_longer_than_the_model_sees_are_named(talk):
 
 
 def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_path):
-    model_folder.copy(base, tmp_path, talk.template)
+    model_folder.copy_tokenizer(base, tmp_path, talk.template)
     assert broken(talk, taught(talk), served=chat.load(tmp_path)) == {}
     (tmp_path / "chat_template.jinja").write_text(CHATML.replace("assistant\\n", "assistant: "))
     assert chat.load(tmp_path).template != talk.template
@@ -289,7 +289,7 @@ def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_p
 
 
 def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters(base, talk, tmp_path):
-    model_folder.copy(base, tmp_path, talk.template)
+    model_folder.copy_tokenizer(base, tmp_path, talk.template)
     shape = json.loads((tmp_path / "tokenizer.json").read_text())
     shape["model"]["merges"] = [merge for merge in shape["model"]["merges"] if "hello" not in "".join(merge)]
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
@@ -308,7 +308,7 @@ def workspace(base, tmp_path, monkeypatch):
     shutil.copytree(base, paths.BASE)
     paths.make_empty(paths.PREPARED)
     for name in ("train", "val", "test"):
-        records.write(paths.PREPARED / f"{name}.jsonl", ROWS)
+        records.write_rows(paths.PREPARED / f"{name}.jsonl", ROWS)
 
     def settle(*overrides):
         cfg = presets.config(*overrides)
@@ -321,7 +321,7 @@ def workspace(base, tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["lora", "dpo"])
 def test_training_stops_before_the_first_step_and_shows_three_rows(workspace, method):
     for name in ("train", "val"):
-        records.write(paths.PREPARED / f"{name}.jsonl", [{**row, "rejected": "no"} for row in ROWS])
+        records.write_rows(paths.PREPARED / f"{name}.jsonl", [{**row, "rejected": "no"} for row in ROWS])
     cfg = workspace(f"method={method}")
     cfg.template.jinja = CHATML.replace("in messages", "in messages if message['role'] != 'system'")
     with pytest.raises(ValueError) as stop:
@@ -336,7 +336,7 @@ def test_training_stops_before_the_first_step_and_shows_three_rows(workspace, me
 
 
 def test_no_rows_stop_the_training(workspace):
-    records.write(paths.PREPARED / "train.jsonl", [])
+    records.write_rows(paths.PREPARED / "train.jsonl", [])
     with pytest.raises(ValueError, match=r"^data/prepared/train\.jsonl: there is no row to train on; .*quarantine"):
         train.main(workspace())
 
@@ -360,8 +360,10 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
     table = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in table}) == 1 and table[0].split() == ["train", "val", "test"]
     assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.MEANINGS)
-    model_folder.copy(base, paths.make_empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " ")
-    records.write(paths.PREPARED / "test.jsonl", [])
+    model_folder.copy_tokenizer(
+        base, paths.make_empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " "
+    )
+    records.write_rows(paths.PREPARED / "test.jsonl", [])
     assert cli.main(["audit"]) == 1
     shown = capsys.readouterr().out
     assert [line.split() for line in shown.splitlines() if line.startswith("served")] == [

@@ -32,7 +32,7 @@ def tied(adapter, talk, tmp_path_factory):
     torch.manual_seed(0)
     shape = GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4, n_positions=96)
     models.save_whole(AutoModelForCausalLM.from_config(shape), talk.ends, folder)
-    model_folder.copy(adapter, folder, talk.template)
+    model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 
 

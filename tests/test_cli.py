@@ -59,7 +59,7 @@ def said(model):
         roles = ["user", "assistant"] * len(turns)
         messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
         messages = [{"role": "system", "content": system}] * bool(system) + messages
-        [ids] = decoding.greedy(session, [chat.prompt(language, messages)], limit, language.ends)
+        [ids] = decoding.greedy(session, [chat.encode_prompt(language, messages)], limit, language.stop_ids)
         return language.tokenizer.decode(ids).rstrip("\ufffd")  # a last character that was cut short
 
     return reply

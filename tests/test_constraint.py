@@ -7,7 +7,7 @@ import pytest
 import tiny_onnx
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.grammar import Constraint, Grammar
 from refrain.generation.sampling import Manner, Sampler
 from refrain.runtime import detokenizer as words
@@ -58,7 +58,7 @@ def fallback():
     return raw
 
 
-LANGUAGES = [Chat(make(), tiny_onnx.TEMPLATE, NAMES) for make in (byte_level, bpe, fallback)]
+LANGUAGES = [ChatTokenizer(make(), tiny_onnx.TEMPLATE, NAMES) for make in (byte_level, bpe, fallback)]
 NAMED = pytest.mark.parametrize("language", LANGUAGES, ids=["byte_level", "bpe", "fallback"])
 
 
@@ -161,7 +161,7 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
             constraint.advance(token)
         assert constraint.finished == (text == "abc")
         constraint.advance(number)
-        assert constraint.finished and allowed(constraint, language) == language.ends
+        assert constraint.finished and allowed(constraint, language) == language.stop_ids
 
 
 @NAMED
@@ -222,7 +222,7 @@ def test_a_mask_is_a_copy_and_stands_any_number_of_logits():
 def test_a_token_that_may_not_follow_is_refused():
     language = LANGUAGES[0]
     a, b = spelled("ab", language)
-    end = min(language.ends)
+    end = min(language.stop_ids)
     for regex, tokens in (("a+", [b]), ("a+", [end]), ("a+", [a, b]), ("a", [a, a]), ("a", [a, end, a])):
         constraint = Constraint(Grammar(language, None, regex))
         for token in tokens[:-1]:
@@ -276,7 +276,7 @@ def test_a_dead_end_is_a_sentence_and_not_an_end():
     raw = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens(tiny_onnx.SPECIAL)
-    constraint = Constraint(Grammar(Chat(raw, tiny_onnx.TEMPLATE, NAMES), None, "a(b|cc)?c"))
+    constraint = Constraint(Grammar(ChatTokenizer(raw, tiny_onnx.TEMPLATE, NAMES), None, "a(b|cc)?c"))
     constraint.advance(0)
     constraint.advance(1)
     with pytest.raises(ValueError, match=r"^the reply: no token can follow \(no token of this model fits\)"):
@@ -287,7 +287,7 @@ def test_a_tokenizer_whose_bytes_cannot_be_told_is_one_sentence():
     raw = tiny_onnx.tokenizer()
     raw.decoder = decoders.WordPiece()
     with pytest.raises(ValueError, match=r"^the tokenizer: can't determine decoder type: .*; a grammar needs "):
-        Grammar(Chat(raw, tiny_onnx.TEMPLATE, NAMES), None, "a")
+        Grammar(ChatTokenizer(raw, tiny_onnx.TEMPLATE, NAMES), None, "a")
 
 
 def test_a_tokenizer_with_gaps_is_one_sentence():
@@ -296,13 +296,13 @@ def test_a_tokenizer_with_gaps_is_one_sentence():
     raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens(tiny_onnx.SPECIAL)
     with pytest.raises(ValueError, match=r"^the tokenizer: its ids leave gaps up to "):
-        Grammar(Chat(raw, tiny_onnx.TEMPLATE, NAMES), None, "a")
+        Grammar(ChatTokenizer(raw, tiny_onnx.TEMPLATE, NAMES), None, "a")
 
 
 def test_without_an_end_token_no_grammar_can_end():
     template = tiny_onnx.TEMPLATE.replace("<|im_end|>", "###")
     with pytest.raises(ValueError, match=r"^the tokenizer: no control token ends a reply"):
-        Grammar(Chat(tiny_onnx.tokenizer(), template, {}), None, "a")
+        Grammar(ChatTokenizer(tiny_onnx.tokenizer(), template, {}), None, "a")
 
 
 def test_nothing_is_written_beside_the_reply(capfd):

@@ -7,7 +7,7 @@ import pytest
 import tiny_compact
 import tiny_onnx
 
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.engine import Engine, serve
 from refrain.generation.grammar import Constraint, Grammar
 from refrain.generation.sampling import Manner, Sampler
@@ -18,7 +18,7 @@ from refrain.runtime.detokenizer import Words
 from refrain.runtime.session import PIECE
 
 NONE = frozenset()
-TALK = Chat(tiny_onnx.tokenizer(), tiny_onnx.TEMPLATE, {"eos_token": "<|im_end|>"})
+TALK = ChatTokenizer(tiny_onnx.tokenizer(), tiny_onnx.TEMPLATE, {"eos_token": "<|im_end|>"})
 PERSON = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 9}}, "required": ["age"],
           "additionalProperties": False}  # fmt: skip
 GRAMMAR = Grammar(TALK, PERSON, None)
@@ -83,7 +83,7 @@ def reply(prompt, manner, limit=12, ends=NONE, stops=(), constraint=None, logpro
 
 def mixed():
     """Twelve replies, new each time: of all lengths, in all manners, some with a beginning in common."""
-    shape = {"constraint": Constraint(GRAMMAR), "ends": TALK.ends}
+    shape = {"constraint": Constraint(GRAMMAR), "ends": TALK.stop_ids}
     return [
         greedy(IDS[:1], 9),
         greedy(IDS[: PIECE + 1], 25),

@@ -53,7 +53,7 @@ def loss_of(speaker, features):
 def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk, rows):
     row = rows[3]
     with torch.no_grad():
-        loss = loss_of(speaker, chat.features(talk, row["messages"]))
+        loss = loss_of(speaker, chat.encode_conversation(talk, row["messages"]))
     scores, _ = evaluation.score(speaker, talk, [row], TOKENS, BATCH)
     assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
 
@@ -61,8 +61,8 @@ def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk
 def test_perplexity_is_per_token_not_per_row(speaker, talk, rows):
     total, count = 0.0, 0
     for row in rows[:4]:
-        features = chat.features(talk, row["messages"])
-        labelled = sum(label != chat.IGNORE for label in features["labels"])
+        features = chat.encode_conversation(talk, row["messages"])
+        labelled = sum(label != chat.IGNORE_INDEX for label in features["labels"])
         with torch.no_grad():
             total += loss_of(speaker, features) * labelled
         count += labelled
@@ -111,13 +111,13 @@ def test_a_reply_ends_at_the_template_s_marker(talk, rows):
 @pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
 def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, rows, said):
     talk = chat.load(saved(tokenizer, eos_token="</end>"), ALPACA)
-    assert talk.stops == ("</end>",) and not talk.ends
+    assert talk.stop_strings == ("</end>",) and not talk.stop_ids
     assert replies(parrot(talk, said), talk, rows[:2], tokens=len(parrot(talk, said).ids)) == ["fine"] * 2
 
 
 def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, rows, caplog):
-    sizes = [len(chat.features(talk, row["messages"])["input_ids"]) for row in rows]
-    asked = [len(chat.prompt(talk, row["messages"][:-1])) for row in rows]
+    sizes = [len(chat.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
+    asked = [len(chat.encode_prompt(talk, row["messages"][:-1])) for row in rows]
     context = sorted(sizes)[8]
     kept = evaluation.fitting(talk, rows, context, limit=0)
     assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)

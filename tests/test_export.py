@@ -50,7 +50,7 @@ def shaped(adapter, talk, tmp_path_factory):
         folder = tmp_path_factory.mktemp(name)
         torch.manual_seed(0)
         models.save_whole(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
-        model_folder.copy(adapter, folder, talk.template)
+        model_folder.copy_tokenizer(adapter, folder, talk.template)
         return folder
 
     return make

@@ -36,11 +36,11 @@ def merge(cfg, plant=nothing):
     """What stages/merge.py does, with a fault planted in what it wrote."""
     talk = chat.load(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
-    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.ends, paths.MERGED)
-    model_folder.copy(paths.ADAPTER, paths.MERGED, talk.template)
+    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED)
+    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
     found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
@@ -76,7 +76,7 @@ def cfg(base, adapter, rows, fitting, tmp_path, monkeypatch):
     shutil.copytree(adapter, paths.ADAPTER)
     paths.PREPARED.mkdir(parents=True)
     for split in ("train", "val", "test"):
-        records.write(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
+        records.write_rows(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
     return config.Config(merge=config.MergeConfig(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
 
 

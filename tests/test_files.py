@@ -159,8 +159,8 @@ def test_what_is_written_is_read_back_whatever_the_text(tmp_path):
     text = 'a\u2028b\x85c\r\nd \U0001f600 \u0000 \\ "é"'
     row = {"id": "0-x.csv:1", "messages": [{"role": "user", "content": text}], "rejected": text}
     path = tmp_path / "rows.jsonl"
-    records.write(path, [row, row])
-    assert records.read(path) == [row, row]
+    records.write_rows(path, [row, row])
+    assert records.read_rows(path) == [row, row]
     assert path.read_bytes().count(b"\n") == 2
     assert "é".encode() in path.read_bytes()
 

@@ -182,7 +182,7 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     jinja = "{% for m in messages %}{{ m.role }}: {{ m.content }}###\n{% endfor %}"
     folder = saved(tokenizer)
     talk = chat.load(folder, jinja)
-    assert not talk.ends and talk.stops == ("###",)
-    model_folder.copy(folder, tmp_path, jinja)
+    assert not talk.stop_ids and talk.stop_strings == ("###",)
+    model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
     gate.same_speech(tmp_path, tmp_path, rows)

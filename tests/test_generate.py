@@ -34,9 +34,9 @@ def generate(onnx, tmp_path, capsys):
 def said(folder, question):
     """What the model must say, found one token after the other."""
     talk = chat.load(folder)
-    prompt = chat.prompt(talk, [{"role": "user", "content": question}])
-    ids = decoding.greedy(runtime.load(folder, 1), [prompt], LIMIT, talk.ends)[0]
-    return "".join(words.text(ids, talk.tokenizer, talk.stops))
+    prompt = chat.encode_prompt(talk, [{"role": "user", "content": question}])
+    ids = decoding.greedy(runtime.load(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
+    return "".join(words.text(ids, talk.tokenizer, talk.stop_strings))
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "8"])
@@ -120,4 +120,4 @@ def test_lookup_and_beams_give_replies_of_their_own_kind(generate):
 def test_results_go_to_a_file(generate, tmp_path):
     code, printed, _ = generate([{"prompt": "hello 🙂"}], "--output", str(tmp_path / "replies.jsonl"))
     assert (code, printed) == (0, [])
-    assert [row["id"] for row in records.read(tmp_path / "replies.jsonl")] == [1]
+    assert [row["id"] for row in records.read_rows(tmp_path / "replies.jsonl")] == [1]

@@ -23,7 +23,7 @@ JINJA = TEMPLATES | {"own": OWN, "trimmed": TRIMMED, "twice": "{{ messages[0]['c
 
 
 def tokens(talk, messages):
-    return len(chat.features(talk, messages)["input_ids"])
+    return len(chat.encode_conversation(talk, messages)["input_ids"])
 
 
 def refused(talk, row, limit, policy):
@@ -181,7 +181,7 @@ def test_of_bytes_the_bound_is_exact(saved, tokenizer):
 def test_a_normal_form_that_makes_a_text_longer_is_not_trusted(saved):
     talk = chat.load(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
     long = dialogue("be", "\ufdfa" * 9, "hi")
-    assert tokens(talk, long) > len(chat.written(talk, long)[0].encode())
+    assert tokens(talk, long) > len(chat.render(talk, long)[0].encode())
     assert bounds.most(talk, long) == float("inf")
     assert bounds.most(talk, dialogue("be", "hello", "hi")) < float("inf")
 
@@ -200,7 +200,7 @@ def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(sa
     raw.add_tokens([AddedToken("o<|im_end", normalized=False)])
     talk = chat.load(saved(raw, eos_token="<|im_end|>"), CHATML)
     hello = dialogue("hello", "hello", "hello")
-    assert bounds.most(talk, hello) == len(chat.written(talk, hello)[0].encode()) >= tokens(talk, hello)
+    assert bounds.most(talk, hello) == len(chat.render(talk, hello)[0].encode()) >= tokens(talk, hello)
 
 
 def test_most_rows_need_no_tokenizer(talk, rows):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from refrain.chat.encoding import IGNORE
+from refrain.chat.encoding import IGNORE_INDEX
 from refrain.training import packing
 from refrain.training.objectives.logprobs import likelihoods, pad, supervised
 
@@ -21,7 +21,7 @@ def made(lengths=LENGTHS, seed=0):
     for length in lengths:
         ids = rng.integers(97, size=length).tolist()
         hidden = rng.integers(2, size=length - 1).astype(bool).tolist()
-        labels = [IGNORE if hide else token for hide, token in zip([*hidden, False], ids, strict=True)]
+        labels = [IGNORE_INDEX if hide else token for hide, token in zip([*hidden, False], ids, strict=True)]
         rows.append({"input_ids": ids, "labels": labels})
     return rows
 
@@ -69,7 +69,7 @@ def test_logits_are_computed_where_a_label_follows_and_nowhere_else(name, packed
     model.lm_head.register_forward_hook(lambda layer, given, logits: seen.append(logits.shape[:2].numel()))
     with torch.no_grad():
         found(model, rows, packed)
-    columns = {column for row in rows for column, label in enumerate(row["labels"][1:]) if label != IGNORE}
+    columns = {column for row in rows for column, label in enumerate(row["labels"][1:]) if label != IGNORE_INDEX}
     assert seen == [sum(map(supervised, rows)) if packed else len(rows) * len(columns)]
 
 
@@ -77,7 +77,7 @@ def test_logits_are_computed_where_a_label_follows_and_nowhere_else(name, packed
 def test_rows_that_ask_about_one_text_are_one_row_of_the_pass(packed):
     model, seen = architectures.random("llama"), []
     (text, other) = made((9, 5))
-    rest = [token if label == IGNORE else IGNORE for token, label in zip(*text.values(), strict=True)]
+    rest = [token if label == IGNORE_INDEX else IGNORE_INDEX for token, label in zip(*text.values(), strict=True)]
     rows = [text, other, {"input_ids": list(text["input_ids"]), "labels": rest}]
     with torch.no_grad():
         apart = torch.cat([found(model, [row], packed) for row in rows])
@@ -92,7 +92,7 @@ def test_rows_that_ask_about_one_text_are_one_row_of_the_pass(packed):
 @EITHER
 def test_the_first_token_is_not_foretold(packed):
     model, (row,) = architectures.random("llama"), made((6,))
-    named, bare = ({**row, "labels": [first, *row["labels"][1:]]} for first in (row["input_ids"][0], IGNORE))
+    named, bare = ({**row, "labels": [first, *row["labels"][1:]]} for first in (row["input_ids"][0], IGNORE_INDEX))
     assert supervised(named) == supervised(bare)
     with torch.no_grad():
         assert torch.equal(found(model, [named], packed), found(model, [bare], packed))
@@ -102,7 +102,7 @@ def test_the_first_token_is_not_foretold(packed):
 def test_a_row_without_labels_is_certain(packed):
     model, (row, other) = architectures.random("llama"), made((6, 7))
     with torch.no_grad():
-        both = found(model, [{**row, "labels": [IGNORE] * 6}, other], packed)
+        both = found(model, [{**row, "labels": [IGNORE_INDEX] * 6}, other], packed)
         assert both[0] == 0 and both[1] == pytest.approx(found(model, [other], packed).item(), abs=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_a_model_that_computes_all_logits_is_asked_all_the_same():
 
 
 def test_rows_are_padded_on_the_right_and_padding_is_not_attended_to():
-    short, long = {"input_ids": [5, 6], "labels": [IGNORE, 6]}, {"input_ids": [7, 8, 9], "labels": [7, 8, 9]}
+    short, long = {"input_ids": [5, 6], "labels": [IGNORE_INDEX, 6]}, {"input_ids": [7, 8, 9], "labels": [7, 8, 9]}
     assert {name: values.tolist() for name, values in pad([short, long], torch.device("cpu")).items()} == {
         "input_ids": [[5, 6, 0], [7, 8, 9]],
         "attention_mask": [[1, 1, 0], [1, 1, 1]],

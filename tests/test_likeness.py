@@ -16,7 +16,7 @@ from refrain.models.pytorch.language_model import Speaker
 
 @pytest.fixture(scope="module")
 def asked(talk, rows):
-    return [chat.prompt(talk, row["messages"][:-1]) for row in rows[:8]]
+    return [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows[:8]]
 
 
 @pytest.fixture(scope="module")

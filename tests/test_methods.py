@@ -39,7 +39,7 @@ def workspace(base, rows, tmp_path, monkeypatch):
     paths.PREPARED.mkdir(parents=True)
     pairs = [{**row, "rejected": f"{row['messages'][0]['content']} no"} for row in rows]
     for split, some in {"train": pairs[:10], "val": pairs[10:13], "test": pairs[13:]}.items():
-        records.write(paths.PREPARED / f"{split}.jsonl", some)
+        records.write_rows(paths.PREPARED / f"{split}.jsonl", some)
 
 
 def configured(preset, export):
@@ -65,9 +65,9 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     assert learned.keys() == before.keys() and any(not torch.equal(learned[name], before[name]) for name in learned)
 
     talk = chat.load(paths.ADAPTER)
-    asked = [chat.prompt(talk, row["messages"][:-1]) for row in records.read(paths.PREPARED / "test.jsonl")]
+    asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")]
     merged, best = language_model.Speaker(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
-    said = [decoding.greedy(lm, asked, 12, talk.ends) for lm in (merged, best)]
+    said = [decoding.greedy(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()
 

@@ -67,7 +67,7 @@ def padded(rows):
     return {
         "input_ids": pad_sequence(ids, batch_first=True),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=chat.IGNORE),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=chat.IGNORE_INDEX),
     }
 
 
@@ -95,7 +95,7 @@ def taught(model, rows, folder, steps=6, resume=None, lr=1e-2):
 
 @pytest.fixture(scope="module")
 def lessons(talk, rows):
-    return [dict(chat.features(talk, row["messages"])) for row in rows]
+    return [dict(chat.encode_conversation(talk, row["messages"])) for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settin
 
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
-    held_out = [chat.prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
+    held_out = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
     one, hard, longest = asked.prompts[settings.prompts :]
     assert asked.prompts[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
     assert len(one) == 1
@@ -179,5 +179,5 @@ def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brie
 def test_prompts_are_held_out_where_there_are_any(rows, tmp_path, filled, taken):
     splits = {split: rows[i * 5 : i * 5 + 5] for i, split in enumerate(["train", "val", "test"])}
     for split, its_rows in splits.items():
-        records.write(tmp_path / f"{split}.jsonl", its_rows if split in filled else [])
+        records.write_rows(tmp_path / f"{split}.jsonl", its_rows if split in filled else [])
     assert records.held_out(tmp_path) == splits[taken]

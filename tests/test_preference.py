@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from refrain.chat import encoding as chat
 from refrain.chat import records
-from refrain.chat.encoding import IGNORE
+from refrain.chat.encoding import IGNORE_INDEX
 from refrain.models.pytorch import loading as models
 from refrain.pipeline import paths
 from refrain.pipeline.schema import PreferenceConfig
@@ -89,11 +89,11 @@ def gradient(model):
 def padded(texts):
     """The batch of TRL's collators, of our ids and labels."""
     ids, labels = ([torch.tensor(text[name]) for text in texts] for name in ("input_ids", "labels"))
-    labels = pad_sequence(labels, batch_first=True, padding_value=IGNORE)
+    labels = pad_sequence(labels, batch_first=True, padding_value=IGNORE_INDEX)
     return {
         "input_ids": pad_sequence(ids, batch_first=True),
         "attention_mask": pad_sequence([torch.ones_like(each) for each in ids], batch_first=True),
-        "completion_mask": (labels != IGNORE).long(),
+        "completion_mask": (labels != IGNORE_INDEX).long(),
         "labels": labels,
     }
 
@@ -264,11 +264,14 @@ def test_only_the_last_reply_is_labelled(talk):
     assert left_out == {"unpaired": []} and len(kept) == len(ROWS)
     for row, pair in zip(ROWS, kept, strict=True):
         *asked_before, better = row["messages"]
-        start = chat.prompt(talk, asked_before)
+        start = chat.encode_prompt(talk, asked_before)
         for side, said in ((pair.chosen, better["content"]), (pair.rejected, row["rejected"])):
             assert side["input_ids"][: len(start)] == start
-            labels = [label for label in side["labels"] if label != IGNORE]
-            assert side["labels"][: len(start)] == [IGNORE] * len(start) and side["labels"][len(start)] != IGNORE
+            labels = [label for label in side["labels"] if label != IGNORE_INDEX]
+            assert (
+                side["labels"][: len(start)] == [IGNORE_INDEX] * len(start)
+                and side["labels"][len(start)] != IGNORE_INDEX
+            )
             assert talk.tokenizer.decode(labels, skip_special_tokens=False) == f"{said}<|im_end|>"
 
 
@@ -315,7 +318,7 @@ def test_a_row_that_the_template_cannot_take_is_named(base):
 
 
 def replied(text):
-    return [label for label in text["labels"] if label != IGNORE]
+    return [label for label in text["labels"] if label != IGNORE_INDEX]
 
 
 def prompted(text):
@@ -361,14 +364,14 @@ def test_the_train_stage_learns_from_pairs(base, rows, tmp_path, monkeypatch, me
     monkeypatch.chdir(tmp_path)
     shutil.copytree(base, paths.BASE)
     paths.make_empty(paths.PREPARED)
-    records.write(paths.PREPARED / "train.jsonl", [*ROWS, *rows[:3]])
-    records.write(paths.PREPARED / "val.jsonl", [*rows[:3], *ROWS[:2]])
+    records.write_rows(paths.PREPARED / "train.jsonl", [*ROWS, *rows[:3]])
+    records.write_rows(paths.PREPARED / "val.jsonl", [*rows[:3], *ROWS[:2]])
     train.main(presets.config(f"method={method}", "train.epochs=6", "train.batch_size=4"))
     report = json.loads(paths.TRAIN_REPORT.read_text())
     assert (report["rows"], report["unpaired"]) == (len(ROWS), 3)
     assert (report["audit"]["train"]["rows"], report["audit"]["val"]["rows"]) == (len(ROWS), 2)
     assert report["val_loss"]["after"] < report["val_loss"]["before"] - 0.05
     assert (paths.ADAPTER / "adapter_model.safetensors").is_file() and not list(Path(".checkpoints").iterdir())
-    records.write(paths.PREPARED / "train.jsonl", rows)
+    records.write_rows(paths.PREPARED / "train.jsonl", rows)
     with pytest.raises(ValueError, match="choose method=lora"):
         train.main(presets.config(f"method={method}"))

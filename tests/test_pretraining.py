@@ -88,11 +88,11 @@ def test_a_line_is_learned_whole_and_ends(folder):
 
 def test_it_speaks_chatml(folder):
     talk = chat.load(folder)
-    ids = chat.prompt(talk, [{"role": "user", "content": "Water?"}])
+    ids = chat.encode_prompt(talk, [{"role": "user", "content": "Water?"}])
     assert talk.tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_start|>user\nWater?<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert talk.ends == {AutoModelForCausalLM.from_pretrained(folder).config.eos_token_id}
+    assert talk.stop_ids == {AutoModelForCausalLM.from_pretrained(folder).config.eos_token_id}
 
 
 def test_a_corpus_without_text_is_refused(tmp_path):

@@ -36,8 +36,8 @@ def workspace(base, rows, tmp_path, monkeypatch):
         paths.BASE.parent.mkdir()
         paths.BASE.symlink_to(base)
         paths.PREPARED.mkdir(parents=True)
-        records.write(paths.PREPARED / "train.jsonl", rows)
-        records.write(paths.PREPARED / "val.jsonl", rows[:3])
+        records.write_rows(paths.PREPARED / "train.jsonl", rows)
+        records.write_rows(paths.PREPARED / "val.jsonl", rows[:3])
         paths.PARAMS.write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
         return cfg
 

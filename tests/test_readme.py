@@ -148,7 +148,7 @@ def test_templates_on_the_pages_can_be_learned_from(tokenizer):
     presets = [yaml.safe_load(text) for page in PAGES for path, text in PRESET.findall(page.read_text())]
     turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "there"}] * 2
     for jinja in [preset["jinja"] for preset in presets if "jinja" in preset]:
-        assert chat.features(chat.Chat(tokenizer, jinja, {"eos_token": "<|end|>"}), turns)["labels"]
+        assert chat.encode_conversation(chat.ChatTokenizer(tokenizer, jinja, {"eos_token": "<|end|>"}), turns)["labels"]
 
 
 def test_the_readme_is_short():

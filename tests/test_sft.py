@@ -12,7 +12,7 @@ from refrain.training import packing
 from refrain.training.objectives import logprobs as likelihood
 from refrain.training.objectives import sft
 
-IGNORE = chat.IGNORE
+IGNORE = chat.IGNORE_INDEX
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def padded(rows):
 
 def test_every_row_is_learned_whole(talk, rows):
     kept, left_out = sft.features(talk, rows)
-    assert kept == [chat.features(talk, row["messages"]) for row in rows] and left_out == {"unpaired": []}
+    assert kept == [chat.encode_conversation(talk, row["messages"]) for row in rows] and left_out == {"unpaired": []}
     for row, each, lesson in zip(rows, kept, sft.taught(rows, kept), strict=True):
         assert lesson == (row["id"], row["messages"], each, [1])
 

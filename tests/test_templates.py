@@ -29,7 +29,7 @@ def test_generation_tags_change_nothing(saved, tokenizer):
     tagged = CHATML.replace("{{ '<|im_start|>'", "{% generation %}{{ '<|im_start|>'", 1)
     tagged = tagged.replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
     plain, marked = (with_template(saved, tokenizer, jinja) for jinja in (CHATML, tagged))
-    assert chat.features(marked, ORDINARY) == chat.features(plain, ORDINARY)
+    assert chat.encode_conversation(marked, ORDINARY) == chat.encode_conversation(plain, ORDINARY)
 
 
 def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
@@ -54,12 +54,12 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
 def test_a_template_that_refuses_a_conversation_says_why(saved, tokenizer, jinja, reason):
     talk = with_template(saved, tokenizer, jinja)
     with pytest.raises(ValueError, match=f"^the chat template refuses a conversation of system, user: {reason}$"):
-        chat.prompt(talk, ORDINARY[:2])
+        chat.encode_prompt(talk, ORDINARY[:2])
 
 
 def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
     with pytest.raises(ValueError, match=r"^the chat template is not valid Jinja: .*endfor"):
-        chat.prompt(with_template(saved, tokenizer, CHATML.replace("{% endfor %}", "")), ORDINARY[:2])
+        chat.encode_prompt(with_template(saved, tokenizer, CHATML.replace("{% endfor %}", "")), ORDINARY[:2])
 
 
 @pytest.mark.parametrize("jinja", [
@@ -68,4 +68,4 @@ def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
 ])  # fmt: skip
 def test_a_template_without_end_marker_is_refused(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml$"):
-        chat.features(with_template(saved, tokenizer, jinja), ORDINARY)
+        chat.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from refrain.chat.encoding import IGNORE
+from refrain.chat.encoding import IGNORE_INDEX
 from refrain.models.pytorch import loading as models
 from refrain.training import checkpoints
 from refrain.training import fit as training
@@ -124,7 +124,7 @@ def test_the_loss_of_a_step_is_the_mean_over_its_supervised_tokens(base, feature
     total = count = 0
     for row in features:
         labels = torch.tensor([row["labels"]])
-        learned = (labels[:, 1:] != IGNORE).sum().item()
+        learned = (labels[:, 1:] != IGNORE_INDEX).sum().item()
         with torch.no_grad():
             total += learned * model(input_ids=torch.tensor([row["input_ids"]]), labels=labels).loss.item()
         count += learned
@@ -167,7 +167,10 @@ def test_warmup_rises_to_the_full_rate(base, features, tmp_path):
 
 
 def test_facts_count_what_was_learned():
-    rows = [{"input_ids": [1, 2, 3], "labels": [IGNORE, 2, 3]}, {"input_ids": [4, 5], "labels": [IGNORE, 5]}]
+    rows = [
+        {"input_ids": [1, 2, 3], "labels": [IGNORE_INDEX, 2, 3]},
+        {"input_ids": [4, 5], "labels": [IGNORE_INDEX, 5]},
+    ]
     curves = training.Curves(train=[(5, 1.0)], val=[(0, 3.0), (2, 1.5), (4, 2.0)], lr=[], kept=2)
     assert training.facts(curves, rows, sft) == {
         "rows": 2,

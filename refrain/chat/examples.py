@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from refrain.chat.encoding import Chat, Features
-from refrain.chat.encoding import features as chat_features
+from refrain.chat.encoding import ChatTokenizer, Features
+from refrain.chat.encoding import encode_conversation as chat_features
 from refrain.chat.records import Message, Row
 
 
-class Lesson(NamedTuple):
+class Example(NamedTuple):
     """One conversation that is learned from; a preference has two of the same name."""
 
     name: str  # the id of its row
@@ -17,7 +17,7 @@ class Lesson(NamedTuple):
     turns: list[int]  # of the assistant, those that are learned
 
 
-def encode(chat: Chat, name: str, messages: list[Message]) -> Features:
+def encode_row(chat: ChatTokenizer, name: str, messages: list[Message]) -> Features:
     """A conversation of the row of that name, which a ValueError gives."""
     try:
         return chat_features(chat, messages)
@@ -25,19 +25,19 @@ def encode(chat: Chat, name: str, messages: list[Message]) -> Features:
         raise ValueError(f"row {name}: {error}") from error
 
 
-def sides(row: Row) -> Iterator[list[Message]]:
+def conversations_of(row: Row) -> Iterator[list[Message]]:
     """The conversations that a row stands for: one, or with a rejected reply two that differ in the last."""
     yield row["messages"]
     if "rejected" in row:
         yield [*row["messages"][:-1], {"role": "assistant", "content": row["rejected"]}]
 
 
-def whole(row: Row, features: Features) -> Lesson:
+def from_all_replies(row: Row, features: Features) -> Example:
     """Every reply of a row is learned."""
     turns = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
-    return Lesson(row["id"], row["messages"], features, turns)
+    return Example(row["id"], row["messages"], features, turns)
 
 
-def last(name: str, messages: list[Message], features: Features) -> Lesson:
+def from_last_reply(name: str, messages: list[Message], features: Features) -> Example:
     """The last reply alone is learned."""
-    return Lesson(name, messages, features, [len(messages) - 1])
+    return Example(name, messages, features, [len(messages) - 1])

@@ -22,7 +22,7 @@ FILES = (
 )
 
 
-def copy(source: Path, out: Path, template: str) -> None:
+def copy_tokenizer(source: Path, out: Path, template: str) -> None:
     """Put the tokenizer of `source`, byte for byte, and the template into `out`."""
     for name in FILES:
         if (source / name).is_file():

@@ -22,19 +22,19 @@ class Row(TypedDict):
     parent: NotRequired[str]  # the id of the row that it is a variant of
 
 
-def read(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """The rows of a file that `write` wrote."""
     with path.open("rb") as file:  # in binary only \n ends a line: text may hold U+2028
         return [json.loads(line) for line in file]
 
 
-def write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """One JSON object a line, UTF-8."""
     with path.open("wb") as file:
-        file.writelines(map(line, rows))
+        file.writelines(map(to_json_line, rows))
 
 
-def line(row: Mapping[str, object]) -> bytes:
+def to_json_line(row: Mapping[str, object]) -> bytes:
     """A row as it stands in a file."""
     return ENCODER.encode(row).encode() + b"\n"
 
@@ -44,4 +44,4 @@ ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 def held_out(folder: Path) -> list[Row]:
     """The rows of the test split; if there are none of the validation split, else of the training split."""
-    return next(rows for name in ("test", "val", "train") if (rows := read(folder / f"{name}.jsonl")))
+    return next(rows for name in ("test", "val", "train") if (rows := read_rows(folder / f"{name}.jsonl")))

@@ -13,7 +13,7 @@ import jinja2.sandbox
 from refrain.chat.records import Message
 
 
-def own(folder: Path, settings: dict[str, Any]) -> str | None:
+def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
     """The template of a model folder, in chat_template.jinja or in the settings of its tokenizer."""
     if (file := folder / "chat_template.jinja").is_file():
         return file.read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def own(folder: Path, settings: dict[str, Any]) -> str | None:
 
 def render(template: str, messages: Sequence[Message], tokens: dict[str, str], reply: bool = False) -> str:
     """The conversation as text; `reply` opens the assistant's turn. ValueError when the template refuses it."""
-    program = compiled(template)
+    program = compile_template(template)
     try:
         nothing = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
         return program.render(messages=messages, add_generation_prompt=reply, **nothing, **tokens)
@@ -34,7 +34,7 @@ def render(template: str, messages: Sequence[Message], tokens: dict[str, str], r
         raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
 
 
-def marker(template: str, tokens: dict[str, str]) -> str:
+def end_marker(template: str, tokens: dict[str, str]) -> str:
     """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
     ask: list[Message] = [{"role": "user", "content": "a"}]
     opened = render(template, ask, tokens, reply=True)
@@ -46,15 +46,15 @@ def marker(template: str, tokens: dict[str, str]) -> str:
 
 
 @cache
-def compiled(template: str) -> jinja2.Template:
+def compile_template(template: str) -> jinja2.Template:
     """The template, ready to render; ValueError when it is no valid Jinja."""
     try:
-        return environment().from_string(template)
+        return jinja_environment().from_string(template)
     except jinja2.TemplateError as error:
         raise ValueError(f"the chat template is not valid Jinja: {error}") from error
 
 
-def environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+def jinja_environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     """What chat templates expect to run in; no clock, so that a text never depends on the day."""
     result = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]

@@ -21,7 +21,7 @@ BARE: dict[str, dict[str, Any]] = {  # parts of a tokenizer that put a blank bef
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class TokenizerIndex:
     """A tokenizer, with what is asked of it for every text."""
 
     tokenizer: Tokenizer
@@ -47,7 +47,9 @@ class Vocabulary:
         return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def masked(vocabulary: Vocabulary, messages: Sequence[Message]) -> tuple[Sequence[Message], dict[str, str]]:
+def hide_control_tokens(
+    vocabulary: TokenizerIndex, messages: Sequence[Message]
+) -> tuple[Sequence[Message], dict[str, str]]:
     """The messages with a private character in place of each control token, and what the characters stand for."""
     typed = {found for message in messages for found in vocabulary.control.findall(message["content"])}
     if not typed:
@@ -62,7 +64,7 @@ def masked(vocabulary: Vocabulary, messages: Sequence[Message]) -> tuple[Sequenc
     return result, {mark: token for token, mark in marks.items()}
 
 
-def unmasked(text: str, marks: dict[str, str]) -> tuple[str, list[int]]:
+def restore_control_tokens(text: str, marks: dict[str, str]) -> tuple[str, list[int]]:
     """The text with its control tokens back, and the positions of those."""
     if not marks:
         return text, []
@@ -75,31 +77,31 @@ def unmasked(text: str, marks: dict[str, str]) -> tuple[str, list[int]]:
     return whole, at
 
 
-def placed(vocabulary: Vocabulary, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
+def tokenize(vocabulary: TokenizerIndex, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
     """Each token with the character it begins at; typed control tokens stay text, none straddles a border."""
     encoded = vocabulary.tokenizer.encode(text, add_special_tokens=False)
     offsets = encoded.offsets
-    if not typed and not any(straddled(offsets, border) for border in borders):
+    if not typed and not any(crosses_border(offsets, border) for border in borders):
         return [(token, begin) for token, (begin, _) in zip(encoded.ids, offsets, strict=True)]
     own = sorted({found.start() for found in vocabulary.control.finditer(text)} - set(typed))
     tokens = [(token, *span) for token, span in zip(encoded.ids, offsets, strict=True)]
     result: list[tuple[int, int]] = []
-    for is_control, stretch in groupby(tokens, lambda token: within(own, *token[1:])):
+    for is_control, stretch in groupby(tokens, lambda token: any_within(own, *token[1:])):
         if is_control:
             result += [(token, begin) for token, begin, _ in stretch]
         else:
-            result += words(vocabulary, text, list(stretch), typed, borders)
+            result += retokenize(vocabulary, text, list(stretch), typed, borders)
     return result
 
 
-def straddled(offsets: list[tuple[int, int]], border: int) -> bool:
+def crosses_border(offsets: list[tuple[int, int]], border: int) -> bool:
     """Whether a token begins before a character and ends behind it."""
     last = bisect_left(offsets, (border, 0))
     return any(begin < border < end for begin, end in offsets[max(0, last - 64) : last])  # some may share characters
 
 
-def words(
-    vocabulary: Vocabulary, text: str, tokens: list[tuple[int, int, int]], typed: list[int], borders: list[int]
+def retokenize(
+    vocabulary: TokenizerIndex, text: str, tokens: list[tuple[int, int, int]], typed: list[int], borders: list[int]
 ) -> list[tuple[int, int]]:
     """Tokens between two control tokens, encoded anew where one straddles a border and from a typed one on."""
     edges = sorted([*borders, *(at + 1 for at in typed)])  # a typed token that is cut cannot be found again
@@ -107,7 +109,7 @@ def words(
     for token, begin, end in tokens:
         if begin < done:
             continue
-        if anew := within(typed, begin, end):
+        if anew := any_within(typed, begin, end):
             end = tokens[-1][2]
         cuts = [begin, *edges[bisect_right(edges, begin) : bisect_left(edges, end)], end]
         if not anew and len(cuts) == 2:
@@ -121,6 +123,6 @@ def words(
     return result
 
 
-def within(positions: list[int], begin: int, end: int) -> bool:
+def any_within(positions: list[int], begin: int, end: int) -> bool:
     """Whether any of the sorted positions lies in [begin, end)."""
     return bisect_left(positions, begin) < bisect_left(positions, end)

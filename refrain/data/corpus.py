@@ -108,7 +108,7 @@ class Reading:
 
 
 @cache
-def spoken(base: Path, jinja: str | None) -> chat.Chat:
+def spoken(base: Path, jinja: str | None) -> chat.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
     return chat.load(base, jinja)
 
@@ -129,7 +129,7 @@ def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
     data = reading.data
-    names = [paths.link(index, source.path).name for index, source in enumerate(data.sources)]
+    names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
     tally = Tally(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
     with (
         Spool(reading.spool, names) as spool,
@@ -140,7 +140,7 @@ def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
             tally.rows[part.source] += part.rows
             tally.reasons[part.source].update(row["reason"] for row in part.dropped)
             tally.effects[part.source].update(part.effects)
-            quarantine.writelines(map(records.line, part.dropped))
+            quarantine.writelines(map(records.to_json_line, part.dropped))
             spool.add(part)
             bar.update(part.rows)
         quarantine.close()
@@ -151,7 +151,7 @@ def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
 def portions(data: DataConfig) -> Iterator[Portion]:
     """The sources in blocks."""
     for index, source in enumerate(data.sources):
-        file = paths.link(index, source.path)
+        file = paths.linked_source(index, source.path)
         shape = shapes.recognised(source, files.rows(file))
         for block in files.blocks(file):
             yield Portion(index, file.name, shape, block)

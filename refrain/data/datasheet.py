@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import preview as marked
-from refrain.chat.encoding import IGNORE, Chat, features
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, encode_conversation
 from refrain.chat.records import Row
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
@@ -43,18 +43,18 @@ class Measured:
     refused: list[str]  # ids of rows that the template does not take
 
 
-def measured(spool: Spool, placed: Placed, chat: Chat) -> Measured:
+def measured(spool: Spool, placed: Placed, chat: ChatTokenizer) -> Measured:
     """All rows, or some of them by chance."""
     result = Measured({name: [] for name in NAMES}, {name: [] for name in NAMES}, [])
     rows = by_chance(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
     for split, row in zip(placed.split[rows].tolist(), texts(spool, rows), strict=True):
         try:
-            labels = features(chat, row["messages"])["labels"]
+            labels = encode_conversation(chat, row["messages"])["labels"]
         except ValueError:
             result.refused.append(row["id"])
             continue
         result.tokens[NAMES[split]].append(len(labels))
-        result.learned[NAMES[split]].append(sum(label != IGNORE for label in labels))
+        result.learned[NAMES[split]].append(sum(label != IGNORE_INDEX for label in labels))
     return result
 
 
@@ -92,7 +92,7 @@ def histogram(found: Measured, file: Path) -> None:
         )
 
 
-def page(report: dict[str, Any], spool: Spool, placed: Placed, chat: Chat) -> str:
+def page(report: dict[str, Any], spool: Spool, placed: Placed, chat: ChatTokenizer) -> str:
     """reports/data.md."""
     shown = by_chance(spool, np.flatnonzero(placed.split == TRAIN), SHOWN)
     samples = [f"`{row['id']}`\n\n```\n{sample(chat, row)}\n```" for row in texts(spool, shown)]
@@ -100,9 +100,9 @@ def page(report: dict[str, Any], spool: Spool, placed: Placed, chat: Chat) -> st
                         "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip
 
 
-def sample(chat: Chat, row: Row) -> str:
+def sample(chat: ChatTokenizer, row: Row) -> str:
     try:
-        text = marked.rendered(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
+        text = marked.preview_row(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
     except ValueError as error:
         return f"not shown: {error}"

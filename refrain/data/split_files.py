@@ -52,7 +52,7 @@ def write(spool: Spool, placed: Placed, data: DataConfig) -> None:
         (paths.PREPARED / f"{name}.jsonl").touch()
     for _ in workforce.mapped(Filing(spool.folder / "text", paths.PREPARED), portions(spool, placed), data):
         pass
-    records.write(paths.PREPARED / "duplicates.jsonl", dropped(spool, placed))
+    records.write_rows(paths.PREPARED / "duplicates.jsonl", dropped(spool, placed))
 
 
 def portions(spool: Spool, placed: Placed) -> Iterator[tuple[int, Array, Array, Array]]:

@@ -18,7 +18,7 @@ def same_speech(trained: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
     link, right, got = folder.name, chat.load(trained), chat.load(folder)
     for row in rows:
-        if chat.prompt(right, row["messages"][:-1]) != chat.prompt(got, row["messages"][:-1]):
+        if chat.encode_prompt(right, row["messages"][:-1]) != chat.encode_prompt(got, row["messages"][:-1]):
             part = "chat template" if right.template != got.template else "tokenizer"
             raise ValueError(f"{link}: its {part} makes other ids of {row['id']} than the model was trained on")
     if right.tokenizer.to_str() != got.tokenizer.to_str():
@@ -26,16 +26,16 @@ def same_speech(trained: Path, folder: Path, rows: list[Row]) -> None:
     if right.tokens != got.tokens:
         raise ValueError(f"{link}: its tokenizer_config.json names the tokens {json.dumps(got.tokens)}, "
                          f"the model was trained with {json.dumps(right.tokens)}")  # fmt: skip
-    if (right.ends, right.stops) != (got.ends, got.stops):
+    if (right.stop_ids, right.stop_strings) != (got.stop_ids, got.stop_strings):
         raise ValueError(f"{link}: its replies end with {ended(got)}, those it was trained on with {ended(right)}")
     settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    if settings.get("eos_token_id") != sorted(right.ends):
+    if settings.get("eos_token_id") != sorted(right.stop_ids):
         raise ValueError(f"{link}: generation_config.json ends a reply with {settings.get('eos_token_id')}, "
-                         f"the chat template with {sorted(right.ends)}")  # fmt: skip
+                         f"the chat template with {sorted(right.stop_ids)}")  # fmt: skip
 
 
-def ended(talk: chat.Chat) -> str:
-    return json.dumps([talk.tokenizer.id_to_token(token) for token in sorted(talk.ends)] + list(talk.stops))
+def ended(talk: chat.ChatTokenizer) -> str:
+    return json.dumps([talk.tokenizer.id_to_token(token) for token in sorted(talk.stop_ids)] + list(talk.stop_strings))
 
 
 def strike(onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, Proof]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refrain.chat import encoding as chat
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
 from refrain.evaluation import divergence as likeness
 from refrain.evaluation import scoring as evaluation
@@ -45,21 +45,23 @@ class Proof:
 class Questions:
     """What every model of a chain is asked, and what the reference said."""
 
-    talk: Chat
+    talk: ChatTokenizer
     rows: list[Row]
     prompts: list[list[int]]
     said: list[list[int]]
     rouge: float  # ROUGE-L of the reference's replies to the rows
 
 
-def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: int, export: ExportConfig) -> Questions:
+def questions(
+    reference: LanguageModel, talk: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
+) -> Questions:
     """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
     rows = evaluation.fitting(talk, rows, context, export.steps)[: export.prompts]
     if not rows:
         raise ValueError(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
-    asked = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
+    asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     asked = [*asked, *awkward(talk, asked, min(context, LONGEST) - export.steps)]
     fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
     said = [
@@ -71,10 +73,10 @@ def questions(reference: LanguageModel, talk: Chat, rows: list[Row], context: in
     return Questions(talk, rows, fitting, said, scores["rougeL"])
 
 
-def awkward(talk: Chat, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
+def awkward(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
     """A prompt of one token, one of rare characters, and one as long as the model can see."""
     yield asked[0][:1]
-    yield chat.prompt(talk, [{"role": "user", "content": HARD}])
+    yield chat.encode_prompt(talk, [{"role": "user", "content": HARD}])
     whole = [token for prompt in asked for token in prompt]
     yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
 
@@ -87,7 +89,7 @@ def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions
         right = [tail(reference, prompt, reply) for prompt, reply in batch]
         together = taught(candidate, *zip(*batch, strict=True))
         for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
-            meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.ends), len(reply))
+            meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.stop_ids), len(reply))
             count.add("whole", logits, tail(candidate, prompt, reply), meant)
             count.add("cached", logits, taught(candidate, [prompt], [reply])[0], meant)
             count.add("batched", logits, beside, meant)

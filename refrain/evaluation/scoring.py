@@ -6,7 +6,7 @@ from typing import TypedDict, TypeVar
 import numpy as np
 
 from refrain.chat import encoding as chat
-from refrain.chat.encoding import IGNORE, Chat
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.records import Row
 from refrain.evaluation import divergence as likeness
 from refrain.evaluation import metrics
@@ -27,10 +27,13 @@ class Prediction(TypedDict):
     reference: str
 
 
-def fitting(talk: Chat, rows: list[Row], context: int, limit: int) -> list[Row]:
+def fitting(talk: ChatTokenizer, rows: list[Row], context: int, limit: int) -> list[Row]:
     """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
     sizes = [
-        (len(chat.prompt(talk, row["messages"][:-1])) + limit, len(chat.features(talk, row["messages"])["input_ids"]))
+        (
+            len(chat.encode_prompt(talk, row["messages"][:-1])) + limit,
+            len(chat.encode_conversation(talk, row["messages"])["input_ids"]),
+        )
         for row in rows
     ]
     kept = [row for row, size in zip(rows, sizes, strict=True) if max(size) <= context]
@@ -41,7 +44,7 @@ def fitting(talk: Chat, rows: list[Row], context: int, limit: int) -> list[Row]:
 
 
 def score(
-    lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int, batch_size: int
+    lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:
     """The metrics of a model on the rows, and its greedy replies to their last prompts."""
     replies = [reply for batch in batches(rows, batch_size) for reply in answers(lm, talk, batch, max_new_tokens)]
@@ -63,22 +66,22 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def answers(lm: LanguageModel, talk: Chat, rows: list[Row], max_new_tokens: int) -> list[str]:
+def answers(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
-    prompts = [chat.prompt(talk, row["messages"][:-1]) for row in rows]
-    replies = decoding.greedy(lm, prompts, max_new_tokens, talk.ends)
-    return ["".join(words.text(ids, talk.tokenizer, talk.stops)).strip() for ids in replies]
+    prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
+    replies = decoding.greedy(lm, prompts, max_new_tokens, talk.stop_ids)
+    return ["".join(words.text(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
 
 
-def perplexity(lm: LanguageModel, talk: Chat, rows: list[Row]) -> float:
+def perplexity(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row]) -> float:
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
     total, count = 0.0, 0
     for row in rows:
-        example = chat.features(talk, row["messages"])
+        example = chat.encode_conversation(talk, row["messages"])
         ids = np.array([example["input_ids"]], dtype=np.int64)
         logits, _ = lm.forward(ids, np.ones_like(ids), None)
         labels = np.array(example["labels"])[1:]  # position t predicts token t+1
-        at = np.flatnonzero(labels != IGNORE)
+        at = np.flatnonzero(labels != IGNORE_INDEX)
         total -= float(likeness.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
         count += len(at)
     return metrics.perplexity(total, count)

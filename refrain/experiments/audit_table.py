@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from refrain.chat import encoding as chat
 from refrain.chat import examples as lessons
 from refrain.chat import model_folder, records
-from refrain.chat.encoding import Chat
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import ChatTokenizer
+from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.experiments import text_tables
 from refrain.pipeline import params as launch
@@ -30,7 +30,7 @@ def text() -> tuple[str, bool]:
     room = min(cfg.data.max_tokens, model_folder.context(paths.BASE))
     found = {}
     for name in SPLITS:
-        rows = records.read(paths.PREPARED / f"{name}.jsonl")
+        rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
         audit.teachable(talk, rows)
         taught = preferred(talk, rows) if cfg.method.preference else supervised(talk, rows)
         found[name] = audit.examined(talk, taught, room, served)
@@ -38,11 +38,11 @@ def text() -> tuple[str, bool]:
     return "\n\n".join([table(found), *wrong]), not wrong
 
 
-def supervised(talk: Chat, rows: Sequence[Row]) -> list[Lesson]:
-    return [lessons.whole(row, lessons.encode(talk, row["id"], row["messages"])) for row in rows]
+def supervised(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
+    return [lessons.from_all_replies(row, lessons.encode_row(talk, row["id"], row["messages"])) for row in rows]
 
 
-def preferred(talk: Chat, rows: list[Row]) -> list[Lesson]:
+def preferred(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
     kept, _ = pairs.features(talk, rows)
     return pairs.taught(rows, kept)
 
@@ -64,5 +64,5 @@ def table(found: dict[str, Findings]) -> str:
     return text_tables.aligned(lines)
 
 
-def verdict(broken: list[Lesson]) -> str:
+def verdict(broken: list[Example]) -> str:
     return f"{len({lesson.name for lesson in broken}):,} violated" if broken else "OK"

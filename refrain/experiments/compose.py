@@ -110,7 +110,7 @@ def link(data: DataConfig, model: ModelConfig) -> None:
     paths.make_empty(paths.LINKED_DATA)
     for index, source in enumerate(data.sources):
         file = Path(data.folder, Path(source.path).expanduser())
-        point(paths.link(index, source.path), found(str(file), f"data.sources[{index}].path"))
+        point(paths.linked_source(index, source.path), found(str(file), f"data.sources[{index}].path"))
     paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None:
         point(paths.LINKED_MODEL / "corpus.txt", found(model.tiny.corpus, "model.tiny.corpus"))

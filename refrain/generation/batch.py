@@ -28,7 +28,7 @@ def replies(speaker: Voice, rows: Iterable[Question]) -> Iterator[dict[str, Any]
 
     def begun() -> Iterator[Reply]:
         for row in rows:
-            reply = voice.begun(speaker, chat.prompt(speaker.language, row["messages"]))
+            reply = voice.begun(speaker, chat.encode_prompt(speaker.language, row["messages"]))
             waiting.append((row, reply))
             if len(reply.prompt) < speaker.context:
                 yield reply
@@ -45,10 +45,10 @@ def beamed(speaker: Voice, rows: Iterable[Question], width: int) -> Iterator[dic
     """The likeliest reply as a whole to each question, by a beam search."""
     terms, language = speaker.terms, speaker.language
     for row in rows:
-        ids = chat.prompt(language, row["messages"])
+        ids = chat.encode_prompt(language, row["messages"])
         limit = min(terms.limit, speaker.context - len(ids))
-        best, *_ = beam.search(speaker.engine.lm, ids, limit, language.ends, width, power=1.0)
-        said = "".join(words.text(best.ids, language.tokenizer, (*language.stops, *terms.stops)))
+        best, *_ = beam.search(speaker.engine.lm, ids, limit, language.stop_ids, width, power=1.0)
+        said = "".join(words.text(best.ids, language.tokenizer, (*language.stop_strings, *terms.stops)))
         reason = "length" if len(best.ids) == limit else "end"
         yield {"id": row["id"], "reply": said, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.chat import encoding as chat
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message
 from refrain.generation import grammar as constraint
 from refrain.generation import sampling
@@ -33,7 +33,7 @@ class Voice:
     """The same turns get the same reply, whatever was said before and whoever speaks at the same time."""
 
     engine: Engine
-    language: Chat
+    language: ChatTokenizer
     context: int
     terms: Terms
     grammar: constraint.Grammar | None
@@ -53,9 +53,9 @@ def begun(voice: Voice, ids: list[int]) -> Reply:
     """A reply to a prompt, for the engine to feed."""
     terms, language, grammar = voice.terms, voice.language, voice.grammar
     sampler = sampling.Sampler(terms.manner, ids, constraint.Constraint(grammar) if grammar else None)
-    own = () if grammar else language.stops  # inside of a JSON string they are text
+    own = () if grammar else language.stop_strings  # inside of a JSON string they are text
     words = Words(language.tokenizer, (*own, *terms.stops))
-    return Reply(ids, min(terms.limit, voice.context - len(ids)), language.ends, words, sampler, terms.logprobs)
+    return Reply(ids, min(terms.limit, voice.context - len(ids)), language.stop_ids, words, sampler, terms.logprobs)
 
 
 def spoken(voice: Voice, ids: list[int]) -> Iterator[str]:
@@ -77,10 +77,10 @@ def fitted(voice: Voice, system: str, turns: list[Message]) -> tuple[list[Messag
     """The newest turns that leave room for a reply, and their ids; ValueError if the last is too long."""
     before: list[Message] = [{"role": "system", "content": system}] if system else []
     room = min(voice.terms.limit, voice.context // 2)
-    ids = chat.prompt(voice.language, [*before, *turns])
+    ids = chat.encode_prompt(voice.language, [*before, *turns])
     while len(ids) + room > voice.context and len(turns) > 1:
         turns = turns[2:]  # a question and its reply: templates insist that a user speaks first
-        ids = chat.prompt(voice.language, [*before, *turns])
+        ids = chat.encode_prompt(voice.language, [*before, *turns])
     if len(ids) >= voice.context:
         raise ValueError(f"the question: {len(ids)} tokens, but the model sees {voice.context}; shorten it")
     return turns, ids

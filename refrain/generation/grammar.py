@@ -9,7 +9,7 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 
 Logits = NDArray[np.float32]
 
@@ -28,11 +28,11 @@ class Grammar:
     Replies end with the end tokens of the chat; a text marker that a template puts in their place is no part of it.
     """
 
-    def __init__(self, chat: Chat, schema: dict[str, Any] | None, regex: str | None) -> None:
+    def __init__(self, chat: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
         if (schema is None) == (regex is None):
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
         source = OPTIONS + (from_schema(schema) if schema is not None else from_regex(regex or ""))
-        self.start = LLMatcher(spelling(chat.tokenizer, chat.ends), source, log_level=0)
+        self.start = LLMatcher(spelling(chat.tokenizer, chat.stop_ids), source, log_level=0)
         self.start.compute_bitmask()
         if self.start.is_error():
             name = "JSON schema" if regex is None else "regular expression"

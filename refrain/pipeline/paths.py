@@ -78,7 +78,7 @@ def make_empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def link(index: int, source: str) -> Path:
+def linked_source(index: int, source: str) -> Path:
     """Where the compose stage links the file of a source."""
     return LINKED_DATA / f"{index}-{Path(source).name}"
 

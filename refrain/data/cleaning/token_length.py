@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from refrain.chat import encoding as chat
 from refrain.chat import examples as lessons
 from refrain.chat import templates
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message, Row
 from refrain.data.shapes.errors import RowError
 
@@ -45,7 +45,7 @@ class Growth(NamedTuple):
     whole: bool  # a control token of the template is one token for certain
 
 
-def most(talk: Chat, messages: list[Message], enough: int = 0) -> float:
+def most(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
     """No fewer than the tokens of a conversation; infinite where no bound is known.
 
     It may be larger than it need be where it is not above `enough`, which is quicker to find.
@@ -54,7 +54,7 @@ def most(talk: Chat, messages: list[Message], enough: int = 0) -> float:
     plain = growth is not None and not (growth.only_ascii or growth.prefixed)
     if plain and (rough := len(templates.render(talk.template, messages, talk.tokens).encode())) <= enough:
         return rough
-    text, typed = chat.written(talk, messages)
+    text, typed = chat.render(talk, messages)
     if growth is None or (growth.only_ascii and not text.isascii()):
         return math.inf
     found = [(each.start(), len(each[0].encode()) - 1) for each in talk.vocabulary.control.finditer(text)]
@@ -108,7 +108,7 @@ def alone(token: dict[str, Any], others: list[str]) -> bool:
     return not (token["normalized"] or token["single_word"] or taken)
 
 
-def fitted(talk: Chat, row: Row, limit: int, policy: str) -> tuple[Row, int]:
+def fitted(talk: ChatTokenizer, row: Row, limit: int, policy: str) -> tuple[Row, int]:
     """A row of at most `limit` tokens and how many it has; a row that fits comes back itself.
 
     One that does not is dropped (RowError), fails (ValueError), or is cut by whole turns. A chat loses its last turns,
@@ -150,21 +150,21 @@ def cuts(row: Row, limit: int) -> Iterator[Row]:
         yield shorter
 
 
-def tokens(talk: Chat, row: Row, limit: int) -> int:
+def tokens(talk: ChatTokenizer, row: Row, limit: int) -> int:
     """Of the row, of a preference on its longer side; above `limit` perhaps fewer than there are.
 
     For each reply has a token at least, its end marker's, and a row of more replies than that needs no counting.
     """
     if replies(row["messages"]) > limit:
         return replies(row["messages"])
-    return max(len(lessons.encode(talk, row["id"], side)["input_ids"]) for side in lessons.sides(row))
+    return max(len(lessons.encode_row(talk, row["id"], side)["input_ids"]) for side in lessons.conversations_of(row))
 
 
 def replies(messages: list[Message]) -> int:
     return sum(message["role"] == "assistant" for message in messages)
 
 
-def certain(talk: Chat, row: Row, limit: int) -> bool:
+def certain(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     """Whether a row fits for certain, found without the tokenizer; True is always right, False may be a row that fits.
 
     A row that the template refuses is not certain.
@@ -172,6 +172,6 @@ def certain(talk: Chat, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(most(talk, side, limit) <= limit for side in lessons.sides(row))
+        return all(most(talk, side, limit) <= limit for side in lessons.conversations_of(row))
     except ValueError:  # `fitted` says it, and of which row
         return False

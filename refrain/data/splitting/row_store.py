@@ -91,7 +91,7 @@ class Collected:
         replies = [reply["content"], row.get("rejected", "")]
         said = "\0".join([prompt, *replies])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
-        text = records.line(row)
+        text = records.to_json_line(row)
         found: dict[str, int] = {
             **place,
             "prompt": wording.key(prompt),

@@ -44,7 +44,7 @@ def write(merged: Path, onnx_folder: Path, export: ExportConfig) -> None:
         log.info("%s: %.1f MB", out, sum(file.stat().st_size for file in out.glob("model.onnx*")) / 1e6)
         for beside in BESIDE:
             shutil.copyfile(merged / beside, out / beside)
-        model_folder.copy(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+        model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
 
 
 def is_compact(merged: Path, asked: str | None) -> bool:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from refrain.chat import encoding as chat
 from refrain.chat import preview as marked
 from refrain.chat import templates
-from refrain.chat.encoding import IGNORE, Chat
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
+from refrain.chat.examples import Example
 from refrain.training.audit.faults import Fault
 from refrain.training.audit.template_outline import Outline, outline
 
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 class Exam:
     """What the conversations of one training have in common."""
 
-    talk: Chat
+    talk: ChatTokenizer
     room: int  # tokens that a conversation may have
     unknown: int | None  # the id for what a tokenizer does not know
     outlines: dict[tuple[str, ...], Outline] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Exam:
     def controls(self) -> frozenset[int]:
         return frozenset(self.talk.vocabulary.special.values()) - {self.unknown}
 
-    def outline(self, lesson: Lesson) -> Outline:
+    def outline(self, lesson: Example) -> Outline:
         roles = tuple(message["role"] for message in lesson.messages)
         if roles not in self.outlines:
             self.outlines[roles] = outline(self.talk, roles)
         return self.outlines[roles]
 
 
-def found(exam: Exam, lesson: Lesson, said: str, asked: list[int]) -> Finding:
+def found(exam: Exam, lesson: Example, said: str, asked: list[int]) -> Finding:
     """The first fault of a conversation of which `said` is learned and `asked` is the prompt of the last reply."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
     expected = exam.outline(lesson)
@@ -67,24 +67,26 @@ def found(exam: Exam, lesson: Lesson, said: str, asked: list[int]) -> Finding:
     return Finding(fault, stripped, exam.unknown in ids)
 
 
-def innocent(exam: Exam, lesson: Lesson, expected: Outline) -> bool:
+def innocent(exam: Exam, lesson: Example, expected: Outline) -> bool:
     """Whether all control tokens are the template's own."""
     special = exam.talk.vocabulary.special
     own = [token for token in lesson.features["input_ids"] if token in exam.controls]
     if own == expected.controls:
         return True
-    text, typed = chat.written(exam.talk, lesson.messages)
+    text, typed = chat.render(exam.talk, lesson.messages)
     matches = exam.talk.vocabulary.control.finditer(text)
     return own == [special[match[0]] for match in matches if match.start() not in typed]
 
 
-def misplaced(talk: Chat, lesson: Lesson, said: str, start: int | None, expected: Outline) -> tuple[Fault | None, bool]:
+def misplaced(
+    talk: ChatTokenizer, lesson: Example, said: str, start: int | None, expected: Outline
+) -> tuple[Fault | None, bool]:
     """Whether something else is learned than the replies with their end markers; whether a reply was stripped.
 
     The last reply begins at `start`; None if the ids do not begin with its prompt.
     """
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    if any(label not in (IGNORE, token) for token, label in zip(ids, labels, strict=True)):
+    if any(label not in (IGNORE_INDEX, token) for token, label in zip(ids, labels, strict=True)):
         return "mask", False
     replies = [lesson.messages[i]["content"] for i in lesson.turns]
     frames = [expected.frames[i] for i in lesson.turns]
@@ -99,9 +101,9 @@ def misplaced(talk: Chat, lesson: Lesson, said: str, start: int | None, expected
     return (misled(lesson, start) or ("mask" if frayed(talk, lesson) else None)), stripped
 
 
-def amiss(talk: Chat, lesson: Lesson, said: str, start: int | None, spans: list[str]) -> Fault:
+def amiss(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, spans: list[str]) -> Fault:
     """What is wrong with a conversation that does not teach these spans."""
-    [rest] = marked.decoded(talk, [lesson.features["input_ids"][start or 0 :]])
+    [rest] = marked.decode_spans(talk, [lesson.features["input_ids"][start or 0 :]])
     if not any(squeezed(text) in squeezed(rest) for text in (spans[-1], again(talk, spans[-1]))):
         return "cut"
     if not said:
@@ -110,32 +112,32 @@ def amiss(talk: Chat, lesson: Lesson, said: str, start: int | None, spans: list[
     return "end" if said in (unended, "".join(spans).removesuffix(talk.marker)) else "mask"
 
 
-def misled(lesson: Lesson, start: int | None) -> Fault | None:
+def misled(lesson: Example, start: int | None) -> Fault | None:
     """Whether the last reply is not learned right behind its prompt, from its first id on."""
     if start is None:
         return "prompt"
     return None if opens(lesson, -1, start) else "mask"
 
 
-def opens(lesson: Lesson, reply: int, start: int) -> bool:
+def opens(lesson: Example, reply: int, start: int) -> bool:
     """Whether a reply is learned from this id on, and nothing right before it that is no reply."""
     labels, turns = lesson.features["labels"], [-1, *lesson.turns]
     neighbour = turns[reply - 1] == turns[reply] - 1 >= 0
-    return labels[start] != IGNORE and (neighbour or start == 0 or labels[start - 1] == IGNORE)
+    return labels[start] != IGNORE_INDEX and (neighbour or start == 0 or labels[start - 1] == IGNORE_INDEX)
 
 
-def frayed(talk: Chat, lesson: Lesson) -> bool:
+def frayed(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    prompts = [chat.prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
-    lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE])) if pair[1] == IGNORE != pair[0]]
+    prompts = [chat.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
+    lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
-        all(marked.visible(text).strip() for text in marked.decoded(talk, lasts))
+        all(marked.escape_controls(text).strip() for text in marked.decode_spans(talk, lasts))
         and all(opens(lesson, at, len(prompt)) for at, prompt in enumerate(prompts, 1))
     )
 
 
-def written(talk: Chat, lesson: Lesson) -> list[str]:
+def written(talk: ChatTokenizer, lesson: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
     result = []
     for i in lesson.turns:
@@ -145,19 +147,19 @@ def written(talk: Chat, lesson: Lesson) -> list[str]:
     return result
 
 
-def ended(talk: Chat, lesson: Lesson) -> bool:
+def ended(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether an id that ends a reply is learned, where not a text ends it."""
-    return bool(talk.stops) or not talk.ends.isdisjoint(lesson.features["labels"])
+    return bool(talk.stop_strings) or not talk.stop_ids.isdisjoint(lesson.features["labels"])
 
 
-def like(talk: Chat, said: str, text: str) -> bool:
+def like(talk: ChatTokenizer, said: str, text: str) -> bool:
     """Whether it is the same but for white space, or for how the tokenizer spells it."""
     return squeezed(said) in (squeezed(text), squeezed(again(talk, text)))
 
 
-def again(talk: Chat, text: str) -> str:
+def again(talk: ChatTokenizer, text: str) -> str:
     """A text as it comes back from the tokenizer, which may know fewer characters or one spelling of several."""
-    return marked.decoded(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
+    return marked.decode_spans(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
 
 
 def squeezed(text: str) -> str:

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from refrain.chat import encoding as chat
 from refrain.chat import model_folder
 from refrain.chat import preview as marked
-from refrain.chat.encoding import IGNORE, Chat
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
+from refrain.chat.examples import Example
 from refrain.chat.records import Message, Row
 from refrain.training.audit import checks as exam
 from refrain.training.audit.faults import MEANINGS, Fault
@@ -29,10 +29,10 @@ class Findings:
     """What is known of the conversations of one file, and those that are not learned as they should be."""
 
     facts: dict[str, float]
-    broken: dict[Fault, list[Lesson]]
+    broken: dict[Fault, list[Example]]
 
 
-def teachable(talk: Chat, rows: Sequence[Row]) -> None:
+def teachable(talk: ChatTokenizer, rows: Sequence[Row]) -> None:
     """ValueError with the first rows whose turns the template cannot take, or cannot teach."""
     errors: dict[tuple[str, ...], str | None] = {}
     for row in rows:
@@ -44,17 +44,19 @@ def teachable(talk: Chat, rows: Sequence[Row]) -> None:
         raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {counted(len(wrong))}, the first:", *shown]))
 
 
-def refusal(talk: Chat, roles: Sequence[str]) -> str | None:
+def refusal(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
     """Why no conversation of these roles can be learned, if so."""
     turns: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
     try:
-        chat.features(talk, turns)
+        chat.encode_conversation(talk, turns)
     except ValueError as error:
         return str(error)
     return None
 
 
-def passed(talk: Chat, files: Mapping[str, Sequence[Lesson]], room: int, served: Chat) -> dict[str, dict[str, float]]:
+def passed(
+    talk: ChatTokenizer, files: Mapping[str, Sequence[Example]], room: int, served: ChatTokenizer
+) -> dict[str, dict[str, float]]:
     """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
     if not files["train"]:
         raise ValueError("data/prepared/train.jsonl: there is no row to train on; data/prepared/quarantine.jsonl and "
@@ -68,17 +70,19 @@ def passed(talk: Chat, files: Mapping[str, Sequence[Lesson]], room: int, served:
     return result
 
 
-def examined(talk: Chat, taught: Sequence[Lesson], room: int, served: Chat | None = None) -> Findings:
+def examined(
+    talk: ChatTokenizer, taught: Sequence[Example], room: int, served: ChatTokenizer | None = None
+) -> Findings:
     """Every conversation held against its row, and against how a model that is served would be asked."""
     common = exam.Exam(talk, room, unknown(talk.tokenizer))
     other = served if served and not alike(talk, served) else None
     ids = [lesson.features["input_ids"] for lesson in taught]
     learned = [list(compress(each, supervised(lesson))) for each, lesson in zip(ids, taught, strict=True)]
-    broken: dict[Fault, list[Lesson]] = {}
+    broken: dict[Fault, list[Example]] = {}
     stripped, strange = set(), set()
-    for lesson, said in zip(taught, marked.decoded(talk, learned), strict=True):
+    for lesson, said in zip(taught, marked.decode_spans(talk, learned), strict=True):
         before = lesson.messages[: lesson.turns[-1]]
-        asked = chat.prompt(talk, before)
+        asked = chat.encode_prompt(talk, before)
         finding = exam.found(common, lesson, said, asked)
         if fault := finding.fault or ("served" if other and otherwise(talk, other, before, asked) else None):
             broken.setdefault(fault, []).append(lesson)
@@ -95,38 +99,38 @@ def examined(talk: Chat, taught: Sequence[Lesson], room: int, served: Chat | Non
     return Findings(facts, {fault: broken[fault] for fault in MEANINGS if fault in broken})
 
 
-def complaints(talk: Chat, name: str, findings: Findings) -> list[str]:
+def complaints(talk: ChatTokenizer, name: str, findings: Findings) -> list[str]:
     """A sentence for each invariant that is broken, and below it the first rows with what they learn marked."""
     result = []
     for fault, those in findings.broken.items():
         meaning = MEANINGS[fault]
         rows = list({lesson.name: lesson for lesson in reversed(those)}.values())[::-1]
-        shown = (f"{row.name}\n{clipped(marked.text(talk, row.features))}" for row in rows[:SHOWN])
+        shown = (f"{row.name}\n{clipped(marked.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
         where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
         result.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *shown]))
     return result
 
 
-def supervised(lesson: Lesson) -> list[bool]:
-    return [label != IGNORE for label in lesson.features["labels"]]
+def supervised(lesson: Example) -> list[bool]:
+    return [label != IGNORE_INDEX for label in lesson.features["labels"]]
 
 
-def shipped(source: Path, talk: Chat) -> Chat:
+def shipped(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
     """The chat as it will be read where the model is served: from a folder that `chat.copy` has written."""
     with TemporaryDirectory() as folder:
-        model_folder.copy(source, Path(folder), talk.template)
+        model_folder.copy_tokenizer(source, Path(folder), talk.template)
         return chat.load(Path(folder))
 
 
-def alike(one: Chat, other: Chat) -> bool:
+def alike(one: ChatTokenizer, other: ChatTokenizer) -> bool:
     """Whether two chats write and read alike, whatever is said."""
     texts = (each.tokenizer.to_str() for each in (one, other))
     return one.template == other.template and one.tokens == other.tokens and len(set(texts)) == 1
 
 
-def otherwise(one: Chat, other: Chat, messages: list[Message], asked: list[int]) -> bool:
+def otherwise(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:
     """Whether the other chat has another template, or asks with other ids."""
-    return one.template != other.template or chat.prompt(other, messages) != asked
+    return one.template != other.template or chat.encode_prompt(other, messages) != asked
 
 
 def unknown(tokenizer: Tokenizer) -> int | None:
@@ -142,7 +146,7 @@ def counted(rows: float) -> str:
 
 
 def told(messages: Sequence[Message]) -> str:
-    return marked.visible("\n".join(f"{message['role']}: {message['content']}" for message in messages))
+    return marked.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
 
 
 def clipped(text: str) -> str:

@@ -7,7 +7,7 @@ so that a mistake of one is not made by the other.
 from dataclasses import dataclass
 
 from refrain.chat import templates
-from refrain.chat.encoding import Chat
+from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message
 
 FIRST_MARK = 0x100000  # the last private plane of Unicode
@@ -25,7 +25,7 @@ class Outline:
     controls: list[int]  # the template's own control tokens
 
 
-def outline(talk: Chat, roles: tuple[str, ...]) -> Outline:
+def outline(talk: ChatTokenizer, roles: tuple[str, ...]) -> Outline:
     """Of a conversation of these roles; ValueError when the template refuses it."""
     marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
     messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.nn.utils.rnn import pad_sequence
 
-from refrain.chat.encoding import IGNORE, Features
+from refrain.chat.encoding import IGNORE_INDEX, Features
 
 Ask = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
 
 
 def supervised(row: Features) -> int:
     """How many of its tokens are learned: the first has no place before it from which it could be foretold."""
-    return sum(label != IGNORE for label in row["labels"][1:])
+    return sum(label != IGNORE_INDEX for label in row["labels"][1:])
 
 
 def likelihoods(model: Any, rows: list[Features], packed: bool) -> torch.Tensor:
@@ -49,7 +49,7 @@ def foretold(
         (numbers[tuple(row["input_ids"])], label, column)
         for row in rows
         for column, label in enumerate(row["labels"][1:])
-        if label != IGNORE
+        if label != IGNORE_INDEX
     ]
     owners, labels, columns = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 3).T
     return owners, labels, columns

@@ -4,8 +4,8 @@ from typing import Any, Protocol
 
 import torch
 
-from refrain.chat.encoding import Chat
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import ChatTokenizer
+from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.training.objectives.logprobs import Ask
 
@@ -13,10 +13,10 @@ from refrain.training.objectives.logprobs import Ask
 class Objective(Protocol):
     """A module or an object. It never sees a model, only answers to how likely some rows are."""
 
-    def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
+    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
         """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
 
-    def taught(self, rows: list[Row], kept: list[Any]) -> list[Lesson]:
+    def taught(self, rows: list[Row], kept: list[Any]) -> list[Example]:
         """The conversations in what `features` has made of the rows, for the audit."""
 
     def tokens(self, row: Any) -> int:

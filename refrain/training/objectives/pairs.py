@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from refrain.chat import examples as lessons
-from refrain.chat.encoding import IGNORE, Chat, Features, prompt
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features, encode_prompt
+from refrain.chat.examples import Example
 from refrain.chat.records import Row
 
 
@@ -18,19 +18,19 @@ class Pair:
     began: tuple[float, ...] = ()  # log-probabilities of chosen, rejected and strangers before the first step
 
 
-def features(chat: Chat, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
+def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
     """The pairs, and the ids of rows that are none; ValueError names the row that the template cannot take."""
     kept = [encode(chat, row) for row in rows if "rejected" in row]
     return kept, {"unpaired": [row["id"] for row in rows if "rejected" not in row]}
 
 
-def taught(rows: list[Row], kept: list[Pair]) -> list[Lesson]:
+def taught(rows: list[Row], kept: list[Pair]) -> list[Example]:
     """What `features` has made of the rows, with their words: both sides, of which the last reply is learned."""
     paired = [row for row in rows if "rejected" in row]
     return [
-        lessons.last(row["id"], messages, text)
+        lessons.from_last_reply(row["id"], messages, text)
         for row, pair in zip(paired, kept, strict=True)
-        for messages, text in zip(lessons.sides(row), (pair.chosen, pair.rejected), strict=True)
+        for messages, text in zip(lessons.conversations_of(row), (pair.chosen, pair.rejected), strict=True)
     ]
 
 
@@ -41,11 +41,11 @@ def require(kept: list[Pair], left_out: dict[str, list[str]]) -> None:
                          "choose method=lora, or a source with chosen and rejected")  # fmt: skip
 
 
-def encode(chat: Chat, row: Row) -> Pair:
+def encode(chat: ChatTokenizer, row: Row) -> Pair:
     """Both sides of a row that has them."""
-    texts = [lessons.encode(chat, row["id"], messages) for messages in lessons.sides(row)]
-    start = len(prompt(chat, row["messages"][:-1]))  # what `chat.features` has found both sides to begin with
-    chosen, rejected = (labelled(text, [IGNORE] * start + text["labels"][start:]) for text in texts)
+    texts = [lessons.encode_row(chat, row["id"], messages) for messages in lessons.conversations_of(row)]
+    start = len(encode_prompt(chat, row["messages"][:-1]))  # what `chat.features` has found both sides to begin with
+    chosen, rejected = (labelled(text, [IGNORE_INDEX] * start + text["labels"][start:]) for text in texts)
     return Pair(chosen, rejected)
 
 
@@ -57,12 +57,12 @@ def labelled(text: Features, labels: list[int]) -> Features:
 def rest(text: Features) -> Features:
     """The same text, labelled where it was not."""
     pairs = zip(text["input_ids"], text["labels"], strict=True)
-    return labelled(text, [token if label == IGNORE else IGNORE for token, label in pairs])
+    return labelled(text, [token if label == IGNORE_INDEX else IGNORE_INDEX for token, label in pairs])
 
 
 def opening(text: Features) -> int:
     """How long the prompt is: the reply begins after so many tokens."""
-    return next(place for place, label in enumerate(text["labels"]) if label != IGNORE)
+    return next(place for place, label in enumerate(text["labels"]) if label != IGNORE_INDEX)
 
 
 def with_strangers(pairs: list[Pair]) -> list[Pair]:
@@ -87,5 +87,5 @@ def crossed(text: Features, other: Features, limit: int) -> Features:
     start, end = opening(text), opening(other)
     return {
         "input_ids": (text["input_ids"][:start] + other["input_ids"][end:])[:limit],
-        "labels": ([IGNORE] * start + other["labels"][end:])[:limit],
+        "labels": ([IGNORE_INDEX] * start + other["labels"][end:])[:limit],
     }

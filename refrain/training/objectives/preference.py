@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from refrain.chat.encoding import Chat
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import ChatTokenizer
+from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.pipeline.schema import PreferenceConfig
 from refrain.training.objectives import pairs, sft
@@ -31,12 +31,12 @@ class Pairs:
     def __init__(self, preference: PreferenceConfig) -> None:
         self.formula, self.beta = FORMULAS[preference.loss], preference.beta
 
-    def features(self, chat: Chat, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
+    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
         """As `pairs.features`."""
         kept, left_out = pairs.features(chat, rows)
         return pairs.with_strangers(kept) if self.formula is kto else kept, left_out
 
-    def taught(self, rows: list[Row], kept: list[Pair]) -> list[Lesson]:
+    def taught(self, rows: list[Row], kept: list[Pair]) -> list[Example]:
         """As `pairs.taught`."""
         return pairs.taught(rows, kept)
 

@@ -5,20 +5,20 @@ from typing import Any
 import torch
 
 from refrain.chat import examples as lessons
-from refrain.chat.encoding import Chat, Features
-from refrain.chat.examples import Lesson
+from refrain.chat.encoding import ChatTokenizer, Features
+from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.training.objectives.logprobs import Ask, supervised
 
 
-def features(chat: Chat, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
+def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
     """What the model learns from, of every row; ValueError names the row that the template cannot take."""
-    return [lessons.encode(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
+    return [lessons.encode_row(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
 
 
-def taught(rows: list[Row], kept: list[Features]) -> list[Lesson]:
+def taught(rows: list[Row], kept: list[Features]) -> list[Example]:
     """What `features` has made of the rows, with their words: every reply is learned."""
-    return [lessons.whole(row, example) for row, example in zip(rows, kept, strict=True)]
+    return [lessons.from_all_replies(row, example) for row, example in zip(rows, kept, strict=True)]
 
 
 def tokens(row: Features) -> int:
