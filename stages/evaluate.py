@@ -15,7 +15,7 @@ def main(cfg: config.Config) -> None:
 
     talk = chat.load(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
-    rows = scoring.fitting(talk, rows, model_folder.context(paths.MERGED), cfg.evaluate.max_new_tokens)
+    rows = scoring.fitting(talk, rows, model_folder.context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():

@@ -21,7 +21,7 @@ def main(cfg: config.Config) -> None:
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.Speaker(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, model_folder.context(paths.MERGED), cfg.export)
+    asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:

@@ -20,7 +20,7 @@ def main(cfg: config.Config) -> None:
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
+    seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
     found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
     runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)

@@ -33,7 +33,7 @@ def main(cfg: config.Config) -> None:
         pairs.require(train, left_out)
     with time.part("audit"):
         taught = {"train": objective.taught(rows, train), "val": objective.taught(held_out, val)}
-        audited = audit.passed(talk, taught, model_folder.context(paths.BASE), audit.shipped(paths.BASE, talk))
+        audited = audit.passed(talk, taught, model_folder.context_length(paths.BASE), audit.shipped(paths.BASE, talk))
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.key(settings, [paths.BASE, paths.PREPARED], training.device())
     with processes.led(checkpoints.claimed(key)) as folder:

@@ -25,14 +25,14 @@ DEFAULT = Policies(
 def parsed(value, shape=None, tree="all", **fields):
     """Every conversation of a row, and why others are none, before the policies."""
     source, raw = SourceConfig("some/file.json", shape=shape, fields=fields), RawRow(1, value)
-    return shapes.conversations(raw, shapes.recognised(source, [raw]), source, replace(DEFAULT, tree=tree))
+    return shapes.parse_row(raw, shapes.recognise(source, [raw]), source, replace(DEFAULT, tree=tree))
 
 
 def wanted(conversation, effects=None, **policy):
     """A conversation as policies want it; RowError when they do not."""
     if isinstance(conversation, RowError):
         raise conversation
-    return policies.applied(conversation, replace(DEFAULT, **policy), Counter() if effects is None else effects)
+    return policies.apply_policies(conversation, replace(DEFAULT, **policy), Counter() if effects is None else effects)
 
 
 def said(value, shape=None, **fields):

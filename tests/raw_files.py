@@ -7,7 +7,7 @@ def read(folder, name, content):
     """Write the content under a name into the folder and read it back."""
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(files.rows(path))
+    return list(files.read_rows(path))
 
 
 def good(raws):

@@ -16,7 +16,7 @@ def row(*turns, id="0-some.jsonl:7", **more):
 
 
 def variants(row, seed=1, **settings):
-    return list(augment.variants(row, AugmentationConfig(**{**OFF, **settings}), seed))
+    return list(augment.augmented(row, AugmentationConfig(**{**OFF, **settings}), seed))
 
 
 def texts(row, **settings):

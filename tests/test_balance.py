@@ -47,26 +47,26 @@ def test_every_reason_has_a_meaning_and_one_place():
 
 
 def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):
-    real = corpus.Spool.add
+    real = corpus.RowStore.add
 
     def forgetful(spool, part):
         part.columns = {name: values[:-1] for name, values in part.columns.items()}
         real(spool, part)
 
-    monkeypatch.setattr(corpus.Spool, "add", forgetful)
+    monkeypatch.setattr(corpus.RowStore, "add", forgetful)
     with pytest.raises(ValueError, match=r"^0-a\.jsonl: the rows do not add up: .*this is a defect of refrain"):
         prepared(("a.jsonl", numbered(3), {}))
 
 
 @pytest.mark.parametrize("name", ["train", "duplicates", "quarantine"])
 def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
-    real = filing.write
+    real = filing.write_splits
 
     def twice(spool, placed, data):
         real(spool, placed, data)
         with (paths.PREPARED / f"{name}.jsonl").open("ab") as file:
             file.write(b"{}\n")
 
-    monkeypatch.setattr(filing, "write", twice)
+    monkeypatch.setattr(filing, "write_splits", twice)
     with pytest.raises(ValueError, match=r"^data/prepared: the lines do not add up"):
         prepared(("a.jsonl", numbered(3), {}))

@@ -136,7 +136,7 @@ def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp
     folder = shaped(name)
     out = exported(folder, tmp_path, settings, "optimum")
     speaker = language_model.Speaker(models.load(folder))
-    asked = parity.questions(speaker, talk, rows, model_folder.context(folder), settings)
+    asked = parity.questions(speaker, talk, rows, model_folder.context_length(folder), settings)
     proof = parity.compare(speaker, runtime.load(out / "fp32"), asked, settings)
     assert gate.failures("fp32", FULL.bars, proof) == []
 

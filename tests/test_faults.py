@@ -42,7 +42,7 @@ def merge(cfg, plant=nothing):
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= model_folder.context(paths.MERGED)]
+    seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
     found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
     runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
@@ -55,7 +55,7 @@ def export_onnx(cfg, plant=nothing):
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.Speaker(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, model_folder.context(paths.MERGED), cfg.export)
+    asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:

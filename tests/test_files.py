@@ -84,7 +84,7 @@ def test_a_file_that_is_not_there_or_no_file_is_refused_by_its_path(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     for name, problem in (("none.csv", "No such file"), ("folder.csv", "a folder"), ("pipe.csv", "no regular file")):
         with pytest.raises(ValueError, match=f"{tmp_path / name}: .*{problem}"):
-            list(files.rows(tmp_path / name))
+            list(files.read_rows(tmp_path / name))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -116,7 +116,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, name, change)
     path, other = tmp_path / name, tmp_path / "other"
     for file in (path, other):
         file.write_bytes(FILES[name].encode() if isinstance(FILES[name], str) else FILES[name])
-    blocks = files.blocks(path)
+    blocks = files.read_blocks(path)
     next(blocks)
     if change == "longer":
         path.write_bytes(path.read_bytes() + b"\n")
@@ -133,14 +133,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, name, change)
 @pytest.mark.parametrize("name", FILES)
 def test_blocks_can_be_sent_to_another_process(rows, tmp_path, name):
     raws = rows(name, FILES[name])
-    sent = [pickle.loads(pickle.dumps(block)) for block in files.blocks(tmp_path / name)]
+    sent = [pickle.loads(pickle.dumps(block)) for block in files.read_blocks(tmp_path / name)]
     assert [raw for block in sent for raw in block.rows()] == raws
 
 
 def test_json_lines_come_in_blocks_of_whole_lines(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text("".join(json.dumps({"a": number, "b": "é" * 1_000}) + "\n" for number in range(2_000)))
-    blocks = list(files.blocks(path))
+    blocks = list(files.read_blocks(path))
     assert len(blocks) == 3
     assert b"".join(block.text for block in blocks) == path.read_bytes()
     assert all(block.text.endswith(b"\n") for block in blocks)

@@ -9,7 +9,7 @@ import pytest
 from raw_files import bad, good, read
 
 from refrain.data.readers import files
-from refrain.data.readers.json_lines import Lines
+from refrain.data.readers.json_lines import JsonLinesBlock
 
 
 @pytest.fixture
@@ -70,18 +70,18 @@ def test_a_row_of_a_megabyte_is_read_and_one_of_17_is_an_error_without_neighbour
 
 def test_a_line_that_is_too_long_is_never_held(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b"{}\n" + b" " * (40 << 20) + b"\n{}\n")
-    blocks = list(files.blocks(tmp_path / "x.jsonl"))
+    blocks = list(files.read_blocks(tmp_path / "x.jsonl"))
     assert [(raw.line, raw.offset, raw.error) for block in blocks for raw in block.rows()] == [
         (1, 0, ""),
         (2, 3, "longer than 16 MiB"),
         (3, 4 + (40 << 20), ""),
     ]
-    assert all(len(block.text) < 5 << 20 for block in blocks if isinstance(block, Lines))
+    assert all(len(block.text) < 5 << 20 for block in blocks if isinstance(block, JsonLinesBlock))
 
 
 def test_a_bom_inside_a_file_is_no_bom():
-    assert [raw.value for raw in Lines(b"\xef\xbb\xbf{}\n{}", 1, 0).rows()] == [{}, {}]
-    assert [raw.value for raw in Lines(b"\xef\xbb\xbf{}\n{}", 9, 99).rows()] == [None, {}]
+    assert [raw.value for raw in JsonLinesBlock(b"\xef\xbb\xbf{}\n{}", 1, 0).rows()] == [{}, {}]
+    assert [raw.value for raw in JsonLinesBlock(b"\xef\xbb\xbf{}\n{}", 9, 99).rows()] == [None, {}]
 
 
 # JSON

@@ -31,7 +31,7 @@ def speaker(merged):
 
 @pytest.fixture(scope="module")
 def asked(speaker, talk, rows, merged, settings):
-    return parity.questions(speaker, talk, rows, model_folder.context(merged), settings)
+    return parity.questions(speaker, talk, rows, model_folder.context_length(merged), settings)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def few(settings):
 
 @pytest.fixture(scope="module")
 def brief(speaker, talk, rows, merged, few):
-    return parity.questions(speaker, talk, rows, model_folder.context(merged), few)
+    return parity.questions(speaker, talk, rows, model_folder.context_length(merged), few)
 
 
 class Sometimes:

@@ -233,10 +233,10 @@ def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
-        shape = shapes.recognised(config.SourceConfig(path="example"), [RawRow(1, row)])
+        shape = shapes.recognise(config.SourceConfig(path="example"), [RawRow(1, row)])
         assert shape.name == name
         policies = presets.config().data.policies
-        for said in shapes.conversations(RawRow(1, row), shape, config.SourceConfig(path="example"), policies):
+        for said in shapes.parse_row(RawRow(1, row), shape, config.SourceConfig(path="example"), policies):
             assert said["messages"][-1]["role"] == "assistant"
 
 

@@ -105,7 +105,7 @@ def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
 
 
 def test_an_unreadable_row_keeps_its_message():
-    (error,) = shapes.conversations(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
+    (error,) = shapes.parse_row(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
     assert (error.reason, str(error)) == ("unreadable", "the row cannot be read: cut short")
 
 

@@ -108,8 +108,8 @@ def test_the_first_rows_decide_together():
         RawRow(3, {"question": "Hi"}),
         RawRow(4, {"answer": "Hello"}),
     ]
-    assert shapes.recognised(SourceConfig("file"), raws).name == "qa"
-    assert shapes.recognised(SourceConfig("file"), raws[:2]) is None
+    assert shapes.recognise(SourceConfig("file"), raws).name == "qa"
+    assert shapes.recognise(SourceConfig("file"), raws[:2]) is None
 
 
 AMBIGUOUS = {"instruction": "Do", "input": "", "output": "Done", "chosen": "Done", "rejected": "No"}
@@ -181,5 +181,5 @@ def test_a_field_of_any_kind_is_an_error_of_its_row_alone(shape):
         for value in ODD:
             for tree in ("all", "best"):
                 raw = RawRow(1, {**whole, name: value})
-                found = shapes.conversations(raw, shape, SourceConfig("file"), replace(DEFAULT, tree=tree))
+                found = shapes.parse_row(raw, shape, SourceConfig("file"), replace(DEFAULT, tree=tree))
                 assert found and all(isinstance(one, RowError) or one["messages"] for one in found), (value, tree)

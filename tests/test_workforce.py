@@ -24,7 +24,7 @@ def at_once(monkeypatch):
 
 
 def mapped(function, items, workers, engine="local"):
-    return workforce.mapped(function, iter(items), DataConfig(engine=engine, workers=workers))
+    return workforce.parallel_map(function, iter(items), DataConfig(engine=engine, workers=workers))
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,12 @@ def test_one_worker_a_single_item_and_quick_items_need_no_other_process(monkeypa
 
 def test_all_cores_of_this_process_are_used_unless_a_number_is_given():
     assert len(set(mapped(process, range(40), None)) - {os.getpid()}) == (
-        workforce.cores() if workforce.cores() > 1 else 0
+        workforce.available_cores() if workforce.available_cores() > 1 else 0
     )
 
 
 def test_workers_do_not_share_their_core_with_threads_of_a_tokenizer():
-    assert {result[2] for result in crew.mapped(Said("it"), iter(ITEMS), 2)} == {"false"}
+    assert {result[2] for result in crew.map_in_processes(Said("it"), iter(ITEMS), 2)} == {"false"}
 
 
 def test_what_is_loaded_is_loaded_once_by_each_worker():
@@ -169,7 +169,7 @@ def test_an_error_is_raised_as_itself_in_its_turn():
 
 def test_a_defect_says_where_in_the_worker_it_was():
     with pytest.raises(KeyError) as caught:
-        list(crew.mapped(stumble, iter(range(9)), 2))
+        list(crew.map_in_processes(stumble, iter(range(9)), 2))
     assert "in stumble" in caught.value.__notes__[0]
 
 
@@ -179,7 +179,7 @@ def test_a_killed_worker_is_one_sentence():
 
 
 def test_an_interruption_is_for_the_process_that_called_the_workers():
-    assert list(crew.mapped(interrupt, iter(range(9)), 2)) == list(range(9))
+    assert list(crew.map_in_processes(interrupt, iter(range(9)), 2)) == list(range(9))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

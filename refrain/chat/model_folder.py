@@ -34,7 +34,7 @@ def copy_tokenizer(source: Path, out: Path, template: str) -> None:
     (out / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
-def context(folder: Path) -> int:
+def context_length(folder: Path) -> int:
     """How many tokens the model can see at once; a model without learned positions may name no end."""
     return configured(folder, "max_position_embeddings", "n_positions")
 

@@ -15,14 +15,14 @@ from itertools import pairwise
 import numpy as np
 
 from refrain.chat.records import Message, Row
-from refrain.data.corpus import NOTHING, Reading
+from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
 from refrain.data.parallel import mapping as workforce
 from refrain.data.splitting import contamination
 from refrain.data.splitting import near_duplicates as near
 from refrain.data.splitting.leakage import TRAIN
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_store import Collected, Part, Spool
-from refrain.data.splitting.splits import Placed
+from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore
+from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
@@ -50,13 +50,13 @@ WORD = re.compile(  # no URL, number or name of a file
 LOWERED, UNENDED, DOUBLED = 1, 2, 4  # kinds of noise, in any sum
 
 
-def variants(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
+def augmented(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
     """Each differs from the row and from the others, ends with the same replies, and is named after the row.
 
     What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
     """
     made = [row["messages"]]
-    for name, messages in candidates(row, augment, partial(drawn, seed, row["id"])):
+    for name, messages in candidates(row, augment, partial(random_share, seed, row["id"])):
         if messages not in made:
             made.append(messages)
             variant: Row = {**row, "id": f"{row['id']}#{name}", "messages": messages, "parent": row["id"]}
@@ -69,16 +69,16 @@ def candidates(row: Row, augment: AugmentationConfig, draw: Draw) -> Iterator[tu
     """Variants by name; one may turn out to be the row itself."""
     messages = row["messages"]
     for number, template in enumerate(augment.paraphrases, start=1):
-        yield f"paraphrase-{number}", asked(messages, template.replace(PROMPT, question(messages)))
+        yield f"paraphrase-{number}", with_question(messages, template.replace(PROMPT, question(messages)))
     if augment.merge_input and "input_from" in row:
-        yield "merged", asked(messages, merged(question(messages), row["input_from"]))
+        yield "merged", with_question(messages, merge_input(question(messages), row["input_from"]))
     if draw("noise") < augment.noise:
-        yield "noise", disturbed(row, draw)
+        yield "noise", with_noise(row, draw)
     if draw("truncate") < augment.truncate:
-        yield "truncated", truncated(messages, draw("turn"))
+        yield "truncated", drop_first_turns(messages, draw("turn"))
 
 
-def drawn(seed: int, id: str, name: str) -> float:
+def random_share(seed: int, id: str, name: str) -> float:
     digest = hashlib.sha256(f"{seed} {name} {id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / 2**64
 
@@ -91,13 +91,13 @@ def question(messages: list[Message]) -> str:
     return messages[last_question(messages)]["content"]
 
 
-def asked(messages: list[Message], text: str) -> list[Message]:
+def with_question(messages: list[Message], text: str) -> list[Message]:
     """The same conversation with another last question."""
     at = last_question(messages)
     return [*messages[:at], {"role": "user", "content": text}, *messages[at + 1 :]]
 
 
-def merged(text: str, at: int) -> str:
+def merge_input(text: str, at: int) -> str:
     """An instruction and the input that begins at a character, without the blank line; on one line if both are."""
     instruction, given = text[:at].rstrip(), text[at:]
     colon = ":" if instruction[-1:].isalnum() else ""
@@ -105,7 +105,7 @@ def merged(text: str, at: int) -> str:
     return f"{instruction}{colon}{gap}{given}"
 
 
-def truncated(messages: list[Message], share: float) -> list[Message]:
+def drop_first_turns(messages: list[Message], share: float) -> list[Message]:
     """Without the turns before a later question; the system turn stays."""
     roles = [message["role"] for message in messages]
     later = [at for at, pair in enumerate(pairwise(roles), start=1) if pair == ("assistant", "user")]
@@ -114,7 +114,7 @@ def truncated(messages: list[Message], share: float) -> list[Message]:
     return [*messages[: roles[0] == "system"], *messages[later[int(share * len(later))] :]]
 
 
-def disturbed(row: Row, draw: Draw) -> list[Message]:
+def with_noise(row: Row, draw: Draw) -> list[Message]:
     """All questions with one kind of noise, or with several; an input is left alone."""
     messages, last = list(row["messages"]), last_question(row["messages"])
     kinds = 1 + int(draw("kinds") * (LOWERED | UNENDED | DOUBLED))
@@ -122,11 +122,11 @@ def disturbed(row: Row, draw: Draw) -> list[Message]:
         if message["role"] == "user":
             text = message["content"]
             end = row.get("input_from", len(text)) if at == last else len(text)
-            messages[at] = {"role": "user", "content": noisy(text[:end], kinds, draw(f"gap {at}")) + text[end:]}
+            messages[at] = {"role": "user", "content": add_noise(text[:end], kinds, draw(f"gap {at}")) + text[end:]}
     return messages
 
 
-def noisy(text: str, kinds: int, share: float) -> str:
+def add_noise(text: str, kinds: int, share: float) -> str:
     """In lower case, without its last sign, or with a doubled blank; only plain words and what they end with."""
     pieces: list[str] = []
     plain: set[int] = set()
@@ -138,7 +138,7 @@ def noisy(text: str, kinds: int, share: float) -> str:
     last = max((at for at, piece in enumerate(pieces) if piece.strip()), default=0)
     gaps = [at + 1 for at in sorted(plain) if at + 2 in plain and pieces[at + 1] == " "]
     if kinds & LOWERED:
-        pieces = [lowered(piece) if at in plain else piece for at, piece in enumerate(pieces)]
+        pieces = [lower_case(piece) if at in plain else piece for at, piece in enumerate(pieces)]
     if kinds & UNENDED and last in plain:
         pieces[last] = pieces[last].rstrip(SIGNS)
     if kinds & DOUBLED and gaps:
@@ -146,7 +146,7 @@ def noisy(text: str, kinds: int, share: float) -> str:
     return "".join(pieces)
 
 
-def lowered(word: str) -> str:
+def lower_case(word: str) -> str:
     """Names such as NASA or iPhone and letters that stand for something stay."""
     first, *others = filter(str.isalpha, word)
     capitalised = first.isupper() and not any(map(str.isupper, others))
@@ -157,34 +157,34 @@ BATCH = 2_000
 
 
 @dataclass(frozen=True)
-class Varying:
+class AugmentRows:
     """From rows as they stand in train.jsonl to a part of their variants."""
 
-    reading: Reading
+    reading: RowPreparer
 
-    def __call__(self, rows: list[bytes]) -> Part:
+    def __call__(self, rows: list[bytes]) -> RowBatch:
         data, seed = self.reading.data, self.reading.seed
-        collected = Collected("", data.leaks.run, seed)
+        collected = RowBatchBuilder("", data.leaks.run, seed)
         for text in rows:
-            for variant in variants(json.loads(text), data.augment, seed):
+            for variant in augmented(json.loads(text), data.augment, seed):
                 collected.rows += 1
                 if self.reading.fits(variant):
                     collected.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
         return collected.part(self.reading.spool)
 
 
-def write(spool: Spool, placed: Placed, reading: Reading) -> dict[str, int]:
+def append_variants(spool: RowStore, placed: Assignment, reading: RowPreparer) -> dict[str, int]:
     """Append the variants; how many there are of each kind, and how many were left out: too long, or held out."""
     data, known, made_of = reading.data, len(spool), np.flatnonzero(placed.split == TRAIN)
-    if data.augment == NOTHING:
+    if data.augment == NO_AUGMENTATION:
         return {}
     tried = 0
-    for part in workforce.mapped(Varying(reading), batches(spool, made_of), data):
+    for part in workforce.parallel_map(AugmentRows(reading), batches(spool, made_of), data):
         tried += part.rows
         spool.add(part)
     spool.complete()
     made, held = np.arange(known, len(spool)), np.flatnonzero((placed.split != TRAIN) & (placed.owner < 0))
-    out = set(colliding(spool, made, held, data).tolist())
+    out = set(leaking_variants(spool, made, held, data).tolist())
     counts = Counter(left_out=tried - len(made) + len(out))
     with (paths.PREPARED / "train.jsonl").open("ab") as file:
         for row, text in zip(made.tolist(), spool.texts(made.tolist()), strict=True):
@@ -194,26 +194,29 @@ def write(spool: Spool, placed: Placed, reading: Reading) -> dict[str, int]:
     return dict(counts)
 
 
-def batches(spool: Spool, rows: Array) -> Iterator[list[bytes]]:
+def batches(spool: RowStore, rows: Array) -> Iterator[list[bytes]]:
     for begin in range(0, len(rows), BATCH):
         yield list(spool.texts(rows[begin : begin + BATCH].tolist()))
 
 
-def colliding(spool: Spool, made: Array, held: Array, data: DataConfig) -> Array:
+def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig) -> Array:
     """Those of the made rows that ask what a held-out row asks, nearly ask it, or say a long stretch of it."""
     same = made[np.isin(spool["prompt"][made], spool["prompt"][held])]
-    dirty = [same, *(nearly(spool, made, held, float(share)) for share in [data.leaks.near] if share is not None)]
-    dirty.append(contamination.found(spool, made, held, data)[0])
+    dirty = [
+        same,
+        *(near_held_out(spool, made, held, float(share)) for share in [data.leaks.near] if share is not None),
+    ]
+    dirty.append(contamination.contaminated_rows(spool, made, held, data)[0])
     return np.unique(np.concatenate(dirty))
 
 
-def nearly(spool: Spool, made: Array, held: Array, share: float) -> Array:
+def near_held_out(spool: RowStore, made: Array, held: Array, share: float) -> Array:
     sets = spool.ragged("runs").chosen(np.concatenate([held, made]))
     candidates = near.candidates(sets, share)
     found = []
     for place in range(len(held), len(sets)):
         others = candidates.before(place)
         others = others[others < len(held)]
-        if len(others) and near.alike(sets[place], sets, others, share).any():
+        if len(others) and near.is_near(sets[place], sets, others, share).any():
             found.append(made[place - len(held)])
     return np.array(found, np.int64)

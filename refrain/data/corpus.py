@@ -23,18 +23,18 @@ from refrain.data.shapes import parsing as shapes
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
-from refrain.data.splitting.row_store import Collected, Part, Spool, name
+from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore, row_id
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
 
 
-NOTHING = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
+NO_AUGMENTATION = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
 
 
 @dataclass(frozen=True)
-class Portion:
+class SourceBlock:
     """A block of a source, and how its rows are to be read."""
 
     index: int
@@ -44,7 +44,7 @@ class Portion:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowPreparer:
     """From a portion to a part: all that is done to a row by itself."""
 
     data: DataConfig
@@ -53,12 +53,12 @@ class Reading:
     jinja: str | None
     spool: Path
 
-    def __call__(self, portion: Portion) -> Part:
-        collected = Collected(portion.name, self.data.leaks.run, self.seed)
+    def __call__(self, portion: SourceBlock) -> RowBatch:
+        collected = RowBatchBuilder(portion.name, self.data.leaks.run, self.seed)
         source = self.data.sources[portion.index]
         for raw in portion.block.rows():
-            for member, said in enumerate(shapes.conversations(raw, portion.shape, source, self.data.policies), 1):
-                id = name(portion.name, raw.line, raw.nth, member)
+            for member, said in enumerate(shapes.parse_row(raw, portion.shape, source, self.data.policies), 1):
+                id = row_id(portion.name, raw.line, raw.nth, member)
                 collected.rows += 1
                 try:
                     self.take(collected, portion, raw, member, id, said)
@@ -78,20 +78,26 @@ class Reading:
     @property
     def fields(self) -> tuple[str, ...]:
         """What is kept of a conversation: where an input begins only if variants are made."""
-        return FIELDS if self.data.augment == NOTHING else (*FIELDS, "input_from")
+        return FIELDS if self.data.augment == NO_AUGMENTATION else (*FIELDS, "input_from")
 
     def take(
-        self, collected: "Collected", portion: Portion, raw: RawRow, member: int, id: str, said: Conversation | RowError
+        self,
+        collected: "RowBatchBuilder",
+        portion: SourceBlock,
+        raw: RawRow,
+        member: int,
+        id: str,
+        said: Conversation | RowError,
     ) -> None:
         """Add the row of a conversation; RowError when it is none or no policy wants it."""
         if isinstance(said, RowError):
             raise said
         effects: Counter[str] = Counter()
-        said = policies.applied(said, self.data.policies, effects)
+        said = policies.apply_policies(said, self.data.policies, effects)
         row = cast(Row, {"id": id} | {name: value for name in self.fields if (value := said.get(name)) is not None})
-        talk = spoken(self.base, self.jinja)
-        if not lengths.certain(talk, row, self.data.max_tokens):
-            fitted, _ = lengths.fitted(talk, row, self.data.max_tokens, self.data.policies.overlong)
+        talk = cached_chat(self.base, self.jinja)
+        if not lengths.surely_fits(talk, row, self.data.max_tokens):
+            fitted, _ = lengths.fit_to_limit(talk, row, self.data.max_tokens, self.data.policies.overlong)
             effects["overlong"] += fitted is not row
             row = fitted
         if effects:
@@ -103,18 +109,18 @@ class Reading:
 
     def fits(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
-        talk, limit = spoken(self.base, self.jinja), self.data.max_tokens
-        return lengths.certain(talk, row, limit) or lengths.tokens(talk, row, limit) <= limit
+        talk, limit = cached_chat(self.base, self.jinja), self.data.max_tokens
+        return lengths.surely_fits(talk, row, limit) or lengths.count_tokens(talk, row, limit) <= limit
 
 
 @cache
-def spoken(base: Path, jinja: str | None) -> chat.ChatTokenizer:
+def cached_chat(base: Path, jinja: str | None) -> chat.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
     return chat.load(base, jinja)
 
 
 @dataclass
-class Tally:
+class SourceCounts:
     """What was read, by source: how many rows, why some of them go no further, and what policies changed."""
 
     rows: Counter[str]
@@ -123,20 +129,20 @@ class Tally:
 
 
 @contextmanager
-def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
+def read_corpus(reading: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
     """Every row of the linked files: in the spool, or written to quarantine.jsonl.
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
     data = reading.data
     names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
-    tally = Tally(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
+    tally = SourceCounts(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
     with (
-        Spool(reading.spool, names) as spool,
+        RowStore(reading.spool, names) as spool,
         (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
     ):
-        for part in workforce.mapped(reading, portions(data), data):
+        for part in workforce.parallel_map(reading, source_blocks(data), data):
             tally.rows[part.source] += part.rows
             tally.reasons[part.source].update(row["reason"] for row in part.dropped)
             tally.effects[part.source].update(part.effects)
@@ -148,10 +154,10 @@ def read(reading: Reading) -> Iterator[tuple[Spool, Tally]]:
         yield spool, tally
 
 
-def portions(data: DataConfig) -> Iterator[Portion]:
+def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:
     """The sources in blocks."""
     for index, source in enumerate(data.sources):
         file = paths.linked_source(index, source.path)
-        shape = shapes.recognised(source, files.rows(file))
-        for block in files.blocks(file):
-            yield Portion(index, file.name, shape, block)
+        shape = shapes.recognise(source, files.read_rows(file))
+        for block in files.read_blocks(file):
+            yield SourceBlock(index, file.name, shape, block)

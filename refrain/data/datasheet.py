@@ -15,9 +15,9 @@ from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, encode_conversati
 from refrain.chat.records import Row
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
-from refrain.data.splitting.leakage import NAMES, NONE, TRAIN
-from refrain.data.splitting.row_store import Spool
-from refrain.data.splitting.splits import Placed
+from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
+from refrain.data.splitting.row_store import RowStore
+from refrain.data.splitting.splits import Assignment
 
 MEASURED, LETTERS = 3_000, 2_000_000  # rows whose tokens are counted, and their bytes: a cost that does not grow
 
@@ -35,7 +35,7 @@ BINS = 20
 
 
 @dataclass
-class Measured:
+class TokenLengths:
     """Tokens of rows, by split: of the whole row with its template, and how many of them are learned."""
 
     tokens: dict[str, list[int]]
@@ -43,33 +43,33 @@ class Measured:
     refused: list[str]  # ids of rows that the template does not take
 
 
-def measured(spool: Spool, placed: Placed, chat: ChatTokenizer) -> Measured:
+def measure_lengths(spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> TokenLengths:
     """All rows, or some of them by chance."""
-    result = Measured({name: [] for name in NAMES}, {name: [] for name in NAMES}, [])
-    rows = by_chance(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
+    result = TokenLengths({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, [])
+    rows = sample_rows(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
     for split, row in zip(placed.split[rows].tolist(), texts(spool, rows), strict=True):
         try:
             labels = encode_conversation(chat, row["messages"])["labels"]
         except ValueError:
             result.refused.append(row["id"])
             continue
-        result.tokens[NAMES[split]].append(len(labels))
-        result.learned[NAMES[split]].append(sum(label != IGNORE_INDEX for label in labels))
+        result.tokens[SPLITS[split]].append(len(labels))
+        result.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
     return result
 
 
-def by_chance(spool: Spool, rows: Any, count: int, size: int = 1 << 62) -> Any:
+def sample_rows(spool: RowStore, rows: Any, count: int, size: int = 1 << 62) -> Any:
     """So many rows or bytes, the same ones whenever they are asked for, in the order of the file; one at least."""
     drawn = rows[np.argsort(spool["said"][rows], kind="stable")[:count]]
     fitting = np.searchsorted(np.cumsum(spool["text"][drawn]), size, side="right")
     return np.sort(drawn[: max(1, fitting)])
 
 
-def texts(spool: Spool, rows: Any) -> Iterator[Row]:
+def texts(spool: RowStore, rows: Any) -> Iterator[Row]:
     return (json.loads(text) for text in spool.texts(rows.tolist()))
 
 
-def percentiles(found: Measured) -> dict[str, Any]:
+def percentiles(found: TokenLengths) -> dict[str, Any]:
     """What reports/data.json says of lengths."""
     result: dict[str, Any] = {"measured": sum(map(len, found.tokens.values())), "refused": len(found.refused)}
     for kind, lengths in (("tokens", found.tokens), ("learned", found.learned)):
@@ -81,20 +81,20 @@ def percentiles(found: Measured) -> dict[str, Any]:
     return result
 
 
-def histogram(found: Measured, file: Path) -> None:
+def histogram(found: TokenLengths, file: Path) -> None:
     """Rows by length, a column for each split; the first column is where a bin ends."""
     longest = max((max(values) for values in found.tokens.values() if values), default=1)
     edges = np.unique(np.linspace(0, longest, BINS + 1).round().astype(int))
-    counts = [np.histogram(np.array(found.tokens[name]) - 0.5, edges)[0] for name in NAMES]
+    counts = [np.histogram(np.array(found.tokens[name]) - 0.5, edges)[0] for name in SPLITS]
     with file.open("w", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows(
-            [("tokens", *NAMES), *zip(edges[1:].tolist(), *(each.tolist() for each in counts), strict=True)]
+            [("tokens", *SPLITS), *zip(edges[1:].tolist(), *(each.tolist() for each in counts), strict=True)]
         )
 
 
-def page(report: dict[str, Any], spool: Spool, placed: Placed, chat: ChatTokenizer) -> str:
+def render(report: dict[str, Any], spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> str:
     """reports/data.md."""
-    shown = by_chance(spool, np.flatnonzero(placed.split == TRAIN), SHOWN)
+    shown = sample_rows(spool, np.flatnonzero(placed.split == TRAIN), SHOWN)
     samples = [f"`{row['id']}`\n\n```\n{sample(chat, row)}\n```" for row in texts(spool, shown)]
     return "\n\n".join(["# Data", *counts(report), *reasons(report), *lengths(report),
                         "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import records
-from refrain.data.corpus import Tally
+from refrain.data.corpus import SourceCounts
 from refrain.data.parallel import mapping as workforce
 from refrain.data.shapes import errors
-from refrain.data.splitting.leakage import NAMES, NONE
+from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_store import AT_ONCE, Dropped, Spool
-from refrain.data.splitting.splits import Placed
+from refrain.data.splitting.row_store import AT_ONCE, RejectedRow, RowStore
+from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
 from refrain.pipeline.schema import DataConfig
 
 
 @dataclass(frozen=True)
-class Filing:
+class SplitWriter:
     """Copies rows to where each belongs: their texts lie in one file, and the bytes before them are known."""
 
     texts: Path
@@ -38,7 +38,7 @@ class Filing:
             file.seek(begin)
             text = file.read(int(sizes.sum()))
         ends = np.cumsum(sizes)
-        for split, name in enumerate(NAMES):
+        for split, name in enumerate(SPLITS):
             mine = splits == split
             bounds = zip((ends - sizes)[mine].tolist(), ends[mine].tolist(), strict=True)
             with (self.out / f"{name}.jsonl").open("r+b") as file:
@@ -46,26 +46,28 @@ class Filing:
                 file.write(b"".join([text[a:b] for a, b in bounds]))
 
 
-def write(spool: Spool, placed: Placed, data: DataConfig) -> None:
+def write_splits(spool: RowStore, placed: Assignment, data: DataConfig) -> None:
     """Every row of the spool, in its order, as one line of one file."""
-    for name in NAMES:
+    for name in SPLITS:
         (paths.PREPARED / f"{name}.jsonl").touch()
-    for _ in workforce.mapped(Filing(spool.folder / "text", paths.PREPARED), portions(spool, placed), data):
+    for _ in workforce.parallel_map(
+        SplitWriter(spool.folder / "text", paths.PREPARED), row_stretches(spool, placed), data
+    ):
         pass
-    records.write_rows(paths.PREPARED / "duplicates.jsonl", dropped(spool, placed))
+    records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(spool, placed))
 
 
-def portions(spool: Spool, placed: Placed) -> Iterator[tuple[int, Array, Array, Array]]:
+def row_stretches(spool: RowStore, placed: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
     """All rows, some at a time."""
-    every, places = spool.ragged("text"), np.zeros(len(NAMES), np.int64)
+    every, places = spool.ragged("text"), np.zeros(len(SPLITS), np.int64)
     for some in every.stretches(AT_ONCE):
         if len(some):
             sizes, splits = spool["text"][some], placed.split[some]
             yield int(every.begins[some[0]]), sizes, splits, places.copy()
-            places += [sizes[splits == split].sum() for split in range(len(NAMES))]
+            places += [sizes[splits == split].sum() for split in range(len(SPLITS))]
 
 
-def dropped(spool: Spool, placed: Placed) -> Iterator[Dropped]:
+def duplicate_rows(spool: RowStore, placed: Assignment) -> Iterator[RejectedRow]:
     """A line for each row that goes nowhere."""
     for row in np.flatnonzero(placed.split == NONE).tolist():
         owner, reason, offset = int(placed.owner[row]), placed.reason[row], int(spool["offset"][row])
@@ -76,7 +78,7 @@ def dropped(spool: Spool, placed: Placed) -> Iterator[Dropped]:
             "line": int(spool["line"][row]),
             "offset": None if offset < 0 else offset,
             "reason": reason,
-            "message": MESSAGES[reason].format(split=NAMES[stays] if stays != NONE else "another file"),
+            "message": MESSAGES[reason].format(split=SPLITS[stays] if stays != NONE else "another file"),
             "of": spool.name(owner),
         }
 
@@ -94,22 +96,22 @@ MESSAGES = {
 log = logging.getLogger(__name__)
 
 
-PLACES = (*NAMES, "duplicates", "quarantined", "set_aside")
+PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
 
 
-def drawn_up(spool: Spool, placed: Placed, tally: Tally) -> dict[str, Any]:
+def reconcile(spool: RowStore, placed: Assignment, tally: SourceCounts) -> dict[str, Any]:
     """Where the rows of each source went and why; ValueError when the files of data/prepared hold more or fewer."""
     sources: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(spool.sources):
         mine = spool["source"] == index
         reasons = tally.reasons[name] + Counter(placed.reason[mine & (placed.split == NONE)].tolist())
-        places = {split: int((placed.split[mine] == number).sum()) for number, split in enumerate(NAMES)}
+        places = {split: int((placed.split[mine] == number).sum()) for number, split in enumerate(SPLITS)}
         places |= places_of(reasons)
         sources[name] = {"rows": tally.rows[name], **places, "reasons": dict(reasons), "effects": +tally.effects[name]}
         log.info("%s: %s", name, ", ".join(f"{sources[name][key]:,} {key}" for key in ("rows", *PLACES)))
-        check(name, sources[name])
+        check_source(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
-    check_files(totals)
+    check_line_counts(totals)
     return {**totals, "sources": sources} | {
         kind: dict(sum((Counter(counts[kind]) for counts in sources.values()), Counter()))
         for kind in ("reasons", "effects")
@@ -122,20 +124,20 @@ def places_of(reasons: Counter[str]) -> dict[str, int]:
     return {place: sum(reasons[reason] for reason in theirs) for place, theirs in places.items()}
 
 
-def check(name: str, counts: dict[str, Any]) -> None:
+def check_source(name: str, counts: dict[str, Any]) -> None:
     if counts["rows"] != sum(counts[place] for place in PLACES):
         raise ValueError(f"{name}: the rows do not add up: {counts}; this is a defect of refrain, report it")
 
 
-def check_files(totals: dict[str, int]) -> None:
+def check_line_counts(totals: dict[str, int]) -> None:
     """As many lines were written as there are rows."""
-    lines = {path.stem: count(path) for path in sorted(paths.PREPARED.glob("*.jsonl"))}
-    if totals["rows"] != sum(lines.values()) or any(totals[name] != lines[name] for name in NAMES):
+    lines = {path.stem: count_lines(path) for path in sorted(paths.PREPARED.glob("*.jsonl"))}
+    if totals["rows"] != sum(lines.values()) or any(totals[name] != lines[name] for name in SPLITS):
         raise ValueError(f"{paths.PREPARED}: the lines do not add up: {lines} for {totals}; "
                          "this is a defect of refrain, report it")  # fmt: skip
 
 
-def count(path: Path) -> int:
+def count_lines(path: Path) -> int:
     """The lines of a file."""
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -27,7 +27,7 @@ def text() -> tuple[str, bool]:
     cfg = launch.load([])
     talk, best = chat.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
     served = chat.load(best) if best.is_dir() else audit.shipped(paths.BASE, talk)
-    room = min(cfg.data.max_tokens, model_folder.context(paths.BASE))
+    room = min(cfg.data.max_tokens, model_folder.context_length(paths.BASE))
     found = {}
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")

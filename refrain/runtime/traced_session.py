@@ -20,7 +20,7 @@ class Session:
 
     def __init__(self, folder: Path, opened: InferenceSession) -> None:
         self._session = opened
-        self.context = model_folder.context(folder)
+        self.context = model_folder.context_length(folder)
         inputs = {each.name: each for each in opened.get_inputs()}
         self._positioned = "position_ids" in inputs
         self._past = session.past(opened)

@@ -40,7 +40,7 @@ LENGTHS = (  # of the registry of ISO 13616
 )
 
 
-def account(entry: str) -> str:
+def iban_pattern(entry: str) -> str:
     """The pattern of one country: groups of four, perhaps with one sign between them."""
     groups, rest = divmod(int(entry[2:]) - 4, 4)
     end = f"[ \u00a0-]?[A-Z0-9]{{{rest}}}" if rest else ""
@@ -48,17 +48,17 @@ def account(entry: str) -> str:
 
 
 IBAN = re.compile(
-    rf"(?<![A-Z0-9])(?=[A-Z]{{2}}[0-9])(?:{'|'.join(map(account, LENGTHS.split()))})(?![A-Z0-9])", re.I | re.A
+    rf"(?<![A-Z0-9])(?=[A-Z]{{2}}[0-9])(?:{'|'.join(map(iban_pattern, LENGTHS.split()))})(?![A-Z0-9])", re.I | re.A
 )
 
 
-def verified(iban: str) -> bool:
+def iban_checksum_ok(iban: str) -> bool:
     """Whether the checksum of an IBAN is right: modulo 97, with letters as 10 to 35."""
     signs = re.sub("[^A-Za-z0-9]", "", iban)
     return int("".join(str(int(sign, 36)) for sign in signs[4:] + signs[:4])) % 97 == 1
 
 
-def dialable(number: str) -> bool:
+def is_phone_number(number: str) -> bool:
     """Whether there are as many digits as in a telephone number, and it is no sum with points between its thousands."""
     return 8 <= sum(sign.isdigit() for sign in number) <= 15 and not THOUSANDS.fullmatch(number)
 
@@ -69,12 +69,12 @@ def always(address: str) -> bool:
 
 KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {  # in this order: an account is no number to call
     "email": (EMAIL, always),
-    "iban": (IBAN, verified),
-    "phone": (PHONE, dialable),
+    "iban": (IBAN, iban_checksum_ok),
+    "phone": (PHONE, is_phone_number),
 }
 
 
-def masked(text: str, kind: str) -> str:
+def mask(text: str, kind: str) -> str:
     """A text with [kind] in the place of all that has the form of that kind; the same object when there is nothing."""
     pattern, holds = KINDS[kind]
     if kind == "email" and "@" not in text:

@@ -13,13 +13,13 @@ from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies
 
 
-def applied(said: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
+def apply_policies(said: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
     """A conversation as the policies want it, the same object where they change nothing.
 
     RowError when it is not wanted, or its turns are in no order that somebody can learn from.
     """
     done: set[str] = set()
-    said = arranged(rewritten(said, policies, done), policies, done)
+    said = arrange_turns(rewrite_texts(said, policies, done), policies, done)
     check_order([message["role"] for message in said["messages"]])
     if "rejected" in said:
         check_replies(said["messages"][-1]["content"], said["rejected"])
@@ -27,11 +27,11 @@ def applied(said: Conversation, policies: Policies, effects: Counter[str]) -> Co
     return said
 
 
-def rewritten(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
+def rewrite_texts(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
     """Every text by the newline rule and, where a policy asks for it, without outer white space and personal data."""
     if policies.whitespace == "keep" and not policies.pii and not holds_crlf(said):
         return said
-    write = partial(plain, policies=policies, done=done)
+    write = partial(clean_text, policies=policies, done=done)
     result = said.copy()
     result["messages"] = [{**message, "content": write(message["content"])} for message in said["messages"]]
     if "rejected" in said:
@@ -49,7 +49,7 @@ def holds_crlf(said: Conversation) -> bool:
     return "\r\n" in said.get("rejected", "") or any("\r\n" in message["content"] for message in said["messages"])
 
 
-def plain(text: str, policies: Policies, done: set[str]) -> str:
+def clean_text(text: str, policies: Policies, done: set[str]) -> str:
     """One text; what has an effect on it is added to `done`."""
     after = text.replace("\r\n", "\n")
     if after != text:
@@ -58,13 +58,13 @@ def plain(text: str, policies: Policies, done: set[str]) -> str:
         done.add("whitespace")
         after = stripped
     for kind in pii.KINDS:
-        if kind in policies.pii and (masked := pii.masked(after, kind)) != after:
+        if kind in policies.pii and (masked := pii.mask(after, kind)) != after:
             done.add(kind)
             after = masked
     return after
 
 
-def arranged(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
+def arrange_turns(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
     """The turns that the policies want; RowError when they do not want the row."""
     before = messages = said["messages"]
     for name, step in STEPS.items():
@@ -91,17 +91,17 @@ def without_system(messages: list[Message], policy: str) -> list[Message]:
 
 def without_empty(messages: list[Message], policy: str) -> list[Message]:
     """RowError, whatever the policy, when there is nothing to learn from: the last reply is empty."""
-    empty = [nth for nth, message in enumerate(messages) if rules.blank(message["content"])]
+    empty = [nth for nth, message in enumerate(messages) if rules.is_blank(message["content"])]
     if not empty:
         return messages
     if last_of(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
-    return [message for message in messages if not rules.blank(message["content"])]
+    return [message for message in messages if not rules.is_blank(message["content"])]
 
 
-def in_turn(messages: list[Message], policy: str) -> list[Message]:
+def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
     """Neighbouring turns of one role with a blank line between them, or RowError."""
     roles = [message["role"] for message in messages]
     if policy == "keep" or all(one != other for one, other in pairwise(roles)):
@@ -117,7 +117,7 @@ def in_turn(messages: list[Message], policy: str) -> list[Message]:
     return merged
 
 
-def answered(messages: list[Message], policy: str) -> list[Message]:
+def cut_unanswered(messages: list[Message], policy: str) -> list[Message]:
     """Nothing behind the last reply. A row that is to be dropped for it breaks the order of roles."""
     end = last_of(messages, "assistant") + 1
     if policy == "drop" or end == len(messages):
@@ -130,8 +130,8 @@ def answered(messages: list[Message], policy: str) -> list[Message]:
 STEPS: dict[str, Callable[[list[Message], str], list[Message]]] = {
     "system": without_system,
     "empty": without_empty,
-    "order": in_turn,
-    "unanswered": answered,
+    "order": merge_neighbours,
+    "unanswered": cut_unanswered,
 }
 
 
@@ -153,7 +153,7 @@ def check_order(roles: list[str]) -> None:
 
 
 def check_replies(better: str, worse: str) -> None:
-    if rules.blank(worse):
+    if rules.is_blank(worse):
         raise RowError("empty_text", "the worse reply is empty")
     if better.strip() == worse.strip():
         raise RowError("same_reply", "the better and the worse reply are the same text")

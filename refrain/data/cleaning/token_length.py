@@ -37,7 +37,7 @@ SPLITTING = {"Split", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit", 
 ONLY_ASCII = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase"}  # it is as long afterwards
 
 
-class Growth(NamedTuple):
+class TokenizerGrowth(NamedTuple):
     """How a tokenizer may make more tokens of a text than the text has bytes."""
 
     only_ascii: bool  # the rule holds for no other text
@@ -45,12 +45,12 @@ class Growth(NamedTuple):
     whole: bool  # a control token of the template is one token for certain
 
 
-def most(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
+def upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
     """No fewer than the tokens of a conversation; infinite where no bound is known.
 
     It may be larger than it need be where it is not above `enough`, which is quicker to find.
     """
-    growth = grown(talk.tokenizer)
+    growth = tokenizer_growth(talk.tokenizer)
     plain = growth is not None and not (growth.only_ascii or growth.prefixed)
     if plain and (rough := len(templates.render(talk.template, messages, talk.tokens).encode())) <= enough:
         return rough
@@ -64,32 +64,32 @@ def most(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float
 
 
 @lru_cache(maxsize=4)
-def grown(tokenizer: Tokenizer) -> Growth | None:
+def tokenizer_growth(tokenizer: Tokenizer) -> TokenizerGrowth | None:
     """What a tokenizer does to a text, as far as it is known to keep or to shorten it; None if not."""
     shape = json.loads(tokenizer.to_str())
-    parts = [*flat(shape["normalizer"]), *flat(shape["pre_tokenizer"])]
+    parts = [*flatten_steps(shape["normalizer"]), *flatten_steps(shape["pre_tokenizer"])]
     kinds = {str(part["type"]) for part in parts}
     prefixed = any(part.get("prepend") or part.get("prepend_scheme", "never") != "never" for part in parts)
     plain = [token["content"] for token in shape["added_tokens"] if not token["special"]]
-    whole = all(alone(token, plain) for token in shape["added_tokens"] if token["special"])
+    whole = all(found_anywhere(token, plain) for token in shape["added_tokens"] if token["special"])
     if (
-        not all(keeps(part, tokenizer) for part in parts)
+        not all(keeps_length(part, tokenizer) for part in parts)
         or ("ByteLevel" in kinds and shape["model"].get("byte_fallback"))  # a byte is a letter of two bytes there
-        or (prefixed and (plain or (len(flat(shape["pre_tokenizer"])) > 1)))
+        or (prefixed and (plain or (len(flatten_steps(shape["pre_tokenizer"])) > 1)))
     ):
         return None
-    return Growth(bool(kinds & ONLY_ASCII), prefixed, whole)
+    return TokenizerGrowth(bool(kinds & ONLY_ASCII), prefixed, whole)
 
 
-def flat(part: dict[str, Any] | None) -> list[dict[str, Any]]:
+def flatten_steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The steps of a part of a tokenizer, in their order."""
     if part is None:
         return []
     steps = part.get("normalizers", part.get("pretokenizers"))
-    return [part] if steps is None else [each for step in steps for each in flat(step)]
+    return [part] if steps is None else [each for step in steps for each in flatten_steps(step)]
 
 
-def keeps(part: dict[str, Any], tokenizer: Tokenizer) -> bool:
+def keeps_length(part: dict[str, Any], tokenizer: Tokenizer) -> bool:
     """Whether a step makes no more tokens possible than `Growth` says."""
     match part:
         case {"type": "ByteLevel"}:
@@ -101,38 +101,38 @@ def keeps(part: dict[str, Any], tokenizer: Tokenizer) -> bool:
     return part["type"] in REMOVING | SPLITTING | ONLY_ASCII
 
 
-def alone(token: dict[str, Any], others: list[str]) -> bool:
+def found_anywhere(token: dict[str, Any], others: list[str]) -> bool:
     """Whether a control token is found wherever it is written: no other added token can take a part of it."""
     text = str(token["content"])
     taken = any(text in each or any(text.startswith(each[i:]) for i in range(1, len(each))) for each in others)
     return not (token["normalized"] or token["single_word"] or taken)
 
 
-def fitted(talk: ChatTokenizer, row: Row, limit: int, policy: str) -> tuple[Row, int]:
+def fit_to_limit(talk: ChatTokenizer, row: Row, limit: int, policy: str) -> tuple[Row, int]:
     """A row of at most `limit` tokens and how many it has; a row that fits comes back itself.
 
     One that does not is dropped (RowError), fails (ValueError), or is cut by whole turns. A chat loses its last turns,
     so that no reply that stays has lost what it refers to. A preference, learned by its last reply alone, loses the
     first ones behind the system's, as `refrain chat` forgets when the context is full.
     """
-    size = tokens(talk, row, limit)
+    size = count_tokens(talk, row, limit)
     if size <= limit:
         return row, size
-    least = " or more" if replies(row["messages"]) > limit else ""
+    least = " or more" if count_replies(row["messages"]) > limit else ""
     there = f"the row has {size} tokens{least}, {limit} are allowed"
     if policy == "fail":
         raise ValueError(f"row {row['id']}: {there}; raise data.max_tokens, "
                          "or set data.policies.overlong to drop or cut")  # fmt: skip
     if policy == "drop":
         raise RowError("overlong", there)
-    shorter = list(cuts(row, limit))  # from the shortest
-    fits = bisect_right(shorter, limit, key=lambda each: tokens(talk, each, limit))
+    shorter = list(shorter_versions(row, limit))  # from the shortest
+    fits = bisect_right(shorter, limit, key=lambda each: count_tokens(talk, each, limit))
     if not fits:
         raise RowError("overlong", f"{there}, and no shorter part of it fits")
-    return shorter[fits - 1], tokens(talk, shorter[fits - 1], limit)
+    return shorter[fits - 1], count_tokens(talk, shorter[fits - 1], limit)
 
 
-def cuts(row: Row, limit: int) -> Iterator[Row]:
+def shorter_versions(row: Row, limit: int) -> Iterator[Row]:
     """Parts of a conversation that end with a reply, each longer than the one before; no more than may fit."""
     messages = row["messages"]
     roles = [message["role"] for message in messages]
@@ -150,21 +150,21 @@ def cuts(row: Row, limit: int) -> Iterator[Row]:
         yield shorter
 
 
-def tokens(talk: ChatTokenizer, row: Row, limit: int) -> int:
+def count_tokens(talk: ChatTokenizer, row: Row, limit: int) -> int:
     """Of the row, of a preference on its longer side; above `limit` perhaps fewer than there are.
 
     For each reply has a token at least, its end marker's, and a row of more replies than that needs no counting.
     """
-    if replies(row["messages"]) > limit:
-        return replies(row["messages"])
+    if count_replies(row["messages"]) > limit:
+        return count_replies(row["messages"])
     return max(len(lessons.encode_row(talk, row["id"], side)["input_ids"]) for side in lessons.conversations_of(row))
 
 
-def replies(messages: list[Message]) -> int:
+def count_replies(messages: list[Message]) -> int:
     return sum(message["role"] == "assistant" for message in messages)
 
 
-def certain(talk: ChatTokenizer, row: Row, limit: int) -> bool:
+def surely_fits(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     """Whether a row fits for certain, found without the tokenizer; True is always right, False may be a row that fits.
 
     A row that the template refuses is not certain.
@@ -172,6 +172,6 @@ def certain(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(most(talk, side, limit) <= limit for side in lessons.conversations_of(row))
+        return all(upper_bound(talk, side, limit) <= limit for side in lessons.conversations_of(row))
     except ValueError:  # `fitted` says it, and of which row
         return False

@@ -19,22 +19,22 @@ Result = TypeVar("Result")
 HEAD_START = 0.3  # seconds, about what a crew takes to come
 
 
-def mapped(function: Callable[[Item], Result], items: Iterator[Item], data: DataConfig) -> Iterator[Result]:
+def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data: DataConfig) -> Iterator[Result]:
     """What the function makes of each item, lazily; what it raises for one is raised in its turn.
 
     Items and results must be picklable, and so must the function, which goes to each worker once: it carries settings,
     and what it loads it keeps in a functools.cache. ValueError when a worker dies, or when Ray is not installed.
     """
-    workers = cores() if data.workers is None else data.workers
-    return (cluster.mapped if data.engine == "ray" else locally)(function, items, workers)
+    workers = available_cores() if data.workers is None else data.workers
+    return (cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, workers)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """In this process while that is quicker than calling a crew, and with one worker always."""
     begin = perf_counter()
     for item in items:
@@ -43,6 +43,6 @@ def locally(function: Callable[[Item], Result], items: Iterator[Item], workers: 
             break
     first = list(islice(items, 2))
     if len(first) == 2:
-        yield from crew.mapped(function, chain(first, items), workers)
+        yield from crew.map_in_processes(function, chain(first, items), workers)
     else:
         yield from map(function, first)

@@ -26,20 +26,20 @@ class Worker(NamedTuple):
     link: Connection
 
 
-def mapped(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+def map_in_processes(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """Items go to the workers in turn, and their results are taken in turn."""
     crew: list[Worker] = []
     owing: deque[Worker] = deque()
     try:
         for number, item in enumerate(items):
             if number < workers:
-                crew.append(hired(function))
+                crew.append(start_worker(function))
             owing.append(crew[number % workers])
-            tell(owing[-1], item, workers)
+            send(owing[-1], item, workers)
             if len(owing) == AHEAD * workers:
-                yield heard(owing.popleft(), workers)
+                yield receive(owing.popleft(), workers)
         while owing:
-            yield heard(owing.popleft(), workers)
+            yield receive(owing.popleft(), workers)
     finally:
         for worker in crew:
             worker.link.close()  # a worker whose link is closed ends at once, even amid an item
@@ -47,27 +47,27 @@ def mapped(function: Callable[[Item], Result], items: Iterator[Item], workers: i
             worker.process.join()
 
 
-def hired(function: Callable[[Any], Any]) -> Worker:
+def start_worker(function: Callable[[Any], Any]) -> Worker:
     """A fresh process without a thread or a lock of this one, so that fork is safe; what it imports is shared."""
     context = get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, function), daemon=True)
+    process = context.Process(target=worker_loop, args=(theirs, function), daemon=True)
     process.start()
     theirs.close()
     return Worker(process, ours)
 
 
-def work(link: Connection, function: Callable[[Any], Any]) -> None:
+def worker_loop(link: Connection, function: Callable[[Any], Any]) -> None:
     """Apply the function to what comes over the link until it is closed, by the other side or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the other side ends us
     items: SimpleQueue[Any] = SimpleQueue()
-    Thread(target=listen, args=(link, items), daemon=True).start()
+    Thread(target=receive_items, args=(link, items), daemon=True).start()
     while True:
-        link.send(outcome(function, items.get()))
+        link.send(run_item(function, items.get()))
 
 
-def listen(link: Connection, items: "SimpleQueue[Any]") -> None:
+def receive_items(link: Connection, items: "SimpleQueue[Any]") -> None:
     """Take items in while others are worked on: the other side can always send, so it is never stuck."""
     try:
         while True:
@@ -76,7 +76,7 @@ def listen(link: Connection, items: "SimpleQueue[Any]") -> None:
         os._exit(0)
 
 
-def outcome(function: Callable[[Any], Any], item: Any) -> tuple[Any, Exception | None]:
+def run_item(function: Callable[[Any], Any], item: Any) -> tuple[Any, Exception | None]:
     """The result, or what was raised instead."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the other cores have workers of their own
     try:
@@ -88,29 +88,29 @@ def outcome(function: Callable[[Any], Any], item: Any) -> tuple[Any, Exception |
         return None, error
 
 
-def tell(worker: Worker, item: Any, workers: int) -> None:
+def send(worker: Worker, item: Any, workers: int) -> None:
     try:
         worker.link.send(item)
     except OSError as error:
-        raise ValueError(lost(workers)) from error
+        raise ValueError(worker_died(workers)) from error
 
 
-def heard(worker: Worker, workers: int) -> Any:
+def receive(worker: Worker, workers: int) -> Any:
     try:
         said = worker.link.recv()
     except (EOFError, OSError) as error:
-        raise ValueError(lost(workers)) from error
-    return opened(said)
+        raise ValueError(worker_died(workers)) from error
+    return unwrap(said)
 
 
-def opened(outcome: tuple[Any, Exception | None]) -> Any:
+def unwrap(outcome: tuple[Any, Exception | None]) -> Any:
     result, error = outcome
     if error is not None:
         raise error
     return result
 
 
-def lost(workers: int) -> str:
+def worker_died(workers: int) -> str:
     return (
         f"a process of data.workers={workers} was killed, most often because memory ran out;"
         f" set data.workers={workers // 2}"

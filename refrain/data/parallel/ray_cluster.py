@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from refrain.data.parallel.process_pool import opened, outcome
+from refrain.data.parallel.process_pool import run_item, unwrap
 
 Item = TypeVar("Item")
 
@@ -21,29 +21,29 @@ WINDOW = 8  # items for each CPU that are taken at a time, for each window is a 
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Boxed:
     """Something that Ray's tables carry as it is; they would make a list of a tuple."""
 
     content: Any
 
 
-def mapped(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
+def map_on_ray(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """One job after the other, each for a window of the stream; results in the order of the items."""
-    with cluster(workers) as ray:
+    with ray_session(workers) as ray:
         count = WINDOW * int(ray.cluster_resources()["CPU"])
-        while window := [{"parcel": Parcel(item)} for item in islice(items, count)]:
+        while window := [{"parcel": Boxed(item)} for item in islice(items, count)]:
             rows = ray.data.from_items(window, override_num_blocks=len(window))
-            for row in rows.map(partial(delivered, function)).iter_rows():
-                yield opened(row["parcel"].content)
+            for row in rows.map(partial(run_boxed, function)).iter_rows():
+                yield unwrap(row["parcel"].content)
 
 
-def delivered(function: Callable[[Any], Any], row: dict[str, Parcel]) -> dict[str, Parcel]:
+def run_boxed(function: Callable[[Any], Any], row: dict[str, Boxed]) -> dict[str, Boxed]:
     """One row of a Ray Data job: a parcel in, a parcel out."""
-    return {"parcel": Parcel(outcome(function, row["parcel"].content))}
+    return {"parcel": Boxed(run_item(function, row["parcel"].content))}
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[Any]:
+def ray_session(workers: int) -> Iterator[Any]:
     """Ray, running and silent inside; on this machine it listens on the loopback interface only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     elsewhere = "RAY_ADDRESS" in os.environ

@@ -14,10 +14,10 @@ from typing import IO, cast
 from refrain.data.readers import json_document as documents
 from refrain.data.readers import json_lines as json_rows
 from refrain.data.readers import tables
-from refrain.data.readers.json_lines import Lines
-from refrain.data.readers.raw_rows import CHUNK, RawRow, Rows
+from refrain.data.readers.json_lines import JsonLinesBlock
+from refrain.data.readers.raw_rows import CHUNK, RawRow, RowBlock
 
-Block = Lines | Rows  # can be pickled; `rows()` gives its rows
+Block = JsonLinesBlock | RowBlock  # can be pickled; `rows()` gives its rows
 
 
 BOMB = 100 << 20  # bytes that any file may unpack to
@@ -26,23 +26,23 @@ BOMB = 100 << 20  # bytes that any file may unpack to
 RATIO = 200  # of the packed size that a larger one may unpack to; text of people stays below 20
 
 
-def rows(path: Path) -> Iterator[RawRow]:
+def read_rows(path: Path) -> Iterator[RawRow]:
     """Every row of a file, readable or not, in order; ValueError as in `blocks`."""
-    for block in blocks(path):
+    for block in read_blocks(path):
         yield from block.rows()
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def read_blocks(path: Path) -> Iterator[Block]:
     """A file in bounded memory; ValueError when it makes no sense as a whole, or changes while it is read."""
     reader = READERS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if reader is None:
         raise ValueError(f"{path}: unknown format; use one of {' '.join(READERS)}, each also with .gz")
-    with opened(path) as content:
+    with open_unchanging(path) as content:
         yield from reader(content)
 
 
 @dataclass(frozen=True)
-class Content:
+class OpenFile:
     """The bytes of an open file, unpacked."""
 
     file: IO[bytes]
@@ -59,18 +59,18 @@ class Content:
     def text(self) -> Iterator[bytes]:
         """The chunks of a file in UTF-8."""
         for number, chunk in enumerate(self.chunks()):
-            if number == 0 and utf16(chunk[:4]):
+            if number == 0 and looks_like_utf16(chunk[:4]):
                 raise ValueError("UTF-16 or UTF-32, not UTF-8; convert it, for instance with iconv -f UTF-16 -t UTF-8")
             yield chunk
 
 
-def utf16(start: bytes) -> bool:
+def looks_like_utf16(start: bytes) -> bool:
     """Whether a text begins with a mark of UTF-16 or UTF-32, or with every other byte zero."""
     return start[:2] in (b"\xff\xfe", b"\xfe\xff") or (any(start) and b"\0\0" in (start[::2], start[1::2]))
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Content]:
+def open_unchanging(path: Path) -> Iterator[OpenFile]:
     """A file that can be read to its end; what goes wrong becomes one sentence with its path."""
     try:
         mode = path.stat().st_mode  # before it is opened: a pipe would wait for ever
@@ -83,7 +83,9 @@ def opened(path: Path) -> Iterator[Content]:
         before = os.fstat(raw.fileno())
         zipped = path.name.lower().endswith(".gz")
         try:
-            yield Content(cast(IO[bytes], gzip.GzipFile(fileobj=raw)), before.st_size) if zipped else Content(raw, None)
+            yield (
+                OpenFile(cast(IO[bytes], gzip.GzipFile(fileobj=raw)), before.st_size) if zipped else OpenFile(raw, None)
+            )
         except (ValueError, OSError, EOFError, zlib.error) as error:
             check_unchanged(path, before)
             way_out = "" if isinstance(error, ValueError) else "; the file is damaged, fetch it again"
@@ -100,20 +102,20 @@ def check_unchanged(path: Path, before: os.stat_result) -> None:
         raise ValueError(f"{path}: changed while it was read; run again")
 
 
-def parquet(content: Content) -> Iterator[Block]:
+def parquet_blocks(content: OpenFile) -> Iterator[Block]:
     if content.packed is None:
-        yield from tables.parquet(content.file)
+        yield from tables.read_parquet(content.file)
         return
     with tempfile.TemporaryFile() as file:  # Parquet is read from its end
         file.writelines(content.chunks())
-        yield from tables.parquet(file)
+        yield from tables.read_parquet(file)
 
 
-READERS: dict[str, Callable[[Content], Iterator[Block]]] = {
-    ".json": lambda content: documents.blocks(content.text()),
-    ".jsonl": lambda content: json_rows.blocks(content.text()),
-    ".ndjson": lambda content: json_rows.blocks(content.text()),
-    ".csv": lambda content: tables.delimited(content.text(), ","),
-    ".tsv": lambda content: tables.delimited(content.text(), "\t"),
-    ".parquet": parquet,
+READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
+    ".json": lambda content: documents.read_blocks(content.text()),
+    ".jsonl": lambda content: json_rows.read_blocks(content.text()),
+    ".ndjson": lambda content: json_rows.read_blocks(content.text()),
+    ".csv": lambda content: tables.read_delimited(content.text(), ","),
+    ".tsv": lambda content: tables.read_delimited(content.text(), "\t"),
+    ".parquet": parquet_blocks,
 }

@@ -11,14 +11,14 @@ from itertools import chain
 from typing import Any
 
 from refrain.data.readers import json_lines as json_rows
-from refrain.data.readers.raw_rows import BOM, LIMIT, TOO_LONG, RawRow, Rows, gathered, size, undecodable
+from refrain.data.readers.raw_rows import BOM, LIMIT, TOO_LONG, RawRow, RowBlock, byte_length, decoding_error, in_blocks
 
 
-class Window:
+class JsonCursor:
     """As much of a file as a value needs, and the place in the file of where it is read."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.chunks = decoded(chunks)
+        self.chunks = decode_chunks(chunks)
         self.held, self.begin = "", 0  # what is decoded; the window is a part of it, as an error costs its length
         self.text, self.at, self.line, self.offset = "", 0, 1, 0
         self.show(PIECE)
@@ -39,29 +39,29 @@ class Window:
 
     def move(self, end: int) -> None:
         passed = self.text[self.at : end]
-        self.line, self.offset, self.at = self.line + passed.count("\n"), self.offset + size(passed), end
+        self.line, self.offset, self.at = self.line + passed.count("\n"), self.offset + byte_length(passed), end
 
     def next(self) -> str:
         """The character that is not blank to which the window moves; nothing at the end of the file."""
         while True:
-            self.move(json_rows.beyond_blank(self.text, self.at))
+            self.move(json_rows.skip_blank(self.text, self.at))
             if self.at < len(self.text) or not self.more():
                 return self.text[self.at : self.at + 1]
 
     def value(self) -> tuple[Any, str]:
         """The value that begins here, or why it could not be read; the window moves beyond it."""
         while True:
-            value, end, error = json_rows.parsed(self.text, self.at)
+            value, end, error = json_rows.parse_value(self.text, self.at)
             broken, quoted = end == self.at, False
             if broken:
-                end, _, quoted = beyond(self.text, self.at)
+                end, _, quoted = end_of_value(self.text, self.at)
             unfinished, length = quoted or end == len(self.text), end - self.at
             if not unfinished or length > LIMIT or not self.more():
                 break
         end = self.at + length
-        if 4 * length > LIMIT and size(self.text[self.at : end]) > LIMIT:
+        if 4 * length > LIMIT and byte_length(self.text[self.at : end]) > LIMIT:
             error = TOO_LONG
-        error = error or undecodable(self.text[self.at : end])
+        error = error or decoding_error(self.text[self.at : end])
         if broken and unfinished:
             self.skip()
             error += "" if self.next() else ", and nothing after it can be"
@@ -75,21 +75,21 @@ class Window:
         """Go beyond a value that cannot be parsed, without holding it."""
         depth, quoted, more = 0, False, True
         while more:
-            end, depth, quoted = beyond(self.text, self.at, depth, quoted)
+            end, depth, quoted = end_of_value(self.text, self.at, depth, quoted)
             self.move(end)
             more = (quoted or end == len(self.text)) and self.more()
         if quoted:
             self.move(len(self.text))
 
 
-def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
+def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
     """The text of the chunks, none of it empty; a byte that is not UTF-8 comes as a lone surrogate."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     yield from filter(None, map(decoder.decode, chunks))
     yield from filter(None, [decoder.decode(b"", True)])
 
 
-def beyond(text: str, at: int, depth: int = 0, quoted: bool = False) -> tuple[int, int, bool]:
+def end_of_value(text: str, at: int, depth: int = 0, quoted: bool = False) -> tuple[int, int, bool]:
     """Where a value that cannot be parsed ends, judged by its brackets, or the text does; and the state there."""
     if quoted:
         string = REST.match(text, at)
@@ -118,7 +118,7 @@ REST = re.compile(STRING, re.DOTALL)
 TOKEN = re.compile(f'"{STRING}|[][{{}},]', re.DOTALL)
 
 
-def blocks(chunks: Iterable[bytes]) -> Iterator[json_rows.Lines | Rows]:
+def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_rows.JsonLinesBlock | RowBlock]:
     """The rows of a document, or of JSON Lines that are called .json."""
     chunks, head = iter(chunks), b""
     for chunk in chunks:
@@ -128,12 +128,12 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[json_rows.Lines | Rows]:
             break
     whole = chain([head], chunks)
     if OBJECTS.match(head.removeprefix(BOM)):
-        yield from json_rows.blocks(whole)
+        yield from json_rows.read_blocks(whole)
     else:
-        yield from gathered(numbered(document(Window(whole))))
+        yield from in_blocks(number_in_line(document_rows(JsonCursor(whole))))
 
 
-def numbered(rows: Iterable[RawRow]) -> Iterator[RawRow]:
+def number_in_line(rows: Iterable[RawRow]) -> Iterator[RawRow]:
     """The rows, each with its number among those that begin in its line."""
     line = nth = 0
     for row in rows:
@@ -141,19 +141,19 @@ def numbered(rows: Iterable[RawRow]) -> Iterator[RawRow]:
         yield row._replace(nth=nth)
 
 
-def document(window: Window) -> Iterator[RawRow]:
+def document_rows(window: JsonCursor) -> Iterator[RawRow]:
     """The elements of an array, or of the one list in an object."""
     mark = window.next()
     if mark == "[":
-        yield from array(window)
+        yield from array_rows(window)
     elif mark == "{":
-        yield from envelope(window)
+        yield from object_rows(window)
     if window.next():
         yield RawRow(window.line, None, "text outside of the array, up to the end of the file", window.offset)
         deque(window.chunks, maxlen=0)  # an archive that is cut short shows it at its end only
 
 
-def array(window: Window) -> Generator[RawRow, None, bool]:
+def array_rows(window: JsonCursor) -> Generator[RawRow, None, bool]:
     """A row per element, a broken one and a missing end included; returns whether the array has an end."""
     error = ""
     window.move(window.at + 1)
@@ -171,7 +171,7 @@ def array(window: Window) -> Generator[RawRow, None, bool]:
     return True
 
 
-def envelope(window: Window) -> Iterator[RawRow]:
+def object_rows(window: JsonCursor) -> Iterator[RawRow]:
     """The elements of the one list among the members; ValueError when there is none, or another."""
     lists: list[str] = []
     whole = True
@@ -187,7 +187,7 @@ def envelope(window: Window) -> Iterator[RawRow]:
             raise ValueError(f"an object must hold one list, its rows, and this one holds {lists[0]} and {name}")
         else:
             lists.append(name)
-            whole = yield from array(window)
+            whole = yield from array_rows(window)
         if window.next() == ",":
             window.move(window.at + 1)
     if not lists:

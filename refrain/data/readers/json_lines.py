@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from refrain.data.readers.raw_rows import BOM, LIMIT, NOT_UTF8, TOO_LONG, RawRow, Rows
+from refrain.data.readers.raw_rows import BOM, LIMIT, NOT_UTF8, TOO_LONG, RawRow, RowBlock
 
 NESTING = 250  # levels of a value: how many more Python can read depends on who calls
 
 
 @dataclass(frozen=True)
-class Lines:
+class JsonLinesBlock:
     """Whole lines of a file, parsed only where they are wanted."""
 
     text: bytes
@@ -25,12 +25,12 @@ class Lines:
         offset = self.offset + len(self.text) - len(text)
         for number, line in enumerate(text.split(b"\n"), start=self.line):  # neither U+2028 nor \r ends a line
             if line.strip(b" \t\r"):
-                value, error = parsed_line(line)
+                value, error = parse_line(line)
                 yield RawRow(number, value, error, offset)
             offset += len(line) + 1
 
 
-def blocks(chunks: Iterable[bytes]) -> Iterator[Lines | Rows]:
+def read_blocks(chunks: Iterable[bytes]) -> Iterator[JsonLinesBlock | RowBlock]:
     """The lines of a file in blocks of about a chunk; one that is too long is skipped, and never held whole."""
     line, offset, held, skipping = 1, 0, b"", False
     for chunk in chunks:
@@ -41,16 +41,16 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[Lines | Rows]:
         else:
             held += chunk
         if end := held.rfind(b"\n") + 1:
-            yield Lines(held[:end], line, offset)
+            yield JsonLinesBlock(held[:end], line, offset)
             line, offset, held = line + held.count(b"\n", 0, end), offset + end, held[end:]
         elif len(held) > LIMIT:
-            yield Rows((RawRow(line, error=TOO_LONG, offset=offset),))
+            yield RowBlock((RawRow(line, error=TOO_LONG, offset=offset),))
             offset, held, skipping = offset + len(held), b"", True
     if held:
-        yield Lines(held, line, offset)
+        yield JsonLinesBlock(held, line, offset)
 
 
-def parsed_line(line: bytes) -> tuple[Any, str]:
+def parse_line(line: bytes) -> tuple[Any, str]:
     """The one value of a line, or why it could not be read."""
     if len(line) > LIMIT:
         return None, TOO_LONG
@@ -58,18 +58,18 @@ def parsed_line(line: bytes) -> tuple[Any, str]:
         text = line.decode()
     except UnicodeDecodeError:
         return None, NOT_UTF8
-    value, end, error = parsed(text, beyond_blank(text, 0))
-    if not error and beyond_blank(text, end) < len(text):
+    value, end, error = parse_value(text, skip_blank(text, 0))
+    if not error and skip_blank(text, end) < len(text):
         return None, "not JSON: text after the end of the object"
     return value, error
 
 
-def parsed(text: str, at: int) -> tuple[Any, int, str]:
+def parse_value(text: str, at: int) -> tuple[Any, int, str]:
     """A value and where it ends, or why it could not be read."""
     try:
         value, end = DECODER.raw_decode(text, at)
         many = text.count("[", at, end) + text.count("{", at, end) > NESTING
-        return (None, end, TOO_DEEP) if many and deep(value) else (value, end, "")
+        return (None, end, TOO_DEEP) if many and too_deep(value) else (value, end, "")
     except RecursionError:
         error = TOO_DEEP
     except json.JSONDecodeError as problem:
@@ -79,7 +79,7 @@ def parsed(text: str, at: int) -> tuple[Any, int, str]:
     return None, at, error
 
 
-def deep(value: Any) -> bool:
+def too_deep(value: Any) -> bool:
     """Whether a value has more levels than we read."""
     level = [value]
     for _ in range(NESTING + 1):
@@ -91,7 +91,7 @@ def parts(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def beyond_blank(text: str, at: int) -> int:
+def skip_blank(text: str, at: int) -> int:
     return cast(re.Match[str], BLANK.match(text, at)).end()
 
 

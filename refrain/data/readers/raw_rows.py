@@ -43,7 +43,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowBlock:
     """A block of rows that are read already."""
 
     read: tuple[RawRow, ...]
@@ -52,19 +52,19 @@ class Rows:
         return iter(self.read)
 
 
-def gathered(rows: Iterable[RawRow]) -> Iterator[Rows]:
+def in_blocks(rows: Iterable[RawRow]) -> Iterator[RowBlock]:
     """Blocks of bounded size, in order; where they end depends on the bytes of the file alone."""
     block: list[RawRow] = []
     for row in rows:
         if block and (len(block) == COUNT or (row.offset or 0) - (block[0].offset or 0) > CHUNK):
-            yield Rows(tuple(block))
+            yield RowBlock(tuple(block))
             block = []
         block.append(row)
     if block:
-        yield Rows(tuple(block))
+        yield RowBlock(tuple(block))
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[Line]:
+def split_lines(chunks: Iterable[bytes]) -> Iterator[Line]:
     """The lines of a file with their ends, \\n, \\r\\n or \\r; one that is too long is not held."""
     number, offset, held, dropped = 1, 0, b"", 0
     for chunk in chain(chunks, [b""]):
@@ -85,7 +85,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[Line]:
             dropped, held = dropped + len(held), b""
 
 
-def undecodable(text: str) -> str:
+def decoding_error(text: str) -> str:
     """Why a text that was decoded with surrogateescape cannot be used, or nothing."""
     try:
         text.isascii() or text.encode()
@@ -94,6 +94,6 @@ def undecodable(text: str) -> str:
     return ""
 
 
-def size(text: str) -> int:
+def byte_length(text: str) -> int:
     """The bytes that a text was decoded from."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

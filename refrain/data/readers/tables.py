@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import IO, Any
 
-from refrain.data.readers.csv_records import Record, Records
-from refrain.data.readers.raw_rows import CHUNK, COUNT, RawRow, Rows, gathered
+from refrain.data.readers.csv_records import CsvRecord, CsvRecordReader
+from refrain.data.readers.raw_rows import CHUNK, COUNT, RawRow, RowBlock, in_blocks
 
 BARE = "a quote in a cell that is not in quotes"
 
@@ -16,7 +16,7 @@ BETWEEN = "not CSV: it stands between broken records, and may be a part of one"
 BATCH = 100  # rows of Parquet, each perhaps of a megabyte
 
 
-def delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[Rows]:
+def read_delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[RowBlock]:
     """One row per record below a header; a record of another width is an error, never shifted.
 
     A header without a comma but with semicolons is what spreadsheets write where the comma is the decimal point.
@@ -25,10 +25,10 @@ def delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[Rows]:
     first = next(rest, b"")
     header = first.lstrip(b"\r\n").partition(b"\n")[0]
     sign = ";" if delimiter == "," and b"," not in header and b";" in header else delimiter
-    return gathered(table(Records(chain([first], rest), sign)))
+    return in_blocks(table_rows(CsvRecordReader(chain([first], rest), sign)))
 
 
-def table(records: Records) -> Iterator[RawRow]:
+def table_rows(records: CsvRecordReader) -> Iterator[RawRow]:
     """The records as rows; behind a broken one rows wait, until quotes in their places show that they are no text."""
     header, held, doubt = list[str](), list[RawRow](), False
     while record := records.next():
@@ -36,8 +36,8 @@ def table(records: Records) -> Iterator[RawRow]:
         if not (record.cells or record.broken or record.unreadable()):
             continue  # a blank line
         if not header:
-            header, names = record.cells, checked(record)
-        elif error := fault(record, records, header, doubt):
+            header, names = record.cells, column_names(record)
+        elif error := record_error(record, records, header, doubt):
             yield from (RawRow(row.line, None, BETWEEN, row.offset) for row in held)
             yield RawRow(first.number, None, f"not CSV: {error}", first.offset)
             held, doubt = [], True
@@ -52,7 +52,7 @@ def table(records: Records) -> Iterator[RawRow]:
     yield from held
 
 
-def checked(record: Record) -> list[str]:
+def column_names(record: CsvRecord) -> list[str]:
     """The names of a header; a column without one is left out of the rows."""
     names = [cell.strip() for cell in record.cells]
     named = [name for name in names if name]
@@ -62,19 +62,19 @@ def checked(record: Record) -> list[str]:
     return names
 
 
-def fault(record: Record, records: Records, header: list[str], doubt: bool) -> str:
+def record_error(record: CsvRecord, records: CsvRecordReader, header: list[str], doubt: bool) -> str:
     """Why a record is no row, or nothing; the records go on behind the lines that it takes with it."""
     width = len(header)
     if not record.suspicious(width):
         bare = (doubt or records.multiline) and record.bare(records.delimiter)
-        return record.broken or record.unreadable() or misfit(record.cells, header) or (BARE if bare else "")
+        return record.broken or record.unreadable() or width_error(record.cells, header) or (BARE if bare else "")
     lines = records.part(record, width)
     first, last = lines[0].number, lines[-1].number
     place = f" (lines {first} to {last})" if last > first else "; the next line stands for itself"
     return (record.broken or f"{len(record.cells)} cells below a header of {width}, or a stray quote") + place
 
 
-def misfit(cells: list[str], header: list[str]) -> str:
+def width_error(cells: list[str], header: list[str]) -> str:
     """Why a record does not belong below the header, or nothing."""
     if len(cells) != len(header):
         return f"{len(cells)} cells below a header of {len(header)}"
@@ -82,7 +82,7 @@ def misfit(cells: list[str], header: list[str]) -> str:
     return "the header once more; were files put together?" if again else ""
 
 
-def parquet(file: IO[bytes]) -> Iterator[Rows]:
+def read_parquet(file: IO[bytes]) -> Iterator[RowBlock]:
     """The rows of a file that is read where they are wanted."""
     from pyarrow import ArrowException  # slow to import, needed by this format only
     from pyarrow.parquet import ParquetFile
@@ -93,13 +93,13 @@ def parquet(file: IO[bytes]) -> Iterator[Rows]:
             raise ValueError("the schema holds a name twice; correct it")
         number = 1
         for batch in content.iter_batches(BATCH):
-            yield Rows(tuple(numbered(batch, number)))
+            yield RowBlock(tuple(number_rows(batch, number)))
             number += len(batch)
     except ArrowException as error:
         raise ValueError(f"not Parquet: {' '.join(str(error).split())}") from error
 
 
-def numbered(batch: Any, number: int) -> Iterator[RawRow]:
+def number_rows(batch: Any, number: int) -> Iterator[RawRow]:
     """The rows of a batch; one that Python cannot hold, such as text that is not UTF-8, spoils no other."""
     try:
         yield from [RawRow(number + nth, value) for nth, value in enumerate(batch.to_pylist())]
@@ -108,4 +108,4 @@ def numbered(batch: Any, number: int) -> Iterator[RawRow]:
             yield RawRow(number, error=f"a value that cannot be read: {error}")
         else:
             for nth in range(len(batch)):
-                yield from numbered(batch.slice(nth, 1), number + nth)
+                yield from number_rows(batch.slice(nth, 1), number + nth)

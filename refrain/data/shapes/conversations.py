@@ -29,13 +29,13 @@ class Conversation(TypedDict):
     input_from: NotRequired[int]  # the character of the last user turn at which an input begins
 
 
-Said = Conversation | RowError  # what came of one conversation of a row
+ParseResult = Conversation | RowError  # what came of one conversation of a row
 
 
 P = ParamSpec("P")
 
 
-def attempt(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwargs) -> Said:
+def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwargs) -> ParseResult:
     """A conversation, or why there is none: one of several in a row spoils no other."""
     try:
         return parse(*args, **kwargs)
@@ -43,66 +43,66 @@ def attempt(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwargs)
         return error
 
 
-def pair(question: str, answer: str, row: Fields) -> Conversation:
+def question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer."""
-    return answered(asked(question, row), rules.text(row, answer))
+    return with_reply(prompt_of(question, row), rules.require_text(row, answer))
 
 
-def answered(prompt: Conversation, reply: str) -> Conversation:
+def with_reply(prompt: Conversation, reply: str) -> Conversation:
     prompt["messages"].append({"role": "assistant", "content": reply})
     return prompt
 
 
-def asked(question: str, row: Fields) -> Conversation:
+def prompt_of(question: str, row: Fields) -> Conversation:
     """A prompt of one turn that nobody has answered yet."""
-    above = rules.text(row, question)
+    above = rules.require_text(row, question)
     if "input" not in row:
         return {"messages": [{"role": "user", "content": above}]}
-    content = f"{above}\n\n{rules.text(row, 'input')}"
+    content = f"{above}\n\n{rules.require_text(row, 'input')}"
     return {"messages": [{"role": "user", "content": content}], "input_from": len(above) + 2}
 
 
-def instances(row: Fields) -> Iterator[Said]:
+def instances(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each pair of an input and an output below one instruction."""
-    instruction = rules.text(row, "instruction")
-    for number, value in enumerate(rules.listed(row, "instances"), start=1):
-        said = attempt(instance, instruction, value, f"instance {number}")
+    instruction = rules.require_text(row, "instruction")
+    for number, value in enumerate(rules.require_list(row, "instances"), start=1):
+        said = try_parse(instance, instruction, value, f"instance {number}")
         yield said if isinstance(said, RowError) else {**said, "group": instruction}
 
 
 def instance(instruction: str, value: Any, place: str) -> Conversation:
-    there = {name: field for name, field in rules.fields(value, place).items() if not rules.empty(field)}
+    there = {name: field for name, field in rules.require_object(value, place).items() if not rules.is_empty(field)}
     if "output" not in there:
-        rules.text(value, "output", place)
-    return pair("instruction", "output", {**there, "instruction": instruction})
+        rules.require_text(value, "output", place)
+    return question_answer("instruction", "output", {**there, "instruction": instruction})
 
 
 def preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
     """A prompt, text or turns, with a better and a worse reply to it."""
     turned = isinstance(row.get(prompt), list) and "input" not in row
-    said: Conversation = {"messages": turns(row, prompt)} if turned else asked(prompt, row)
+    said: Conversation = {"messages": turns(row, prompt)} if turned else prompt_of(prompt, row)
     chosen, rejected = (reply(row, side, said["messages"]) for side in (better, worse))
-    return {**answered(said, chosen), "rejected": rejected}
+    return {**with_reply(said, chosen), "rejected": rejected}
 
 
 def reply(row: Fields, side: str, prompt: list[Message]) -> str:
     """The text of a reply that may be given as turns, which may repeat the prompt."""
     if not isinstance(row.get(side), list):
-        return rules.text(row, side)
+        return rules.require_text(row, side)
     messages = turns(row, side)
-    rest = messages[len(prompt) :] if alike(messages[: len(prompt)], prompt) else messages
+    rest = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
     if [message["role"] for message in rest] != ["assistant"]:
         raise RowError("no_reply", f"{side} is not one assistant turn, with or without the prompt before it")
     return rest[0]["content"]
 
 
-def branches(better: str, worse: str, row: Fields) -> Conversation:
+def two_branches(better: str, worse: str, row: Fields) -> Conversation:
     """Two chats that are alike but for their last turns, the better and the worse reply."""
     chosen, rejected = turns(row, better), turns(row, worse)
     for name, side in ((better, chosen), (worse, rejected)):
         if not side or side[-1]["role"] != "assistant":
             raise RowError("no_reply", f"{name} does not end with an assistant turn")
-    if not alike(chosen[:-1], rejected[:-1]):
+    if not same_turns(chosen[:-1], rejected[:-1]):
         raise RowError("other_prompt", f"{better} and {worse} differ before their last turns")
     return {"messages": chosen, "rejected": rejected[-1]["content"]}
 
@@ -112,29 +112,31 @@ def has_branches(row: Fields) -> bool:
     return all(isinstance(row.get(side), list) for side in ("chosen", "rejected"))
 
 
-def alike(some: list[Message], others: list[Message]) -> bool:
+def same_turns(some: list[Message], others: list[Message]) -> bool:
     """Whether the same is said by the same, but for white space around it."""
     return [(turn["role"], turn["content"].strip()) for turn in some] == [
         (turn["role"], turn["content"].strip()) for turn in others
     ]
 
 
-def chat(name: str, row: Fields) -> Conversation:
+def from_turns(name: str, row: Fields) -> Conversation:
     return {"messages": turns(row, name)}
 
 
 def turns(row: Fields, name: str) -> list[Message]:
     """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
-    return [turn(value, f"turn {number} of {name}") for number, value in enumerate(rules.listed(row, name), start=1)]
+    return [
+        turn(value, f"turn {number} of {name}") for number, value in enumerate(rules.require_list(row, name), start=1)
+    ]
 
 
 def turn(value: Any, place: str) -> Message:
-    speaker, content = next((pair for pair in TURNS if pair[0] in rules.fields(value, place)), TURNS[0])
-    return {"role": role(value, speaker, place), "content": rules.string(value, content, place)}
+    speaker, content = next((pair for pair in TURNS if pair[0] in rules.require_object(value, place)), TURNS[0])
+    return {"role": role(value, speaker, place), "content": rules.require_string(value, content, place)}
 
 
 def role(value: Fields, name: str, place: str) -> str:
-    spoken = rules.present(value, name, place)
+    spoken = rules.require(value, name, place)
     if not isinstance(spoken, str) or spoken.lower() not in ROLES:
         raise RowError("unknown_role", f"{place} has the {name} {spoken!a:.40}, not one of {', '.join(ROLES)}")
     return ROLES[spoken.lower()]

@@ -7,19 +7,19 @@ from refrain.data.shapes.errors import RowError
 Fields = dict[str, Any]  # a row under our names
 
 
-def text(row: Fields, name: str, place: str = "the row") -> str:
+def require_text(row: Fields, name: str, place: str = "the row") -> str:
     """A field that must hold text, and not only white space; byte for byte."""
-    value = string(row, name, place)
-    if blank(value):
+    value = require_string(row, name, place)
+    if is_blank(value):
         raise RowError("empty_text", f"{name} of {place} is empty")
     return value
 
 
-def string(row: Fields, name: str, place: str = "the row") -> str:
+def require_string(row: Fields, name: str, place: str = "the row") -> str:
     """A field that must hold text, perhaps an empty one; byte for byte."""
-    value = present(row, name, place)
+    value = require(row, name, place)
     if not isinstance(value, str):
-        raise RowError("not_text", f"{name} of {place} is {kind(value)}, not text")
+        raise RowError("not_text", f"{name} of {place} is {kind_of(value)}, not text")
     if "\0" in value or not (value.isascii() or encodable(value)):
         raise RowError("bad_text", f"{name} of {place} holds a NUL or half of a surrogate pair")
     return value
@@ -34,35 +34,35 @@ def encodable(text: str) -> bool:
     return True
 
 
-def present(row: Fields, name: str, place: str = "the row") -> Any:
+def require(row: Fields, name: str, place: str = "the row") -> Any:
     if name not in row:
         raise RowError("missing_field", f"{place} has no {name}")
     return row[name]
 
 
-def listed(row: Fields, name: str, place: str = "the row") -> list[Any]:
+def require_list(row: Fields, name: str, place: str = "the row") -> list[Any]:
     """A field that must hold a list, perhaps an empty one."""
-    value = present(row, name, place)
+    value = require(row, name, place)
     if not isinstance(value, list):
-        raise RowError("not_an_object", f"{name} of {place} is {kind(value)}, not a list")
+        raise RowError("not_an_object", f"{name} of {place} is {kind_of(value)}, not a list")
     return value
 
 
-def fields(value: Any, place: str) -> Fields:
+def require_object(value: Any, place: str) -> Fields:
     """A value that must have named fields."""
     if not isinstance(value, dict):
-        raise RowError("not_an_object", f"{place} is {kind(value)}, not an object with named fields")
+        raise RowError("not_an_object", f"{place} is {kind_of(value)}, not an object with named fields")
     return value
 
 
-def kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def blank(text: str) -> bool:
+def is_blank(text: str) -> bool:
     return not text or text.isspace()
 
 
-def empty(field: Any) -> bool:
-    return field is None or (isinstance(field, str) and blank(field))
+def is_empty(field: Any) -> bool:
+    return field is None or (isinstance(field, str) and is_blank(field))

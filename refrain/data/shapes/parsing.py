@@ -9,39 +9,43 @@ from itertools import islice
 from refrain.chat.records import Message
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.shapes import fields as rules
-from refrain.data.shapes.conversations import Conversation, Said
+from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.registry import SHAPES, Shape, names
 from refrain.pipeline.schema import Policies, SourceConfig
 
 
-def named(value: Fields, needs: tuple[str, ...], uses: tuple[str, ...], fields: dict[str, str]) -> Fields:
+def rename_columns(value: Fields, needs: tuple[str, ...], uses: tuple[str, ...], fields: dict[str, str]) -> Fields:
     """The columns that a shape needs or uses, under our names, without optional ones that are empty."""
-    own = {*needs, *uses} - taken(fields)
+    own = {*needs, *uses} - claimed_columns(fields)
     used = {name: name for name in own} | fields
     row = {name: value[column] for name, column in used.items() if column in value}
-    return {name: field for name, field in row.items() if name in needs or not rules.empty(field)}
+    return {name: field for name, field in row.items() if name in needs or not rules.is_empty(field)}
 
 
-def taken(fields: dict[str, str]) -> set[str]:
+def claimed_columns(fields: dict[str, str]) -> set[str]:
     """The columns that have no other use than the named one; only that of a group keeps its own."""
     return {column for name, column in fields.items() if name != "group"}
 
 
-def beside(row: Fields) -> Conversation:
+def row_extras(row: Fields) -> Conversation:
     """A system turn, the row's own id and its group."""
-    system: list[Message] = [{"role": "system", "content": rules.text(row, "system")}] if "system" in row else []
+    system: list[Message] = (
+        [{"role": "system", "content": rules.require_text(row, "system")}] if "system" in row else []
+    )
     extras: Conversation = {"messages": system}
     if isinstance(row.get("id"), str | int):
-        extras["own_id"] = rules.text({"id": str(row["id"])}, "id")
+        extras["own_id"] = rules.require_text({"id": str(row["id"])}, "id")
     if "group" in row:
         group = row["group"]
-        extras["group"] = rules.text({"group": str(group) if isinstance(group, int | float) else group}, "group")
+        extras["group"] = rules.require_text(
+            {"group": str(group) if isinstance(group, int | float) else group}, "group"
+        )
     return extras
 
 
-def completed(said: Said, extras: Conversation) -> Said:
+def with_extras(said: ParseResult, extras: Conversation) -> ParseResult:
     """A conversation and what its row says beside it; a part has its own id, and the group that `fields` names."""
     if isinstance(said, RowError):
         return said
@@ -51,7 +55,7 @@ def completed(said: Said, extras: Conversation) -> Said:
     return whole
 
 
-def recognised(source: SourceConfig, raws: Iterable[RawRow]) -> Shape | None:
+def recognise(source: SourceConfig, raws: Iterable[RawRow]) -> Shape | None:
     """The one shape that fits the first rows; None when they have no columns."""
     first = list(islice((raw.value for raw in raws if isinstance(raw.value, dict)), 100))
     there = dict.fromkeys(column for value in first for column in value)
@@ -65,20 +69,20 @@ def recognised(source: SourceConfig, raws: Iterable[RawRow]) -> Shape | None:
         lines = " or ".join(f"`shape: {name}`" for name in found)
         raise ValueError(f"{source.path}: its rows fit several shapes; write in conf/data beside the path {lines}")
     if not found:
-        raise ValueError(f"{source.path}: {misfit(wanted, there)}")
+        raise ValueError(f"{source.path}: {no_shape_fits(wanted, there)}")
     return fitting[0]
 
 
 def fits(shape: Shape, source: SourceConfig, there: Iterable[str], first: list[Fields]) -> bool:
     """Whether rows with these columns can be read as a shape, and look like it unless a person says that they do."""
-    ours = set(there) - taken(source.fields) | set(source.fields)
+    ours = set(there) - claimed_columns(source.fields) | set(source.fields)
     if not ours.issuperset(shape.needs) or not set(names(shape)).issuperset(source.fields):
         return False
-    rows = (named(value, shape.needs, shape.uses, source.fields) for value in first)
+    rows = (rename_columns(value, shape.needs, shape.uses, source.fields) for value in first)
     return source.shape is not None or any(shape.fits(row) for row in rows)
 
 
-def misfit(wanted: list[Shape], there: Iterable[str]) -> str:
+def no_shape_fits(wanted: list[Shape], there: Iterable[str]) -> str:
     """Why no shape fits, and what to do."""
     if {"message_id", "parent_id", "message_tree_id", "text", "role"}.issubset(there):
         return (
@@ -106,26 +110,26 @@ def check_source(source: SourceConfig, there: Iterable[str]) -> None:
             raise ValueError(f"{source.path}: fields: {column} is no column; use one of {', '.join(there)}")
 
 
-def conversations(raw: RawRow, shape: Shape | None, source: SourceConfig, policies: Policies) -> list[Said]:
+def parse_row(raw: RawRow, shape: Shape | None, source: SourceConfig, policies: Policies) -> list[ParseResult]:
     """Every conversation of a row, text as it is, or why there is none; never empty, raises no RowError."""
     try:
-        row = readable(raw, shape, source.fields)
-        extras = beside(row)
+        row = readable_fields(raw, shape, source.fields)
+        extras = row_extras(row)
         said = list(shape.parse(row, policies)) if shape else []
     except RowError as error:
         return [error]
     said = said or [RowError("missing_field", "the row holds no conversation")]
-    return [completed(each, extras) for each in said]
+    return [with_extras(each, extras) for each in said]
 
 
-def readable(raw: RawRow, shape: Shape | None, fields: dict[str, str]) -> Fields:
+def readable_fields(raw: RawRow, shape: Shape | None, fields: dict[str, str]) -> Fields:
     """The fields of a row under our names, all that the shape needs among them."""
     if raw.error:
         raise RowError("unreadable", f"the row cannot be read: {raw.error}")
-    value = rules.fields(raw.value, "the row")
+    value = rules.require_object(raw.value, "the row")
     if shape is None:
         raise RowError("missing_field", "the row has no fields")
-    row = named(value, shape.needs, shape.uses, fields)
+    row = rename_columns(value, shape.needs, shape.uses, fields)
     for name in shape.needs:
-        rules.present(row, name)
+        rules.require(row, name)
     return row

@@ -9,12 +9,12 @@ from refrain.data.shapes import squad as passages
 from refrain.data.shapes import transcript as transcripts
 from refrain.data.shapes import tree as trees
 from refrain.data.shapes import votes
-from refrain.data.shapes.conversations import Conversation, Said
+from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.fields import Fields
 from refrain.pipeline.schema import Policies
 
 
-def anything(row: Fields) -> bool:
+def always(row: Fields) -> bool:
     return True
 
 
@@ -23,27 +23,29 @@ class Shape(NamedTuple):
 
     name: str
     needs: tuple[str, ...]
-    parse: Callable[[Fields, Policies], Iterable[Said]]
+    parse: Callable[[Fields, Policies], Iterable[ParseResult]]
     uses: tuple[str, ...] = ("system", "id")  # optional columns
     takes: tuple[str, ...] = ("input", "group")  # optional too, but only when `fields` names the column
-    fits: Callable[[Fields], bool] = anything  # what one of the first rows must hold, where columns are not enough
+    fits: Callable[[Fields], bool] = always  # what one of the first rows must hold, where columns are not enough
 
 
 def names(shape: Shape) -> tuple[str, ...]:
     return shape.needs + shape.uses + shape.takes
 
 
-def alone(parse: Callable[[Fields], Conversation], row: Fields, policies: Policies) -> list[Said]:
+def parse_single(parse: Callable[[Fields], Conversation], row: Fields, policies: Policies) -> list[ParseResult]:
     return [parse(row)]
 
 
-def several(parse: Callable[[Fields], Iterable[Said]], row: Fields, policies: Policies) -> Iterable[Said]:
+def parse_many(
+    parse: Callable[[Fields], Iterable[ParseResult]], row: Fields, policies: Policies
+) -> Iterable[ParseResult]:
     return parse(row)
 
 
-def one(parse: Callable[..., Conversation], *fixed: Any) -> Callable[[Fields, Policies], Iterable[Said]]:
+def single(parse: Callable[..., Conversation], *fixed: Any) -> Callable[[Fields, Policies], Iterable[ParseResult]]:
     """A parser of rows that are one conversation each; a partial, so that a shape crosses processes."""
-    return partial(alone, partial(parse, *fixed))
+    return partial(parse_single, partial(parse, *fixed))
 
 
 ASIDE = ("input", "system", "id")
@@ -56,37 +58,54 @@ REPLIES = ("chosen", "rejected")
 
 
 SHAPES = (
-    Shape("messages", ("messages",), one(talks.chat, "messages"), takes=GROUP),
-    Shape("sharegpt", ("conversations",), one(talks.chat, "conversations"), takes=GROUP),
-    Shape("utterances", ("utterances",), one(talks.chat, "utterances"), takes=GROUP),
-    Shape("alpaca", ("instruction", "output"), one(talks.pair, "instruction", "output"), uses=ASIDE, takes=GROUP),
-    Shape("qa", ("question", "answer"), one(talks.pair, "question", "answer")),
-    Shape("completion", ("prompt", "completion"), one(talks.pair, "prompt", "completion")),
-    Shape("preference", ("prompt", *REPLIES), one(talks.preference, "prompt", *REPLIES)),
-    Shape("preference", ("question", *REPLIES), one(talks.preference, "question", *REPLIES)),
+    Shape("messages", ("messages",), single(talks.from_turns, "messages"), takes=GROUP),
+    Shape("sharegpt", ("conversations",), single(talks.from_turns, "conversations"), takes=GROUP),
+    Shape("utterances", ("utterances",), single(talks.from_turns, "utterances"), takes=GROUP),
     Shape(
-        "preference", ("instruction", *REPLIES), one(talks.preference, "instruction", *REPLIES), uses=ASIDE, takes=GROUP
+        "alpaca",
+        ("instruction", "output"),
+        single(talks.question_answer, "instruction", "output"),
+        uses=ASIDE,
+        takes=GROUP,
     ),
-    Shape("preference", REPLIES, one(talks.branches, *REPLIES), takes=GROUP, fits=talks.has_branches),
-    Shape("transcript", REPLIES, one(transcripts.preference), takes=GROUP, fits=transcripts.has_speakers),
+    Shape("qa", ("question", "answer"), single(talks.question_answer, "question", "answer")),
+    Shape("completion", ("prompt", "completion"), single(talks.question_answer, "prompt", "completion")),
+    Shape("preference", ("prompt", *REPLIES), single(talks.preference, "prompt", *REPLIES)),
+    Shape("preference", ("question", *REPLIES), single(talks.preference, "question", *REPLIES)),
+    Shape(
+        "preference",
+        ("instruction", *REPLIES),
+        single(talks.preference, "instruction", *REPLIES),
+        uses=ASIDE,
+        takes=GROUP,
+    ),
+    Shape("preference", REPLIES, single(talks.two_branches, *REPLIES), takes=GROUP, fits=talks.has_branches),
+    Shape("transcript", REPLIES, single(transcripts.preference), takes=GROUP, fits=transcripts.has_speakers),
     *(
         Shape(
             "votes",
             ballot.columns,
-            one(votes.judged, ballot),
+            single(votes.from_vote, ballot),
             uses=(*(ballot.scores or ()), "system", "id"),
             takes=GROUP,
         )
-        for ballot in votes.BALLOTS
+        for ballot in votes.VOTE_FORMATS
     ),
     Shape(
         "squad",
         ("context", "question", "answers"),
-        one(passages.passage),
+        single(passages.passage),
         uses=("is_impossible", "system", "id"),
         takes=GROUP,
     ),
-    Shape("squad", ("paragraphs",), partial(several, passages.article), takes=GROUP, fits=passages.has_questions),
-    Shape("instances", ("instruction", "instances"), partial(several, talks.instances), takes=GROUP),
-    Shape("tree", ("message_tree_id", "prompt"), trees.paths, uses=("system",), takes=GROUP, fits=trees.has_root),
+    Shape("squad", ("paragraphs",), partial(parse_many, passages.articles), takes=GROUP, fits=passages.has_questions),
+    Shape("instances", ("instruction", "instances"), partial(parse_many, talks.instances), takes=GROUP),
+    Shape(
+        "tree",
+        ("message_tree_id", "prompt"),
+        trees.conversations_of_tree,
+        uses=("system",),
+        takes=GROUP,
+        fits=trees.has_root,
+    ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 from refrain.chat.records import Message
 from refrain.data.shapes import conversations
 from refrain.data.shapes import fields as rules
-from refrain.data.shapes.conversations import Said
+from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 from refrain.pipeline.schema import Policies
@@ -14,9 +14,9 @@ from refrain.pipeline.schema import Policies
 Path = tuple[Any, Message] | None  # what was said before, and the last message
 
 
-def paths(row: Fields, policies: Policies) -> Iterator[Said]:
+def conversations_of_tree(row: Fields, policies: Policies) -> Iterator[ParseResult]:
     """One conversation per leaf, in the order of the file, or why there is none; deleted messages are left out."""
-    root, group = row["prompt"], rules.text(row, "message_tree_id")
+    root, group = row["prompt"], rules.require_text(row, "message_tree_id")
     if isinstance(root, dict) and root.get("deleted") is True:
         raise RowError("unwanted_path", "the first message is marked as deleted")
     waiting: list[tuple[Any, Path, bool]] = [(root, None, True)]  # trees may be deeper than calls
@@ -29,20 +29,20 @@ def paths(row: Fields, policies: Policies) -> Iterator[Said]:
             yield error
             continue
         if not following:
-            yield leaf(node, path, group) if best or policies.tree == "all" else unwanted(node)
+            yield path_to_leaf(node, path, group) if best or policies.tree == "all" else not_best_path(node)
         first = min(following, key=rank, default=None)
         waiting.extend((reply, path, best and reply is first) for reply in reversed(following))
 
 
 def message(node: Any) -> Message:
-    value = rules.fields(node, "a message")
-    place = named(value)
+    value = rules.require_object(node, "a message")
+    place = describe(value)
     if isinstance(value.get("message_id"), str):
-        rules.string(value, "message_id", place)
-    return {"role": conversations.role(value, "role", place), "content": rules.string(value, "text", place)}
+        rules.require_string(value, "message_id", place)
+    return {"role": conversations.role(value, "role", place), "content": rules.require_string(value, "text", place)}
 
 
-def named(node: Fields) -> str:
+def describe(node: Fields) -> str:
     id = node.get("message_id")
     return f"message {id!a:.50}" if isinstance(id, str) else "a message"
 
@@ -50,7 +50,7 @@ def named(node: Fields) -> str:
 def replies(node: Fields) -> list[Any]:
     if node.get("replies") is None:
         return []
-    listed = rules.listed(node, "replies", named(node))
+    listed = rules.require_list(node, "replies", describe(node))
     return [reply for reply in listed if not (isinstance(reply, dict) and reply.get("deleted") is True)]
 
 
@@ -60,7 +60,7 @@ def rank(reply: Any) -> tuple[bool, float]:
     return (False, given) if isinstance(given, int | float) else (True, 0)
 
 
-def leaf(node: Fields, path: Path, group: str) -> Said:
+def path_to_leaf(node: Fields, path: Path, group: str) -> ParseResult:
     messages = []
     while path is not None:
         path, said = path
@@ -71,8 +71,8 @@ def leaf(node: Fields, path: Path, group: str) -> Said:
     return {"messages": messages, "group": group}
 
 
-def unwanted(node: Fields) -> RowError:
-    return RowError("unwanted_path", f"{named(node)} ends a path that is not the best one")
+def not_best_path(node: Fields) -> RowError:
+    return RowError("unwanted_path", f"{describe(node)} ends a path that is not the best one")
 
 
 def has_root(row: Fields) -> bool:

@@ -11,7 +11,7 @@ from refrain.data.shapes.fields import Fields
 Verdict = int | None  # the place of the better reply; None: neither
 
 
-class Ballot(NamedTuple):
+class VoteFormat(NamedTuple):
     """The columns of a row with two replies. Without a label and scores, the first reply is the better one."""
 
     prompt: str | None  # null: the replies are chats, and what they share is the prompt
@@ -27,23 +27,23 @@ class Ballot(NamedTuple):
         return tuple(column for column in there if column is not None)
 
 
-def judged(ballot: Ballot, row: Fields) -> Conversation:
+def from_vote(ballot: VoteFormat, row: Fields) -> Conversation:
     """The better reply is learned, the worse one rejected; RowError when neither is better, or both are."""
-    side = verdict(ballot, row)
+    side = preferred_side(ballot, row)
     better, worse = ballot.replies[side], ballot.replies[1 - side]
     if ballot.prompt is None:
-        return conversations.branches(better, worse, row)
+        return conversations.two_branches(better, worse, row)
     asked = row.get(ballot.prompt)
     if isinstance(asked, dict) and "full_text" in asked:
         row = {**row, ballot.prompt: asked["full_text"]}
     return conversations.preference(ballot.prompt, better, worse, row)
 
 
-def verdict(ballot: Ballot, row: Fields) -> int:
+def preferred_side(ballot: VoteFormat, row: Fields) -> int:
     """The place of the better reply, on which all that the row says agrees."""
     said: list[Verdict] = []
     if ballot.label is not None:
-        said.append(labelled(row[ballot.label], ballot))
+        said.append(side_of_label(row[ballot.label], ballot))
     if ballot.scores is not None and all(name in row for name in ballot.scores):
         first, second = (number(row, name) for name in ballot.scores)
         said.append(None if first == second else int(first < second))
@@ -55,7 +55,7 @@ def verdict(ballot: Ballot, row: Fields) -> int:
     return sides.pop() if sides else 0
 
 
-def labelled(value: Any, ballot: Ballot) -> Verdict:
+def side_of_label(value: Any, ballot: VoteFormat) -> Verdict:
     label = str(value).strip().lower().removesuffix(".0") if isinstance(value, str | int | float) else None
     if label not in ballot.verdicts:
         choices = ", ".join(ballot.verdicts)
@@ -85,14 +85,14 @@ A_OR_B: dict[str, Verdict] = {
 STRENGTHS: dict[str, Verdict] = {"-3": 0, "-2": 0, "-1": 0, "0": None, "1": 1, "2": 1, "3": 1}
 
 
-BALLOTS = (
-    *[Ballot(prompt, ("response_0", "response_1"), "better_response_id", {"0": 0, "1": 1})
+VOTE_FORMATS = (
+    *[VoteFormat(prompt, ("response_0", "response_1"), "better_response_id", {"0": 0, "1": 1})
       for prompt in ("prompt", "question", "instruction")],
-    *[Ballot(prompt, ("response_a", "response_b"), "winner", A_OR_B)
+    *[VoteFormat(prompt, ("response_a", "response_b"), "winner", A_OR_B)
       for prompt in ("prompt", "question", "instruction")],
-    Ballot(None, ("conversation_a", "conversation_b"), "winner", A_OR_B),
-    Ballot("history", ("human_ref_A", "human_ref_B"), "labels", {"1": 0, "0": 1}, scores=("score_A", "score_B")),
-    Ballot("question", ("answer_0", "answer_1"), scores=("score_0", "score_1")),
-    Ballot("context", ("response1", "response2"), "overall_preference", STRENGTHS),
-    Ballot("question", ("response_j", "response_k")),
+    VoteFormat(None, ("conversation_a", "conversation_b"), "winner", A_OR_B),
+    VoteFormat("history", ("human_ref_A", "human_ref_B"), "labels", {"1": 0, "0": 1}, scores=("score_A", "score_B")),
+    VoteFormat("question", ("answer_0", "answer_1"), scores=("score_0", "score_1")),
+    VoteFormat("context", ("response1", "response2"), "overall_preference", STRENGTHS),
+    VoteFormat("question", ("response_j", "response_k")),
 )  # fmt: skip

@@ -14,8 +14,8 @@ import numpy as np
 from refrain.data.parallel import mapping as workforce
 from refrain.data.splitting import ragged
 from refrain.data.splitting import shingles as runs
-from refrain.data.splitting.ragged import Array, Ragged
-from refrain.data.splitting.row_store import Spool
+from refrain.data.splitting.ragged import Array, RaggedArray
+from refrain.data.splitting.row_store import RowStore
 from refrain.pipeline.schema import DataConfig
 
 COMMON = 10  # words that more questions or more rows say are a phrase, no leak
@@ -30,36 +30,36 @@ AT_ONCE = 1 << 22  # words for a worker
 BITS = 29  # of the number of a slot in a sieve, at most
 
 
-def found(spool: Spool, learned: Array, held: Array, data: DataConfig) -> tuple[Array, Array]:
+def contaminated_rows(spool: RowStore, learned: Array, held: Array, data: DataConfig) -> tuple[Array, Array]:
     """Those of the `learned` rows that say a run of a `held` row's question, and for each the first such row."""
     size = data.leaks.contamination
     if size is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     every = spool.ragged("words")
-    questions = Ragged(every.flat, every.begins, every.begins + spool["asked"]).chosen(np.sort(held))
-    wanted = every_run(questions, size)
-    hits = saying(spool, learned, wanted, size, data)
+    questions = RaggedArray(every.flat, every.begins, every.begins + spool["asked"]).chosen(np.sort(held))
+    wanted = held_out_shingles(questions, size)
+    hits = rows_with_shingles(spool, learned, wanted, size, data)
     telling, which = np.unique(hits[:, 0], return_inverse=True)
-    first, places = located(questions, wanted[telling], size)
-    rare = ~phrases(spool, learned, places, size, data)
+    first, places = locate(questions, wanted[telling], size)
+    rare = ~are_common_phrases(spool, learned, places, size, data)
     which, said = which[rare[which]], hits[rare[which], 1]
     order = np.lexsort((first[which], said))
     dirty, earliest = np.unique(said[order], return_index=True)
     return dirty.astype(np.int64), np.sort(held)[first[which[order[earliest]]]]
 
 
-def every_run(questions: Ragged, size: int) -> Array:
+def held_out_shingles(questions: RaggedArray, size: int) -> Array:
     """The runs of all questions, each once and in order, but for those that more than COMMON questions have."""
     found = []
     for some in questions.portions(np.arange(len(questions))):
         words, lengths = questions.taken(some)
-        found.append(runs.everywhere(words, size)[runs.inside(lengths, size)])
+        found.append(runs.all_shingles(words, size)[runs.within_one_text(lengths, size)])
     ordered = np.sort(np.concatenate(found))
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
     return ordered[first[np.diff(first, append=len(ordered)) <= COMMON]]
 
 
-def located(questions: Ragged, telling: Array, size: int) -> tuple[Array, Array]:
+def locate(questions: RaggedArray, telling: Array, size: int) -> tuple[Array, Array]:
     """For each run the first question that has it, and the place of its first word."""
     first, places = np.zeros(len(telling), np.int64), np.zeros(len(telling), np.int64)
     for some in reversed([*questions.portions(np.arange(len(questions)))] if len(telling) else []):
@@ -74,8 +74,8 @@ def located(questions: Ragged, telling: Array, size: int) -> tuple[Array, Array]
 
 def matches(words: Array, lengths: Array, wanted: Array, size: int, sieve: Array | None = None) -> tuple[Array, ...]:
     """Where a wanted run begins, which it is, and in which of the texts."""
-    here = runs.everywhere(words, size)
-    at = np.arange(len(here)) if sieve is None else np.flatnonzero(passing(sieve, here))
+    here = runs.all_shingles(words, size)
+    at = np.arange(len(here)) if sieve is None else np.flatnonzero(maybe_member(sieve, here))
     ends = np.cumsum(lengths)
     text = np.searchsorted(ends, at, side="right")
     values, which = np.unique(here[at], return_inverse=True)
@@ -90,14 +90,14 @@ def slots(numbers: Array, sieve: Array) -> tuple[Array, Array]:
     return byte.view(np.int64), (numbers & np.uint64(7)).astype(np.uint8)
 
 
-def passing(sieve: Array, numbers: Array) -> Array:
+def maybe_member(sieve: Array, numbers: Array) -> Array:
     """False for most numbers that are not wanted, and for no wanted one."""
     byte, bit = slots(numbers, sieve)
     return sieve[byte] >> bit & np.uint8(1)
 
 
 @dataclass(frozen=True)
-class Search:
+class ShingleSearch:
     """Finds wanted runs in the file of words: from rows, as the first, its first word and their lengths, to pairs."""
 
     file: Path
@@ -116,21 +116,21 @@ class Search:
         number, begin, lengths = rows
         found = []
         with self.file.open("rb") as file:
-            every = ragged.of(ragged.Stored(file.fileno(), np.uint32), lengths, begin)
+            every = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, begin)
             for some in every.portions(np.arange(len(every))):
                 _, run, text = matches(*every.taken(some), self.wanted, self.size, self.sieve)
                 found.append(run << 32 | number + some[text])
-        pairs = ragged.once(np.concatenate(found))
+        pairs = ragged.sorted_unique(np.concatenate(found))
         return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
 
 
-def saying(spool: Spool, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
+def rows_with_shingles(spool: RowStore, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
     """Which of the wanted runs stand in which of the rows, but for runs that more than COMMON of them say."""
     among = np.zeros(len(spool), bool)
     among[rows] = True
     counts, found = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
-    search = Search(spool.folder / "words", wanted, size)
-    for pairs in workforce.mapped(search, portions(spool), data) if len(wanted) else ():
+    search = ShingleSearch(spool.folder / "words", wanted, size)
+    for pairs in workforce.parallel_map(search, portions(spool), data) if len(wanted) else ():
         pairs = pairs[among[pairs[:, 1]]]
         np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int64))
         found.append(pairs[counts[pairs[:, 0]] <= COMMON])
@@ -138,7 +138,7 @@ def saying(spool: Spool, rows: Array, wanted: Array, size: int, data: DataConfig
     return hits[counts[hits[:, 0]] <= COMMON]
 
 
-def portions(spool: Spool) -> Iterator[tuple[int, int, Array]]:
+def portions(spool: RowStore) -> Iterator[tuple[int, int, Array]]:
     """All rows, some at a time: the first one, its first word, and how many words each row has."""
     every = spool.ragged("words")
     for some in every.stretches(AT_ONCE):
@@ -146,12 +146,12 @@ def portions(spool: Spool) -> Iterator[tuple[int, int, Array]]:
             yield int(some[0]), int(every.begins[some[0]]), every.ends[some] - every.begins[some]
 
 
-def phrases(spool: Spool, rows: Array, places: Array, size: int, data: DataConfig) -> Array:
+def are_common_phrases(spool: RowStore, rows: Array, places: Array, size: int, data: DataConfig) -> Array:
     """For runs of words at these places, whether a part of them is a phrase."""
     part, every = min(size, PHRASE), spool.ragged("words")
-    words, lengths = Ragged(every.flat, places, places + size).taken(np.arange(len(places)))
-    whole = runs.inside(lengths, part)
-    some, which = np.unique(runs.everywhere(words, part)[whole], return_inverse=True)
+    words, lengths = RaggedArray(every.flat, places, places + size).taken(np.arange(len(places)))
+    whole = runs.within_one_text(lengths, part)
+    some, which = np.unique(runs.all_shingles(words, part)[whole], return_inverse=True)
     rare = np.zeros(len(some), bool)
-    rare[saying(spool, rows, some, part, data)[:, 0]] = True  # each is said by a row
+    rare[rows_with_shingles(spool, rows, some, part, data)[:, 0]] = True  # each is said by a row
     return ~np.asarray(rare[which].reshape(len(places), size - part + 1).all(axis=1))

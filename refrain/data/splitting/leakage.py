@@ -11,20 +11,20 @@ import numpy as np
 from refrain.data.shapes.errors import Reason
 from refrain.data.splitting import near_duplicates as near
 from refrain.data.splitting import ragged
-from refrain.data.splitting.ragged import Array, Ragged
-from refrain.data.splitting.row_store import Spool
+from refrain.data.splitting.ragged import Array, RaggedArray
+from refrain.data.splitting.row_store import RowStore
 
 TRAIN, VAL, TEST, NONE = range(4)
 
 
-NAMES = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
 RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, train, none
 
 
 @dataclass(frozen=True)
-class Prompts:
+class UniquePrompts:
     """Different prompts in the order in which they are placed."""
 
     of: Array  # of each row
@@ -32,7 +32,7 @@ class Prompts:
     split: Array  # declared, or NONE
 
 
-def distinct(keys: Array, declared: Array) -> Prompts:
+def unique_prompts(keys: Array, declared: Array) -> UniquePrompts:
     """A prompt of a file with a split is in that split only; test outranks val, and val outranks train."""
     order = np.argsort(RANK[declared], kind="stable")
     _, first, prompt = np.unique(keys[order], return_index=True, return_inverse=True)
@@ -42,20 +42,20 @@ def distinct(keys: Array, declared: Array) -> Prompts:
     of = np.empty_like(order)
     of[order] = number[prompt]
     row = order[first[place]]
-    return Prompts(of, row, declared[row])
+    return UniquePrompts(of, row, declared[row])
 
 
-def kept(prompts: Prompts, rows: Array) -> Prompts:
+def with_rows(prompts: UniquePrompts, rows: Array) -> UniquePrompts:
     """The same prompts, each with the first of these rows that has it."""
     row = prompts.row.copy()
     row[prompts.of[rows[::-1]]] = rows[::-1]
-    return Prompts(prompts.of, row, prompts.split)
+    return UniquePrompts(prompts.of, row, prompts.split)
 
 
 CROWD = 2_000  # prompts that are taken for near unseen
 
 
-class Met(NamedTuple):
+class Conflict(NamedTuple):
     """An earlier prompt that another one is near to, or of one group with."""
 
     prompt: int
@@ -64,14 +64,16 @@ class Met(NamedTuple):
     reason: Reason  # why the two may not stand in different splits
 
 
-class Neighbours:
+class LeakageResolver:
     """Prompts settled one after the other; `split` begins with what is declared or else drawn."""
 
     leaks: tuple[Reason, ...] = ("near_leak", "group_leak")
 
-    def __init__(self, spool: Spool, prompts: Prompts, rows: Array, drawn: Array, share: float | None) -> None:
+    def __init__(self, spool: RowStore, prompts: UniquePrompts, rows: Array, drawn: Array, share: float | None) -> None:
         self.sets, self.share = spool.ragged("runs").chosen(prompts.row), share
-        self.candidates = near.candidates(self.sets, share) if share is not None else near.none(len(prompts.row))
+        self.candidates = (
+            near.candidates(self.sets, share) if share is not None else near.no_candidates(len(prompts.row))
+        )
         self.groups, self.grouped = members(spool["group"][rows], prompts.of[rows], len(prompts.row))
         self.declared = prompts.split
         self.split = np.where(self.declared == NONE, drawn, self.declared)
@@ -80,7 +82,7 @@ class Neighbours:
         self.absent = np.ones(len(self.split), bool)  # in no split: no other prompt joins it
         self.absent[prompts.of[rows]] = False
 
-    def settle(self) -> "Neighbours":
+    def resolve(self) -> "LeakageResolver":
         some = (self.grouped.ends > self.grouped.begins) | (self.candidates.of.ends > self.candidates.of.begins)
         for prompt in np.flatnonzero(some & ~self.absent).tolist():
             self.join(prompt)
@@ -88,7 +90,7 @@ class Neighbours:
 
     def join(self, prompt: int) -> None:
         """Let a prompt go where what it met has gone; nowhere, when it met two splits or one that it may not join."""
-        met, own = self.met(prompt), int(self.declared[prompt])
+        met, own = self.conflicts(prompt), int(self.declared[prompt])
         if own != NONE:
             strange = [other for other in met if other.split != own]
         elif len({other.split for other in met}) > 1:
@@ -101,19 +103,19 @@ class Neighbours:
         elif met and own == NONE:
             self.split[prompt] = met[0].split
 
-    def met(self, prompt: int) -> list[Met]:
+    def conflicts(self, prompt: int) -> list[Conflict]:
         """Of each kind of earlier prompts that are near, and of each group, one."""
         others = self.candidates.before(prompt)
         others = others[~self.absent[others]]
         kinds = self.split[others] * 2 + (self.declared[others] != NONE)
-        near = [one for kind in np.unique(kinds) for one in self.close(prompt, others[kinds == kind])]
-        fellows = [one for group in self.grouped[prompt] for one in self.earlier(self.groups[group], prompt)]
-        return [self.seen(one, "near_leak") for one in near] + [self.seen(one, "group_leak") for one in fellows]
+        near = [one for kind in np.unique(kinds) for one in self.first_near(prompt, others[kinds == kind])]
+        fellows = [one for group in self.grouped[prompt] for one in self.first_of_group(self.groups[group], prompt)]
+        return [self.conflict(one, "near_leak") for one in near] + [self.conflict(one, "group_leak") for one in fellows]
 
-    def seen(self, prompt: int, reason: Reason) -> Met:
-        return Met(prompt, int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
+    def conflict(self, prompt: int, reason: Reason) -> Conflict:
+        return Conflict(prompt, int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
 
-    def close(self, prompt: int, others: Array) -> list[int]:
+    def first_near(self, prompt: int, others: Array) -> list[int]:
         """The first of the others that is near, if any is.
 
         Of a crowd without a declared split the first is taken unseen: all of it then stands on one side, which is no
@@ -123,18 +125,18 @@ class Neighbours:
             return [int(others[0])]
         for begin in range(0, len(others), 64):
             some = others[begin : begin + 64]
-            alike = near.alike(self.sets[prompt], self.sets, some, self.share or 0)
+            alike = near.is_near(self.sets[prompt], self.sets, some, self.share or 0)
             if alike.any():
                 return [int(some[alike.argmax()])]
         return []
 
-    def earlier(self, group: Array, prompt: int) -> list[int]:
+    def first_of_group(self, group: Array, prompt: int) -> list[int]:
         """The first of a group that is in a split, if it comes before the prompt."""
         before = group[: np.searchsorted(group, prompt)]
         return [int(other) for other in before[~self.absent[before]][:1]]
 
 
-def members(groups: Array, prompts: Array, count: int) -> tuple[Ragged, Ragged]:
+def members(groups: Array, prompts: Array, count: int) -> tuple[RaggedArray, RaggedArray]:
     """The prompts of each group of several, ascending, and the groups of each prompt."""
     pairs = np.unique(np.stack([groups, prompts.astype(np.uint64)], axis=1)[groups != 0], axis=0)
     _, group, sizes = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
@@ -142,4 +144,6 @@ def members(groups: Array, prompts: Array, count: int) -> tuple[Ragged, Ragged]:
     _, group = np.unique(group[several], return_inverse=True)
     prompt = pairs[several, 1].astype(np.int64)
     order = np.argsort(prompt, kind="stable")
-    return ragged.of(prompt, np.bincount(group)), ragged.of(group[order], np.bincount(prompt, minlength=count))
+    return ragged.from_lengths(prompt, np.bincount(group)), ragged.from_lengths(
+        group[order], np.bincount(prompt, minlength=count)
+    )

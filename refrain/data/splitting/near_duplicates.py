@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 
 from refrain.data.splitting import ragged
-from refrain.data.splitting.ragged import Array, Ragged
+from refrain.data.splitting.ragged import Array, RaggedArray
 
 RARE = np.uint64(2047)  # from this count on, elements are equally common
 
@@ -23,8 +23,8 @@ SLOTS = 1 << 27  # of the table of counts, at most
 class Candidates:
     """Which sets share one of their rarest elements: `groups` of sets, ascending, and for each set its groups."""
 
-    groups: Ragged
-    of: Ragged
+    groups: RaggedArray
+    of: RaggedArray
 
     def before(self, one: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
@@ -32,10 +32,10 @@ class Candidates:
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 
-def candidates(sets: Ragged, near: float) -> Candidates:
+def candidates(sets: RaggedArray, near: float) -> Candidates:
     """For sets of numbers of 44 bits."""
-    counts = counted(sets)
-    found = [rarest(sets, rows, counts, near) for rows in sets.portions(np.arange(len(sets)))]
+    counts = count_elements(sets)
+    found = [prefix_elements(sets, rows, counts, near) for rows in sets.portions(np.arange(len(sets)))]
     pairs = np.sort(np.concatenate(found))
     element, member = pairs >> np.uint64(32), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
     first = np.flatnonzero(np.concatenate([[True], element[1:] != element[:-1]])) if len(pairs) else np.zeros(0, int)
@@ -45,16 +45,16 @@ def candidates(sets: Ragged, near: float) -> Candidates:
     group = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(member, kind="stable")
     owned = np.bincount(member, minlength=len(sets))
-    return Candidates(ragged.of(member, sizes), ragged.of(group[order], owned))
+    return Candidates(ragged.from_lengths(member, sizes), ragged.from_lengths(group[order], owned))
 
 
-def none(count: int) -> Candidates:
+def no_candidates(count: int) -> Candidates:
     """No candidates for so many sets."""
     nothing = np.zeros(count, np.int64)
-    return Candidates(ragged.of(nothing[:0], nothing[:0]), ragged.of(nothing[:0], nothing))
+    return Candidates(ragged.from_lengths(nothing[:0], nothing[:0]), ragged.from_lengths(nothing[:0], nothing))
 
 
-def counted(sets: Ragged) -> Array:
+def count_elements(sets: RaggedArray) -> Array:
     """How often an element occurs, at least: elements share the slots of a table."""
     total = int((sets.ends - sets.begins).sum())
     slots = min(SLOTS, 1 << max(10, total.bit_length() + 2))
@@ -69,11 +69,11 @@ def slot(elements: Array, counts: Array) -> Array:
     return (elements & np.uint64(len(counts) - 1)).astype(np.int64)
 
 
-def rarest(sets: Ragged, rows: Array, counts: Array, near: float) -> Array:
+def prefix_elements(sets: RaggedArray, rows: Array, counts: Array, near: float) -> Array:
     """Elements and sets, as one number each: the first ones of each set that occur more than once."""
     elements, lengths = sets.taken(rows)
     often = counts[slot(elements, counts)]
-    enough = np.array([prefix(length, near) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
+    enough = np.array([prefix_length(length, near) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
     alone = np.bincount(np.repeat(np.arange(len(rows)), lengths)[often == 1], minlength=len(rows)) >= enough
     inside = np.repeat(~alone, lengths)  # the others need no order: their first ones occur once
     rows, elements, often, lengths, enough = (
@@ -93,16 +93,16 @@ def rarest(sets: Ragged, rows: Array, counts: Array, near: float) -> Array:
     return ordered[kept] << np.uint64(32) | rows[row[kept].astype(np.int64)].astype(np.uint64)
 
 
-def prefix(size: int, near: float) -> int:
-    return size - least(size, near) + 1 if size else 0
+def prefix_length(size: int, near: float) -> int:
+    return size - minimum_overlap(size, near) + 1 if size else 0
 
 
-def least(size: int, near: float) -> int:
+def minimum_overlap(size: int, near: float) -> int:
     """ceil(near * size), whatever a float makes of 0.8 * 5."""
     return ceil(near * size - 1e-9)
 
 
-def alike(one: Array, others: Ragged, which: Array, near: float) -> Array:
+def is_near(one: Array, others: RaggedArray, which: Array, near: float) -> Array:
     """For each of the other sets, whether its Jaccard index with this one is at least `near`."""
     elements, lengths = others.taken(which)
     if not len(one):

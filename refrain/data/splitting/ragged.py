@@ -15,7 +15,7 @@ DENSE = 4  # times what is wanted may be read with it
 
 
 @dataclass(frozen=True)
-class Stored:
+class FileArray:
     """The numbers in a file, read when a slice of them is asked for: pages of a mapped file would count as memory."""
 
     file: int  # its descriptor
@@ -27,10 +27,10 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Ragged:
+class RaggedArray:
     """Row i is `flat[begins[i]:ends[i]]`; there may be others between them."""
 
-    flat: Array | Stored
+    flat: Array | FileArray
     begins: NDArray[np.int64]
     ends: NDArray[np.int64]
 
@@ -40,9 +40,9 @@ class Ragged:
     def __getitem__(self, row: int) -> Array:
         return self.flat[self.begins[row] : self.ends[row]]
 
-    def chosen(self, rows: Array) -> "Ragged":
+    def chosen(self, rows: Array) -> "RaggedArray":
         """The named rows, without a copy of what is in them."""
-        return Ragged(self.flat, self.begins[rows], self.ends[rows])
+        return RaggedArray(self.flat, self.begins[rows], self.ends[rows])
 
     def portions(self, rows: Array, most: int = 1 << 18) -> Iterator[Array]:
         """The named rows, few enough at a time to hold `most` elements; a longer row alone."""
@@ -67,13 +67,13 @@ class Ragged:
         return self.flat[low:high][np.arange(lengths.sum()) + np.repeat(shift, lengths)], lengths
 
 
-def once(numbers: Array) -> Array:
+def sorted_unique(numbers: Array) -> Array:
     """Each of the numbers once, in order; several times as fast as numpy's hash table, and smaller."""
     ordered = np.sort(numbers)
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
-def of(flat: Array | Stored, lengths: Array, begin: int = 0) -> Ragged:
+def from_lengths(flat: Array | FileArray, lengths: Array, begin: int = 0) -> RaggedArray:
     """Rows of these lengths, one after the other."""
     ends = begin + np.cumsum(lengths, dtype=np.int64)
-    return Ragged(flat, ends - lengths, ends)
+    return RaggedArray(flat, ends - lengths, ends)

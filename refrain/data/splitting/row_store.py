@@ -20,7 +20,7 @@ from refrain.chat import records
 from refrain.chat.records import Row
 from refrain.data.splitting import shingles as runs
 from refrain.data.splitting import shingles as wording
-from refrain.data.splitting.ragged import Array, Ragged, Stored
+from refrain.data.splitting.ragged import Array, FileArray, RaggedArray
 
 COLUMNS = {
     "source": np.int32,
@@ -43,10 +43,10 @@ COLUMNS = {
 }
 
 
-FLAT = {"text": np.uint8, "words": np.uint32, "runs": np.uint64}  # what waits in a file of the spool
+FILE_COLUMNS = {"text": np.uint8, "words": np.uint32, "runs": np.uint64}  # what waits in a file of the spool
 
 
-class Dropped(TypedDict):
+class RejectedRow(TypedDict):
     """A row that no other stage sees, and why."""
 
     id: str
@@ -59,18 +59,18 @@ class Dropped(TypedDict):
 
 
 @dataclass
-class Part:
+class RowBatch:
     """Rows of one block, column by column; their texts, words and runs are in the files of the spool."""
 
     source: str
     rows: int  # read, whatever became of them
     columns: dict[str, Array]
-    dropped: list[Dropped]
+    dropped: list[RejectedRow]
     effects: Counter[str]
 
 
 @dataclass
-class Collected:
+class RowBatchBuilder:
     """The rows of a part while it grows."""
 
     source: str
@@ -80,13 +80,13 @@ class Collected:
     values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     texts: list[bytes] = field(default_factory=list)
     wordings: list[str] = field(default_factory=list)  # of each row the question, then the replies
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[RejectedRow] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
         *asked, reply = row["messages"]
-        turns = [(turn["role"], " ".join(wording.folded(turn["content"]).split())) for turn in asked]
+        turns = [(turn["role"], " ".join(wording.normalise(turn["content"]).split())) for turn in asked]
         prompt = json.dumps(turns)
         replies = [reply["content"], row.get("rejected", "")]
         said = "\0".join([prompt, *replies])  # no text holds a NUL
@@ -94,9 +94,9 @@ class Collected:
         text = records.to_json_line(row)
         found: dict[str, int] = {
             **place,
-            "prompt": wording.key(prompt),
-            "said": wording.key(said),
-            "group": 0 if group is None else wording.key(group) or 1,
+            "prompt": wording.text_key(prompt),
+            "said": wording.text_key(said),
+            "group": 0 if group is None else wording.text_key(group) or 1,
             "draw": int.from_bytes(draw[:8]),
             "pair": "rejected" in row,
             "text": len(text),
@@ -105,25 +105,25 @@ class Collected:
             self.values[column].append(value)
         self.texts.append(text)
         self.wordings.append("\n".join(text for role, text in turns if role != "system"))
-        self.wordings.append(wording.folded("\n".join(replies)))
+        self.wordings.append(wording.normalise("\n".join(replies)))
 
-    def part(self, spool: Path) -> Part:
+    def part(self, spool: Path) -> RowBatch:
         """All rows so far, with what is long in the spool."""
-        words, counts = wording.words(self.wordings)
+        words, counts = wording.hash_words(self.wordings)
         asked = counts[::2]
         question = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
-        some, several = runs.sets(runs.around(words[question], asked, self.run), asked)
+        some, several = runs.shingle_sets(runs.centred_shingles(words[question], asked, self.run), asked)
         measures: dict[str, Any] = {"asked": asked, "words": asked + counts[1::2], "runs": several}
         for name, content in (("text", b"".join(self.texts)), ("words", words.tobytes()), ("runs", some.tobytes())):
             lengths = np.array((self.values | measures)[name], np.int64)
-            begin = appended(spool / name, content) // np.dtype(FLAT[name]).itemsize
+            begin = append_locked(spool / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
             measures[f"{name}_at"] = begin + np.cumsum(lengths) - lengths
         found = self.values | measures
         columns: dict[str, Array] = {name: np.array(found[name], kind) for name, kind in COLUMNS.items()}
-        return Part(self.source, self.rows, columns, self.dropped, self.effects)
+        return RowBatch(self.source, self.rows, columns, self.dropped, self.effects)
 
 
-def appended(path: Path, content: bytes) -> int:
+def append_locked(path: Path, content: bytes) -> int:
     """Write at the end of a file, to which other processes write too; returns the byte at which it begins."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -132,7 +132,7 @@ def appended(path: Path, content: bytes) -> int:
     return begin
 
 
-def name(source: str, line: int, nth: int, member: int) -> str:
+def row_id(source: str, line: int, nth: int, member: int) -> str:
     """The id of a row: unique, and found again in the file."""
     return f"{source}:{line}" + (f".{nth}" if nth > 1 else "") + (f"/{member}" if member > 1 else "")
 
@@ -141,7 +141,7 @@ AT_ONCE = 1 << 22  # bytes
 
 
 @dataclass
-class Spool:
+class RowStore:
     """Rows in the order of their files. About 140 bytes of memory a row, whatever their length."""
 
     folder: Path
@@ -152,9 +152,9 @@ class Spool:
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
-        self.files = {name: (self.folder / name).open("w+b") for name in FLAT}
+        self.files = {name: (self.folder / name).open("w+b") for name in FILE_COLUMNS}
 
-    def add(self, part: Part) -> None:
+    def add(self, part: RowBatch) -> None:
         self.pieces.append(part.columns)
 
     def complete(self) -> None:
@@ -170,10 +170,10 @@ class Spool:
     def __getitem__(self, column: str) -> Array:
         return self.columns[column]
 
-    def ragged(self, name: str) -> Ragged:
+    def ragged(self, name: str) -> RaggedArray:
         """The text, the words or the runs of each row."""
         begins = self[f"{name}_at"]
-        return Ragged(Stored(self.files[name].fileno(), FLAT[name]), begins, begins + self[name])
+        return RaggedArray(FileArray(self.files[name].fileno(), FILE_COLUMNS[name]), begins, begins + self[name])
 
     def texts(self, rows: Iterable[int]) -> Iterator[bytes]:
         """These rows as they will be written."""
@@ -188,9 +188,9 @@ class Spool:
     def name(self, row: int) -> str:
         """The id of a row."""
         source, line, nth, member = (int(self[column][row]) for column in ("source", "line", "nth", "member"))
-        return name(self.sources[source], line, nth, member)
+        return row_id(self.sources[source], line, nth, member)
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> "RowStore":
         return self
 
     def __exit__(self, *error: object) -> None:

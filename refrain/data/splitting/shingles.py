@@ -35,22 +35,22 @@ FACTOR, MIXING = np.uint64(0xD6E8FEB86659FD93), np.uint64(0x9E3779B97F4A7C15)
 AT_ONCE = 1 << 17  # characters: what is made of them stays in the cache of a core
 
 
-def folded(text: str) -> str:
+def normalise(text: str) -> str:
     """The text without differences of width and case."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def words(texts: list[str]) -> tuple[Numbers, Counts]:
+def hash_words(texts: list[str]) -> tuple[Numbers, Counts]:
     """The words of folded texts as numbers, one text after the other, and how many each has.
 
     A word is a run of letters and digits, or a sign that is not punctuation. Its number is the same in every process;
     two words share one by chance, once in four billion.
     """
-    found = [numbered(some) for some in groups(texts)]
+    found = [hash_batch(some) for some in text_batches(texts)]
     return np.concatenate([words for words, _ in found]), np.concatenate([counts for _, counts in found])
 
 
-def groups(texts: list[str]) -> Iterator[list[str]]:
+def text_batches(texts: list[str]) -> Iterator[list[str]]:
     """At least one group, of texts that are few enough, or of one that is long."""
     held: list[str] = []
     size = 0
@@ -63,11 +63,11 @@ def groups(texts: list[str]) -> Iterator[list[str]]:
     yield held
 
 
-def numbered(texts: list[str]) -> tuple[Numbers, Counts]:
+def hash_batch(texts: list[str]) -> tuple[Numbers, Counts]:
     """Polynomial hashes of all words at once, from sums over the whole text."""
     joined = "\n".join(texts) + "\n"
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
-    kind = kinds(0x80 if joined.isascii() else 0x110000)[codes]
+    kind = character_kinds(0x80 if joined.isascii() else 0x110000)[codes]
     letter, sign = kind == LETTER, kind == SIGN
     first = np.flatnonzero(letter & ~np.concatenate([[False], letter[:-1]]) | sign)
     last = np.flatnonzero(letter & ~np.concatenate([letter[1:], [False]]) | sign) + 1
@@ -79,7 +79,7 @@ def numbered(texts: list[str]) -> tuple[Numbers, Counts]:
 
 
 @cache
-def kinds(count: int) -> NDArray[np.uint8]:
+def character_kinds(count: int) -> NDArray[np.uint8]:
     """What each of the first characters of Unicode is."""
     chars = [chr(code) for code in range(count)]
     letter = [char.isalnum() or char == "_" for char in chars]
@@ -100,43 +100,43 @@ def progression(count: int, factor: int) -> Long:
     return np.cumprod(factors)
 
 
-def key(text: str) -> int:
+def text_key(text: str) -> int:
     """A number of 64 bits for a text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-Runs = Long  # a number of 44 bits for each run of words
+Shingles = Long  # a number of 44 bits for each run of words
 
 
 BITS = np.uint64(44)
 
 
-def around(words: Numbers, lengths: NDArray[Any], size: int) -> Runs:
+def centred_shingles(words: Numbers, lengths: NDArray[Any], size: int) -> Shingles:
     """For each word the run of `size` words around it, what lies beyond the two ends of its text counted as words."""
     shift = np.repeat(np.arange(len(lengths)) * (size - 1), lengths)  # each text has so many words more, all of them 0
     first = np.arange(len(words)) + shift
     padded = np.zeros(len(words) + len(lengths) * (size - 1), np.uint32)
     padded[first + (size - 1) // 2] = words
-    found: Runs = everywhere(padded, size)[first]
+    found: Shingles = all_shingles(padded, size)[first]
     return found
 
 
-def everywhere(words: Numbers, size: int) -> Runs:
+def all_shingles(words: Numbers, size: int) -> Shingles:
     """The run of `size` words from each word on that has so many behind it, also where two texts meet."""
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers(len(words)))])
     result = (sums[size:] - sums[:-size]) * powers(len(words), inverse=True)[: max(0, len(words) - size + 1)]
     return np.asarray((result ^ result >> np.uint64(29)) * MIXING >> (np.uint64(64) - BITS))
 
 
-def inside(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
+def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
     """Which of the runs that `everywhere` gives lie within one text."""
     text = np.repeat(np.arange(len(lengths)), lengths)
     return np.asarray(text[: max(0, len(text) - size + 1)] == text[size - 1 :])
 
 
-def sets(runs: Runs, lengths: NDArray[Any]) -> tuple[Runs, Counts]:
+def shingle_sets(runs: Shingles, lengths: NDArray[Any]) -> tuple[Shingles, Counts]:
     """Of each text the runs that differ, in order, and how many; at most 2**20 texts."""
     text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
-    both = ragged.once(text << BITS | runs)
+    both = ragged.sorted_unique(text << BITS | runs)
     counts = np.bincount((both >> BITS).astype(np.int64), minlength=len(lengths))
     return both & np.uint64((1 << int(BITS)) - 1), counts

@@ -11,14 +11,14 @@ import numpy as np
 from refrain.data.shapes.errors import Reason
 from refrain.data.splitting import contamination
 from refrain.data.splitting import leakage as prompts
-from refrain.data.splitting.leakage import NAMES, NONE, TEST, TRAIN, VAL, Neighbours, Prompts
+from refrain.data.splitting.leakage import NONE, SPLITS, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_store import Spool
+from refrain.data.splitting.row_store import RowStore
 from refrain.pipeline.schema import DataConfig
 
 
 @dataclass
-class Placed:
+class Assignment:
     """For each row its split, or NONE with the reason and the row that stays in its place."""
 
     split: Array
@@ -33,18 +33,18 @@ class Placed:
         return np.flatnonzero(self.owner < 0)
 
 
-def place(spool: Spool, data: DataConfig) -> Placed:
+def assign_splits(spool: RowStore, data: DataConfig) -> Assignment:
     """Where each row goes."""
-    declared = np.array([NAMES.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
-    placed = Placed(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
-    asked = prompts.distinct(spool["prompt"], declared)
+    declared = np.array([SPLITS.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
+    placed = Assignment(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
+    asked = prompts.unique_prompts(spool["prompt"], declared)
     theirs = asked.split[asked.of]
     elsewhere = np.flatnonzero((theirs != declared) & ((theirs == TEST) | (theirs == VAL)))
     placed.drop(elsewhere, "exact_leak", asked.row[asked.of[elsewhere]])
-    repeated(placed, spool, asked, data.policies.answers)
+    drop_duplicates(placed, spool, asked, data.policies.answers)
     rows = placed.left()
-    asked = prompts.kept(asked, rows)
-    found = Neighbours(spool, asked, rows, drawn(spool["draw"][asked.row], data), data.leaks.near).settle()
+    asked = prompts.with_rows(asked, rows)
+    found = LeakageResolver(spool, asked, rows, random_split(spool["draw"][asked.row], data), data.leaks.near).resolve()
     placed.split[rows] = found.split[asked.of[rows]]
     for reason in found.leaks:
         leaking = rows[found.reason[asked.of[rows]] == reason]
@@ -52,12 +52,12 @@ def place(spool: Spool, data: DataConfig) -> Placed:
     learned = np.flatnonzero(placed.split == TRAIN)
     held = np.flatnonzero((placed.split == VAL) | (placed.split == TEST))
     held = held[np.unique(asked.of[held], return_index=True)[1]]
-    dirty, owners = contamination.found(spool, learned, held, data)
+    dirty, owners = contamination.contaminated_rows(spool, learned, held, data)
     placed.drop(dirty, "contaminated", owners)
     return placed
 
 
-def repeated(placed: Placed, spool: Spool, asked: Prompts, answers: str) -> None:
+def drop_duplicates(placed: Assignment, spool: RowStore, asked: UniquePrompts, answers: str) -> None:
     """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants."""
     rows = placed.left()
     _, first, same = np.unique(spool["said"][rows], return_index=True, return_inverse=True)
@@ -72,7 +72,7 @@ def repeated(placed: Placed, spool: Spool, asked: Prompts, answers: str) -> None
     placed.drop(rows[others], "other_answer", rows[first[same[others]]])
 
 
-def drawn(draws: Array, data: DataConfig) -> Array:
+def random_split(draws: Array, data: DataConfig) -> Array:
     """The split of a prompt by its fingerprint, whatever other rows there are."""
     share = draws / 2.0**64
     return np.select([share < data.test_fraction, share < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)
