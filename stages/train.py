@@ -10,7 +10,7 @@ from refrain.training.distributed import launcher as workers
 
 
 def main(cfg: config.Config) -> None:
-    if workers.launched(cfg.launch):
+    if workers.launch(cfg.launch):
         return
     # these load torch, after the configuration was checked
     from refrain.models.pytorch import loading as models
@@ -22,33 +22,35 @@ def main(cfg: config.Config) -> None:
     from refrain.training.distributed import processes
     from refrain.training.objectives import pairs, preference, sft
 
-    time = clock.Clock()
-    objective = sft if cfg.method.preference is None else preference.Pairs(cfg.method.preference)
-    with time.part("tokenise"):
+    time = clock.PhaseTimer()
+    objective = sft if cfg.method.preference is None else preference.PreferenceObjective(cfg.method.preference)
+    with time.phase("tokenise"):
         talk = chat.load(paths.BASE, cfg.template.jinja)
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
-        audit.teachable(talk, [*rows, *held_out])
+        audit.require_teachable(talk, [*rows, *held_out])
         train, left_out = objective.features(talk, rows)
         val, _ = objective.features(talk, held_out)
-        pairs.require(train, left_out)
-    with time.part("audit"):
-        taught = {"train": objective.taught(rows, train), "val": objective.taught(held_out, val)}
-        audited = audit.passed(talk, taught, model_folder.context_length(paths.BASE), audit.shipped(paths.BASE, talk))
+        pairs.require_pairs(train, left_out)
+    with time.phase("audit"):
+        taught = {"train": objective.examples(rows, train), "val": objective.examples(held_out, val)}
+        audited = audit.require_clean(
+            talk, taught, model_folder.context_length(paths.BASE), audit.served_chat(paths.BASE, talk)
+        )
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
-    key = checkpoints.key(settings, [paths.BASE, paths.PREPARED], training.device())
-    with processes.led(checkpoints.claimed(key)) as folder:
-        start = revisions.start_adapter(cfg.method.start, folder / f"start-{processes.number()}")
-        model = sharding.spread(models.build(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
-        watchers = [live.LiveCurves(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.run_name())]
+    key = checkpoints.fingerprint(settings, [paths.BASE, paths.PREPARED], training.device_name())
+    with processes.entered_by_main(checkpoints.exclusive_folder(key)) as folder:
+        start = revisions.start_adapter(cfg.method.start, folder / f"start-{processes.rank()}")
+        model = sharding.shard(models.build(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
+        watchers = [live.DVCLiveCallback(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.run_name())]
         curves = training.fit(model, train, val, objective, cfg.train, cfg.seed, folder, time, watchers)
 
-        sharding.gather(model)
-        processes.dismiss_others()
+        sharding.unshard(model)
+        processes.exit_other_ranks()
         paths.make_empty(paths.ADAPTER)
         models.save(model, paths.ADAPTER)
         model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, talk.template)
         loss_curves.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
-        facts = {**training.facts(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
+        facts = {**training.report(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
         runner.report(paths.TRAIN_REPORT, facts)
 
 

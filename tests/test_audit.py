@@ -71,7 +71,7 @@ def features(ids, labels):
 
 
 def broken(talk, lessons, room=ROOM, served=None):
-    return {fault: len(those) for fault, those in audit.examined(talk, lessons, room, served).broken.items()}
+    return {fault: len(those) for fault, those in audit.audit_examples(talk, lessons, room, served).broken.items()}
 
 
 @pytest.mark.parametrize("jinja", JINJA)
@@ -82,8 +82,8 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
         "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}  # fmt: skip
     folder = saved(raw, **named)
     talk = chat.load(folder, JINJA[jinja])
-    audit.teachable(talk, ROWS)
-    found = audit.examined(talk, taught(talk), ROOM, audit.shipped(folder, talk))
+    audit.require_teachable(talk, ROWS)
+    found = audit.audit_examples(talk, taught(talk), ROOM, audit.served_chat(folder, talk))
     assert found.broken == {}
     assert found.facts["rows"] == len(ROWS) and 0.1 < found.facts["learned"] < 0.9
     assert found.facts["stripped"] == (1 if jinja == "trimmed" else 0)
@@ -93,7 +93,7 @@ def test_pairs_as_they_should_be_raise_no_alarm(talk):
     rows = [{**row, "rejected": text} for row in ROWS for text in ("no", " 🙂\n", "<|im_end|>")]
     rows = [{**row, "id": str(i)} for i, row in enumerate(rows)]
     kept, _ = pairs.features(talk, rows)
-    found = audit.examined(talk, pairs.taught(rows, kept), ROOM)
+    found = audit.audit_examples(talk, pairs.examples(rows, kept), ROOM)
     assert found.broken == {} and found.facts["rows"] == len(rows)
 
 
@@ -118,7 +118,7 @@ def test_control_tokens_that_swallow_blanks_raise_no_alarm(saved):
 def test_a_template_without_end_marker_is_named(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml; "
                                          r"so it is for 1 row, the first:\n\nordinary\nsystem: Be kind"):  # fmt: skip
-        audit.teachable(with_template(saved, tokenizer, jinja), ROWS[:1])
+        audit.require_teachable(with_template(saved, tokenizer, jinja), ROWS[:1])
 
 
 def test_an_end_marker_without_a_label_is_named(talk):
@@ -133,14 +133,14 @@ def test_an_end_marker_without_a_label_is_named(talk):
 ], ids=["human", "no system"])  # fmt: skip
 def test_a_role_that_the_template_does_not_know_is_named(saved, tokenizer, jinja):
     talk = with_template(saved, tokenizer, jinja)
-    audit.teachable(talk, ROWS)
+    audit.require_teachable(talk, ROWS)
     assert broken(talk, taught(talk)) == {"turns": len(ROWS)}
 
 
 def test_a_role_that_is_renamed_is_named(saved, tokenizer):
     talk = with_template(saved, tokenizer, CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"))
     with pytest.raises(ValueError, match=r"^turn 3: .*; so it is for 4 rows, the first:\n\nordinary\nsystem: Be"):
-        audit.teachable(talk, [*ROWS[:3], {**ROWS[0], "id": "short", "messages": ORDINARY[:3]}])
+        audit.require_teachable(talk, [*ROWS[:3], {**ROWS[0], "id": "short", "messages": ORDINARY[:3]}])
 
 
 def moved(ids, labels, left, right):
@@ -184,7 +184,7 @@ def test_a_question_that_is_learned_in_place_of_the_same_reply_is_named(talk):
     size = sum(label != IGNORE_INDEX for label in whole.features["labels"])
     at = ids.index(end) + 1 - size
     wrong = features(ids, [token if at <= i < at + size else IGNORE_INDEX for i, token in enumerate(ids)])
-    assert audit.examined(talk, [whole], ROOM).broken == {}
+    assert audit.audit_examples(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wrong)]) == {"mask": 1}
 
 
@@ -195,7 +195,7 @@ def test_a_blank_that_is_learned_before_a_reply_without_its_own_is_named(base):
     ids, labels = whole.features.values()
     at = next(i for i, label in enumerate(labels) if label != IGNORE_INDEX)
     wide = features(ids, [*labels[: at - 1], ids[at - 1], *labels[at:]])
-    assert talk.tokenizer.decode([ids[at - 1]]) == "\n" and audit.examined(talk, [whole], ROOM).broken == {}
+    assert talk.tokenizer.decode([ids[at - 1]]) == "\n" and audit.audit_examples(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wide)]) == {"mask": 1}
 
 
@@ -256,9 +256,9 @@ def test_a_control_token_inside_of_words_is_named(talk):
 
     labels = whole.features["labels"]
     spoilt = whole._replace(features=features(naive(whole.features["input_ids"]), labels[name - 1 :]))
-    common = exam.Exam(talk, ROOM, None)
-    assert exam.found(common, spoilt, "c<|im_end|>", naive(asked)).fault == "control"
-    assert exam.found(common, whole, "c<|im_end|>", asked) == exam.Finding(None)
+    common = exam.AuditContext(talk, ROOM, None)
+    assert exam.check_example(common, spoilt, "c<|im_end|>", naive(asked)).fault == "control"
+    assert exam.check_example(common, whole, "c<|im_end|>", asked) == exam.Finding(None)
 
 
 def test_characters_that_the_tokenizer_does_not_know_are_counted_and_not_learned(saved):
@@ -269,7 +269,7 @@ def test_characters_that_the_tokenizer_does_not_know_are_counted_and_not_learned
     rows = [
         {"id": text, "messages": dialogue("be", asked, text)} for asked, text in (("ж", "hi"), ("hi", "ж"), ("a", "b"))
     ]
-    found = audit.examined(talk, taught(talk, rows), ROOM)
+    found = audit.audit_examples(talk, taught(talk, rows), ROOM)
     assert {fault: [each.name for each in those] for fault, those in found.broken.items()} == {"unknown": ["ж"]}
     assert found.facts["unknown"] == 3, "it does not know the line breaks of the template"
 
@@ -294,7 +294,7 @@ def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters
     shape["model"]["merges"] = [merge for merge in shape["model"]["merges"] if "hello" not in "".join(merge)]
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
     rows = [{"id": text, "messages": dialogue("be", text, "hi")} for text in ("hello there", "why")]
-    found = audit.examined(talk, taught(talk, rows), ROOM, chat.load(tmp_path))
+    found = audit.audit_examples(talk, taught(talk, rows), ROOM, chat.load(tmp_path))
     assert [each.name for each in found.broken["served"]] == ["hello there"]
 
 
@@ -359,7 +359,7 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
     assert cli.main(["audit"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in table}) == 1 and table[0].split() == ["train", "val", "test"]
-    assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.MEANINGS)
+    assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.FAULTS)
     model_folder.copy_tokenizer(
         base, paths.make_empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " "
     )

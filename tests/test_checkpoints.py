@@ -32,7 +32,7 @@ def checkpoint(folder, step, content="weights"):
 def key(settings=(1, "lr"), content="rows", device="AVX2"):
     Path("data").mkdir(exist_ok=True)
     Path("data/train.jsonl").write_text(content)
-    return checkpoints.key(settings, [Path("data")], device)
+    return checkpoints.fingerprint(settings, [Path("data")], device)
 
 
 def test_a_key_is_of_exactly_these_inputs():
@@ -72,11 +72,11 @@ def test_checkpoints_live_in_the_workspace_also_for_a_temporary_copy(monkeypatch
 
 
 def test_the_folder_is_gone_after_success_and_stays_after_failure():
-    with pytest.raises(ZeroDivisionError), checkpoints.claimed("a") as folder:
+    with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder("a") as folder:
         checkpoint(folder, 3)
         raise ZeroDivisionError
-    with checkpoints.claimed("a") as folder:
-        assert checkpoints.newest(folder) == folder / "checkpoint-3"
+    with checkpoints.exclusive_folder("a") as folder:
+        assert checkpoints.latest(folder) == folder / "checkpoint-3"
     assert list(checkpoints.root().iterdir()) == []
 
 
@@ -84,23 +84,23 @@ def test_the_newest_whole_one_counts():
     folder = Path("run")
     for step in (9, 10, 100):
         checkpoint(folder, step)
-    assert checkpoints.newest(folder).name == "checkpoint-100"
+    assert checkpoints.latest(folder).name == "checkpoint-100"
     (folder / "checkpoint-100/model.safetensors").write_text("weightz")
-    assert checkpoints.newest(folder).name == "checkpoint-10"
+    assert checkpoints.latest(folder).name == "checkpoint-10"
     (folder / "checkpoint-10/manifest.json").write_text('{"files": {"model')
-    assert checkpoints.newest(folder).name == "checkpoint-9"
+    assert checkpoints.latest(folder).name == "checkpoint-9"
     (folder / "checkpoint-9/manifest.json").unlink()
-    assert checkpoints.newest(folder) is None
+    assert checkpoints.latest(folder) is None
 
 
 def test_what_is_not_whole_is_removed_when_a_training_is_claimed(caplog):
     caplog.set_level("INFO", "refrain")
-    with pytest.raises(ZeroDivisionError), checkpoints.claimed("a") as folder:
+    with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder("a") as folder:
         checkpoint(folder, 1)
         (checkpoint(folder, 2) / "model.safetensors").write_text("half")
         raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), checkpoints.claimed("a") as folder:
-        assert [path.name for path in checkpoints.saved(folder)] == ["checkpoint-1"]
+    with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder("a") as folder:
+        assert [path.name for path in checkpoints.all_checkpoints(folder)] == ["checkpoint-1"]
         raise ZeroDivisionError
     assert "checkpoint-2 is not whole and is removed" in caplog.text
 
@@ -110,8 +110,8 @@ def test_rotation_keeps_the_newest_whole_one():
     for step in (1, 2, 3):
         checkpoint(folder, step)
     (folder / "checkpoint-3/model.safetensors").unlink()
-    checkpoints.rotate(folder)
-    assert [path.name for path in checkpoints.saved(folder)] == ["checkpoint-3", "checkpoint-2"]
+    checkpoints.prune(folder)
+    assert [path.name for path in checkpoints.all_checkpoints(folder)] == ["checkpoint-3", "checkpoint-2"]
 
 
 HOLD = """
@@ -136,12 +136,12 @@ def holder(workspace):
 
 def test_clean_frees_what_no_process_works_on(holder):
     for name in ("b", "c"):
-        with pytest.raises(ZeroDivisionError), checkpoints.claimed(name) as folder:
+        with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder(name) as folder:
             checkpoint(folder, 1, "w" * 1000)
             raise ZeroDivisionError
-    assert checkpoints.clean() > 2000
+    assert checkpoints.remove_stale() > 2000
     assert sorted(path.name for path in checkpoints.root().iterdir()) == ["a", "a.lock"]
-    assert checkpoints.clean() == 0
+    assert checkpoints.remove_stale() == 0
 
 
 def test_the_same_training_waits_for_its_other_process(holder, workspace):
@@ -162,6 +162,6 @@ def test_the_same_training_waits_for_its_other_process(holder, workspace):
 
 def test_too_little_room_is_said_before_the_start(workspace):
     free = shutil.disk_usage(workspace).free
-    checkpoints.require_room(workspace, free // 2)
+    checkpoints.require_disk_space(workspace, free // 2)
     with pytest.raises(OSError, match=r"checkpoints need [\d.]+ GB and [\d.]+ GB are free; make room, `refrain clean`"):
-        checkpoints.require_room(workspace, free * 2)
+        checkpoints.require_disk_space(workspace, free * 2)

@@ -20,7 +20,7 @@ def test_a_process_that_has_ended_is_not_alive_waited_for_or_not():
 
 def test_a_training_that_no_dvc_has_started_waits_for_none(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    assert keeper.above() == {}
+    assert keeper.parent_processes() == {}
 
 
 def test_the_nearest_dvc_is_the_one_that_is_watched():
@@ -37,4 +37,4 @@ def test_the_nearest_dvc_is_the_one_that_is_watched():
 def test_an_interval_that_is_no_number_is_one_sentence(monkeypatch):
     monkeypatch.setenv(keeper.SECONDS, "often")
     with pytest.raises(ValueError, match=r"^REFRAIN_CHECKPOINT_SECONDS=often is no number of seconds; correct or "):
-        keeper.Keeper()
+        keeper.CheckpointCallback()

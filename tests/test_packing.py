@@ -7,7 +7,7 @@ from test_likelihood import made
 from transformers import BloomConfig, BloomForCausalLM
 
 from refrain.training import packing
-from refrain.training.objectives.logprobs import likelihoods, pack
+from refrain.training.objectives.logprobs import pack, sequence_logprobs
 
 
 @pytest.fixture(params=architectures.PACKED, scope="module")
@@ -17,7 +17,7 @@ def model(request):
 
 def logits(model, rows):
     """Of each packed row, all its columns."""
-    with packing.rows_apart(model), torch.no_grad():
+    with packing.packed_attention(model), torch.no_grad():
         batch = pack(rows, torch.device("cpu"))
         return model(**batch, use_cache=False).logits[0].split(batch["row_lengths"])
 
@@ -53,14 +53,14 @@ def test_a_window_ends_inside_a_packed_row(name):
 
 def test_the_order_of_rows_changes_no_likelihood(model):
     rows = made((9, 4, 9, 13, 4))
-    with packing.rows_apart(model), torch.no_grad():
-        forth, back = likelihoods(model, rows, True), likelihoods(model, rows[::-1], True)
+    with packing.packed_attention(model), torch.no_grad():
+        forth, back = sequence_logprobs(model, rows, True), sequence_logprobs(model, rows[::-1], True)
     torch.testing.assert_close(forth, back.flip(0), atol=1e-5, rtol=1e-6)
 
 
 def test_attention_is_as_before_when_packing_is_over(model):
     before = model.config._attn_implementation
-    with pytest.raises(RuntimeError, match="over"), packing.rows_apart(model):
+    with pytest.raises(RuntimeError, match="over"), packing.packed_attention(model):
         assert model.config._attn_implementation == packing.NAME != before
         raise RuntimeError("over")
     assert model.config._attn_implementation == before
@@ -68,9 +68,9 @@ def test_attention_is_as_before_when_packing_is_over(model):
 
 def test_packing_is_possible_where_attention_can_be_exchanged(model):
     before = model.config._attn_implementation
-    assert packing.possible(model) and model.config._attn_implementation == before
+    assert packing.is_supported(model) and model.config._attn_implementation == before
 
 
 def test_packing_is_not_possible_where_attention_is_fixed_or_told_nothing():
     fixed = BloomForCausalLM(BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=2))
-    assert not packing.possible(fixed) and not packing.possible(architectures.random("gpt2"))
+    assert not packing.is_supported(fixed) and not packing.is_supported(architectures.random("gpt2"))

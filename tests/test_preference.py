@@ -45,7 +45,7 @@ EVEN = [row("0", ["user: 1?"], "a", "b"), row("1", ["user: 2?"], "c", "d"), row(
 
 
 def objective(loss):
-    return preference.Pairs(PreferenceConfig(loss=loss, beta=BETA[loss]))
+    return preference.PreferenceObjective(PreferenceConfig(loss=loss, beta=BETA[loss]))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def policy(base):
 
 
 def asked(model, packed=False):
-    return partial(likelihood.likelihoods, model, packed=packed)
+    return partial(likelihood.sequence_logprobs, model, packed=packed)
 
 
 def begun(loss, talk, base, rows=ROWS):
@@ -72,7 +72,7 @@ def begun(loss, talk, base, rows=ROWS):
 def step(loss, model, rows, packed=False, cut=1):
     """The mean loss of a step in forward passes of so many rows, its gradient left in the model."""
     learned, total = objective(loss), 0.0
-    with packing.rows_apart(model) if packed else torch.enable_grad():
+    with packing.packed_attention(model) if packed else torch.enable_grad():
         with torch.no_grad():
             context = learned.context(asked(model, packed), rows)
         for start in range(0, len(rows), cut):
@@ -244,7 +244,7 @@ def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each)
 
 def test_a_pair_the_other_way_round_has_the_mirrored_margin(talk, base, policy):
     rows = begun("sigmoid", talk, base)
-    turned = [pairs.Pair(row.rejected, row.chosen, began=(row.began[1], row.began[0])) for row in rows]
+    turned = [pairs.PreferencePair(row.rejected, row.chosen, began=(row.began[1], row.began[0])) for row in rows]
     for one, other in zip(rows, turned, strict=True):
         chances = [math.exp(-step("sigmoid", policy, [pair])) for pair in (one, other)]
         assert sum(chances) == pytest.approx(1, abs=1e-6) and abs(chances[0] - 0.5) > 1e-4
@@ -254,7 +254,7 @@ def test_a_certain_reply_has_a_gradient():
     for likely in (0.0, -1e-12, -1e-3, -100.0):
         found = torch.tensor([likely], requires_grad=True)
         odds = preference.log_odds(found)
-        preference.doubt(odds - preference.log_odds(torch.tensor([-1.0]))).backward()
+        preference.negative_log_sigmoid(odds - preference.log_odds(torch.tensor([-1.0]))).backward()
         assert odds.isfinite() and found.grad.isfinite()
     assert preference.log_odds(torch.tensor([0.5]).log()).item() == pytest.approx(0, abs=1e-6)
 
@@ -297,18 +297,18 @@ def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_repl
     data = [row("asks", ["user: " + "🙂" * 20], "a", "b"), row("tells", ["user: ?"], "🙂" * 19, "🙂" * 18)]
     longest = max(len(side["input_ids"]) for side in sides([pairs.encode(talk, each) for each in data]))
     kept, _ = objective("kto").features(talk, data)
-    assert [len(text["input_ids"]) for text in kept[0].strangers] == [longest, longest]
-    for text in kept[0].strangers:
-        assert len(text["labels"]) == longest and 0 < likelihood.supervised(text) < 19
+    assert [len(text["input_ids"]) for text in kept[0].kl_examples] == [longest, longest]
+    for text in kept[0].kl_examples:
+        assert len(text["labels"]) == longest and 0 < likelihood.label_count(text) < 19
 
 
 def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
     learned = objective("sigmoid")
     with pytest.raises(ValueError, match=r"^data/prepared/train\.jsonl: none of 16 rows has a rejected reply; "
                                          r"choose method=lora, or a source with chosen and rejected$"):  # fmt: skip
-        pairs.require(*learned.features(talk, rows))
+        pairs.require_pairs(*learned.features(talk, rows))
     for some in (sft.features(talk, rows), learned.features(talk, [*rows, ROWS[0]])):
-        pairs.require(*some)
+        pairs.require_pairs(*some)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base):
@@ -322,15 +322,15 @@ def replied(text):
 
 
 def prompted(text):
-    return text["input_ids"][: pairs.opening(text)]
+    return text["input_ids"][: pairs.prompt_length(text)]
 
 
 def test_strangers_are_the_replies_of_the_pair_before(talk):
     """Which is TRL's rotation by one, of the chosen and of the rejected replies."""
     kept, _ = objective("kto").features(talk, [*ROWS, row("long", ["user: hello?"], "hello there " * 9, "a")])
     for before, pair in zip([kept[-1], *kept], kept, strict=False):
-        assert [prompted(text) for text in pair.strangers] == [prompted(pair.chosen)] * 2
-        assert [replied(text) for text in pair.strangers] == [replied(before.chosen), replied(before.rejected)]
+        assert [prompted(text) for text in pair.kl_examples] == [prompted(pair.chosen)] * 2
+        assert [replied(text) for text in pair.kl_examples] == [replied(before.chosen), replied(before.rejected)]
 
 
 @pytest.mark.parametrize("data", [[*TWINS, ROWS[0]], [ROWS[0], *TWINS], [TWINS[0], ROWS[0], TWINS[1]]])
@@ -338,14 +338,14 @@ def test_a_stranger_is_none_of_the_same_prompt(talk, data):
     kept, _ = objective("kto").features(talk, data)
     prompts = {tuple(replied(side)): prompted(side) for pair in kept for side in (pair.chosen, pair.rejected)}
     assert len(prompts) == 6
-    assert all(prompts[tuple(replied(text))] != prompted(text) for pair in kept for text in pair.strangers)
+    assert all(prompts[tuple(replied(text))] != prompted(text) for pair in kept for text in pair.kl_examples)
 
 
 def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, base, policy):
     rows, learned = begun("kto", talk, base), objective("kto")
     with torch.no_grad():
         gained = [asked(policy)([text]).item() - asked(models.load(base))([text]).item()
-                  for row in rows for text in row.strangers]  # fmt: skip
+                  for row in rows for text in row.kl_examples]  # fmt: skip
         drift = learned.context(asked(policy), rows).drift
         back = learned.context(asked(models.load(base)), learned.begin(asked(policy), rows)).drift
     assert drift == pytest.approx(sum(gained) / len(gained), abs=1e-5) and drift > 0.5
@@ -355,7 +355,7 @@ def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, b
 def test_where_all_prompts_are_one_there_are_strangers_still(talk):
     for data in (TWINS, TWINS[:1]):
         kept, _ = objective("kto").features(talk, data)
-        assert [len(pair.strangers) for pair in kept] == [2] * len(data)
+        assert [len(pair.kl_examples) for pair in kept] == [2] * len(data)
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo", "kto"])

@@ -109,7 +109,7 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, 
     code, said = finished(stopped)
     assert code == 130 and re.search(r"train: stopped at step \d+ \(SIGTERM\); the next run goes on from there$", said)
     (folder,) = (path for path in checkpoints.root().iterdir() if path.is_dir())
-    kept = checkpoints.newest(folder)
+    kept = checkpoints.latest(folder)
     assert len(list(kept.glob("rng_state_*.pth"))) == 2
 
     code, said = finished(started(*launch))
@@ -155,29 +155,29 @@ def worker(code, said):
 def test_who_waits_for_one_that_failed_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "GRACE", 0.1)
     codes = ["import signal; signal.pause()", "raise SystemExit(3)", "pass"]
-    assert workers.watch([worker(code, tmp_path / "said") for code in codes]) == [1, 0]
+    assert workers.wait_for_all([worker(code, tmp_path / "said") for code in codes]) == [1, 0]
 
 
 def test_a_traceback_is_kept_and_named_in_one_sentence(tmp_path):
-    both = [worker(code, workers.words(tmp_path, number)) for number, code in enumerate(["1", "1 / 0"])]
-    kept = workers.words(tmp_path, 1)
+    both = [worker(code, workers.log_file(tmp_path, number)) for number, code in enumerate(["1", "1 / 0"])]
+    kept = workers.log_file(tmp_path, 1)
     with pytest.raises(
         ValueError, match=rf"^process 1 of 2 failed: ZeroDivisionError: .*; {kept} holds its traceback$"
     ):
-        workers.report(workers.watch(both), both, tmp_path)
+        workers.report(workers.wait_for_all(both), both, tmp_path)
     assert "Traceback" in kept.read_text()
 
 
 def test_one_process_is_no_launch(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    assert not workers.launched(LaunchConfig(name="", processes=1, shard=False))
+    assert not workers.launch(LaunchConfig(name="", processes=1, shard=False))
 
 
 def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
-        workers.launched(LaunchConfig(name="", processes=2, shard=False))
+        workers.launch(LaunchConfig(name="", processes=2, shard=False))
 
 
 @pytest.mark.parametrize("things", [0, 1, 4, 5, 6])
@@ -186,7 +186,7 @@ def test_each_thing_is_the_turn_of_one_process_and_all_have_as_many_turns(things
     dealt = []
     for number in range(3):
         monkeypatch.setenv("RANK", str(number))
-        dealt.append(list(processes.turns(things)))
+        dealt.append(list(processes.my_turns(things)))
     assert len(set(map(len, dealt))) == 1
     assert sorted(turn for turns in dealt for turn in turns if turn < things) == list(range(things))
 
@@ -194,4 +194,4 @@ def test_each_thing_is_the_turn_of_one_process_and_all_have_as_many_turns(things
 def test_a_world_size_without_a_rank_is_not_ours(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert processes.count() == 1
+    assert processes.world_size() == 1

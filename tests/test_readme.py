@@ -253,4 +253,4 @@ def test_no_file_names_a_machine_or_a_registry():
 
 def test_the_invariants_of_the_audit_are_those_of_the_code():
     shown = [(row[0], row[1]) for row in table("docs/data.md", "The audit before training")]
-    assert shown == [(meaning.invariant, meaning.wrong) for meaning in faults.MEANINGS.values()]
+    assert shown == [(meaning.invariant, meaning.wrong) for meaning in faults.FAULTS.values()]

@@ -27,8 +27,8 @@ def kept(talk, rows):
 
 def loss(model, rows, packed=False):
     """The mean loss of a step, its gradient left in the model."""
-    ask = partial(likelihood.likelihoods, model, packed=packed)
-    mean = sft.loss(ask, sft.begin(ask, rows), sft.context(ask, rows)) / sft.weight(rows)
+    ask = partial(likelihood.sequence_logprobs, model, packed=packed)
+    mean = sft.loss(ask, sft.prepare(ask, rows), sft.step_context(ask, rows)) / sft.normaliser(rows)
     mean.backward()
     return mean.item()
 
@@ -49,7 +49,7 @@ def padded(rows):
 def test_every_row_is_learned_whole(talk, rows):
     kept, left_out = sft.features(talk, rows)
     assert kept == [chat.encode_conversation(talk, row["messages"]) for row in rows] and left_out == {"unpaired": []}
-    for row, each, lesson in zip(rows, kept, sft.taught(rows, kept), strict=True):
+    for row, each, lesson in zip(rows, kept, sft.examples(rows, kept), strict=True):
         assert lesson == (row["id"], row["messages"], each, [1])
 
 
@@ -65,7 +65,7 @@ def test_a_row_that_the_template_cannot_take_is_named(base, rows):
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_loss_and_gradient_are_those_of_transformers(model, kept, packed):
-    with packing.rows_apart(model) if packed else torch.enable_grad():
+    with packing.packed_attention(model) if packed else torch.enable_grad():
         ours = loss(model, kept, packed)
     mine = gradient(model)
     model.zero_grad()
@@ -95,11 +95,11 @@ def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
 
 def test_a_token_weighs_the_same_in_whichever_row_it_stands(model, kept):
     """The step is the mean over its labelled tokens, not the mean of the means of its rows."""
-    parts = [(loss(model, [row]), likelihood.supervised(row)) for row in kept]
+    parts = [(loss(model, [row]), likelihood.label_count(row)) for row in kept]
     assert len({count for _, count in parts}) > 1
     mean = sum(part * count for part, count in parts) / sum(count for _, count in parts)
     assert loss(model, kept) == pytest.approx(mean, abs=1e-5)
-    assert sft.weight(kept) == sum(map(sft.learned, kept)) == sum(count for _, count in parts)
+    assert sft.normaliser(kept) == sum(map(sft.label_count, kept)) == sum(count for _, count in parts)
 
 
 def test_only_labelled_ids_make_the_loss(model, kept):

@@ -51,7 +51,7 @@ def train(callbacks, resume=None):
 
 
 def told(run):
-    return [*trackers.callbacks(list(config.TRACKERS), run), live.LiveCurves(Path("loss"))]
+    return [*trackers.callbacks(list(config.TRACKERS), run), live.DVCLiveCallback(Path("loss"))]
 
 
 if __name__ == "__main__":

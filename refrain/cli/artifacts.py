@@ -77,7 +77,7 @@ def clean(options: argparse.Namespace) -> int:
     """Remove the checkpoints of trainings that were stopped and that no process works on now: they start over then."""
     from refrain.training import checkpoints
 
-    print(f"{checkpoints.clean() / 1e6:.1f} MB of checkpoints removed")
+    print(f"{checkpoints.remove_stale() / 1e6:.1f} MB of checkpoints removed")
     return 0
 
 

@@ -13,7 +13,7 @@ from refrain.pipeline import params as launch
 from refrain.pipeline import paths
 from refrain.training.audit import faults
 from refrain.training.audit import supervision as audit
-from refrain.training.audit.supervision import Findings
+from refrain.training.audit.supervision import AuditResult
 from refrain.training.objectives import pairs
 
 SPLITS = ("train", "val", "test")
@@ -26,15 +26,15 @@ def text() -> tuple[str, bool]:
     """
     cfg = launch.load([])
     talk, best = chat.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
-    served = chat.load(best) if best.is_dir() else audit.shipped(paths.BASE, talk)
+    served = chat.load(best) if best.is_dir() else audit.served_chat(paths.BASE, talk)
     room = min(cfg.data.max_tokens, model_folder.context_length(paths.BASE))
     found = {}
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
-        audit.teachable(talk, rows)
+        audit.require_teachable(talk, rows)
         taught = preferred(talk, rows) if cfg.method.preference else supervised(talk, rows)
-        found[name] = audit.examined(talk, taught, room, served)
-    wrong = [text for name, findings in found.items() for text in audit.complaints(talk, name, findings)]
+        found[name] = audit.audit_examples(talk, taught, room, served)
+    wrong = [text for name, findings in found.items() for text in audit.describe_faults(talk, name, findings)]
     return "\n\n".join([table(found), *wrong]), not wrong
 
 
@@ -44,10 +44,10 @@ def supervised(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
 
 def preferred(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
     kept, _ = pairs.features(talk, rows)
-    return pairs.taught(rows, kept)
+    return pairs.examples(rows, kept)
 
 
-def table(found: dict[str, Findings]) -> str:
+def table(found: dict[str, AuditResult]) -> str:
     """One aligned line for each fact and for each invariant, one column for each file."""
     facts = [findings.facts for findings in found.values()]
     lines = [
@@ -60,7 +60,7 @@ def table(found: dict[str, Findings]) -> str:
     ]
     broken = [findings.broken for findings in found.values()]
     lines += [[meaning.invariant, *(verdict(each.get(fault, [])) for each in broken)]
-              for fault, meaning in faults.MEANINGS.items()]  # fmt: skip
+              for fault, meaning in faults.FAULTS.items()]  # fmt: skip
     return text_tables.aligned(lines)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 Step = list[int]
 
 
-class Steps:
+class StepSampler:
     """The steps of an epoch, as indices of rows: each row once, in an order of the seed and of the epoch.
 
     The longest row comes first of all: what does not fit into memory shows in the first step.
@@ -32,7 +32,7 @@ class Steps:
         yield from (order[start : start + self.size] for start in range(0, len(order), self.size))
 
 
-def passes(lengths: list[int], tokens: int, packed: bool) -> list[list[int]]:
+def forward_passes(lengths: list[int], tokens: int, packed: bool) -> list[list[int]]:
     """Rows of a step in forward passes of at most so many tokens, padding counted; a longer row goes alone.
 
     Rows of like length share a pass, the longest first, so that little is padded.
@@ -49,7 +49,7 @@ def passes(lengths: list[int], tokens: int, packed: bool) -> list[list[int]]:
     return result
 
 
-def share(lengths: list[int], process: int, processes: int) -> list[int]:
+def process_share(lengths: list[int], process: int, processes: int) -> list[int]:
     """The rows of a step that a process takes: dealt out by length, back and forth, so that loads are alike."""
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     round_trip = [*range(processes), *reversed(range(processes))]

@@ -30,7 +30,7 @@ def root() -> Path:
     return paths.workspace() / ".checkpoints"
 
 
-def key(settings: Iterable[Any], places: Iterable[Path], device: str) -> str:
+def fingerprint(settings: Iterable[Any], places: Iterable[Path], device: str) -> str:
     """A name for all that weights depend on: settings, files, the code now imported, libraries, kind of processor."""
     files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
     ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
@@ -52,7 +52,7 @@ def installed(name: str) -> str | None:
 
 
 @contextmanager
-def claimed(name: str) -> Iterator[Path]:
+def exclusive_folder(name: str) -> Iterator[Path]:
     """The folder of a training, this process alone in it; removed when all inside succeeded, else kept for the next.
 
     Another process with the same training is waited for: when only `dvc` is killed, its trainer lives on for a step.
@@ -61,7 +61,7 @@ def claimed(name: str) -> Iterator[Path]:
     root().mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
-        for path in (path for path in saved(folder) if not whole(path)):
+        for path in (path for path in all_checkpoints(folder) if not is_complete(path)):
             log.info("%s is not whole and is removed", path.name)
             shutil.rmtree(path)
         yield folder
@@ -72,7 +72,7 @@ def claimed(name: str) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[None]:
     """Alone with the lock file; it is removed when all inside succeeded."""
     file = path.open("w")
-    while not held(file) or not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+    while not acquire(file) or not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         file.close()  # the one who had it has removed it
         file = path.open("w")
     with file:
@@ -80,7 +80,7 @@ def locked(path: Path) -> Iterator[None]:
         path.unlink()
 
 
-def held(file: TextIO) -> bool:
+def acquire(file: TextIO) -> bool:
     """True when the lock is ours, at once or after a wait."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +95,7 @@ def seal(checkpoint: Path) -> None:
     manifest.write(checkpoint, {})
 
 
-def whole(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Whether every byte of a checkpoint is as it was when it was sealed."""
     try:
         return not manifest.problems(checkpoint)
@@ -103,24 +103,24 @@ def whole(checkpoint: Path) -> bool:
         return False
 
 
-def saved(folder: Path) -> list[Path]:
+def all_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in the folder of a training, whole or not, the newest first."""
     return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 
-def newest(folder: Path) -> Path | None:
+def latest(folder: Path) -> Path | None:
     """The whole checkpoint of the most steps."""
-    return next((path for path in saved(folder) if whole(path)), None)
+    return next((path for path in all_checkpoints(folder) if is_complete(path)), None)
 
 
-def rotate(folder: Path) -> None:
+def prune(folder: Path) -> None:
     """Keep the newest whole checkpoint and nothing older."""
-    first = newest(folder)
-    for path in saved(folder)[saved(folder).index(first) + 1 :] if first else []:
+    first = latest(folder)
+    for path in all_checkpoints(folder)[all_checkpoints(folder).index(first) + 1 :] if first else []:
         shutil.rmtree(path)
 
 
-def clean() -> int:
+def remove_stale() -> int:
     """Remove the checkpoints of all trainings that no process works on; returns the bytes that became free."""
     freed = 0
     for lock in sorted(root().glob("*.lock")):
@@ -139,7 +139,7 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def require_room(folder: Path, need: int) -> None:
+def require_disk_space(folder: Path, need: int) -> None:
     """OSError unless the disk under `folder` has so many bytes free; those of older checkpoints there will be freed."""
     free = shutil.disk_usage(folder).free + size(folder)
     if free < need:

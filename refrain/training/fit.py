@@ -20,13 +20,13 @@ from transformers import (
 from refrain.pipeline.schema import TrainConfig
 from refrain.training import batching as batches
 from refrain.training import checkpoints, packing
-from refrain.training.callbacks.checkpointing import Keeper
-from refrain.training.callbacks.early_stopping import Patience
-from refrain.training.callbacks.progress import Progress
+from refrain.training.callbacks.checkpointing import CheckpointCallback
+from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
+from refrain.training.callbacks.progress import ProgressCallback
 from refrain.training.distributed import processes
 from refrain.training.objectives.objective import Objective
-from refrain.training.timing import Clock
-from refrain.training.trainer import Fitting
+from refrain.training.timing import PhaseTimer
+from refrain.training.trainer import StepTrainer
 
 Curve = list[tuple[int, float]]
 
@@ -38,7 +38,7 @@ SCHEDULES = {"wsd": "warmup_stable_decay"}  # ours: the Trainer's, where they di
 
 
 @dataclass
-class Curves:
+class LossCurves:
     """The mean loss and the learning rate by optimiser step; `val` begins with the untrained model at step 0."""
 
     train: Curve
@@ -55,42 +55,42 @@ def fit(
     train: TrainConfig,
     seed: int,
     folder: Path,
-    clock: Clock | None = None,
+    clock: PhaseTimer | None = None,
     callbacks: Sequence[TrainerCallback] = (),
-) -> Curves:
+) -> LossCurves:
     """Train `model` in place; the same inputs give the same weights on the same machine, also after a kill.
 
     `folder` is this training's alone: checkpoints go there, and the newest whole one is where it goes on. Stopped by a
     signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
     """
     set_seed(seed)
-    start, keeper, clock = checkpoints.newest(folder), Keeper(), clock or Clock()
-    steps = batches.Steps([objective.tokens(row) for row in rows], train.batch_size, seed)
-    args = arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
-    best = [] if train.patience is None else [Patience(train.patience, folder)]
-    trainer = Fitting(objective, rows, held_out, steps, train, clock, model=model, args=args,
-                      callbacks=[Progress(clock), keeper, *best, *callbacks])  # fmt: skip
+    start, keeper, clock = checkpoints.latest(folder), CheckpointCallback(), clock or PhaseTimer()
+    steps = batches.StepSampler([objective.tokens(row) for row in rows], train.batch_size, seed)
+    args = training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
+    best = [] if train.patience is None else [EarlyStoppingCallback(train.patience, folder)]
+    trainer = StepTrainer(objective, rows, held_out, steps, train, clock, model=model, args=args,
+                      callbacks=[ProgressCallback(clock), keeper, *best, *callbacks])  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
-    checkpoints.require_room(folder, trainer.checkpoint_bytes())
+    checkpoints.require_disk_space(folder, trainer.checkpoint_bytes())
     if start is not None:
-        trainer.remember(TrainerState.load_from_json(str(start / "trainer_state.json")))
-    with keeper.listening(), packing.rows_apart(model) if trainer.packed else nullcontext():
-        trainer.begin()
+        trainer.restore_state(TrainerState.load_from_json(str(start / "trainer_state.json")))
+    with keeper.handling_signals(), packing.packed_attention(model) if trainer.packed else nullcontext():
+        trainer.prepare_objective()
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     if keeper.asked is not None and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({keeper.asked}); "
                                 "the next run goes on from there")  # fmt: skip
     for callback in best:
         callback.restore(model, trainer.state)
-    return curves(trainer.state, patient=bool(best))
+    return loss_curves(trainer.state, patient=bool(best))
 
 
-def arguments(
+def training_arguments(
     train: TrainConfig, seed: int, folder: Path, steps: int, validate: bool, resumed: bool
 ) -> TrainingArguments:
     """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
     decay = {"num_decay_steps": ceil(train.decay * steps * train.epochs)} if train.schedule == "wsd" else {}
-    precision = train.precision or suited()
+    precision = train.precision or default_precision()
     return TrainingArguments(
         str(folder),
         learning_rate=train.lr,
@@ -102,7 +102,7 @@ def arguments(
         lr_scheduler_kwargs=decay,
         weight_decay=train.weight_decay,
         adam_beta2=0.98,
-        seed=seed + processes.number(),  # of dropout, which is not to be the same in all
+        seed=seed + processes.rank(),  # of dropout, which is not to be the same in all
         use_cpu=not torch.accelerator.is_available(),
         bf16=precision == "bf16",
         fp16=precision == "fp16",
@@ -120,30 +120,30 @@ def arguments(
     )
 
 
-def suited() -> str:
+def default_precision() -> str:
     """The precision that the device is made for; on a CPU fp32, which every CPU computes alike."""
     if not torch.cuda.is_available():
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
-def device() -> str:
+def device_name() -> str:
     """The kind of processor, as far as results depend on it."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return str(torch.backends.cpu.get_cpu_capability())
 
 
-def curves(state: TrainerState, patient: bool) -> Curves:
+def loss_curves(state: TrainerState, patient: bool) -> LossCurves:
     """The curves in the history of a training, resumed or not."""
     train, val, lr = (
         [(int(entry["step"]), entry[name]) for entry in state.log_history if name in entry] for name in LOGGED
     )
     kept = min(val, key=lambda point: point[1])[0] if patient else state.global_step
-    return Curves(train, val, lr, kept)
+    return LossCurves(train, val, lr, kept)
 
 
-def facts(curves: Curves, rows: list[Any], objective: Objective) -> dict[str, Any]:
+def report(curves: LossCurves, rows: list[Any], objective: Objective) -> dict[str, Any]:
     """What reports/train.json says of a finished training."""
     losses = dict(curves.val)
     return {
@@ -151,6 +151,6 @@ def facts(curves: Curves, rows: list[Any], objective: Objective) -> dict[str, An
         "steps": len(curves.train),
         "kept": curves.kept,
         "tokens": sum(map(objective.tokens, rows)),
-        "supervised_tokens": sum(map(objective.learned, rows)),
+        "supervised_tokens": sum(map(objective.label_count, rows)),
         "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept)},
     }

@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 NAME = "rows_apart"
 
 
-def possible(model: PreTrainedModel) -> bool:
+def is_supported(model: PreTrainedModel) -> bool:
     """Whether the architecture lets its attention be exchanged and tells it of `row_lengths`; GPT-2 does not."""
     if not getattr(model, "_supports_attention_backend", False):
         return False
@@ -24,17 +24,17 @@ def possible(model: PreTrainedModel) -> bool:
 
     def listen(*states: Any, **settings: Any) -> tuple[torch.Tensor, None]:
         told.append("row_lengths" in settings)
-        return attend(*states, **{"row_lengths": [1]} | settings)
+        return attention_per_row(*states, **{"row_lengths": [1]} | settings)
 
     AttentionInterface.register("listen", listen)
     one = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
-    with exchanged(model, "listen"), torch.no_grad():
+    with attention_swapped(model, "listen"), torch.no_grad():
         model(input_ids=one, position_ids=one, use_cache=False, row_lengths=[1])
     return all(told)
 
 
 @contextmanager
-def exchanged(model: PreTrainedModel, name: str) -> Iterator[None]:
+def attention_swapped(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Inside, the model attends by the function of that name."""
     before = model.config._attn_implementation
     model.set_attn_implementation(name)
@@ -44,12 +44,12 @@ def exchanged(model: PreTrainedModel, name: str) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def rows_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
+def packed_attention(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Inside, the model takes packed batches: `row_lengths` beside `input_ids` and `position_ids`, and no mask."""
-    return exchanged(model, NAME)
+    return attention_swapped(model, NAME)
 
 
-def attend(
+def attention_per_row(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -65,7 +65,11 @@ def attend(
         count = len(list(run))
         stop = start + count * length
         asked, keys, values = (stack(states[:, :, start:stop], count) for states in (query, key, value))
-        window = None if sliding_window is None or length <= sliding_window else band(length, sliding_window, query)
+        window = (
+            None
+            if sliding_window is None or length <= sliding_window
+            else sliding_window_mask(length, sliding_window, query)
+        )
         heard.append(sdpa_attention_forward(module, asked, keys, values, window, **settings)[0].flatten(0, 1))
         start = stop
     return torch.cat(heard)[None], None
@@ -76,10 +80,10 @@ def stack(states: torch.Tensor, count: int) -> torch.Tensor:
     return torch.as_tensor(states.unflatten(2, (count, -1)).squeeze(0).transpose(0, 1))
 
 
-def band(length: int, window: int, like: torch.Tensor) -> torch.Tensor:
+def sliding_window_mask(length: int, window: int, like: torch.Tensor) -> torch.Tensor:
     """True where a token is seen: itself and the window - 1 before it."""
     seen = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
     return torch.as_tensor(seen.triu(1 - window)[None, None])
 
 
-AttentionInterface.register(NAME, attend)
+AttentionInterface.register(NAME, attention_per_row)

@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 
 
-class Clock:
+class PhaseTimer:
     """Runs from its making; `part` may be entered any number of times, and parts do not overlap."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Clock:
         self.tokens = 0
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Iterator[None]:
         """What runs inside counts as `name`, work queued on an accelerator included."""
         begin = self.now()
         try:

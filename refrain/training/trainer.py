@@ -18,14 +18,14 @@ from refrain.training import batching as batches
 from refrain.training import checkpoints, packing
 from refrain.training.distributed import fsdp as sharding
 from refrain.training.distributed import processes
-from refrain.training.objectives.logprobs import Ask, likelihoods
+from refrain.training.objectives.logprobs import LogprobFunction, sequence_logprobs
 from refrain.training.objectives.objective import Objective
-from refrain.training.timing import Clock
+from refrain.training.timing import PhaseTimer
 
 log = logging.getLogger(__name__)
 
 
-class Fitting(Trainer):
+class StepTrainer(Trainer):
     """A Trainer whose batch is the rows of one optimiser step, run in as many forward passes as memory asks for."""
 
     def __init__(
@@ -33,49 +33,49 @@ class Fitting(Trainer):
         objective: Objective,
         rows: list[Any],
         held_out: list[Any],
-        steps: batches.Steps,
+        steps: batches.StepSampler,
         train: TrainConfig,
-        clock: Clock,
+        clock: PhaseTimer,
         **common: Any,
     ) -> None:
         super().__init__(train_dataset=cast(Any, rows), eval_dataset=cast(Any, held_out), **common)
         self.objective: Objective = objective
         self.rows, self.held_out, self.steps, self.clock = rows, held_out, steps, clock
         self.micro_tokens = train.micro_tokens
-        self.packed = train.packing and not train.compile and packing.possible(cast(Any, self.model))
-        self.spread = sharding.is_spread(self.model)
+        self.packed = train.packing and not train.compile and packing.is_supported(cast(Any, self.model))
+        self.spread = sharding.is_sharded(self.model)
 
-    def begin(self) -> None:
+    def prepare_objective(self) -> None:
         """What the objective needs of the untrained model, asked once."""
-        ask = self.asked(self.model)
-        self.rows, self.held_out = self.objective.begin(ask, self.rows), self.objective.begin(ask, self.held_out)
+        ask = self.logprob_function(self.model)
+        self.rows, self.held_out = self.objective.prepare(ask, self.rows), self.objective.prepare(ask, self.held_out)
 
-    def remember(self, state: TrainerState) -> None:
+    def restore_state(self, state: TrainerState) -> None:
         """What the training knew when it was saved, beside what the Trainer itself restores."""
         known = [entry["micro_tokens"] for entry in state.log_history if "micro_tokens" in entry]
         self.micro_tokens = int(known[-1]) if known else self.micro_tokens
         log.info("going on from step %d", state.global_step)
 
-    def asked(self, model: Any) -> Ask:
+    def logprob_function(self, model: Any) -> LogprobFunction:
         """How likely any number of rows are, in as many forward passes as memory asks for, without a gradient."""
 
         def ask(rows: list[Features]) -> torch.Tensor:
-            cut = batches.passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
+            cut = batches.forward_passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
             model.eval()
             found = torch.zeros(len(rows), device=self.args.device)
             with torch.no_grad(), self.accelerator.autocast():
-                for turn in processes.turns(len(cut)):
+                for turn in processes.my_turns(len(cut)):
                     some = cut[turn % len(cut)]
-                    heard = likelihoods(model, [rows[row] for row in some], self.packed)
+                    heard = sequence_logprobs(model, [rows[row] for row in some], self.packed)
                     if turn < len(cut):
                         found[some] = heard.to(found.device)
-            return processes.summed(found)
+            return processes.all_reduce_sum(found)
 
         return ask
 
-    def get_train_dataloader(self) -> "Loader":
+    def get_train_dataloader(self) -> "StepLoader":
         """Every process sees every step, and takes its share of it."""
-        return Loader(self.rows, self.steps)
+        return StepLoader(self.rows, self.steps)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """The mean loss of a step, its gradient left in the weights.
@@ -89,24 +89,24 @@ class Fitting(Trainer):
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-                self.halve(inputs, error)
+                self.halve_passes(inputs, error)
                 model.zero_grad()
                 set_random_states(*chance)
 
     def step(self, model: Any, rows: list[Any]) -> torch.Tensor:
         """One attempt at a step."""
         objective, total = self.objective, torch.zeros((), device=self.args.device)
-        context, weight = objective.context(self.asked(model), rows), objective.weight(rows)
-        ask, passes = partial(likelihoods, model.train(), packed=self.packed), self.passes(rows)
+        context, weight = objective.step_context(self.logprob_function(model), rows), objective.normaliser(rows)
+        ask, passes = partial(sequence_logprobs, model.train(), packed=self.packed), self.passes(rows)
         for number, (some, scale) in enumerate(passes, 1):
             with nullcontext() if number == len(passes) else self.accelerator.no_sync(model):
-                with self.clock.part("forward"):
+                with self.clock.phase("forward"):
                     loss = objective.loss(ask, some, context) * (scale / weight)
-                with self.clock.part("backward"):
+                with self.clock.phase("backward"):
                     self.accelerator.backward(loss)
             total += loss.detach()
         self.clock.count(sum(map(objective.tokens, rows)))
-        self.loss = processes.gathered(float(total)) / processes.count()
+        self.loss = processes.sum_scalar(float(total)) / processes.world_size()
         return total
 
     def passes(self, rows: list[Any]) -> list[tuple[list[Any], float]]:
@@ -114,18 +114,18 @@ class Fitting(Trainer):
 
         Gradients are averaged over the processes, and here they are to be summed: hence the scale.
         """
-        lengths, world = [self.objective.tokens(row) for row in rows], processes.count()
-        shares = [batches.share(lengths, number, world) for number in range(world)]
-        cut = [batches.passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares]
-        mine = [
-            ([rows[shares[processes.number()][row]] for row in some], float(world)) for some in cut[processes.number()]
+        lengths, world = [self.objective.tokens(row) for row in rows], processes.world_size()
+        shares = [batches.process_share(lengths, number, world) for number in range(world)]
+        cut = [
+            batches.forward_passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares
         ]
+        mine = [([rows[shares[processes.rank()][row]] for row in some], float(world)) for some in cut[processes.rank()]]
         return mine + [(rows[:1], 0.0)] * (max(map(len, cut)) - len(mine))
 
-    def halve(self, rows: list[Any], error: RuntimeError) -> None:
+    def halve_passes(self, rows: list[Any], error: RuntimeError) -> None:
         """Forward passes of half the size from now on; ValueError when that helps no more."""
         longest = max(map(self.objective.tokens, rows))
-        if processes.count() > 1 or len(self.passes(rows)) == len(rows):
+        if processes.world_size() > 1 or len(self.passes(rows)) == len(rows):
             raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or "
                              "train.micro_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
         self.micro_tokens //= 2
@@ -134,10 +134,10 @@ class Fitting(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The mean loss of the held-out rows, by the same weights as in training."""
-        rows, ask = self.held_out, self.asked(self.model_wrapped)
-        with self.clock.part("evaluation"):
-            total = float(self.objective.loss(ask, rows, self.objective.context(ask, rows)))
-        metrics = {"eval_loss": total / self.objective.weight(rows)}
+        rows, ask = self.held_out, self.logprob_function(self.model_wrapped)
+        with self.clock.phase("evaluation"):
+            total = float(self.objective.loss(ask, rows, self.objective.step_context(ask, rows)))
+        metrics = {"eval_loss": total / self.objective.normaliser(rows)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -158,7 +158,7 @@ class Fitting(Trainer):
     def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """A sharded model needs nothing of accelerate's."""
         if self.spread:
-            return sharding.Ready(model, self.accelerator.autocast)
+            return sharding.ShardedModule(model, self.accelerator.autocast)
         return super()._wrap_model(model, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -188,7 +188,7 @@ class Fitting(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A sealed checkpoint, and none older; OSError when the disk does not take it."""
         folder = Path(str(self.args.output_dir))
-        with self.clock.part("checkpoint"):
+        with self.clock.phase("checkpoint"):
             try:
                 super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
             except (OSError, RuntimeError, SafetensorError) as error:
@@ -196,9 +196,9 @@ class Fitting(Trainer):
                 raise OSError(f"{folder}: the checkpoint of step {step} could not be written ({reason}); "
                               "make room, and the next run goes on from the one before") from error  # fmt: skip
             self.accelerator.wait_for_everyone()
-            if processes.first():
+            if processes.is_main():
                 checkpoints.seal(folder / f"checkpoint-{self.state.global_step}")
-                checkpoints.rotate(folder)
+                checkpoints.prune(folder)
 
 
 def random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -212,10 +212,10 @@ def set_random_states(cpu: torch.Tensor, devices: list[torch.Tensor]) -> None:
     torch.cuda.set_rng_state_all(devices)
 
 
-class Loader(DataLoader[Any]):
+class StepLoader(DataLoader[Any]):
     """The rows of each step, in the order of the epoch."""
 
-    def __init__(self, rows: list[Any], steps: batches.Steps) -> None:
+    def __init__(self, rows: list[Any], steps: batches.StepSampler) -> None:
         super().__init__(cast(Any, rows), batch_sampler=steps, collate_fn=list)
         self.steps = steps
 

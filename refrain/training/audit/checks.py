@@ -16,7 +16,7 @@ from refrain.chat import templates
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.training.audit.faults import Fault
-from refrain.training.audit.template_outline import Outline, outline
+from refrain.training.audit.template_outline import TemplateOutline, outline_of
 
 
 class Finding(NamedTuple):
@@ -28,26 +28,26 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Exam:
+class AuditContext:
     """What the conversations of one training have in common."""
 
     talk: ChatTokenizer
     room: int  # tokens that a conversation may have
     unknown: int | None  # the id for what a tokenizer does not know
-    outlines: dict[tuple[str, ...], Outline] = field(default_factory=dict)
+    outlines: dict[tuple[str, ...], TemplateOutline] = field(default_factory=dict)
 
     @cached_property
     def controls(self) -> frozenset[int]:
         return frozenset(self.talk.vocabulary.special.values()) - {self.unknown}
 
-    def outline(self, lesson: Example) -> Outline:
+    def outline(self, lesson: Example) -> TemplateOutline:
         roles = tuple(message["role"] for message in lesson.messages)
         if roles not in self.outlines:
-            self.outlines[roles] = outline(self.talk, roles)
+            self.outlines[roles] = outline_of(self.talk, roles)
         return self.outlines[roles]
 
 
-def found(exam: Exam, lesson: Example, said: str, asked: list[int]) -> Finding:
+def check_example(exam: AuditContext, lesson: Example, said: str, asked: list[int]) -> Finding:
     """The first fault of a conversation of which `said` is learned and `asked` is the prompt of the last reply."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
     expected = exam.outline(lesson)
@@ -59,15 +59,17 @@ def found(exam: Exam, lesson: Example, said: str, asked: list[int]) -> Finding:
         return Finding("turns")
     if ids == asked[: len(ids)]:
         return Finding("cut")
-    fault, stripped = misplaced(exam.talk, lesson, said, len(asked) if ids[: len(asked)] == asked else None, expected)
-    if fault is None and not innocent(exam, lesson, expected):
+    fault, stripped = check_labels(
+        exam.talk, lesson, said, len(asked) if ids[: len(asked)] == asked else None, expected
+    )
+    if fault is None and not only_template_controls(exam, lesson, expected):
         fault = "control"
     if fault is None and exam.unknown is not None and exam.unknown in labels:
         fault = "unknown"
     return Finding(fault, stripped, exam.unknown in ids)
 
 
-def innocent(exam: Exam, lesson: Example, expected: Outline) -> bool:
+def only_template_controls(exam: AuditContext, lesson: Example, expected: TemplateOutline) -> bool:
     """Whether all control tokens are the template's own."""
     special = exam.talk.vocabulary.special
     own = [token for token in lesson.features["input_ids"] if token in exam.controls]
@@ -78,8 +80,8 @@ def innocent(exam: Exam, lesson: Example, expected: Outline) -> bool:
     return own == [special[match[0]] for match in matches if match.start() not in typed]
 
 
-def misplaced(
-    talk: ChatTokenizer, lesson: Example, said: str, start: int | None, expected: Outline
+def check_labels(
+    talk: ChatTokenizer, lesson: Example, said: str, start: int | None, expected: TemplateOutline
 ) -> tuple[Fault | None, bool]:
     """Whether something else is learned than the replies with their end markers; whether a reply was stripped.
 
@@ -91,20 +93,20 @@ def misplaced(
     replies = [lesson.messages[i]["content"] for i in lesson.turns]
     frames = [expected.frames[i] for i in lesson.turns]
     if said == "".join(head + reply + tail for reply, (head, tail) in zip(replies, frames, strict=True)):
-        return (misled(lesson, start) if ended(talk, lesson) else "end"), False
-    spans = written(talk, lesson)
-    if not like(talk, said, "".join(spans)):
-        return amiss(talk, lesson, said, start, spans), False
-    if any(squeezed(reply) not in squeezed(span) for reply, span in zip(replies, spans, strict=True)):
+        return (check_start(lesson, start) if learns_end(talk, lesson) else "end"), False
+    spans = rendered_replies(talk, lesson)
+    if not same_text(talk, said, "".join(spans)):
+        return classify(talk, lesson, said, start, spans), False
+    if any(without_blank(reply) not in without_blank(span) for reply, span in zip(replies, spans, strict=True)):
         return "cut", False
     stripped = any(reply not in span for reply, span in zip(replies, spans, strict=True))
-    return (misled(lesson, start) or ("mask" if frayed(talk, lesson) else None)), stripped
+    return (check_start(lesson, start) or ("mask" if labels_outer_blank(talk, lesson) else None)), stripped
 
 
-def amiss(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, spans: list[str]) -> Fault:
+def classify(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, spans: list[str]) -> Fault:
     """What is wrong with a conversation that does not teach these spans."""
     [rest] = marked.decode_spans(talk, [lesson.features["input_ids"][start or 0 :]])
-    if not any(squeezed(text) in squeezed(rest) for text in (spans[-1], again(talk, spans[-1]))):
+    if not any(without_blank(text) in without_blank(rest) for text in (spans[-1], roundtrip(talk, spans[-1]))):
         return "cut"
     if not said:
         return "nothing"
@@ -112,7 +114,7 @@ def amiss(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, sp
     return "end" if said in (unended, "".join(spans).removesuffix(talk.marker)) else "mask"
 
 
-def misled(lesson: Example, start: int | None) -> Fault | None:
+def check_start(lesson: Example, start: int | None) -> Fault | None:
     """Whether the last reply is not learned right behind its prompt, from its first id on."""
     if start is None:
         return "prompt"
@@ -126,7 +128,7 @@ def opens(lesson: Example, reply: int, start: int) -> bool:
     return labels[start] != IGNORE_INDEX and (neighbour or start == 0 or labels[start - 1] == IGNORE_INDEX)
 
 
-def frayed(talk: ChatTokenizer, lesson: Example) -> bool:
+def labels_outer_blank(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
     prompts = [chat.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
@@ -137,7 +139,7 @@ def frayed(talk: ChatTokenizer, lesson: Example) -> bool:
     )
 
 
-def written(talk: ChatTokenizer, lesson: Example) -> list[str]:
+def rendered_replies(talk: ChatTokenizer, lesson: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
     result = []
     for i in lesson.turns:
@@ -147,21 +149,21 @@ def written(talk: ChatTokenizer, lesson: Example) -> list[str]:
     return result
 
 
-def ended(talk: ChatTokenizer, lesson: Example) -> bool:
+def learns_end(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether an id that ends a reply is learned, where not a text ends it."""
     return bool(talk.stop_strings) or not talk.stop_ids.isdisjoint(lesson.features["labels"])
 
 
-def like(talk: ChatTokenizer, said: str, text: str) -> bool:
+def same_text(talk: ChatTokenizer, said: str, text: str) -> bool:
     """Whether it is the same but for white space, or for how the tokenizer spells it."""
-    return squeezed(said) in (squeezed(text), squeezed(again(talk, text)))
+    return without_blank(said) in (without_blank(text), without_blank(roundtrip(talk, text)))
 
 
-def again(talk: ChatTokenizer, text: str) -> str:
+def roundtrip(talk: ChatTokenizer, text: str) -> str:
     """A text as it comes back from the tokenizer, which may know fewer characters or one spelling of several."""
     return marked.decode_spans(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
 
 
-def squeezed(text: str) -> str:
+def without_blank(text: str) -> str:
     """Without white space."""
     return "".join(text.split())

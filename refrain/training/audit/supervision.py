@@ -16,7 +16,7 @@ from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Message, Row
 from refrain.training.audit import checks as exam
-from refrain.training.audit.faults import MEANINGS, Fault
+from refrain.training.audit.faults import FAULTS, Fault
 
 SHOWN = 3
 
@@ -25,26 +25,26 @@ LONGEST = 1200  # characters of a conversation that is shown
 
 
 @dataclass(frozen=True)
-class Findings:
+class AuditResult:
     """What is known of the conversations of one file, and those that are not learned as they should be."""
 
     facts: dict[str, float]
     broken: dict[Fault, list[Example]]
 
 
-def teachable(talk: ChatTokenizer, rows: Sequence[Row]) -> None:
+def require_teachable(talk: ChatTokenizer, rows: Sequence[Row]) -> None:
     """ValueError with the first rows whose turns the template cannot take, or cannot teach."""
     errors: dict[tuple[str, ...], str | None] = {}
     for row in rows:
         if (roles := tuple(message["role"] for message in row["messages"])) not in errors:
-            errors[roles] = refusal(talk, roles)
+            errors[roles] = template_error(talk, roles)
     wrong = [(row, error) for row in rows if (error := errors[tuple(each["role"] for each in row["messages"])])]
     if wrong:
-        shown = (f"{row['id']}\n{clipped(told(row['messages']))}" for row, _ in wrong[:SHOWN])
+        shown = (f"{row['id']}\n{clipped(as_text(row['messages']))}" for row, _ in wrong[:SHOWN])
         raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {counted(len(wrong))}, the first:", *shown]))
 
 
-def refusal(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
+def template_error(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
     """Why no conversation of these roles can be learned, if so."""
     turns: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
     try:
@@ -54,7 +54,7 @@ def refusal(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
     return None
 
 
-def passed(
+def require_clean(
     talk: ChatTokenizer, files: Mapping[str, Sequence[Example]], room: int, served: ChatTokenizer
 ) -> dict[str, dict[str, float]]:
     """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
@@ -63,19 +63,19 @@ def passed(
                          "duplicates.jsonl say why")  # fmt: skip
     result = {}
     for name, taught in files.items():
-        findings = examined(talk, taught, room, served)
-        for text in complaints(talk, name, findings):
+        findings = audit_examples(talk, taught, room, served)
+        for text in describe_faults(talk, name, findings):
             raise ValueError(text)
         result[name] = findings.facts
     return result
 
 
-def examined(
+def audit_examples(
     talk: ChatTokenizer, taught: Sequence[Example], room: int, served: ChatTokenizer | None = None
-) -> Findings:
+) -> AuditResult:
     """Every conversation held against its row, and against how a model that is served would be asked."""
-    common = exam.Exam(talk, room, unknown(talk.tokenizer))
-    other = served if served and not alike(talk, served) else None
+    common = exam.AuditContext(talk, room, unknown(talk.tokenizer))
+    other = served if served and not same_chat(talk, served) else None
     ids = [lesson.features["input_ids"] for lesson in taught]
     learned = [list(compress(each, supervised(lesson))) for each, lesson in zip(ids, taught, strict=True)]
     broken: dict[Fault, list[Example]] = {}
@@ -83,8 +83,8 @@ def examined(
     for lesson, said in zip(taught, marked.decode_spans(talk, learned), strict=True):
         before = lesson.messages[: lesson.turns[-1]]
         asked = chat.encode_prompt(talk, before)
-        finding = exam.found(common, lesson, said, asked)
-        if fault := finding.fault or ("served" if other and otherwise(talk, other, before, asked) else None):
+        finding = exam.check_example(common, lesson, said, asked)
+        if fault := finding.fault or ("served" if other and asks_differently(talk, other, before, asked) else None):
             broken.setdefault(fault, []).append(lesson)
         stripped |= {lesson.name} if finding.stripped else set()
         strange |= {lesson.name} if finding.unknown else set()
@@ -96,14 +96,14 @@ def examined(
         "stripped": len(stripped),
         "unknown": len(strange),
     }
-    return Findings(facts, {fault: broken[fault] for fault in MEANINGS if fault in broken})
+    return AuditResult(facts, {fault: broken[fault] for fault in FAULTS if fault in broken})
 
 
-def complaints(talk: ChatTokenizer, name: str, findings: Findings) -> list[str]:
+def describe_faults(talk: ChatTokenizer, name: str, findings: AuditResult) -> list[str]:
     """A sentence for each invariant that is broken, and below it the first rows with what they learn marked."""
     result = []
     for fault, those in findings.broken.items():
-        meaning = MEANINGS[fault]
+        meaning = FAULTS[fault]
         rows = list({lesson.name: lesson for lesson in reversed(those)}.values())[::-1]
         shown = (f"{row.name}\n{clipped(marked.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
         where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
@@ -115,20 +115,20 @@ def supervised(lesson: Example) -> list[bool]:
     return [label != IGNORE_INDEX for label in lesson.features["labels"]]
 
 
-def shipped(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
+def served_chat(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
     """The chat as it will be read where the model is served: from a folder that `chat.copy` has written."""
     with TemporaryDirectory() as folder:
         model_folder.copy_tokenizer(source, Path(folder), talk.template)
         return chat.load(Path(folder))
 
 
-def alike(one: ChatTokenizer, other: ChatTokenizer) -> bool:
+def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:
     """Whether two chats write and read alike, whatever is said."""
     texts = (each.tokenizer.to_str() for each in (one, other))
     return one.template == other.template and one.tokens == other.tokens and len(set(texts)) == 1
 
 
-def otherwise(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:
+def asks_differently(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:
     """Whether the other chat has another template, or asks with other ids."""
     return one.template != other.template or chat.encode_prompt(other, messages) != asked
 
@@ -145,7 +145,7 @@ def counted(rows: float) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def told(messages: Sequence[Message]) -> str:
+def as_text(messages: Sequence[Message]) -> str:
     return marked.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
 
 

@@ -14,7 +14,7 @@ FIRST_MARK = 0x100000  # the last private plane of Unicode
 
 
 @dataclass(frozen=True)
-class Outline:
+class TemplateOutline:
     """Of all conversations of the same roles in the same order, as far as a template writes the same around any words.
 
     `frames` has what is learned before and behind the words of each of the assistant's turns.
@@ -25,7 +25,7 @@ class Outline:
     controls: list[int]  # the template's own control tokens
 
 
-def outline(talk: ChatTokenizer, roles: tuple[str, ...]) -> Outline:
+def outline_of(talk: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
     """Of a conversation of these roles; ValueError when the template refuses it."""
     marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
     messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
@@ -38,4 +38,4 @@ def outline(talk: ChatTokenizer, roles: tuple[str, ...]) -> Outline:
             head = text[len(before) : at] if text.startswith(before) else ""
             frames[i] = head, text[at + 1 : text.find(talk.marker, at) + len(talk.marker)]
     controls = [talk.vocabulary.special[found] for found in talk.vocabulary.control.findall(text)]
-    return Outline([i for i, mark in enumerate(marks) if mark not in text], frames, controls)
+    return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, controls)

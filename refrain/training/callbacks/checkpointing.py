@@ -24,14 +24,14 @@ SECONDS = "REFRAIN_CHECKPOINT_SECONDS"  # an environment variable: it changes no
 SHARE = 20  # checkpoints take at most the twentieth part of the time
 
 
-class Keeper(TrainerCallback):
+class CheckpointCallback(TrainerCallback):
     """Saves after so many seconds, after a signal, and when what started the training is gone: `dvc`, or a launcher."""
 
     def __init__(self) -> None:
-        self.seconds = seconds()
+        self.seconds = interval_seconds()
         self.saved, self.cost, self.begun = time.monotonic(), 0.0, 0.0
         self.asked: str | None = None
-        self.above = above()
+        self.above = parent_processes()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint, but not where an epoch ends: its validation loss is still to come."""
@@ -53,8 +53,8 @@ class Keeper(TrainerCallback):
     def decide(self, state: TrainerState, control: TrainerControl) -> None:
         """Whether a checkpoint is worth its time now; after the last step none is, for all that is left is to write."""
         self.begun = time.monotonic()
-        asked = processes.any_of(self.asked is not None)
-        due = processes.any_of(self.begun - self.saved >= max(self.seconds, SHARE * self.cost))
+        asked = processes.any_rank(self.asked is not None)
+        due = processes.any_rank(self.begun - self.saved >= max(self.seconds, SHARE * self.cost))
         if state.global_step < state.max_steps:
             control.should_save |= asked or due
             control.should_training_stop |= asked
@@ -66,16 +66,16 @@ class Keeper(TrainerCallback):
         self.cost = self.saved - self.begun
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def handling_signals(self) -> Iterator[None]:
         """Inside, Ctrl-C and SIGTERM end the training after its step, and a second one at once."""
-        before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal asks, the second interrupts."""
         if self.asked is not None:
             raise KeyboardInterrupt(f"{self.asked} twice")
@@ -87,11 +87,11 @@ def epoch_is_over(state: TrainerState) -> bool:
     return state.epoch == int(state.epoch or 0)
 
 
-def above() -> dict[str, psutil.Process]:
+def parent_processes() -> dict[str, psutil.Process]:
     """The processes that this one works for, by name: a `dvc`, and the one that started several such as this."""
     parents = psutil.Process().parents()
     found = {}
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         found["the launcher"] = parents[0]
     if "DVC_STAGE" in os.environ:
         dvc = next((each for each in parents if any("dvc" in Path(word).name for word in words(each))), None)
@@ -111,7 +111,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def seconds() -> float:
+def interval_seconds() -> float:
     """How long a training goes on without a checkpoint; ValueError when the environment gives no number."""
     asked = os.environ.get(SECONDS, "60")
     try:

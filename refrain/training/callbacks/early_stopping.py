@@ -10,7 +10,7 @@ from refrain.training.distributed import fsdp as sharding
 from refrain.training.distributed import processes
 
 
-class Patience(TrainerCallback):
+class EarlyStoppingCallback(TrainerCallback):
     """Knows nothing that is not in the history of losses, so that a resumed training decides as one never killed."""
 
     def __init__(self, epochs: int, folder: Path) -> None:
@@ -21,9 +21,9 @@ class Patience(TrainerCallback):
     ) -> None:
         """Keep the weights when they are the best so far."""
         waited = epochs_since_best(state)
-        if waited == 0 and processes.number() == owner(model):
+        if waited == 0 and processes.rank() == keeping_rank(model):
             part = self.file(model).with_suffix(".part")
-            save_file({name: weight.contiguous() for name, weight in sharding.learning(model).items()}, part)
+            save_file({name: weight.contiguous() for name, weight in sharding.trainable_shards(model).items()}, part)
             part.replace(self.file(model))
         control.should_training_stop |= waited >= self.epochs
 
@@ -31,17 +31,17 @@ class Patience(TrainerCallback):
         """Put the best weights into the model, unless the last ones are."""
         if epochs_since_best(state):
             best = load_file(self.file(model))
-            for name, weight in sharding.learning(model).items():
+            for name, weight in sharding.trainable_shards(model).items():
                 weight.copy_(best[name])
 
     def file(self, model: Any) -> Path:
         """Where the best weights are, or this process's share of them."""
-        return self.folder / f"best-{owner(model)}.safetensors"
+        return self.folder / f"best-{keeping_rank(model)}.safetensors"
 
 
-def owner(model: Any) -> int:
+def keeping_rank(model: Any) -> int:
     """The number of the process that keeps what this one has: its own when it has a share, else the first."""
-    return processes.number() if sharding.is_spread(model) else 0
+    return processes.rank() if sharding.is_sharded(model) else 0
 
 
 def epochs_since_best(state: TrainerState) -> int:

@@ -35,7 +35,7 @@ def digits(value: float) -> float:
 LOGGED = {"loss": "train", "eval_loss": "val", "learning_rate": "lr"}  # the Trainer's word: ours
 
 
-class LiveCurves(TrainerCallback):
+class DVCLiveCallback(TrainerCallback):
     """DVCLive's folder, point by point.
 
     Nothing else in the repository changes, and points are sent only to a DVC Studio that a person has logged in to.
@@ -53,12 +53,12 @@ class LiveCurves(TrainerCallback):
             paths.make_empty(self.folder)
             self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
             for entry in state.log_history:
-                write(self.live, entry)
+                log_point(self.live, entry)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The newest points."""
         if self.live is not None:
-            write(self.live, state.log_history[-1])
+            log_point(self.live, state.log_history[-1])
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -76,7 +76,7 @@ class LiveCurves(TrainerCallback):
         self.live = None
 
 
-def write(live: Live, entry: dict[str, float]) -> None:
+def log_point(live: Live, entry: dict[str, float]) -> None:
     """A point for each curve that has one in an entry of the Trainer's history."""
     live.step = int(entry["step"])
     for name in LOGGED.keys() & entry.keys():

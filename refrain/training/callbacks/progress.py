@@ -8,24 +8,24 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from refrain.training.distributed import processes
-from refrain.training.timing import Clock
+from refrain.training.timing import PhaseTimer
 
 log = logging.getLogger(__name__)
 
 
-class Progress(TrainerCallback):
+class ProgressCallback(TrainerCallback):
     """Step, loss, learning rate, tokens a second and time left; at the end, where the time went."""
 
     bar = tqdm(disable=True)
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: PhaseTimer) -> None:
         self.clock, self.begin = clock, 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A bar for all optimiser steps, those before a resume included."""
-        terminal_only = None if log.isEnabledFor(logging.INFO) and processes.first() else True
+        terminal_only = None if log.isEnabledFor(logging.INFO) and processes.is_main() else True
         self.bar = tqdm(
             total=state.max_steps, initial=state.global_step, unit="step", disable=terminal_only, leave=False
         )
@@ -48,7 +48,7 @@ class Progress(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Loss and rate beside the bar, or a line for each tenth of the way."""
-        if "loss" not in state.log_history[-1] or not processes.first():
+        if "loss" not in state.log_history[-1] or not processes.is_main():
             return
         step, tenth = state.global_step, ceil(state.max_steps / 10)
         loss, rate = latest(state, "loss"), latest(state, "learning_rate")
@@ -64,7 +64,7 @@ class Progress(TrainerCallback):
         self.bar.close()
         names = {"loss": "loss", "eval_loss": "val loss"}
         said = [f"{names[name]} {latest(state, name):.3f}" for name in names if not isnan(latest(state, name))]
-        if processes.first():
+        if processes.is_main():
             log.info("%d steps, %s", state.global_step, ", ".join(said))
             log.info("%s", self.clock)
 

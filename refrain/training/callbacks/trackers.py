@@ -37,10 +37,10 @@ def callbacks(names: list[str], run: str) -> list[TrainerCallback]:
     A package that is not installed, or that the environment forbids, is a ValueError.
     """
     unhook_comet()
-    return [Tracked([opened(name, run) for name in names])] if names else []
+    return [TrackersCallback([open_tracker(name, run) for name in names])] if names else []
 
 
-def opened(name: str, run: str) -> Tracker:
+def open_tracker(name: str, run: str) -> Tracker:
     package, build = TRACKERS[name]
     if find_spec(package) is None:
         raise ValueError(f"train.report_to={name} needs the package {package}: pip install 'refrain[{name}]'")
@@ -60,8 +60,8 @@ def root() -> Path:
 
 def wandb(folder: Path, run: str) -> Tracker:
     """`wandb sync` sends a run that was written offline."""
-    unless_set(WANDB_MODE="offline", WANDB_PROJECT="refrain", WANDB_ERROR_REPORTING="false", WANDB_CONSOLE="off")
-    unless_set(WANDB_DIR=str(folder.parent))  # it adds a folder wandb
+    set_defaults(WANDB_MODE="offline", WANDB_PROJECT="refrain", WANDB_ERROR_REPORTING="false", WANDB_CONSOLE="off")
+    set_defaults(WANDB_DIR=str(folder.parent))  # it adds a folder wandb
     import wandb
 
     return Tracker(integrations.WandbCallback(), os.environ.get("WANDB_NAME", run), folder, wandb.finish)
@@ -69,8 +69,8 @@ def wandb(folder: Path, run: str) -> Tracker:
 
 def mlflow(folder: Path, run: str) -> Tracker:
     """A store of files, which newer releases of MLflow read and write only when allowed to."""
-    unless_set(MLFLOW_TRACKING_URI=folder.as_uri(), MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_EXPERIMENT_NAME="refrain")
-    unless_set(MLFLOW_DISABLE_TELEMETRY="true")
+    set_defaults(MLFLOW_TRACKING_URI=folder.as_uri(), MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_EXPERIMENT_NAME="refrain")
+    set_defaults(MLFLOW_DISABLE_TELEMETRY="true")
     import mlflow
 
     return Tracker(integrations.MLflowCallback(), run, folder, mlflow.flush_async_logging)
@@ -83,9 +83,9 @@ def tensorboard(folder: Path, run: str) -> Tracker:
 
 def comet(folder: Path, run: str) -> Tracker:
     """`comet upload` sends an archive that was written offline."""
-    unless_set(COMET_START_ONLINE="0", COMET_OFFLINE_DIRECTORY=str(folder), COMET_PROJECT_NAME="refrain")
-    unless_set(COMET_DISABLE_AUTO_LOGGING="1", COMET_DISPLAY_SUMMARY_LEVEL="0")
-    unless_set(**{f"COMET_AUTO_LOG_{kind}": "false" for kind in ("CODE", "ENV_DETAILS", "GIT_METADATA", "GIT_PATCH")})
+    set_defaults(COMET_START_ONLINE="0", COMET_OFFLINE_DIRECTORY=str(folder), COMET_PROJECT_NAME="refrain")
+    set_defaults(COMET_DISABLE_AUTO_LOGGING="1", COMET_DISPLAY_SUMMARY_LEVEL="0")
+    set_defaults(**{f"COMET_AUTO_LOG_{kind}": "false" for kind in ("CODE", "ENV_DETAILS", "GIT_METADATA", "GIT_PATCH")})
     import comet_ml
 
     run = os.environ.get("COMET_START_EXPERIMENT_NAME", run)
@@ -100,7 +100,7 @@ TRACKERS: dict[str, tuple[str, Callable[[Path, str], Tracker]]] = {  # the packa
 }
 
 
-def unless_set(**variables: str) -> None:
+def set_defaults(**variables: str) -> None:
     """What a person has set wins."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)
@@ -108,17 +108,17 @@ def unless_set(**variables: str) -> None:
 
 def unhook_comet() -> None:
     """transformers loads comet_ml where it is installed: it would follow every MLflow run, and report warnings home."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not of(finder, "comet_ml")]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not comes_from(finder, "comet_ml")]
     logger = logging.getLogger("comet_ml")
-    logger.handlers[:] = [handler for handler in logger.handlers if not of(handler, "sentry_sdk")]
+    logger.handlers[:] = [handler for handler in logger.handlers if not comes_from(handler, "sentry_sdk")]
 
 
-def of(thing: object, package: str) -> bool:
+def comes_from(thing: object, package: str) -> bool:
     return type(thing).__module__.partition(".")[0] == package
 
 
 @contextmanager
-def chance_kept() -> Iterator[None]:
+def random_state_preserved() -> Iterator[None]:
     """Random numbers that are drawn inside are drawn again after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -129,7 +129,7 @@ def chance_kept() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-class Tracked(TrainerCallback):
+class TrackersCallback(TrainerCallback):
     """Trackers hear of the beginning, the numbers and the end of a training, never of a checkpoint."""
 
     def __init__(self, trackers: list[Tracker]) -> None:
@@ -140,28 +140,28 @@ class Tracked(TrainerCallback):
     ) -> None:
         """A run is opened; a resumed training opens its own."""
         self.open = True
-        self.tell("on_train_begin", args, state, control, kwargs)
+        self.forward("on_train_begin", args, state, control, kwargs)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Numbers are written; those after the end of the training belong to no run."""
         if self.open:
-            self.tell("on_log", args, state, control, kwargs)
+            self.forward("on_log", args, state, control, kwargs)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """All of it is on disk."""
         self.open = False
-        self.tell("on_train_end", args, state, control, kwargs)
-        with chance_kept():
+        self.forward("on_train_end", args, state, control, kwargs)
+        with random_state_preserved():
             for tracker in self.trackers:
                 tracker.close()
 
-    def tell(
+    def forward(
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, more: dict[str, Any]
     ) -> None:
         for tracker in self.trackers:
             mine = copy.copy(args)
             mine.run_name, mine.logging_dir = tracker.run, str(tracker.folder)
-            with chance_kept():
+            with random_state_preserved():
                 getattr(tracker.callback, event)(mine, state, control, **more)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from refrain.training.distributed import processes
 
 
-def spread(model: PreTrainedModel, shard: bool) -> PreTrainedModel:
+def shard(model: PreTrainedModel, shard: bool) -> PreTrainedModel:
     """The model with each weight over all processes, if it is to be; each has built the same one."""
     if shard:
         layers = [part for part in model.modules() if type(part).__name__ in (model._no_split_modules or ())]
@@ -28,12 +28,12 @@ def spread(model: PreTrainedModel, shard: bool) -> PreTrainedModel:
     return model
 
 
-def is_spread(model: Any) -> bool:
+def is_sharded(model: Any) -> bool:
     """Whether this process holds a share of the weights and not all."""
     return any(isinstance(weight, DTensor) for weight in model.parameters())
 
 
-def gather(model: torch.nn.Module) -> None:
+def unshard(model: torch.nn.Module) -> None:
     """Whole weights in ordinary memory, if they are spread; all processes must ask."""
     whole: dict[torch.Tensor, torch.nn.Parameter] = {}
     for part in model.modules():
@@ -44,7 +44,7 @@ def gather(model: torch.nn.Module) -> None:
                 part._parameters[name] = whole[weight]
 
 
-class Ready(torch.nn.Module):
+class ShardedModule(torch.nn.Module):
     """A model over all processes, in the form of those that the Trainer leaves as they are."""
 
     def __init__(self, module: torch.nn.Module, autocast: Callable[[], AbstractContextManager[None]]) -> None:
@@ -56,37 +56,37 @@ class Ready(torch.nn.Module):
             return self.module(**inputs)
 
 
-def learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def trainable_shards(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The weights that a training changes, of each the share of this process; a tied one has one name."""
-    return {name: mine(weight) for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: local_shard(weight) for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def mine(weight: torch.Tensor) -> torch.Tensor:
+def local_shard(weight: torch.Tensor) -> torch.Tensor:
     """The share of this process, in the same memory; of a weight that is not spread, all of it."""
     return (weight.to_local() if isinstance(weight, DTensor) else weight).detach()
 
 
 def file(folder: Path) -> Path:
     """Where this process keeps its share of a checkpoint."""
-    return folder / f"share-{processes.number()}.safetensors"
+    return folder / f"share-{processes.rank()}.safetensors"
 
 
 def save(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
     """This process's share of a checkpoint: the weights that learn, and what the optimiser knows of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    share = learning(model)
+    share = trainable_shards(model)
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            share |= {f"{name} {key}": mine(value) for key, value in optimiser.state[weight].items()}
+            share |= {f"{name} {key}": local_shard(value) for key, value in optimiser.state[weight].items()}
     save_file(share, file(folder), {"scheduler": json.dumps(scheduler.state_dict())})
 
 
 def load(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
     """Go on from what `save` has kept."""
-    share = load_file(file(folder), device=str(mine(next(model.parameters())).device))
+    share = load_file(file(folder), device=str(local_shard(next(model.parameters())).device))
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            mine(weight).copy_(share[name])
+            local_shard(weight).copy_(share[name])
             known = {key.rpartition(" ")[2]: value for key, value in share.items() if key.startswith(f"{name} ")}
             optimiser.state[weight] = {key: like(cast(DTensor, weight), value) for key, value in known.items()}
     with safe_open(file(folder), "pt") as opened:

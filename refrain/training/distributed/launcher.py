@@ -29,28 +29,28 @@ Worker = subprocess.Popen[bytes]
 GRACE = 10.0  # seconds that the others have to end by themselves when one has failed
 
 
-def launched(launch: LaunchConfig) -> bool:
+def launch(launch: LaunchConfig) -> bool:
     """True when workers have done what this command asks for; False in a process that is to do it itself.
 
     ValueError with the reason when a worker fails. Ctrl-C and SIGTERM are handed on, so that a checkpoint is made.
     """
     if "RANK" in os.environ:
-        join(launch)
+        become_worker(launch)
     if "RANK" in os.environ or launch.processes == 1:
         return False
     folder = Path(tempfile.mkdtemp(prefix="refrain-workers-"))
     log.info("%d processes", launch.processes)
     port = free_port()
-    workers = [start(number, launch.processes, port, words(folder, number)) for number in range(launch.processes)]
-    with handing_on(workers[0]):
-        failed = watch(workers)
+    workers = [start(number, launch.processes, port, log_file(folder, number)) for number in range(launch.processes)]
+    with forwarding_signals(workers[0]):
+        failed = wait_for_all(workers)
     if failed:
         report(failed, workers, folder)
     shutil.rmtree(folder)
     return True
 
 
-def join(launch: LaunchConfig) -> None:
+def become_worker(launch: LaunchConfig) -> None:
     """Become one of several: only the first speaks, and a traceback goes where the launcher looks for it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count != launch.processes:
@@ -90,7 +90,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def handing_on(first: Worker) -> Iterator[None]:
+def forwarding_signals(first: Worker) -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM go to the first worker, which tells the others at the end of its step."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, frame: first.send_signal(number)) for number in signals]
@@ -101,7 +101,7 @@ def handing_on(first: Worker) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def watch(workers: list[Worker]) -> list[int]:
+def wait_for_all(workers: list[Worker]) -> list[int]:
     """The numbers of those that failed, first come first; when one has, those that wait for it are ended."""
     ended: list[int] = []
     ends: Queue[int] = Queue()
@@ -118,16 +118,16 @@ def watch(workers: list[Worker]) -> list[int]:
 
 def report(failed: list[int], workers: list[Worker], folder: Path) -> None:
     """End with the reason of the failure: silently, if the first worker has said it, and else in a sentence."""
-    first = words(folder, 0).read_text(errors="replace")
+    first = log_file(folder, 0).read_text(errors="replace")
     if 0 in failed and workers[0].returncode > 0 and "Traceback" not in first:
         shutil.rmtree(folder)
         sys.exit(workers[0].returncode)
     number = failed[0]
     code, who = workers[number].returncode, f"process {number} of {len(workers)}"
-    text = words(folder, number).read_text(errors="replace").strip()
+    text = log_file(folder, number).read_text(errors="replace").strip()
     last = text.rpartition("\n")[2]
     if code > 0 and "Traceback" in text:
-        raise ValueError(f"{who} failed: {last}; {words(folder, number)} holds its traceback")
+        raise ValueError(f"{who} failed: {last}; {log_file(folder, number)} holds its traceback")
     shutil.rmtree(folder)
     if code < 0:
         name = signal.Signals(-code).name
@@ -135,6 +135,6 @@ def report(failed: list[int], workers: list[Worker], folder: Path) -> None:
     raise ValueError(last.partition(": ")[2])
 
 
-def words(folder: Path, number: int) -> Path:
+def log_file(folder: Path, number: int) -> Path:
     """Where the words of a worker go."""
     return folder / f"{number}.txt"

@@ -15,37 +15,37 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=2)  # that the others have while one works: it may wait for a run on the same checkpoints
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together; 1 outside of a launch."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
-def number() -> int:
+def rank() -> int:
     """Which of them this is, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Whether this is the process that writes."""
-    return number() == 0
+    return rank() == 0
 
 
-def turns(things: int) -> range:
+def my_turns(things: int) -> range:
     """Which of so many things are this process's turn; all have as many turns, so the last may be beyond the things."""
-    return range(number(), -(-things // count()) * count(), count())
+    return range(rank(), -(-things // world_size()) * world_size(), world_size())
 
 
-def any_of(claim: bool) -> bool:
+def any_rank(claim: bool) -> bool:
     """Whether the claim holds in any process; all must ask."""
-    return bool(gathered(float(claim)) > 0)
+    return bool(sum_scalar(float(claim)) > 0)
 
 
-def gathered(value: float) -> float:
+def sum_scalar(value: float) -> float:
     """The sum of a number over all processes; all must ask."""
-    return float(summed(torch.tensor(value, dtype=torch.float64)))
+    return float(all_reduce_sum(torch.tensor(value, dtype=torch.float64)))
 
 
-def summed(tensor: torch.Tensor) -> torch.Tensor:
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of a tensor over all processes, where the tensor lies; all must ask."""
     if not dist.is_initialized():
         return tensor
@@ -55,20 +55,20 @@ def summed(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def led(context: AbstractContextManager[T]) -> Iterator[T]:
+def entered_by_main(context: AbstractContextManager[T]) -> Iterator[T]:
     """What the first process alone enters; inside, each has its value."""
-    begin()
+    init()
     with ExitStack() as stack:
-        yield agreed(stack.enter_context(context) if first() else None)
+        yield broadcast(stack.enter_context(context) if is_main() else None)
 
 
-def begin() -> None:
+def init() -> None:
     """Meet the others, over NCCL with a device for each, and over Gloo on CPUs; ValueError when devices are too few."""
-    if count() == 1 or dist.is_initialized():
+    if world_size() == 1 or dist.is_initialized():
         return
     devices, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if 0 < devices < here and "CUDA_VISIBLE_DEVICES" not in os.environ:  # with it, each may see its own alone
-        raise ValueError(f"launch.processes={count()} needs {here} devices on this machine, and it has {devices}; "
+        raise ValueError(f"launch.processes={world_size()} needs {here} devices on this machine, and it has {devices}; "
                          f"set launch.processes={devices}")  # fmt: skip
     if devices:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % devices)
@@ -77,7 +77,7 @@ def begin() -> None:
     dist.init_process_group("nccl" if devices else "gloo", timeout=PATIENCE)
 
 
-def agreed(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """What the first process says, in all of them."""
     said = [value]
     if dist.is_initialized():
@@ -85,10 +85,10 @@ def agreed(value: Any) -> Any:
     return said[0]
 
 
-def dismiss_others() -> None:
+def exit_other_ranks() -> None:
     """Here all but the first process end: what is left is for one of them to write."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
-    if not first():
+    if not is_main():
         raise SystemExit

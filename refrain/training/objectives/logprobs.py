@@ -11,15 +11,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from refrain.chat.encoding import IGNORE_INDEX, Features
 
-Ask = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
+LogprobFunction = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
 
 
-def supervised(row: Features) -> int:
+def label_count(row: Features) -> int:
     """How many of its tokens are learned: the first has no place before it from which it could be foretold."""
     return sum(label != IGNORE_INDEX for label in row["labels"][1:])
 
 
-def likelihoods(model: Any, rows: list[Features], packed: bool) -> torch.Tensor:
+def sequence_logprobs(model: Any, rows: list[Features], packed: bool) -> torch.Tensor:
     """Summed natural log-probability of the labelled tokens, one fp32 number a row; the same packed and padded.
 
     Logits are computed where a label follows and nowhere else: with a large vocabulary they are most of the memory.
@@ -28,19 +28,19 @@ def likelihoods(model: Any, rows: list[Features], packed: bool) -> torch.Tensor:
     """
     device = next(model.parameters()).device
     texts = {tuple(row["input_ids"]): row for row in rows}
-    owners, labels, columns = foretold(rows, list(texts), device)
+    owners, labels, columns = label_positions(rows, list(texts), device)
     if packed:
         starts = torch.tensor([0, *map(len, texts)], device=device).cumsum(0)[:-1]
         kept = starts[owners] + columns
-        logits = answer(model, kept, **pack(list(texts.values()), device))[0]
+        logits = logits_at(model, kept, **pack(list(texts.values()), device))[0]
     else:
         kept, at = columns.unique(return_inverse=True)
-        logits = answer(model, kept, **pad(list(texts.values()), device))[owners, at]
+        logits = logits_at(model, kept, **pad(list(texts.values()), device))[owners, at]
     found = -F.cross_entropy(logits.float(), labels, reduction="none")
-    return torch.stack([part.sum() for part in found.split([supervised(row) for row in rows])])
+    return torch.stack([part.sum() for part in found.split([label_count(row) for row in rows])])
 
 
-def foretold(
+def label_positions(
     rows: list[Features], texts: list[tuple[int, ...]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each labelled token: the number of its text, the label, and the column of the token before it."""
@@ -55,14 +55,14 @@ def foretold(
     return owners, labels, columns
 
 
-def answer(model: Any, kept: torch.Tensor, **inputs: Any) -> torch.Tensor:
+def logits_at(model: Any, kept: torch.Tensor, **inputs: Any) -> torch.Tensor:
     """The logits of the columns `kept`; an architecture that cannot leave columns out computes them all."""
-    if "logits_to_keep" in inspect.signature(core(model).forward).parameters:
+    if "logits_to_keep" in inspect.signature(unwrap(model).forward).parameters:
         return torch.as_tensor(model(**inputs, use_cache=False, logits_to_keep=kept).logits)
     return torch.as_tensor(model(**inputs, use_cache=False).logits[:, kept])
 
 
-def core(model: Any) -> Any:
+def unwrap(model: Any) -> Any:
     """The transformers model inside what DDP, FSDP, a compiler or an adapter have wrapped around it."""
     while inner := getattr(model, "module", None) or getattr(model, "_orig_mod", None):
         model = inner

@@ -7,7 +7,7 @@ import torch
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Row
-from refrain.training.objectives.logprobs import Ask
+from refrain.training.objectives.logprobs import LogprobFunction
 
 
 class Objective(Protocol):
@@ -16,23 +16,23 @@ class Objective(Protocol):
     def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
         """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
 
-    def taught(self, rows: list[Row], kept: list[Any]) -> list[Example]:
+    def examples(self, rows: list[Row], kept: list[Any]) -> list[Example]:
         """The conversations in what `features` has made of the rows, for the audit."""
 
     def tokens(self, row: Any) -> int:
         """What a row costs in a forward pass."""
 
-    def learned(self, row: Any) -> int:
+    def label_count(self, row: Any) -> int:
         """How many tokens of a row are labelled."""
 
-    def weight(self, rows: list[Any]) -> float:
+    def normaliser(self, rows: list[Any]) -> float:
         """What the summed loss of these rows is divided by: supervised tokens, or pairs."""
 
-    def begin(self, ask: Ask, rows: list[Any]) -> list[Any]:
+    def prepare(self, ask: LogprobFunction, rows: list[Any]) -> list[Any]:
         """The rows with what the loss needs of the model before its first step."""
 
-    def context(self, ask: Ask, rows: list[Any]) -> Any:
+    def step_context(self, ask: LogprobFunction, rows: list[Any]) -> Any:
         """What the loss of a row needs to know of all rows of its step."""
 
-    def loss(self, ask: Ask, rows: list[Any], context: Any) -> torch.Tensor:
+    def loss(self, ask: LogprobFunction, rows: list[Any], context: Any) -> torch.Tensor:
         """The loss, summed over the rows, with a gradient."""

@@ -12,124 +12,124 @@ from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.pipeline.schema import PreferenceConfig
 from refrain.training.objectives import pairs, sft
-from refrain.training.objectives.logprobs import Ask, supervised
-from refrain.training.objectives.pairs import Pair
+from refrain.training.objectives.logprobs import LogprobFunction, label_count
+from refrain.training.objectives.pairs import PreferencePair
 
 SURE = 1e-6  # no reply counts as surer than this: the odds of a certain one are infinite
 
 
-class Step(NamedTuple):
+class StepContext(NamedTuple):
     """What the loss of a pair needs to know of all pairs of its step."""
 
     drift: float  # what strangers have gained on average, at least 0
     length: float  # how many tokens of a chosen conversation are foretold on average, the prompt's too
 
 
-class Pairs:
+class PreferenceObjective:
     """The objective of a preference: its rows are pairs, and each counts the same."""
 
     def __init__(self, preference: PreferenceConfig) -> None:
         self.formula, self.beta = FORMULAS[preference.loss], preference.beta
 
-    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Pair], dict[str, list[str]]]:
+    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[PreferencePair], dict[str, list[str]]]:
         """As `pairs.features`."""
         kept, left_out = pairs.features(chat, rows)
-        return pairs.with_strangers(kept) if self.formula is kto else kept, left_out
+        return pairs.with_kl_examples(kept) if self.formula is kto else kept, left_out
 
-    def taught(self, rows: list[Row], kept: list[Pair]) -> list[Example]:
+    def taught(self, rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
         """As `pairs.taught`."""
-        return pairs.taught(rows, kept)
+        return pairs.examples(rows, kept)
 
-    def tokens(self, row: Pair) -> int:
+    def tokens(self, row: PreferencePair) -> int:
         """What both sides cost in a forward pass."""
         return sft.tokens(row.chosen) + sft.tokens(row.rejected)
 
-    def learned(self, row: Pair) -> int:
+    def learned(self, row: PreferencePair) -> int:
         """How many tokens of both replies are labelled."""
-        return supervised(row.chosen) + supervised(row.rejected)
+        return label_count(row.chosen) + label_count(row.rejected)
 
-    def weight(self, rows: list[Pair]) -> float:
+    def weight(self, rows: list[PreferencePair]) -> float:
         """The number of pairs."""
         return float(len(rows))
 
-    def begin(self, ask: Ask, rows: list[Pair]) -> list[Pair]:
+    def begin(self, ask: LogprobFunction, rows: list[PreferencePair]) -> list[PreferencePair]:
         """The pairs with how likely their texts are now, the reference of all that follows; ORPO has none."""
         if self.formula is orpo or not rows:
             return rows
-        texts = [text for row in rows for text in (row.chosen, row.rejected, *row.strangers)]
+        texts = [text for row in rows for text in (row.chosen, row.rejected, *row.kl_examples)]
         found = ask(texts).view(len(rows), -1).tolist()
         return [replace(row, began=tuple(likely)) for row, likely in zip(rows, found, strict=True)]
 
-    def context(self, ask: Ask, rows: list[Pair]) -> Step:
+    def context(self, ask: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
         """Over the whole step, so that no loss depends on how it is cut into forward passes."""
         length = sum(sft.tokens(row.chosen) - 1 for row in rows) / len(rows)
-        return Step(drift(ask, rows) if self.formula is kto else 0.0, length)
+        return StepContext(kl_estimate(ask, rows) if self.formula is kto else 0.0, length)
 
-    def loss(self, ask: Ask, rows: list[Pair], context: Step) -> Tensor:
+    def loss(self, ask: LogprobFunction, rows: list[PreferencePair], context: StepContext) -> Tensor:
         """Summed over the pairs."""
         return self.formula(ask, rows, context, self.beta).sum()
 
 
-def dpo(ask: Ask, rows: list[Pair], step: Step, beta: float) -> Tensor:
+def dpo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
     """-log sigmoid(beta (w - l)), where w and l are the gains of the replies: arXiv:2305.18290, equation 7."""
-    chosen, rejected = gains(ask, rows).unbind()
-    return doubt(beta * (chosen - rejected))
+    chosen, rejected = log_ratios(ask, rows).unbind()
+    return negative_log_sigmoid(beta * (chosen - rejected))
 
 
-def ipo(ask: Ask, rows: list[Pair], step: Step, beta: float) -> Tensor:
+def ipo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
     """(w - l - 1 / (2 beta))^2, where w and l are gains by token: arXiv:2310.12036, equation 17.
 
     The paper does not say by token; its authors told those of TRL that its results are of this form.
     """
-    chosen, rejected = by_token(gains(ask, rows), rows).unbind()
+    chosen, rejected = per_token(log_ratios(ask, rows), rows).unbind()
     return (chosen - rejected - 1 / (2 * beta)).pow(2)
 
 
-def kto(ask: Ask, rows: list[Pair], step: Step, beta: float) -> Tensor:
+def kto(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
     """The mean of 1 - sigmoid(beta (w - z)) and 1 - sigmoid(beta (z - l)), z the drift: arXiv:2402.01306, equation 7.
 
     A chosen reply is a desirable one, a rejected an undesirable, and both weigh 1.
     """
-    chosen, rejected = gains(ask, rows).unbind()
+    chosen, rejected = log_ratios(ask, rows).unbind()
     return (torch.sigmoid(beta * (step.drift - chosen)) + torch.sigmoid(beta * (rejected - step.drift))) / 2
 
 
-def orpo(ask: Ask, rows: list[Pair], step: Step, beta: float) -> Tensor:
+def orpo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
     """n - beta log sigmoid(log odds(w) - log odds(l)), odds(p) = p / (1 - p): arXiv:2403.07691, equations 6 and 7.
 
     w and l are the replies' probabilities by token (the geometric mean), n the negative log-likelihood of the chosen
     conversation, of the prompt too: summed over the pairs of a step and divided by their number, its mean by token.
     """
-    texts = [[row.chosen, row.rejected, pairs.rest(row.chosen)] for row in rows]
+    texts = [[row.chosen, row.rejected, pairs.complement(row.chosen)] for row in rows]
     chosen, rejected, rest = ask([text for some in texts for text in some]).view(-1, 3).unbind(1)
-    better, worse = by_token(torch.stack([chosen, rejected]), rows).unbind()
-    return beta * doubt(log_odds(better) - log_odds(worse)) - (chosen + rest) / step.length
+    better, worse = per_token(torch.stack([chosen, rejected]), rows).unbind()
+    return beta * negative_log_sigmoid(log_odds(better) - log_odds(worse)) - (chosen + rest) / step.length
 
 
 FORMULAS = {"sigmoid": dpo, "ipo": ipo, "kto": kto, "orpo": orpo}
 
 
-def doubt(margin: Tensor) -> Tensor:
+def negative_log_sigmoid(margin: Tensor) -> Tensor:
     """-log sigmoid(margin): ln 2 where there is none."""
     return torch.as_tensor(-F.logsigmoid(margin))
 
 
-def gains(ask: Ask, rows: list[Pair]) -> Tensor:
+def log_ratios(ask: LogprobFunction, rows: list[PreferencePair]) -> Tensor:
     """How much likelier the replies are than in the beginning, as logarithms [chosen and rejected, pairs]."""
     found = ask([text for row in rows for text in (row.chosen, row.rejected)]).view(-1, 2)
     return (found - found.new_tensor([row.began[:2] for row in rows])).T
 
 
-def drift(ask: Ask, rows: list[Pair]) -> float:
+def kl_estimate(ask: LogprobFunction, rows: list[PreferencePair]) -> float:
     """The mean gain of strangers, at least 0: an estimate of how far the model has gone (KL divergence)."""
-    found = ask([text for row in rows for text in row.strangers])
+    found = ask([text for row in rows for text in row.kl_examples])
     began = found.new_tensor([likely for row in rows for likely in row.began[2:]])
     return max(0.0, float((found - began).mean()))
 
 
-def by_token(sums: Tensor, rows: list[Pair]) -> Tensor:
+def per_token(sums: Tensor, rows: list[PreferencePair]) -> Tensor:
     """Means over the tokens of the replies [chosen and rejected, pairs]."""
-    return sums / sums.new_tensor([[supervised(row.chosen), supervised(row.rejected)] for row in rows]).T
+    return sums / sums.new_tensor([[label_count(row.chosen), label_count(row.rejected)] for row in rows]).T
 
 
 def log_odds(logarithm: Tensor) -> Tensor:

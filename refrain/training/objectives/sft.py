@@ -8,7 +8,7 @@ from refrain.chat import examples as lessons
 from refrain.chat.encoding import ChatTokenizer, Features
 from refrain.chat.examples import Example
 from refrain.chat.records import Row
-from refrain.training.objectives.logprobs import Ask, supervised
+from refrain.training.objectives.logprobs import LogprobFunction, label_count
 
 
 def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
@@ -16,7 +16,7 @@ def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict
     return [lessons.encode_row(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
 
 
-def taught(rows: list[Row], kept: list[Features]) -> list[Example]:
+def examples(rows: list[Row], kept: list[Features]) -> list[Example]:
     """What `features` has made of the rows, with their words: every reply is learned."""
     return [lessons.from_all_replies(row, example) for row, example in zip(rows, kept, strict=True)]
 
@@ -26,25 +26,25 @@ def tokens(row: Features) -> int:
     return len(row["input_ids"])
 
 
-def learned(row: Features) -> int:
+def label_count(row: Features) -> int:
     """How many tokens of a row are labelled."""
-    return supervised(row)
+    return label_count(row)
 
 
-def weight(rows: list[Features]) -> float:
+def normaliser(rows: list[Features]) -> float:
     """The supervised tokens of a step: each counts the same, in whichever row it stands."""
-    return float(sum(map(supervised, rows)))
+    return float(sum(map(label_count, rows)))
 
 
-def begin(ask: Ask, rows: list[Features]) -> list[Features]:
+def prepare(ask: LogprobFunction, rows: list[Features]) -> list[Features]:
     """The rows as they are: no other model is needed."""
     return rows
 
 
-def context(ask: Ask, rows: list[Features]) -> None:
+def step_context(ask: LogprobFunction, rows: list[Features]) -> None:
     """Nothing: the loss of a token depends on its own row alone."""
 
 
-def loss(ask: Ask, rows: list[Features], context: Any) -> torch.Tensor:
+def loss(ask: LogprobFunction, rows: list[Features], context: Any) -> torch.Tensor:
     """Negative log-likelihood, summed over all supervised tokens."""
     return -ask(rows).sum()
