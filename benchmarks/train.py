@@ -134,7 +134,7 @@ def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any],
     values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
     cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, overrides))
-    watch, model = stopwatch(), models.build(source, cfg.method, cfg.seed)
+    watch, model = stopwatch(), models.build_trainable(source, cfg.method, cfg.seed)
     curves = training.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
     return watch.seconds, [loss for _, loss in curves.train]
 
@@ -157,7 +157,7 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     watch, tokenizer = stopwatch(), AutoTokenizer.from_pretrained(source)
     tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
     trainer = SFTTrainer(
-        model=models.build(source, cfg.method, cfg.seed),
+        model=models.build_trainable(source, cfg.method, cfg.seed),
         args=SFTConfig(str(scratch), save_strategy="no", disable_tqdm=True, use_cpu=True, **settings),
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,

@@ -14,11 +14,11 @@ def main(cfg: config.Config) -> None:
     model = cfg.model
     paths.make_empty(paths.BASE)
     if model.tiny is not None:
-        tiny.make(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
+        tiny.pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
     elif model.folder is not None:
-        snapshot.from_folder(paths.found(model.folder, "model.folder", folder=True), paths.BASE)
+        snapshot.copy_from_folder(paths.found(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:
-        hub.fetch(model.hub, model.revision, paths.BASE)
+        hub.download(model.hub, model.revision, paths.BASE)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 

@@ -36,8 +36,8 @@ def candidates() -> Iterator[tuple[str, LanguageModel]]:
     from refrain.models.pytorch import language_model, loading  # load torch, after the configuration was checked
     from refrain.runtime import loading as runtime
 
-    yield "base", language_model.Speaker(loading.load(paths.BASE))
-    yield "merged", language_model.Speaker(loading.load(paths.MERGED))
+    yield "base", language_model.TorchLanguageModel(loading.load(paths.BASE))
+    yield "merged", language_model.TorchLanguageModel(loading.load(paths.MERGED))
     for name in summary.variants(paths.ONNX):
         yield f"onnx-{name}", runtime.load(paths.ONNX / name)
 

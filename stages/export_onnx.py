@@ -20,7 +20,7 @@ def main(cfg: config.Config) -> None:
     export.write(paths.MERGED, paths.ONNX, cfg.export)
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
-    merged = language_model.Speaker(models.load(paths.MERGED))
+    merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
     asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}

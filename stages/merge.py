@@ -14,14 +14,16 @@ def main(cfg: config.Config) -> None:
 
     talk = chat.load(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
-    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED)
+    models.save_for_serving(
+        models.merge_adapter(models.load_finetuned(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED
+    )
     model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
 
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
+    adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
+    found = likeness.likeness(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
     runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 

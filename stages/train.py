@@ -40,7 +40,7 @@ def main(cfg: config.Config) -> None:
     key = checkpoints.fingerprint(settings, [paths.BASE, paths.PREPARED], training.device_name())
     with processes.entered_by_main(checkpoints.exclusive_folder(key)) as folder:
         start = revisions.start_adapter(cfg.method.start, folder / f"start-{processes.rank()}")
-        model = sharding.shard(models.build(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
+        model = sharding.shard(models.build_trainable(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
         watchers = [live.DVCLiveCallback(paths.LOSS), *trackers.callbacks(cfg.train.report_to, runner.run_name())]
         curves = training.fit(model, train, val, objective, cfg.train, cfg.seed, folder, time, watchers)
 

@@ -106,7 +106,7 @@ def rows():
 def adapter(base, talk, rows, tmp_path_factory):
     """What the train stage leaves of a LoRA fine-tune of some steps."""
     folder = tmp_path_factory.mktemp("adapter")
-    model = models.build(base, presets.lora(), 7)
+    model = models.build_trainable(base, presets.lora(), 7)
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
     training.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
     models.save(model, folder)
@@ -118,7 +118,7 @@ def adapter(base, talk, rows, tmp_path_factory):
 def merged(base, adapter, talk, tmp_path_factory):
     """What the merge stage leaves."""
     folder = tmp_path_factory.mktemp("merged")
-    models.save_whole(models.merged(models.trained(base, adapter)), talk.ends, folder)
+    models.save_for_serving(models.merge_adapter(models.load_finetuned(base, adapter)), talk.ends, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 

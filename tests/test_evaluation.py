@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from refrain.chat import encoding as chat
 from refrain.evaluation import scoring as evaluation
 from refrain.models.pytorch import loading as models
-from refrain.models.pytorch.language_model import Speaker
+from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.runtime import loading as runtime
 
 ALPACA = OmegaConf.load(Path(__file__).parents[1] / "conf/template/alpaca.yaml").jinja
@@ -18,7 +18,7 @@ TOKENS, BATCH = 12, 4
 
 @pytest.fixture(scope="module")
 def speaker(merged):
-    return Speaker(models.load(merged))
+    return TorchLanguageModel(models.load(merged))
 
 
 class Parrot:

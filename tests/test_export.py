@@ -49,7 +49,7 @@ def shaped(adapter, talk, tmp_path_factory):
     def make(name):
         folder = tmp_path_factory.mktemp(name)
         torch.manual_seed(0)
-        models.save_whole(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
+        models.save_for_serving(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
         model_folder.copy_tokenizer(adapter, folder, talk.template)
         return folder
 
@@ -125,7 +125,7 @@ def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_p
 
 def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
     logits = [whole(folder / "fp32") for folder in (onnx, by_optimum)]
-    right, _ = language_model.Speaker(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
+    right, _ = language_model.TorchLanguageModel(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
     assert right.std() > 0.1, "logits that are all alike would prove nothing"
     for got in logits:
         assert got.shape == right.shape and np.abs(got - right).max() < 1e-4
@@ -135,7 +135,7 @@ def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
 def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp_path):
     folder = shaped(name)
     out = exported(folder, tmp_path, settings, "optimum")
-    speaker = language_model.Speaker(models.load(folder))
+    speaker = language_model.TorchLanguageModel(models.load(folder))
     asked = parity.questions(speaker, talk, rows, model_folder.context_length(folder), settings)
     proof = parity.compare(speaker, runtime.load(out / "fp32"), asked, settings)
     assert gate.failures("fp32", FULL.bars, proof) == []

@@ -36,14 +36,16 @@ def merge(cfg, plant=nothing):
     """What stages/merge.py does, with a fault planted in what it wrote."""
     talk = chat.load(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
-    models.save_whole(models.merged(models.trained(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED)
+    models.save_for_serving(
+        models.merge_adapter(models.load_finetuned(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED
+    )
     model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = language_model.Speaker(models.trained(paths.BASE, paths.ADAPTER))
+    adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = likeness.likeness(adapted, language_model.Speaker(models.load(paths.MERGED)), seen)
+    found = likeness.likeness(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
     runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
@@ -54,7 +56,7 @@ def export_onnx(cfg, plant=nothing):
     export.write(paths.MERGED, paths.ONNX, cfg.export)
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
-    merged = language_model.Speaker(models.load(paths.MERGED))
+    merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
     asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}

@@ -86,7 +86,7 @@ def test_shards_arrive_whole(hub, model, tmp_path):
     sharded(model)
     assert fetch(hub, tmp_path / "out").returncode == 0
     assert len(list((tmp_path / "out").glob("model-*.safetensors"))) == len(hub.fetched(".safetensors")) == 2
-    snapshot.check(tmp_path / "out")
+    snapshot.check_folder(tmp_path / "out")
 
 
 def test_offline_afterwards_gives_the_same_bytes(hub, tmp_path):

@@ -11,7 +11,7 @@ from refrain.chat import encoding as chat
 from refrain.evaluation import divergence as likeness
 from refrain.evaluation.divergence import Counts, Likeness
 from refrain.models.pytorch import loading as models
-from refrain.models.pytorch.language_model import Speaker
+from refrain.models.pytorch.language_model import TorchLanguageModel
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def asked(talk, rows):
 
 @pytest.fixture(scope="module")
 def adapted(base, adapter):
-    return Speaker(models.trained(base, adapter))
+    return TorchLanguageModel(models.load_finetuned(base, adapter))
 
 
 def logits(*shares):
@@ -34,10 +34,10 @@ def test_a_model_is_all_like_itself(adapted, asked):
 
 
 def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked):
-    found = likeness.likeness(adapted, Speaker(models.load(merged)), asked)
+    found = likeness.likeness(adapted, TorchLanguageModel(models.load(merged)), asked)
     likeness.require_equal(found, 1e-4)
     assert found.whole > 0 and found.top1 == 1, "other sums, the same words"
-    lost = likeness.likeness(adapted, Speaker(models.load(base)), asked)
+    lost = likeness.likeness(adapted, TorchLanguageModel(models.load(base)), asked)
     assert lost.whole > lost.mean > 0.1 and lost.kl > 0.1 and lost.top1 < 1
     with pytest.raises(ValueError) as error:
         likeness.require_equal(lost, 1e-4)
@@ -56,8 +56,8 @@ def test_an_adapter_on_a_tied_head_is_refused(base, asked, tmp_path):
     adapter = get_peft_model(models.load(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
     torch.nn.init.normal_(adapter.base_model.model.lm_head.lora_B["default"].weight)
     models.save(adapter, tmp_path / "adapter")
-    beside, folded = (models.trained(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
-    found = likeness.likeness(Speaker(beside), Speaker(models.merged(folded)), asked)
+    beside, folded = (models.load_finetuned(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
+    found = likeness.likeness(TorchLanguageModel(beside), TorchLanguageModel(models.merge_adapter(folded)), asked)
     with pytest.raises(ValueError, match=r"^merged: .* an adapter on a tied head .* cannot be folded in$"):
         likeness.require_equal(found, 1e-4)
 

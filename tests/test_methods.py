@@ -58,15 +58,15 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
 
     report = json.loads(paths.TRAIN_REPORT.read_text())
     assert report["rows"] == 10
-    learned = models.trained(paths.BASE, paths.ADAPTER).state_dict()
-    begun = models.build(paths.BASE, cfg.method, cfg.seed)
+    learned = models.load_finetuned(paths.BASE, paths.ADAPTER).state_dict()
+    begun = models.build_trainable(paths.BASE, cfg.method, cfg.seed)
     models.save(begun, Path("begun"))
-    before = models.trained(paths.BASE, Path("begun")).state_dict()
+    before = models.load_finetuned(paths.BASE, Path("begun")).state_dict()
     assert learned.keys() == before.keys() and any(not torch.equal(learned[name], before[name]) for name in learned)
 
     talk = chat.load(paths.ADAPTER)
     asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")]
-    merged, best = language_model.Speaker(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
+    merged, best = language_model.TorchLanguageModel(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
     said = [decoding.greedy(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()

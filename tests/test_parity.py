@@ -11,7 +11,7 @@ from refrain.chat import encoding as chat
 from refrain.chat import model_folder, records
 from refrain.evaluation import gate, parity
 from refrain.models.pytorch import loading as models
-from refrain.models.pytorch.language_model import Speaker
+from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.schema import Thresholds
 from refrain.runtime import loading as runtime
 
@@ -26,7 +26,7 @@ WAYS = {  # whether a question is asked in that way: cache, rows, new ids, logit
 
 @pytest.fixture(scope="module")
 def speaker(merged):
-    return Speaker(models.load(merged))
+    return TorchLanguageModel(models.load(merged))
 
 
 @pytest.fixture(scope="module")

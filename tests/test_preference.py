@@ -174,7 +174,7 @@ def test_a_step_is_the_same_in_any_number_of_passes(talk, base, policy, loss, pa
 def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
     """A trained model and its curves."""
     settings = {"lr": 0.003, "epochs": 1, "batch_size": 4, "warmup": 0, "schedule": "constant"}
-    model = model or models.build(base, presets.lora(), 7)
+    model = model or models.build_trainable(base, presets.lora(), 7)
     return model, training.fit(
         model, rows, list(held_out), objective(loss), presets.train(**settings | changes), 7, tmp_path
     )
@@ -199,7 +199,7 @@ def test_dpo_starts_at_log_two(base, many, tmp_path, micro_tokens, packing):
 @pytest.mark.parametrize("loss", ["sigmoid", "kto"])
 @pytest.mark.parametrize("method", ["full", "started"])
 def test_the_reference_is_the_model_as_it_stands(base, many, tmp_path, loss, method):
-    model = models.build(base, presets.full() if method == "full" else presets.lora(), 7)
+    model = models.build_trainable(base, presets.full() if method == "full" else presets.lora(), 7)
     if method == "started":
         with torch.no_grad():
             for name, weight in model.named_parameters():
@@ -223,7 +223,7 @@ def test_the_loss_falls(base, many, tmp_path, loss):
 def test_the_size_of_a_pass_changes_no_weight(base, many, tmp_path, loss):
     sizes = {size: {"micro_tokens": size, "lr": 0.001} for size in (1, 10_000)}
     ends = [fit(base, loss, many[loss][:8], tmp_path / str(size), **changes)[0] for size, changes in sizes.items()]
-    start = models.build(base, presets.lora(), 7)
+    start = models.build_trainable(base, presets.lora(), 7)
     one, two, begin = (torch.cat([weight.flatten() for weight in each.parameters()]) for each in (*ends, start))
     assert (one - two).abs().max() < 1e-5 and (one - begin).abs().max() > 1e-3
 
@@ -234,7 +234,7 @@ COUNTS = [("sigmoid", 24, 8), ("ipo", 24, 8), ("kto", 48, 16), ("orpo", 0, 8)]
 @pytest.mark.parametrize(("loss", "once", "each"), COUNTS)
 def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each):
     """Texts that go through the model: so many before the first step, and so many in every step of four pairs."""
-    model, texts = models.build(base, presets.lora(), 7), []
+    model, texts = models.build_trainable(base, presets.lora(), 7), []
     model.get_base_model().model.register_forward_pre_hook(
         lambda module, args, given: texts.append(len(given["input_ids"])), with_kwargs=True
     )

@@ -44,7 +44,7 @@ def fit(base, features, folder, held_out=(), method=FULL, seed=7, callbacks=(), 
     """A trained model and its curves."""
     recipe = {"lr": 3e-3, "epochs": 3, "batch_size": 4, "warmup": 0.0, "schedule": "constant", **changes}
     folder.mkdir(exist_ok=True)
-    model = models.build(base, method, seed)
+    model = models.build_trainable(base, method, seed)
     done = training.fit(model, features, list(held_out), objective, presets.train(**recipe), seed, folder,
                         callbacks=tuple(callbacks))  # fmt: skip
     return model, done
@@ -113,7 +113,7 @@ def test_a_step_is_the_same_in_one_forward_pass_and_in_many(base, features, tmp_
     large, whole = fit(base, features, tmp_path / "large", micro_tokens=4096, packing=True, **changes)
     small, parts = fit(base, features, tmp_path / "small", micro_tokens=20, packing=packing, **changes)
     assert [loss for _, loss in parts.train] == pytest.approx([loss for _, loss in whole.train], abs=1e-5)
-    apart, moved = distances(large, small, models.build(base, method, 7))
+    apart, moved = distances(large, small, models.build_trainable(base, method, 7))
     assert apart < 1e-4 < 1e-3 < moved
 
 

@@ -12,7 +12,7 @@ from refrain.models.pretrained import snapshot
 from refrain.pipeline import paths
 
 
-def fetch(repository: str, revision: str, out: Path) -> None:
+def download(repository: str, revision: str, out: Path) -> None:
     """`out` holds one checked commit, named in source.json; weights are fetched when all else has passed."""
     paths.make_empty(out)
     where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
@@ -27,12 +27,12 @@ def fetch(repository: str, revision: str, out: Path) -> None:
             for name in names:
                 hf_hub_download(repository, name, revision=commit)
 
-        hashes = snapshot.hashes(folder, snapshot.files(folder, published(repository, folder), where, bring))
-    unchanged(folder, hashes, where)
+        hashes = snapshot.hashes(folder, snapshot.checked_files(folder, list_files(repository, folder), where, bring))
+    check_hashes(folder, hashes, where)
     snapshot.write(folder, hashes, out, {"hub": repository, "revision": revision, "commit": commit})
 
 
-def published(repository: str, folder: Path) -> list[str]:
+def list_files(repository: str, folder: Path) -> list[str]:
     """What the Hub lists for the commit; offline, what the cache has of it."""
     if constants.HF_HUB_OFFLINE:
         return snapshot.names(folder)
@@ -40,7 +40,7 @@ def published(repository: str, folder: Path) -> list[str]:
     return [file.rfilename for file in siblings if "/" not in file.rfilename]
 
 
-def unchanged(folder: Path, hashes: dict[str, str], where: str) -> None:
+def check_hashes(folder: Path, hashes: dict[str, str], where: str) -> None:
     """The cache keeps a large file under its published sha256, and a small one under a shorter name."""
     for name, found in hashes.items():
         cached = (folder / name).resolve()

@@ -47,15 +47,15 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 CODE = {"auto_map", "_attn_implementation", "_attn_implementation_internal"}
 
 
-def from_folder(folder: Path, out: Path) -> None:
+def copy_from_folder(folder: Path, out: Path) -> None:
     """`out` holds the same files of a local folder, and source.json its name but not where it was."""
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ValueError(f"model.folder: {folder} lies in {out}, which is emptied first; move it elsewhere")
     paths.make_empty(out)
-    write(folder, hashes(folder, check(folder)), out, {"folder": folder.absolute().name})
+    write(folder, hashes(folder, check_folder(folder)), out, {"folder": folder.absolute().name})
 
 
-def check(folder: Path) -> list[str]:
+def check_folder(folder: Path) -> list[str]:
     """The files of a folder: loading them runs no code of its own and finds whole weights and a fast tokenizer."""
     if not folder.is_dir():
         raise ValueError(f"model.folder: {folder} is not a folder; give one that save_pretrained wrote")
@@ -65,20 +65,20 @@ def check(folder: Path) -> list[str]:
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{folder}: {name} is a link to outside; put the file itself in its place")
 
-    return files(folder, names(folder), str(folder), inside)
+    return checked_files(folder, names(folder), str(folder), inside)
 
 
-def files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
+def checked_files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
     """The files to take, each checked as soon as it can be: names first, settings next, weights last."""
-    small = beside(names, where)
+    small = small_files(names, where)
     bring(small)
     for name in small:
         if name in SETTINGS:
-            no_code(folder / name, where)
-    weights = loaded(folder, names, where)
+            refuse_code(folder / name, where)
+    weights = weight_files(folder, names, where)
     bring(weights)
     for name in weights:
-        whole(folder / name, where)
+        check_safetensors(folder / name, where)
     return [*small, *weights]
 
 
@@ -86,7 +86,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.is_file()]
 
 
-def beside(names: list[str], where: str) -> list[str]:
+def small_files(names: list[str], where: str) -> list[str]:
     """The files beside the weights, of a list of names that can be a model."""
     if CONFIG not in names:
         raise ValueError(f"{where}: {CONFIG} is missing; choose a model in the format of transformers")
@@ -106,11 +106,11 @@ def matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
     return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def loaded(folder: Path, names: list[str], where: str) -> list[str]:
+def weight_files(folder: Path, names: list[str], where: str) -> list[str]:
     """What transformers loads: the one file or else the shards of the index."""
     if WEIGHTS in names:
         return [WEIGHTS]
-    shards = parsed(folder / INDEX, where).get("weight_map")
+    shards = read_json(folder / INDEX, where).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f"{where}: {INDEX} has no weight_map; write the model again with save_pretrained")
     for shard in shards.values():
@@ -121,8 +121,8 @@ def loaded(folder: Path, names: list[str], where: str) -> list[str]:
     return sorted(set(shards.values()))
 
 
-def no_code(path: Path, where: str) -> None:
-    for key in keys(parsed(path, where)):
+def refuse_code(path: Path, where: str) -> None:
+    for key in keys(read_json(path, where)):
         if key in CODE:
             raise ValueError(
                 f"{where}: {path.name} has {key}, which names code to run; choose another model, or take it "
@@ -130,7 +130,7 @@ def no_code(path: Path, where: str) -> None:
             )
 
 
-def parsed(path: Path, where: str) -> dict[str, Any]:
+def read_json(path: Path, where: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -152,7 +152,7 @@ def keys(value: Any) -> Iterator[str]:
                 waiting.extend(items)
 
 
-def whole(path: Path, where: str) -> None:
+def check_safetensors(path: Path, where: str) -> None:
     try:
         with safe_open(path, framework="numpy"):
             pass

@@ -23,12 +23,12 @@ CHATML = (
 )
 
 
-def make(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
+def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     """Write a whole model folder to `out`: weights, config, tokenizer and template, the same bytes every time."""
     lines = [line for line in corpus.read_text(encoding="utf-8").split("\n") if line]
     if not lines:
         raise ValueError(f"{tiny.corpus}: the corpus has no text")
-    tokenizer = bpe(lines, tiny.vocabulary)
+    tokenizer = train_tokenizer(lines, tiny.vocabulary)
     tokenizer.save(str(out / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -41,15 +41,17 @@ def make(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "chat_template.jinja").write_text(CHATML)
     set_seed(seed)
-    model = LlamaForCausalLM(shape(tiny, tokenizer.get_vocab_size()))
+    model = LlamaForCausalLM(llama_config(tiny, tokenizer.get_vocab_size()))
     with tempfile.TemporaryDirectory() as scratch:
-        training.fit(model, [whole(tokenizer, line) for line in lines], [], sft, recipe(tiny), seed, Path(scratch))
+        training.fit(
+            model, [encode_line(tokenizer, line) for line in lines], [], sft, train_config(tiny), seed, Path(scratch)
+        )
     model.save_pretrained(out)
     source = {"tiny": asdict(tiny), "corpus": hashlib.sha256(corpus.read_bytes()).hexdigest(), "seed": seed}
     (out / "source.json").write_text(json.dumps(source, indent=2, sort_keys=True) + "\n")
 
 
-def bpe(lines: list[str], vocabulary: int) -> Tokenizer:
+def train_tokenizer(lines: list[str], vocabulary: int) -> Tokenizer:
     """Any text in, the same text out: every byte is in the alphabet."""
     result = Tokenizer(models.BPE())
     result.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -62,7 +64,7 @@ def bpe(lines: list[str], vocabulary: int) -> Tokenizer:
     return result
 
 
-def shape(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
+def llama_config(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=tiny.width,
@@ -78,13 +80,13 @@ def shape(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
     )
 
 
-def whole(tokenizer: Tokenizer, line: str) -> Features:
+def encode_line(tokenizer: Tokenizer, line: str) -> Features:
     """A line of the corpus, all of it to be learned, and the mark that it is over."""
     ids = [*tokenizer.encode(line).ids, 0]
     return {"input_ids": ids, "labels": list(ids)}
 
 
-def recipe(tiny: TinyConfig) -> TrainConfig:
+def train_config(tiny: TinyConfig) -> TrainConfig:
     return TrainConfig(
         lr=tiny.lr,
         epochs=tiny.epochs,

@@ -10,7 +10,7 @@ from transformers import (
 )
 
 
-class Speaker:
+class TorchLanguageModel:
     """A PyTorch model behind the interface of `decoding.LanguageModel`."""
 
     def __init__(self, model: PreTrainedModel) -> None:

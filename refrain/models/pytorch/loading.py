@@ -19,18 +19,18 @@ from refrain.models.pytorch import lora as adapters
 from refrain.pipeline.schema import MethodConfig
 
 
-def build(folder: Path, method: MethodConfig, seed: int, start: Path | None = None) -> PreTrainedModel:
+def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path | None = None) -> PreTrainedModel:
     """A model ready to train, the same from the same arguments: each axis of the method is decided once, here.
 
     ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.
     """
     if method.adapter is not None:
-        adapters.check(bare(folder), method.adapter, start)
+        adapters.check(load_on_meta(folder), method.adapter, start)
     set_seed(seed)
     if method.weights == "random":
-        model = random(folder)
+        model = load_random(folder)
     else:
-        model = load(folder) if method.base_bits is None else quantised(folder)
+        model = load(folder) if method.base_bits is None else load_in_4bit(folder)
     return model if method.adapter is None else cast(PreTrainedModel, adapters.attach(model, method.adapter, start))
 
 
@@ -49,19 +49,19 @@ def load(folder: Path, **settings: Any) -> PreTrainedModel:
     )
 
 
-def random(folder: Path) -> PreTrainedModel:
+def load_random(folder: Path) -> PreTrainedModel:
     """The architecture of a folder, with fresh weights."""
     shape = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape, dtype=torch.float32))
 
 
-def bare(folder: Path) -> PreTrainedModel:
+def load_on_meta(folder: Path) -> PreTrainedModel:
     """The architecture of a folder, with weights that take no memory and have no values."""
     with torch.device("meta"):
-        return random(folder)
+        return load_random(folder)
 
 
-def quantised(folder: Path) -> PreTrainedModel:
+def load_in_4bit(folder: Path) -> PreTrainedModel:
     """Linear layers frozen in 4 bits (NF4, scales quantised again: arXiv:2305.14314); head, table and norms in fp32."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ValueError("method.base_bits=4 needs the package bitsandbytes; pip install 'refrain[qlora]'")
@@ -79,14 +79,14 @@ def quantised(folder: Path) -> PreTrainedModel:
     return model
 
 
-def trained(base: Path, out: Path) -> PreTrainedModel:
+def load_finetuned(base: Path, out: Path) -> PreTrainedModel:
     """What the train stage left in `out`: its adapter on the base, unquantised, or its full weights."""
     if not (out / adapters.SETTINGS).is_file():
         return load(out)
     return cast(PreTrainedModel, PeftModel.from_pretrained(load(base), str(out)))
 
 
-def merged(model: PreTrainedModel) -> PreTrainedModel:
+def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapter folded into the weights; without one, the model itself."""
     return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
@@ -99,7 +99,7 @@ def save(model: PreTrainedModel, out: Path) -> None:
         model.save_pretrained(out, safe_serialization=True)
 
 
-def save_whole(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:
+def save_for_serving(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:
     """A folder that any runtime can serve: greedy by default, stopping where the chat template ends a reply."""
     own = cast(GenerationConfig, model.generation_config)
     model.generation_config = GenerationConfig(

@@ -36,7 +36,7 @@ def check(bare: PreTrainedModel, adapter: AdapterConfig, start: Path | None) -> 
     owners: dict[int, set[str]] = {}
     for name, weight in bare.named_parameters(remove_duplicate=False):
         owners.setdefault(id(weight), set()).add(name.rpartition(".")[0])
-    for name, layer in layers(bare, adapter.layers).items():
+    for name, layer in target_layers(bare, adapter.layers).items():
         if others := sorted(owners[id(layer.weight)] - {name}):
             raise ValueError(f"method.adapter.layers: {name} shares its weights with {others[0]}, so an adapter on it "
                              "cannot be folded in; leave it out, or train every weight: method=full")  # fmt: skip
@@ -46,7 +46,7 @@ def check(bare: PreTrainedModel, adapter: AdapterConfig, start: Path | None) -> 
         check_start(bare, adapter, start)
 
 
-def layers(bare: PreTrainedModel, ends: list[str] | None) -> dict[str, Layer]:
+def target_layers(bare: PreTrainedModel, ends: list[str] | None) -> dict[str, Layer]:
     """Layers by ends of their names, or all linear ones but the head; ValueError gives the nearest to a wrong end."""
     able = {name: part for name, part in bare.named_modules() if isinstance(part, Layer)}
     if ends is None:
@@ -80,7 +80,7 @@ def check_start(bare: PreTrainedModel, adapter: AdapterConfig, start: Path) -> N
     earlier = json.loads((start / SETTINGS).read_text(encoding="utf-8"))
     for ours, theirs in NAMES.items():
         require_equal(ours, earlier[theirs], getattr(adapter, ours))
-    fresh = {name: list(weight.shape) for name, weight in weights(attach(bare, adapter, None)).items()}
+    fresh = {name: list(weight.shape) for name, weight in adapter_state(attach(bare, adapter, None)).items()}
     with safe_open(start / WEIGHTS, "pt") as file:
         saved = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     ends = (sorted({name.split(".lora_")[0].rpartition(".")[2] for name in shapes}) for shapes in (saved, fresh))
@@ -112,13 +112,13 @@ def attach(base: PreTrainedModel, adapter: AdapterConfig, start: Path | None) ->
     )
     model = cast(PeftModel, get_peft_model(base, settings))
     if adapter.init == "pissa":
-        cast(Any, model).began = {name: weight.clone() for name, weight in weights(model).items()}  # for `beside`
+        cast(Any, model).began = {name: weight.clone() for name, weight in adapter_state(model).items()}  # for `beside`
     if start is not None:
         model.load_adapter(str(start), "default", is_trainable=True)
     return model
 
 
-def weights(model: PeftModel) -> dict[str, Tensor]:
+def adapter_state(model: PeftModel) -> dict[str, Tensor]:
     """What the adapter learns, by the names that its file has."""
     return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
 
@@ -132,12 +132,12 @@ def save(model: PeftModel, out: Path) -> None:
     if settings["init_lora_weights"] == "pissa":
         learned = load_file(out / WEIGHTS)
         began = cast(dict[str, Tensor], model.began)
-        save_file(beside(learned, began, settings["use_rslora"]), out / WEIGHTS, {"format": "pt"})
+        save_file(pissa_to_lora(learned, began, settings["use_rslora"]), out / WEIGHTS, {"format": "pt"})
         settings |= {"init_lora_weights": True, "r": 2 * settings["r"], "lora_alpha": 2 * settings["lora_alpha"]}
     (out / SETTINGS).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def beside(learned: dict[str, Tensor], began: dict[str, Tensor], rslora: bool) -> dict[str, Tensor]:
+def pissa_to_lora(learned: dict[str, Tensor], began: dict[str, Tensor], rslora: bool) -> dict[str, Tensor]:
     """The same function as matrices of twice the rank and alpha beside the base as it was.
 
     PiSSA takes scale * B0 A0 out of the weights and learns from A0 and B0 on. What is learned is the difference to
