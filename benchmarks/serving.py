@@ -22,7 +22,7 @@ from refrain.generation.engine import Engine, serve
 from refrain.generation.sampling import Manner, Sampler
 from refrain.generation.sequence import Reply
 from refrain.runtime import loading as runtime
-from refrain.runtime.detokenizer import Words
+from refrain.runtime.detokenizer import Detokenizer
 
 ROWS = (1, 8, 32)
 REQUESTS = 32
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
 def measured(folder: Path, rounds: int) -> list[str]:
     """The cells of a variant's line."""
     lm, tokenizer = (
-        runtime.load(folder, len(os.sched_getaffinity(0))),
+        runtime.load_model(folder, len(os.sched_getaffinity(0))),
         Tokenizer.from_file(str(folder / "tokenizer.json")),
     )
     rng = np.random.default_rng(shapes.SEED)
@@ -101,7 +101,7 @@ def first_token(lm: runtime.Session, tokenizer: Tokenizer, rng: np.random.Genera
 
 
 def reply(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Reply:
-    return Reply(prompt, limit, frozenset(), Words(tokenizer), Sampler(Manner(), prompt))
+    return Reply(prompt, limit, frozenset(), Detokenizer(tokenizer), Sampler(Manner(), prompt))
 
 
 if __name__ == "__main__":

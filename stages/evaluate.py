@@ -39,7 +39,7 @@ def candidates() -> Iterator[tuple[str, LanguageModel]]:
     yield "base", language_model.TorchLanguageModel(loading.load(paths.BASE))
     yield "merged", language_model.TorchLanguageModel(loading.load(paths.MERGED))
     for name in summary.variants(paths.ONNX):
-        yield f"onnx-{name}", runtime.load(paths.ONNX / name)
+        yield f"onnx-{name}", runtime.load_model(paths.ONNX / name)
 
 
 if __name__ == "__main__":

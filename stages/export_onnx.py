@@ -26,7 +26,7 @@ def main(cfg: config.Config) -> None:
     proofs = {}
     for name in cfg.export.variants:
         gate.same_speech(paths.ADAPTER, paths.ONNX / name, rows)
-        proofs[name] = parity.compare(merged, runtime.load(paths.ONNX / name), asked, cfg.export)
+        proofs[name] = parity.compare(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
 
     runner.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
     gate.strike(paths.ONNX, cfg.export.variants, proofs)

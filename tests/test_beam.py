@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM
 from refrain.generation import beam_search as beam
 from refrain.runtime import language_model as decoding
 from refrain.runtime import loading as runtime
-from refrain.runtime.session import PIECE
+from refrain.runtime.session import PREFILL_CHUNK
 
 NONE = frozenset()
-PROMPTS = [[7], [200, 7, 7, 31], list(range(PIECE + 20)), [3, 1, 4, 1, 5, 9]]
+PROMPTS = [[7], [200, 7, 7, 31], list(range(PREFILL_CHUNK + 20)), [3, 1, 4, 1, 5, 9]]
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2", "optimum"])
@@ -26,7 +26,7 @@ def pair(request, tmp_path_factory):
     else:
         ours = tiny_compact.build(base, request.param, "fp32")
         theirs = tiny_compact.weights(base, request.param)
-    return runtime.load(ours, 1), AutoModelForCausalLM.from_pretrained(theirs).eval()
+    return runtime.load_model(ours, 1), AutoModelForCausalLM.from_pretrained(theirs).eval()
 
 
 def theirs(model, prompt, limit, ends, width, power):
@@ -96,7 +96,7 @@ def test_one_beam_says_what_greedy_decoding_says(count, pair):
     for prompt in PROMPTS:
         ends = common_ends(model, prompt, count) if count else NONE
         (only,) = beam.search(lm, prompt, 20, ends, 1, 1.0)
-        assert only.ids == decoding.greedy(lm, [prompt], 20, ends)[0]
+        assert only.ids == decoding.greedy_decode(lm, [prompt], 20, ends)[0]
 
 
 def test_more_beams_find_what_is_likelier_as_a_whole(pair):

@@ -53,13 +53,13 @@ def endless(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(model):
     """What the model must say, found without a stream: said("question", "reply", "next question")."""
-    session, language = runtime.load(model, threads=1), chat.load(model)
+    session, language = runtime.load_model(model, threads=1), chat.load(model)
 
     def reply(*turns, system=None, limit=12):
         roles = ["user", "assistant"] * len(turns)
         messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
         messages = [{"role": "system", "content": system}] * bool(system) + messages
-        [ids] = decoding.greedy(session, [chat.encode_prompt(language, messages)], limit, language.stop_ids)
+        [ids] = decoding.greedy_decode(session, [chat.encode_prompt(language, messages)], limit, language.stop_ids)
         return language.tokenizer.decode(ids).rstrip("\ufffd")  # a last character that was cut short
 
     return reply

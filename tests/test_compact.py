@@ -6,7 +6,7 @@ import tiny_compact
 
 from refrain.runtime import loading as runtime
 from refrain.runtime.compact_session import ROOM
-from refrain.runtime.session import PIECE
+from refrain.runtime.session import PREFILL_CHUNK
 
 IDS = np.random.default_rng(0).integers(0, tiny_compact.VOCABULARY, (4, tiny_compact.CONTEXT))
 
@@ -17,7 +17,7 @@ EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32",
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """A function that opens a model."""
-    return lambda name: runtime.load(tiny_compact.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
+    return lambda name: runtime.load_model(tiny_compact.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
 
 
 @pytest.fixture(scope="module", params=[*EXACT, "llama int4-64", "wide fp32", "wide int8"])
@@ -33,20 +33,22 @@ def fed(lm, ids, cuts, keep=1):
     return slots.feed(0, ids[cuts[-1] if cuts else 0 :], keep)
 
 
-@pytest.mark.parametrize("length", [2 * PIECE, 2 * PIECE + 1, 2 * PIECE + 33, ROOM + PIECE + 65])
+@pytest.mark.parametrize(
+    "length", [2 * PREFILL_CHUNK, 2 * PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 33, ROOM + PREFILL_CHUNK + 65]
+)
 def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_do(length, lm):
-    whole = fed(lm, IDS[0, :length], [], keep=PIECE)
-    every = list(range(PIECE, length, PIECE))
+    whole = fed(lm, IDS[0, :length], [], keep=PREFILL_CHUNK)
+    every = list(range(PREFILL_CHUNK, length, PREFILL_CHUNK))
     for cuts in (every, every[:1], every[-1:]):
-        kept = min(PIECE, length - cuts[-1])
+        kept = min(PREFILL_CHUNK, length - cuts[-1])
         assert np.array_equal(fed(lm, IDS[0, :length], cuts, keep=kept), whole[-kept:])
 
 
-@pytest.mark.parametrize("length", [PIECE, 3 * PIECE, ROOM])
+@pytest.mark.parametrize("length", [PREFILL_CHUNK, 3 * PREFILL_CHUNK, ROOM])
 def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
     slots = lm.slots(4)
     slots.feed(0, IDS[0, :length])
-    for row, more in ((1, 1), (2, 33), (3, PIECE + 1)):
+    for row, more in ((1, 1), (2, 33), (3, PREFILL_CHUNK + 1)):
         slots.feed(row, IDS[0, : length + more])
     slots.step(IDS[0, :4])
     for row in range(4):
@@ -85,9 +87,9 @@ def test_room_grows_and_keeps_everything(lm):
     for at in range(ROOM - 1, ROOM + 2):  # the third token is the first that has no room
         logits = slots.step(IDS[:2, at])
     assert np.abs(logits[0] - right[ROOM + 1]).max() < 0.05
-    slots.cut(0, ROOM - PIECE)
-    rest = slots.feed(0, IDS[0, ROOM - PIECE :], keep=PIECE)
-    assert np.array_equal(rest, right[-PIECE:]) and slots.lengths.tolist() == [tiny_compact.CONTEXT, ROOM + 3]
+    slots.cut(0, ROOM - PREFILL_CHUNK)
+    rest = slots.feed(0, IDS[0, ROOM - PREFILL_CHUNK :], keep=PREFILL_CHUNK)
+    assert np.array_equal(rest, right[-PREFILL_CHUNK:]) and slots.lengths.tolist() == [tiny_compact.CONTEXT, ROOM + 3]
     slots.cut(1, ROOM)
     assert np.array_equal(slots.feed(1, IDS[1, ROOM:600]), fed(lm, IDS[1, :600], []))
 

@@ -76,7 +76,7 @@ def babble(language, grammar, seed=0, limit=2000, spare=7):
 
 
 def decode(language, ids):
-    return "".join(words.text(ids, language.tokenizer))
+    return "".join(words.detokenize(ids, language.tokenizer))
 
 
 def size(language):

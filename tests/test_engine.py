@@ -14,8 +14,8 @@ from refrain.generation.sampling import Manner, Sampler
 from refrain.generation.sequence import Reply
 from refrain.runtime import language_model as decoding
 from refrain.runtime import loading as runtime
-from refrain.runtime.detokenizer import Words
-from refrain.runtime.session import PIECE
+from refrain.runtime.detokenizer import Detokenizer
+from refrain.runtime.session import PREFILL_CHUNK
 
 NONE = frozenset()
 TALK = ChatTokenizer(tiny_onnx.tokenizer(), tiny_onnx.TEMPLATE, {"eos_token": "<|im_end|>"})
@@ -23,7 +23,7 @@ PERSON = {"type": "object", "properties": {"age": {"type": "integer", "maximum":
           "additionalProperties": False}  # fmt: skip
 GRAMMAR = Grammar(TALK, PERSON, None)
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
-IDS = np.random.default_rng(0).integers(0, 256, 4 * PIECE).tolist()
+IDS = np.random.default_rng(0).integers(0, 256, 4 * PREFILL_CHUNK).tolist()
 GRAPHS = [*(f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32", "int8", "int4")), "optimum"]
 PLAIN = {0, 1, 2, 3}  # of the mixed replies those that decoding.greedy says too
 
@@ -35,8 +35,8 @@ def opened(tmp_path_factory):
 
     def load(name, repeats=False):
         if name == "optimum":
-            return runtime.load(tiny_onnx.build(base / "tiny"), 1)
-        return runtime.load(tiny_compact.build(base, *name.split(), repeats), 1)
+            return runtime.load_model(tiny_onnx.build(base / "tiny"), 1)
+        return runtime.load_model(tiny_compact.build(base, *name.split(), repeats), 1)
 
     return load
 
@@ -78,7 +78,7 @@ def greedy(prompt, limit=12, ends=NONE, stops=(), logprobs=0):
 
 
 def reply(prompt, manner, limit=12, ends=NONE, stops=(), constraint=None, logprobs=0):
-    return Reply(prompt, limit, ends, Words(TALK.tokenizer, stops), Sampler(manner, prompt, constraint), logprobs)
+    return Reply(prompt, limit, ends, Detokenizer(TALK.tokenizer, stops), Sampler(manner, prompt, constraint), logprobs)
 
 
 def mixed():
@@ -86,16 +86,16 @@ def mixed():
     shape = {"constraint": Constraint(GRAMMAR), "ends": TALK.stop_ids}
     return [
         greedy(IDS[:1], 9),
-        greedy(IDS[: PIECE + 1], 25),
-        greedy(IDS[:PIECE], 1),
-        greedy(IDS[: 2 * PIECE + 40], 30, frozenset(range(0, 272, 2))),
-        greedy(IDS[: 2 * PIECE + 41], 14, stops=LETTERS, logprobs=3),
-        reply(IDS[: 3 * PIECE], Manner(temperature=0.7, seed=1, top_k=20, top_p=0.9), 17),
-        reply(IDS[: 3 * PIECE], Manner(temperature=0.7, seed=2, top_k=20, top_p=0.9), 17),
-        reply(IDS[:PIECE][::-1], Manner(temperature=1.5, seed=3, min_p=0.01), 40, stops=LETTERS),
+        greedy(IDS[: PREFILL_CHUNK + 1], 25),
+        greedy(IDS[:PREFILL_CHUNK], 1),
+        greedy(IDS[: 2 * PREFILL_CHUNK + 40], 30, frozenset(range(0, 272, 2))),
+        greedy(IDS[: 2 * PREFILL_CHUNK + 41], 14, stops=LETTERS, logprobs=3),
+        reply(IDS[: 3 * PREFILL_CHUNK], Manner(temperature=0.7, seed=1, top_k=20, top_p=0.9), 17),
+        reply(IDS[: 3 * PREFILL_CHUNK], Manner(temperature=0.7, seed=2, top_k=20, top_p=0.9), 17),
+        reply(IDS[:PREFILL_CHUNK][::-1], Manner(temperature=1.5, seed=3, min_p=0.01), 40, stops=LETTERS),
         reply(IDS[:7], Manner(repetition_penalty=1.3, presence_penalty=0.5, frequency_penalty=0.5), 22, logprobs=2),
         reply(IDS[3:90], Manner(temperature=1.0, seed=4, logit_bias={7: 5.0, 258: -100.0}), 33, frozenset({7, 258})),
-        reply(IDS[: PIECE + 9], Manner(temperature=1.0, seed=5), 40, **shape),
+        reply(IDS[: PREFILL_CHUNK + 9], Manner(temperature=1.0, seed=5), 40, **shape),
         reply(IDS[5:9], Manner(temperature=1.0, seed=6), 5, NONE, ("zz", "é", "\x00")),
     ]
 
@@ -143,7 +143,7 @@ def test_the_likeliest_is_what_greedy_decoding_says(lm):
     replies = mixed()
     list(serve(Engine(lm, 3), replies))
     for each, again in [(replies[i], mixed()[i]) for i in PLAIN]:
-        assert each.ids == decoding.greedy(lm, [each.prompt], again._limit, again._ends)[0]
+        assert each.ids == decoding.greedy_decode(lm, [each.prompt], again._limit, again._ends)[0]
 
 
 def test_a_row_that_is_free_is_taken_in_the_same_step(llama):
@@ -201,36 +201,36 @@ def test_whatever_comes_and_goes_nothing_changes(lm):
 
 
 def test_a_beginning_in_common_is_fed_once_and_changes_nothing(llama):
-    begin = IDS[: 2 * PIECE + 20]
+    begin = IDS[: 2 * PREFILL_CHUNK + 20]
     prompts = [begin + IDS[i : i + 9 + i] for i in range(5)]
     right = [alone(llama, greedy(prompt)) for prompt in prompts]
     lm = Counted(llama)
     engine = Engine(lm, 3)
     done = {tuple(each.prompt): outcome(each) for each in serve(engine, map(greedy, prompts))}
     assert [done[tuple(prompt)] for prompt in prompts] == right
-    assert lm.fed == [len(prompts[0]), *(len(prompt) - 2 * PIECE for prompt in prompts[1:])]
+    assert lm.fed == [len(prompts[0]), *(len(prompt) - 2 * PREFILL_CHUNK for prompt in prompts[1:])]
 
 
-@pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+@pytest.mark.parametrize("length", [PREFILL_CHUNK - 1, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK])
 def test_of_the_same_prompt_only_the_last_piece_is_fed_again(length, llama):
     lm = Counted(llama)
     one, two = serve(Engine(lm, 1), [greedy(IDS[:length]), greedy(IDS[:length])])
     assert outcome(one) == outcome(two)
-    assert lm.fed == [length, length - (length - 1) // PIECE * PIECE]
+    assert lm.fed == [length, length - (length - 1) // PREFILL_CHUNK * PREFILL_CHUNK]
 
 
 def test_a_chat_that_grows_is_not_read_again_but_what_was_said_is(llama):
     lm = Counted(llama)
-    engine, prompt, lengths = Engine(lm, 2), IDS[: PIECE + 10], []
+    engine, prompt, lengths = Engine(lm, 2), IDS[: PREFILL_CHUNK + 10], []
     for turn in range(4):
         answer = greedy(prompt, 30)
         steps(engine, answer)
         assert outcome(answer) == alone(llama, greedy(prompt, 30))
         lengths.append(len(prompt))
         prompt = [*prompt, *answer.ids, *IDS[turn : turn + 25]]
-    kept = [0, *(length // PIECE * PIECE for length in lengths)]
+    kept = [0, *(length // PREFILL_CHUNK * PREFILL_CHUNK for length in lengths)]
     assert lm.fed == [length - before for length, before in zip(lengths, kept, strict=False)]
-    assert kept[-1] > 2 * PIECE
+    assert kept[-1] > 2 * PREFILL_CHUNK
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
@@ -247,10 +247,10 @@ def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
     assert refused == 1 and long.ids == [] and [outcome(each) for each in replies] == right
 
 
-@pytest.mark.parametrize("prompt", [[*IDS[150:0:-1], 7], IDS[: 3 * PIECE]], ids=["was there", "was refused"])
+@pytest.mark.parametrize("prompt", [[*IDS[150:0:-1], 7], IDS[: 3 * PREFILL_CHUNK]], ids=["was there", "was refused"])
 def test_a_refused_prompt_leaves_a_row_in_which_nothing_is_mistaken(prompt, llama):
     engine = Engine(llama, 2)
-    engine.admit(stays := greedy(IDS[: PIECE + 9], 60)), engine.admit(greedy(IDS[150:0:-1], 1)), engine.retire()
+    engine.admit(stays := greedy(IDS[: PREFILL_CHUNK + 9], 60)), engine.admit(greedy(IDS[150:0:-1], 1)), engine.retire()
     with pytest.raises(ValueError, match="shorten the text"):  # only its first piece gets where the second prompt was
         engine.admit(greedy(np.resize(IDS, llama.context + 1).tolist()))
     engine.admit(greedy(prompt)), engine.leave(stays)
@@ -277,11 +277,11 @@ def test_a_reply_that_cannot_begin_leaves_no_trace(llama):
     other = greedy(IDS[:40])
     engine.admit(other)
     with pytest.raises(ValueError, match=r"^logits: the highest is -inf"):
-        engine.admit(reply(IDS[: PIECE + 5], Manner(), constraint=Nothing()))
+        engine.admit(reply(IDS[: PREFILL_CHUNK + 5], Manner(), constraint=Nothing()))
     assert engine.live == [other] and engine.room() == 1
-    assert [outcome(each) for each in serve(engine, [greedy(IDS[: PIECE + 9])])] == [
+    assert [outcome(each) for each in serve(engine, [greedy(IDS[: PREFILL_CHUNK + 9])])] == [
         alone(llama, greedy(IDS[:40])),
-        alone(llama, greedy(IDS[: PIECE + 9])),
+        alone(llama, greedy(IDS[: PREFILL_CHUNK + 9])),
     ]
 
 

@@ -74,7 +74,7 @@ def test_who_finds_all_words_equally_likely_has_the_vocabulary_for_perplexity(ta
 
 
 def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
-    for lm in (speaker, runtime.load(onnx / "fp32")):
+    for lm in (speaker, runtime.load_model(onnx / "fp32")):
         alone = [reply for row in rows for reply in replies(lm, talk, [row])]
         some, together = (replies(lm, talk, rows, batch=size) for size in (3, 100))
         assert alone == some == together and len(set(alone)) > 1
@@ -82,7 +82,7 @@ def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
 
 def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
     said = replies(speaker, talk, rows)
-    assert said == replies(runtime.load(onnx / "fp32"), talk, rows)
+    assert said == replies(runtime.load_model(onnx / "fp32"), talk, rows)
 
 
 def test_every_row_is_scored_once_and_in_its_order(talk, rows):

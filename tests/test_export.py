@@ -76,7 +76,7 @@ def exported(folder, out, settings, graph=None, **precisions):
 
 
 def whole(folder, ids=IDS):
-    return runtime.load(folder).forward(ids, np.ones_like(ids), None)[0]
+    return runtime.load_model(folder).forward(ids, np.ones_like(ids), None)[0]
 
 
 def files(folder):
@@ -93,16 +93,16 @@ def size(folder):
 
 
 @pytest.mark.parametrize("graph, name, kind", [
-    (None, "merged", compact.Session),
-    (None, "neox", traced.Session),
-    ("compact", "merged", compact.Session),
-    ("optimum", "merged", traced.Session),
+    (None, "merged", compact.CompactSession),
+    (None, "neox", traced.TracedSession),
+    ("compact", "merged", compact.CompactSession),
+    ("optimum", "merged", traced.TracedSession),
 ])  # fmt: skip
 def test_the_graph_is_compact_where_it_can_be_drawn_and_nothing_else_was_asked_for(
     graph, name, kind, request, settings, tmp_path
 ):
     out = exported(request.getfixturevalue(name), tmp_path, settings, graph)
-    assert isinstance(runtime.load(out / "fp32"), kind)
+    assert isinstance(runtime.load_model(out / "fp32"), kind)
 
 
 def test_a_family_that_cannot_be_drawn_is_refused_when_it_has_to_be(neox, settings, tmp_path):
@@ -137,7 +137,7 @@ def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp
     out = exported(folder, tmp_path, settings, "optimum")
     speaker = language_model.TorchLanguageModel(models.load(folder))
     asked = parity.questions(speaker, talk, rows, model_folder.context_length(folder), settings)
-    proof = parity.compare(speaker, runtime.load(out / "fp32"), asked, settings)
+    proof = parity.compare(speaker, runtime.load_model(out / "fp32"), asked, settings)
     assert gate.failures("fp32", FULL.bars, proof) == []
 
 
@@ -254,7 +254,7 @@ def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, set
 
 @pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_what_a_row_hears_does_not_depend_on_the_rows_beside_it(onnx, name):
-    model = runtime.load(onnx / name)
+    model = runtime.load_model(onnx / name)
     row, quiet, loud = [5, 9, 60, 200], [7, 7, 7, 7], [250, 3, 120, 31]
     mask = np.ones((3, 4), dtype=np.int64)
     logits, caches = zip(

@@ -35,8 +35,8 @@ def said(folder, question):
     """What the model must say, found one token after the other."""
     talk = chat.load(folder)
     prompt = chat.encode_prompt(talk, [{"role": "user", "content": question}])
-    ids = decoding.greedy(runtime.load(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
-    return "".join(words.text(ids, talk.tokenizer, talk.stop_strings))
+    ids = decoding.greedy_decode(runtime.load_model(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
+    return "".join(words.detokenize(ids, talk.tokenizer, talk.stop_strings))
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "8"])

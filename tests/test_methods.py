@@ -66,8 +66,11 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
 
     talk = chat.load(paths.ADAPTER)
     asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")]
-    merged, best = language_model.TorchLanguageModel(models.load(paths.MERGED)), runtime.load(paths.ONNX / paths.BEST)
-    said = [decoding.greedy(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]
+    merged, best = (
+        language_model.TorchLanguageModel(models.load(paths.MERGED)),
+        runtime.load_model(paths.ONNX / paths.BEST),
+    )
+    said = [decoding.greedy_decode(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()
 

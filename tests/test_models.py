@@ -486,9 +486,9 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
     speaker = TorchLanguageModel(
         models.load(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned)
     )
-    ids, mask = decoding.padded(ASKED)
+    ids, mask = decoding.left_pad(ASKED)
     _, cache = speaker.forward(ids, mask, None, 1)
-    logits, _ = speaker.forward(np.array([[5], [6]]), decoding.longer(mask), cache, 1)
+    logits, _ = speaker.forward(np.array([[5], [6]]), decoding.extend_mask(mask), cache, 1)
     for row, prompt, token in zip(logits[:, 0], ASKED, (5, 6), strict=True):
         assert np.abs(row - likeness.whole(speaker, [*prompt, token])[-1]).max() < 1e-4
 

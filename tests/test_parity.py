@@ -95,12 +95,14 @@ def test_a_model_is_all_like_itself(speaker, asked, settings):
 
 @pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_the_healthy_chain_passes(name, speaker, onnx, asked, fitting):
-    proof = parity.compare(speaker, runtime.load(onnx / name), asked, fitting)
+    proof = parity.compare(speaker, runtime.load_model(onnx / name), asked, fitting)
     assert gate.failures(name, fitting.variants[name].bars, proof) == []
 
 
 def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
-    proofs = [parity.compare(speaker, runtime.load(onnx / name), asked, settings) for name in ("fp32", "int8", "int4")]
+    proofs = [
+        parity.compare(speaker, runtime.load_model(onnx / name), asked, settings) for name in ("fp32", "int8", "int4")
+    ]
     for measure in ("whole", "cached", "batched", "chunked", "mean", "kl"):
         fp32, int8, int4 = (getattr(proof, measure) for proof in proofs)
         assert fp32 < 1e-4 and fp32 < int8 / 2 < int8 < int4
@@ -161,7 +163,7 @@ def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx,
     long["messages"][turn]["content"] = "x" * 300
     asked = parity.questions(speaker, talk, [long, *rows], 256, few)
     assert asked.rows == rows[: few.prompts]
-    assert parity.compare(speaker, runtime.load(onnx / "fp32"), asked, few).top1 == 1
+    assert parity.compare(speaker, runtime.load_model(onnx / "fp32"), asked, few).top1 == 1
 
 
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):

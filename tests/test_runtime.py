@@ -8,7 +8,7 @@ import tiny_onnx
 from refrain.runtime import compact_session as compact
 from refrain.runtime import loading as runtime
 from refrain.runtime import traced_session as traced
-from refrain.runtime.session import PIECE
+from refrain.runtime.session import PREFILL_CHUNK
 
 IDS = np.random.default_rng(0).integers(0, 259, (3, 240))
 
@@ -25,8 +25,8 @@ def name(request):
 def lm(name, tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     if name == "optimum":
-        return runtime.load(tiny_onnx.build(base / "tiny"), 1)
-    return runtime.load(tiny_compact.build(base, *name.split()), 1)
+        return runtime.load_model(tiny_onnx.build(base / "tiny"), 1)
+    return runtime.load_model(tiny_compact.build(base, *name.split()), 1)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def whole(lm, ids):
 
 def test_a_graph_is_opened_as_what_it_is(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
-    assert isinstance(runtime.load(tiny_compact.build(base, "llama", "fp32")), compact.Session)
-    assert isinstance(runtime.load(tiny_onnx.build(base / "tiny")), traced.Session)
+    assert isinstance(runtime.load_model(tiny_compact.build(base, "llama", "fp32")), compact.CompactSession)
+    assert isinstance(runtime.load_model(tiny_onnx.build(base / "tiny")), traced.TracedSession)
 
 
 def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
@@ -59,7 +59,7 @@ def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
     assert slots.lengths.tolist() == [240, 0, 240]
 
 
-@pytest.mark.parametrize("keep", [1, 2, PIECE, PIECE + 1, 3 * PIECE, 240])
+@pytest.mark.parametrize("keep", [1, 2, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK, 240])
 def test_as_many_logits_are_kept_as_are_asked_for_across_pieces(keep, lm):
     slots = lm.slots(2)
     slots.feed(0, IDS[0, :7]), slots.feed(1, IDS[0, :7])
@@ -95,24 +95,28 @@ def test_the_first_rows_may_step_without_the_others(lm):
 def test_a_copied_beginning_goes_on_as_its_own(lm):
     slots, alone = lm.slots(3), lm.slots(1)
     slots.feed(0, IDS[0]), slots.feed(2, IDS[1])  # row 2 has had another text, and a longer one
-    slots.copy(0, 2, 2 * PIECE)
-    mixed = np.concatenate([IDS[0, : 2 * PIECE], IDS[2, :30]])
+    slots.copy(0, 2, 2 * PREFILL_CHUNK)
+    mixed = np.concatenate([IDS[0, : 2 * PREFILL_CHUNK], IDS[2, :30]])
     assert np.array_equal(slots.feed(2, IDS[2, :30], keep=30), alone.feed(0, mixed, keep=30))
     assert np.array_equal(slots.step(np.array([9, 9, 9]))[2:], alone.step(np.array([9])))
-    slots.copy(0, 1, PIECE)  # row 1 has had two tokens
-    assert np.array_equal(slots.feed(1, IDS[2, :9]), lm.slots(1).feed(0, np.concatenate([IDS[0, :PIECE], IDS[2, :9]])))
+    slots.copy(0, 1, PREFILL_CHUNK)  # row 1 has had two tokens
+    assert np.array_equal(
+        slots.feed(1, IDS[2, :9]), lm.slots(1).feed(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[2, :9]]))
+    )
     slots.cut(0, 240)
-    slots.copy(0, 0, 2 * PIECE)
+    slots.copy(0, 0, 2 * PREFILL_CHUNK)
     assert np.array_equal(slots.feed(0, IDS[2, :30], keep=30), lm.slots(1).feed(0, mixed, keep=30)), "its own copy"
 
 
 def test_what_is_cut_off_is_forgotten(lm):
     slots = lm.slots(1)
     slots.feed(0, IDS[0])
-    slots.cut(0, PIECE)
-    again = slots.feed(0, IDS[1, PIECE:100], keep=36)
+    slots.cut(0, PREFILL_CHUNK)
+    again = slots.feed(0, IDS[1, PREFILL_CHUNK:100], keep=36)
     slots.cut(0, 0)
-    assert np.array_equal(slots.feed(0, np.concatenate([IDS[0, :PIECE], IDS[1, PIECE:100]]), keep=36), again)
+    assert np.array_equal(
+        slots.feed(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[1, PREFILL_CHUNK:100]]), keep=36), again
+    )
     assert slots.lengths.tolist() == [100]
 
 

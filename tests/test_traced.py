@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM
 from refrain.export.onnx import exporter as export
 from refrain.runtime import loading as runtime
 from refrain.runtime import traced_session as traced
-from refrain.runtime.session import PIECE
+from refrain.runtime.session import PREFILL_CHUNK
 
 ROW = [72, 200, 3, 258, 41, 41, 0, 199]
-LONG = np.random.default_rng(0).integers(0, 259, 3 * PIECE + 1)
+LONG = np.random.default_rng(0).integers(0, 259, 3 * PREFILL_CHUNK + 1)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lm(folder):
-    return runtime.load(folder, 1)
+    return runtime.load_model(folder, 1)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def changed(folder, tmp_path):
     def load(model):
         onnx.save(model, tmp_path / "model.onnx")
         (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-        return runtime.load(tmp_path, 1)
+        return runtime.load_model(tmp_path, 1)
 
     return load
 
@@ -62,7 +62,7 @@ def piecewise(lm, row=ROW, first=3):
 
 
 def test_it_is_opened_as_what_it_is(lm):
-    assert isinstance(lm, traced.Session)
+    assert isinstance(lm, traced.TracedSession)
 
 
 def test_logits_are_those_of_the_model_that_was_exported(lm, folder):
@@ -133,15 +133,15 @@ def test_a_graph_that_counts_positions_itself_is_given_none(lm, folder, changed)
 def test_with_a_scale_for_all_tokens_of_a_call_rows_that_begin_alike_still_do(folder, tmp_path):
     export.dynamic(folder, tmp_path)
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-    lm = runtime.load(tmp_path, 1)
+    lm = runtime.load_model(tmp_path, 1)
     slots = lm.slots(3)
-    slots.feed(0, LONG)
-    slots.feed(1, LONG[: 2 * PIECE + 9])
-    slots.copy(1, 2, 2 * PIECE)
-    slots.feed(2, LONG[2 * PIECE :])
-    after = [slots.feed(row, np.array([5])) for row in (0, 2)]
+    slots.prefill(0, LONG)
+    slots.prefill(1, LONG[: 2 * PREFILL_CHUNK + 9])
+    slots.copy(1, 2, 2 * PREFILL_CHUNK)
+    slots.prefill(2, LONG[2 * PREFILL_CHUNK :])
+    after = [slots.prefill(row, np.array([5])) for row in (0, 2)]
     assert np.array_equal(*after)
-    slots.cut(1, 0)
+    slots.crop(1, 0)
     for begin in range(0, len(LONG), 9):
-        slots.feed(1, LONG[begin : begin + 9])
-    assert not np.array_equal(slots.feed(1, np.array([5])), after[0]), "cut elsewhere they do not"
+        slots.prefill(1, LONG[begin : begin + 9])
+    assert not np.array_equal(slots.prefill(1, np.array([5])), after[0]), "cut elsewhere they do not"

@@ -36,14 +36,14 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
 def opened(folder: Path, threads: int) -> protocol.Speak:
     from refrain.runtime import loading as runtime
 
-    slots = runtime.load(folder, threads).slots(1)
+    slots = runtime.load_model(folder, threads).slots(1)
 
     def stream(prompt: list[int], new: int) -> Iterator[int]:
-        slots.cut(0, 0)
-        logits = slots.feed(0, np.array(prompt))
+        slots.crop(0, 0)
+        logits = slots.prefill(0, np.array(prompt))
         for _ in range(new - 1):
             yield (token := int(logits[-1].argmax()))
-            logits = slots.step(np.array([token]))
+            logits = slots.decode(np.array([token]))
         yield int(logits[-1].argmax())
 
     return lambda prompt, new: protocol.timed(stream(prompt, new))

@@ -36,15 +36,15 @@ def copy_tokenizer(source: Path, out: Path, template: str) -> None:
 
 def context_length(folder: Path) -> int:
     """How many tokens the model can see at once; a model without learned positions may name no end."""
-    return configured(folder, "max_position_embeddings", "n_positions")
+    return config_number(folder, "max_position_embeddings", "n_positions")
 
 
-def heads(folder: Path) -> int:
+def attention_heads(folder: Path) -> int:
     """How many attention heads each layer has."""
-    return configured(folder, "num_attention_heads", "n_head")
+    return config_number(folder, "num_attention_heads", "n_head")
 
 
-def configured(folder: Path, *names: str) -> int:
+def config_number(folder: Path, *names: str) -> int:
     """The number that config.json has under one of the names; sys.maxsize where it has none."""
     path = folder / "config.json"
     if not path.is_file():

@@ -67,7 +67,7 @@ def questions(
     said = [
         reply
         for batch in evaluation.batches(fitting, export.batch_size)
-        for reply in decoding.greedy(reference, batch, export.steps, frozenset())
+        for reply in decoding.greedy_decode(reference, batch, export.steps, frozenset())
     ]
     scores, _ = evaluation.score(reference, talk, rows, export.steps, export.batch_size)
     return Questions(talk, rows, fitting, said, scores["rougeL"])
@@ -121,13 +121,13 @@ def tail(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -
 
 def taught(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
     """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = decoding.padded(list(asked))
+    ids, mask = decoding.left_pad(list(asked))
     steps, cache = [], None
     for tokens in zip(*said, strict=True):
         logits, cache = lm.forward(ids, mask, cache, 1)
         steps.append(logits[:, -1])
         ids = np.array(tokens, dtype=np.int64)[:, None]
-        mask = decoding.longer(mask)
+        mask = decoding.extend_mask(mask)
     return list(np.stack(steps, axis=1))
 
 
@@ -136,6 +136,6 @@ def equal(lm: LanguageModel, asked: Questions, batch_size: int) -> float:
     own = [
         reply
         for batch in evaluation.batches(asked.prompts, batch_size)
-        for reply in decoding.greedy(lm, batch, len(asked.said[0]), frozenset())
+        for reply in decoding.greedy_decode(lm, batch, len(asked.said[0]), frozenset())
     ]
     return float(np.mean(np.array(own) == np.array(asked.said)))

@@ -69,8 +69,8 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
 def answers(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    replies = decoding.greedy(lm, prompts, max_new_tokens, talk.stop_ids)
-    return ["".join(words.text(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
+    replies = decoding.greedy_decode(lm, prompts, max_new_tokens, talk.stop_ids)
+    return ["".join(words.detokenize(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
 
 
 def perplexity(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row]) -> float:

@@ -38,18 +38,18 @@ class Speed:
 def measure(folder: Path, threads: int | None) -> Speed:
     """One variant, once, in this process."""
     begin = time.perf_counter()
-    lm = runtime.load(folder, threads)
+    lm = runtime.load_model(folder, threads)
     opened = time.perf_counter()
     prompt, new = min(PROMPT, lm.context // 3), min(NEW, lm.context // 3)
     ids = np.random.default_rng(0).integers(0, 256, prompt)
     slots = lm.slots(1)
-    slots.feed(0, ids)  # the first call allocates
-    slots.cut(0, 0)
+    slots.prefill(0, ids)  # the first call allocates
+    slots.crop(0, 0)
     fed = time.perf_counter()
-    logits = slots.feed(0, ids)
+    logits = slots.prefill(0, ids)
     said = time.perf_counter()
     for _ in range(new):
-        logits = slots.step(logits.argmax(-1))
+        logits = slots.decode(logits.argmax(-1))
     end = time.perf_counter()
     return Speed(opened - begin, prompt / (said - fed), new / (end - said), peak())
 
@@ -66,7 +66,7 @@ def machine(threads: int | None) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {threads or session.cores()} threads, ONNX Runtime {version('onnxruntime')}."
+    return f"{name}, {threads or session.available_cores()} threads, ONNX Runtime {version('onnxruntime')}."
 
 
 def compare(folders: list[Path], threads: int | None, rounds: int) -> Iterable[dict[str, Speed]]:

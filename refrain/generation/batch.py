@@ -48,7 +48,7 @@ def beamed(speaker: Voice, rows: Iterable[Question], width: int) -> Iterator[dic
         ids = chat.encode_prompt(language, row["messages"])
         limit = min(terms.limit, speaker.context - len(ids))
         best, *_ = beam.search(speaker.engine.lm, ids, limit, language.stop_ids, width, power=1.0)
-        said = "".join(words.text(best.ids, language.tokenizer, (*language.stop_strings, *terms.stops)))
+        said = "".join(words.detokenize(best.ids, language.tokenizer, (*language.stop_strings, *terms.stops)))
         reason = "length" if len(best.ids) == limit else "end"
         yield {"id": row["id"], "reply": said, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
 

@@ -23,7 +23,7 @@ def search(lm: Session, prompt: list[int], limit: int, ends: frozenset[int], wid
     and the search ends with the `width`-th of them, or with the limit, where all of the best have ended.
     """
     slots = lm.slots(width)
-    logits = slots.feed(0, np.array(prompt, dtype=np.int64))
+    logits = slots.prefill(0, np.array(prompt, dtype=np.int64))
     live, done = [Beam(0.0, [])], list[Beam]()
     for length in range(1, limit + 1):
         found = candidates(live, logits, width * max(2, 1 + len(ends)))  # so many that `width` of them go on
@@ -34,8 +34,8 @@ def search(lm: Session, prompt: list[int], limit: int, ends: frozenset[int], wid
             break
         going = [(row, beam) for row, beam in found if beam.ids[-1] not in ends][:width]
         live = [beam for _, beam in going]
-        slots.arrange([row for row, _ in going])
-        logits = slots.step(np.array([beam.ids[-1] for beam in live], dtype=np.int64))
+        slots.reorder([row for row, _ in going])
+        logits = slots.decode(np.array([beam.ids[-1] for beam in live], dtype=np.int64))
     return sorted(done, reverse=True)[:width]
 
 

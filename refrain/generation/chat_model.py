@@ -13,7 +13,7 @@ from refrain.generation import sampling
 from refrain.generation.engine import Engine
 from refrain.generation.sequence import Reply
 from refrain.runtime import loading as runtime
-from refrain.runtime.detokenizer import Words
+from refrain.runtime.detokenizer import Detokenizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Voice:
 def opened(folder: Path, terms: Terms, threads: int | None, rows: int = 1, lookup: bool = False) -> Voice:
     """The model in a folder, ready for `rows` replies at once; ValueError when that or the terms are impossible."""
     sampling.check(terms.manner, None)  # a large model takes its time to open
-    lm, language = runtime.load(folder, threads), chat.load(folder)
+    lm, language = runtime.load_model(folder, threads), chat.load(folder)
     sampling.check(terms.manner, language.tokenizer.get_vocab_size())
     free = terms.schema is None and terms.regex is None
     grammar = None if free else constraint.Grammar(language, terms.schema, terms.regex)
@@ -54,7 +54,7 @@ def begun(voice: Voice, ids: list[int]) -> Reply:
     terms, language, grammar = voice.terms, voice.language, voice.grammar
     sampler = sampling.Sampler(terms.manner, ids, constraint.Constraint(grammar) if grammar else None)
     own = () if grammar else language.stop_strings  # inside of a JSON string they are text
-    words = Words(language.tokenizer, (*own, *terms.stops))
+    words = Detokenizer(language.tokenizer, (*own, *terms.stops))
     return Reply(ids, min(terms.limit, voice.context - len(ids)), language.stop_ids, words, sampler, terms.logprobs)
 
 

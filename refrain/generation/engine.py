@@ -15,7 +15,7 @@ import numpy as np
 
 from refrain.generation.sequence import Reply, sure
 from refrain.runtime.loading import Session
-from refrain.runtime.session import PIECE
+from refrain.runtime.session import PREFILL_CHUNK
 
 DOUBT = 32  # tokens until the next guess at most
 
@@ -39,10 +39,10 @@ class Engine:
         """Feed a prompt and let its reply begin; ValueError when it is longer than the model can see."""
         row, prompt = len(self.live), reply.prompt
         shared, source = max((common(fed, prompt[:-1]), -at) for at, fed in enumerate(self._fed))
-        length = shared // PIECE * PIECE
+        length = shared // PREFILL_CHUNK * PREFILL_CHUNK
         self._slots.copy(-source, row, length)
         self._fed[row] = prompt[:length]  # true also if what follows raises
-        logits = self._slots.feed(row, np.array(prompt[length:], dtype=np.int64))
+        logits = self._slots.prefill(row, np.array(prompt[length:], dtype=np.int64))
         self._fed[row] = prompt
         reply.take(logits[-1])
         self.live.append(reply)
@@ -55,7 +55,7 @@ class Engine:
         if self._lookup and len(self.live) == 1 and self._alone == 0 and (guess := self.live[0].guess()):
             return self._verify(self.live[0], guess)
         self._alone = max(0, self._alone - 1)
-        logits = self._slots.step(np.array([reply.ids[-1] for reply in self.live], dtype=np.int64))
+        logits = self._slots.decode(np.array([reply.ids[-1] for reply in self.live], dtype=np.int64))
         for reply, own in zip(self.live, logits, strict=True):
             reply.take(own)
         return None
@@ -78,7 +78,7 @@ class Engine:
     def _verify(self, reply: Reply, guess: list[int]) -> None:
         """Feed a guess at once and keep what the model would say; where it is not sure, a step of its own tells."""
         length, said = int(self._slots.lengths[0]), len(reply.ids)
-        logits = self._slots.feed(0, np.array([reply.ids[-1], *guess], dtype=np.int64), keep=len(guess) + 1)
+        logits = self._slots.prefill(0, np.array([reply.ids[-1], *guess], dtype=np.int64), keep=len(guess) + 1)
         for own, guessed in zip(logits, [*guess, -1], strict=True):
             if not sure(own):
                 self._alone = 1
@@ -87,7 +87,7 @@ class Engine:
             length += 1
             if reply.reason is not None or reply.ids[-1] != guessed:
                 break
-        self._slots.cut(0, length)
+        self._slots.crop(0, length)
         if len(reply.ids) > said + 1:
             self._doubt = 1
         else:

@@ -7,7 +7,7 @@ import numpy as np
 
 from refrain.generation import sampling
 from refrain.generation.sampling import Logits, Sampler
-from refrain.runtime.detokenizer import Words
+from refrain.runtime.detokenizer import Detokenizer
 
 DRAFT = 8  # tokens that are guessed at once
 
@@ -22,7 +22,13 @@ class Reply:
     """What is said after a prompt; whoever feeds the model gives it logits until it has a reason to end."""
 
     def __init__(
-        self, prompt: Sequence[int], limit: int, ends: frozenset[int], words: Words, sampler: Sampler, logprobs: int = 0
+        self,
+        prompt: Sequence[int],
+        limit: int,
+        ends: frozenset[int],
+        words: Detokenizer,
+        sampler: Sampler,
+        logprobs: int = 0,
     ) -> None:
         self.prompt = list(prompt)
         self.ids: list[int] = []  # what was said, without what ended it
@@ -67,7 +73,7 @@ class Reply:
         return []
 
     def _end(self, reason: str) -> None:
-        self.text += self._words.rest()
+        self.text += self._words.flush()
         self.reason = reason
 
 

@@ -12,39 +12,41 @@ from refrain.runtime.language_model import Ids, Logits
 ROOM = 512  # tokens of a row to begin with; doubled when they are full
 
 
-class Session:
+class CompactSession:
     """A causal language model behind `decoding.LanguageModel`, and rows of its own to be fed one by one."""
 
     def __init__(self, folder: Path, opened: InferenceSession) -> None:
         self.run = opened
         self.context = model_folder.context_length(folder)
         inputs = {each.name: each.shape for each in opened.get_inputs()}
-        self.past = session.past(opened)
+        self.past = session.past_names(opened)
         self.present = [name.replace("past_key_values", "present") for name in self.past]
         self.shapes = [(inputs[name][1], inputs[name][3]) for name in self.past]
         self.vocabulary = opened.get_outputs()[0].shape[2]
 
-    def slots(self, rows: int) -> "Slots":
+    def slots(self, rows: int) -> "CompactSlots":
         """Room for rows of tokens, all empty."""
-        return Slots(self, rows)
+        return CompactSlots(self, rows)
 
-    def forward(self, ids: Ids, mask: Ids, cache: "Slots | None", keep: int = 0) -> tuple[Logits, "Slots"]:
+    def forward(
+        self, ids: Ids, mask: Ids, cache: "CompactSlots | None", keep: int = 0
+    ) -> tuple[Logits, "CompactSlots"]:
         """What decoding.LanguageModel promises. A prompt is fed row by row, so no row's logits depend on others."""
         slots = cache or self.slots(len(ids))
         columns = ids.shape[1]
         if cache and columns == 1:
-            return slots.step(ids[:, 0])[:, None], slots
+            return slots.decode(ids[:, 0])[:, None], slots
         logits = np.zeros((len(ids), keep or columns, self.vocabulary), dtype=np.float32)
         for row, shown in enumerate(mask[:, -columns:].astype(bool)):
-            own = slots.feed(row, ids[row, shown], min(keep or columns, int(shown.sum())))
+            own = slots.prefill(row, ids[row, shown], min(keep or columns, int(shown.sum())))
             logits[row, len(logits[row]) - len(own) :] = own
         return logits, slots
 
 
-class Slots:
+class CompactSlots:
     """Keys and values of several rows, each as long as it is; one buffer a layer, read and written in place."""
 
-    def __init__(self, model: Session, rows: int) -> None:
+    def __init__(self, model: CompactSession, rows: int) -> None:
         self._model = model
         self._room = min(ROOM, model.context)
         self.lengths = np.zeros(rows, dtype=np.int64)
@@ -54,22 +56,22 @@ class Slots:
         self._logits = np.zeros((rows, 1, model.vocabulary), dtype=np.float32)
         self._bound: dict[tuple[int, int], Binding] = {}
 
-    def feed(self, row: int, ids: Ids, keep: int = 1) -> Logits:
+    def prefill(self, row: int, ids: Ids, keep: int = 1) -> Logits:
         """Append ids to a row; logits [keep, vocabulary] after the last `keep` of them."""
         before = int(self.lengths[row])
-        length = session.grown(before, len(ids), self._model.context)
+        length = session.extended_length(before, len(ids), self._model.context)
         self._make_room(length)
         kept = []
-        for begin, end in session.pieces(before, length):
+        for begin, end in session.prefill_chunks(before, length):
             wanted = end - max(begin, length - keep)
             logits = self._run(row, ids[begin - before : end - before], max(1, wanted))
             kept += [logits] if wanted > 0 else []
         return np.concatenate(kept)
 
-    def step(self, ids: Ids) -> Logits:
+    def decode(self, ids: Ids) -> Logits:
         """Append one id to each of the first rows; logits [rows, vocabulary] after them."""
         rows = np.arange(len(ids))
-        self._make_room(session.grown(int(self.lengths[: len(ids)].max()), 1, self._model.context))
+        self._make_room(session.extended_length(int(self.lengths[: len(ids)].max()), 1, self._model.context))
         self._ids[: len(ids), 0] = ids
         self._mask[rows, self.lengths[: len(ids)]] = 1
         self.lengths[: len(ids)] += 1
@@ -81,16 +83,16 @@ class Slots:
         if source != target:
             for buffer in self._buffers:
                 buffer[target, :, :length] = buffer[source, :, :length]
-        self.cut(target, length)
+        self.crop(target, length)
 
-    def arrange(self, rows: list[int]) -> None:
+    def reorder(self, rows: list[int]) -> None:
         """Make the first rows what these rows were."""
         self.lengths[: len(rows)], self._mask[: len(rows)] = self.lengths[rows], self._mask[rows]
         length = int(self.lengths.max())
         for buffer in self._buffers:
             buffer[: len(rows), :, :length] = buffer[rows, :, :length]
 
-    def cut(self, row: int, length: int) -> None:
+    def crop(self, row: int, length: int) -> None:
         """Forget all tokens of a row but the first."""
         self.lengths[row] = length
         self._mask[row, :length] = 1
@@ -105,7 +107,7 @@ class Slots:
         logits = np.empty((1, keep, self._model.vocabulary), dtype=np.float32)
         binding.bind_ortvalue_output("logits", OrtValue.ortvalue_from_numpy(logits))
         self._model.run.run_with_iobinding(binding)
-        self.cut(row, length)
+        self.crop(row, length)
         return np.asarray(logits[0])
 
     def _make_room(self, length: int) -> None:
@@ -134,7 +136,7 @@ class Slots:
 class Binding:
     """Some rows of the slots, bound to the graph once: for steps everything, for pieces of prompts the cache."""
 
-    def __init__(self, model: Session, views: dict[str, OrtValue]) -> None:
+    def __init__(self, model: CompactSession, views: dict[str, OrtValue]) -> None:
         self._views = views  # what is bound must stay alive
         self.steps, self.pieces = model.run.io_binding(), model.run.io_binding()
         for binding in (self.steps, self.pieces):

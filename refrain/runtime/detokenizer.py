@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 
-class Words:
+class Detokenizer:
     """The text of one reply, without special tokens; what may be the beginning of a stop string waits."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
@@ -24,9 +24,9 @@ class Words:
         if found:
             self.ended = True
             return self._release(min(found)[1])
-        return self._release(len(self._held) - begun(self._held, self._stops))
+        return self._release(len(self._held) - partial_stop_length(self._held, self._stops))
 
-    def rest(self) -> str:
+    def flush(self) -> str:
         """What waited, now that no token comes."""
         return "" if self.ended else self._release(len(self._held))
 
@@ -35,19 +35,19 @@ class Words:
         return ready
 
 
-def text(tokens: Iterable[int], tokenizer: Tokenizer, stops: Sequence[str] = ()) -> Iterator[str]:
+def detokenize(tokens: Iterable[int], tokenizer: Tokenizer, stops: Sequence[str] = ()) -> Iterator[str]:
     """Pieces of the text, each as soon as it is certain."""
-    words = Words(tokenizer, stops)
+    words = Detokenizer(tokenizer, stops)
     for token in tokens:
         if piece := words.push(token):
             yield piece
         if words.ended:
             return
-    if piece := words.rest():
+    if piece := words.flush():
         yield piece
 
 
-def begun(held: str, stops: Sequence[str]) -> int:
+def partial_stop_length(held: str, stops: Sequence[str]) -> int:
     """How many of the last characters are the beginning of a stop string."""
     lengths = range(1, min(len(held) + 1, max(map(len, stops), default=0)))
     return max((n for n in lengths if any(stop.startswith(held[-n:]) for stop in stops)), default=0)

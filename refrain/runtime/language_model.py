@@ -23,18 +23,18 @@ class LanguageModel(Protocol):
     def forward(self, ids: Ids, mask: Ids, cache: Cache | None, keep: int = 0) -> tuple[Logits, Cache]: ...
 
 
-def greedy(lm: LanguageModel, prompts: list[list[int]], limit: int, ends: frozenset[int]) -> list[list[int]]:
+def greedy_decode(lm: LanguageModel, prompts: list[list[int]], limit: int, ends: frozenset[int]) -> list[list[int]]:
     """The likeliest ids after each prompt, decoded as one batch: up to `limit`, and before the first end."""
     if not prompts:
         return []
-    ids, mask = padded(prompts)
+    ids, mask = left_pad(prompts)
     replies: list[list[int]] = [[] for _ in prompts]
     speaking = dict(enumerate(replies))
     cache = None
     for _ in range(limit):
         logits, cache = lm.forward(ids, mask, cache, keep=1)
         ids = logits[:, -1:].argmax(axis=-1)
-        mask = longer(mask)
+        mask = extend_mask(mask)
         for row, reply in list(speaking.items()):
             token = int(ids[row, 0])
             if token in ends:
@@ -46,7 +46,7 @@ def greedy(lm: LanguageModel, prompts: list[list[int]], limit: int, ends: frozen
     return replies
 
 
-def padded(prompts: list[list[int]]) -> tuple[Ids, Ids]:
+def left_pad(prompts: list[list[int]]) -> tuple[Ids, Ids]:
     """Prompts as rows of equal width, filled up on the left, and the mask that hides the filling."""
     if not all(prompts):
         raise ValueError(f"prompt {prompts.index([]) + 1}: it has no ids; a model needs one to begin with")
@@ -56,6 +56,6 @@ def padded(prompts: list[list[int]]) -> tuple[Ids, Ids]:
     return np.array(ids, dtype=np.int64), np.array(mask, dtype=np.int64)
 
 
-def longer(mask: Ids) -> Ids:
+def extend_mask(mask: Ids) -> Ids:
     """The mask with one more id to see in each row."""
     return np.pad(mask, ((0, 0), (0, 1)), constant_values=1)

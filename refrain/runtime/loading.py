@@ -9,14 +9,14 @@ from refrain.runtime import compact_session as compact
 from refrain.runtime import session
 from refrain.runtime import traced_session as traced
 
-Session = compact.Session | traced.Session
+Session = compact.CompactSession | traced.TracedSession
 
 
-Slots = compact.Slots | traced.Slots
+Slots = compact.CompactSlots | traced.TracedSlots
 
 
-def load(folder: Path, threads: int | None = None) -> Session:
+def load_model(folder: Path, threads: int | None = None) -> Session:
     """The model of a folder; ValueError when there is none, or none that runs here."""
-    opened = session.opened(folder / "model.onnx", threads)
+    opened = session.open_session(folder / "model.onnx", threads)
     is_compact = "logits_at" in {each.name for each in opened.get_inputs()}
-    return compact.Session(folder, opened) if is_compact else traced.Session(folder, opened)
+    return compact.CompactSession(folder, opened) if is_compact else traced.TracedSession(folder, opened)

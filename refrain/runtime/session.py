@@ -7,18 +7,18 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime import InferenceSession
 
-from refrain.chat.model_folder import heads
+from refrain.chat.model_folder import attention_heads
 
-PIECE = 64  # tokens of a prompt in one call
+PREFILL_CHUNK = 64  # tokens of a prompt in one call
 
 
-def opened(path: Path, threads: int | None) -> InferenceSession:
+def open_session(path: Path, threads: int | None) -> InferenceSession:
     """The model in a file; ValueError when there is none, or none that runs here."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `dvc pull models/onnx` fetches it, `dvc repro` makes it")
     options = onnxruntime.SessionOptions()
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
-    options.intra_op_num_threads = threads or min(cores(), heads(path.parent))
+    options.intra_op_num_threads = threads or min(available_cores(), attention_heads(path.parent))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -27,7 +27,7 @@ def opened(path: Path, threads: int | None) -> InferenceSession:
         raise ValueError(f"{path}: it does not open ({error}); {way_out}") from error
 
 
-def past(session: InferenceSession) -> list[str]:
+def past_names(session: InferenceSession) -> list[str]:
     """The inputs that hold keys and values; ValueError when there are none."""
     names = [each.name for each in session.get_inputs() if each.name.startswith("past_key_values.")]
     if not names:
@@ -35,12 +35,12 @@ def past(session: InferenceSession) -> list[str]:
     return names
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def grown(length: int, count: int, context: int) -> int:
+def extended_length(length: int, count: int, context: int) -> int:
     """The length of a row with so many more tokens; ValueError for none, and for more than the model sees."""
     if count == 0:
         raise ValueError("the prompt: it has no ids; a model needs one to begin with")
@@ -49,10 +49,12 @@ def grown(length: int, count: int, context: int) -> int:
     return length + count
 
 
-def pieces(begin: int, end: int) -> list[tuple[int, int]]:
+def prefill_chunks(begin: int, end: int) -> list[tuple[int, int]]:
     """Where tokens that are fed to a row are cut: at multiples of PIECE, counted from the beginning of the row.
 
     So rows that begin alike begin with the same calls, and what these leave is the same to the last bit, whatever a
     kernel does with queries in tiles, with sums in blocks or with a scale for all tokens of a call.
     """
-    return list(pairwise([begin, *range(begin // PIECE * PIECE + PIECE, end, PIECE), end]))
+    return list(
+        pairwise([begin, *range(begin // PREFILL_CHUNK * PREFILL_CHUNK + PREFILL_CHUNK, end, PREFILL_CHUNK), end])
+    )
