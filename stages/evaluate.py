@@ -15,19 +15,19 @@ def main(cfg: config.Config) -> None:
 
     talk = chat.load(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
-    rows = scoring.fitting(talk, rows, model_folder.context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
+    rows = scoring.rows_that_fit(talk, rows, model_folder.context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():
-        results[name], predictions = scoring.score(
+        results[name], predictions = scoring.score_model(
             lm, talk, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
         )
         records.write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
-    runner.report(paths.METRICS, results)
-    summary.scores(paths.SCORES, results)
+    runner.write_report(paths.METRICS, results)
+    summary.write_scores(paths.SCORES, results)
     trained = json.loads(paths.TRAIN_REPORT.read_text())
-    runner.report(paths.SUMMARY, summary.summary(results, trained, paths.ONNX))
+    runner.write_report(paths.SUMMARY, summary.summarise(results, trained, paths.ONNX))
 
 
 def candidates() -> Iterator[tuple[str, LanguageModel]]:
@@ -38,7 +38,7 @@ def candidates() -> Iterator[tuple[str, LanguageModel]]:
 
     yield "base", language_model.TorchLanguageModel(loading.load(paths.BASE))
     yield "merged", language_model.TorchLanguageModel(loading.load(paths.MERGED))
-    for name in summary.variants(paths.ONNX):
+    for name in summary.variant_names(paths.ONNX):
         yield f"onnx-{name}", runtime.load_model(paths.ONNX / name)
 
 

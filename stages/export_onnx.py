@@ -21,15 +21,15 @@ def main(cfg: config.Config) -> None:
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
-    gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
+    asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
+    gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:
-        gate.same_speech(paths.ADAPTER, paths.ONNX / name, rows)
-        proofs[name] = parity.compare(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
+        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
+        proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
 
-    runner.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
-    gate.strike(paths.ONNX, cfg.export.variants, proofs)
+    runner.write_report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
     best = choice.choose(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.facts(best))
 

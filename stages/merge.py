@@ -23,8 +23,8 @@ def main(cfg: config.Config) -> None:
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = likeness.likeness(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
-    runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
+    found = likeness.measure_divergence(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.rounded_facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 

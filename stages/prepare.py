@@ -25,7 +25,7 @@ def main(cfg: config.Config) -> None:
         datasheet.histogram(measured, paths.LENGTHS)
         paths.DATA_SHEET.write_text(datasheet.render(report, spool, placed, talk), encoding="utf-8")
         report["variants"] = additions.append_variants(spool, placed, reading)
-    runner.report(paths.DATA_REPORT, report)
+    runner.write_report(paths.DATA_REPORT, report)
     if not report["train"]:
         raise ValueError(f"no row is left to train on; {paths.PREPARED}/quarantine.jsonl and duplicates.jsonl say why")
 

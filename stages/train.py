@@ -49,9 +49,9 @@ def main(cfg: config.Config) -> None:
         paths.make_empty(paths.ADAPTER)
         models.save(model, paths.ADAPTER)
         model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, talk.template)
-        loss_curves.curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
+        loss_curves.write_curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
         facts = {**training.report(curves, train, objective), "unpaired": len(left_out["unpaired"]), "audit": audited}
-        runner.report(paths.TRAIN_REPORT, facts)
+        runner.write_report(paths.TRAIN_REPORT, facts)
 
 
 if __name__ == "__main__":

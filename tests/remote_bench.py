@@ -66,17 +66,17 @@ def results(folder: Path, score: float, rows: int) -> None:
     for i, name in enumerate(MODELS[1:]):
         scores[name]["rougeL"] = score - i / 100
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
-    runner.report(folder / paths.DATA_REPORT, {"rows": rows})
+    runner.write_report(folder / paths.DATA_REPORT, {"rows": rows})
     put(folder / paths.DATA_SHEET, b"# Data\n")
     put(folder / paths.LENGTHS, b"tokens,train,val,test\n8,900,20,30\n")
-    runner.report(folder / paths.TRAIN_REPORT, train)
+    runner.write_report(folder / paths.TRAIN_REPORT, train)
     for proof in (paths.MERGE_REPORT, paths.PARITY):
-        runner.report(folder / proof, {"rows": rows})
+        runner.write_report(folder / proof, {"rows": rows})
     loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
-    loss_curves.curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
-    runner.report(folder / paths.METRICS, scores)
-    tracking.scores(folder / paths.SCORES, scores)
-    runner.report(folder / paths.SUMMARY, tracking.summary(scores, train, folder / paths.ONNX))
+    loss_curves.write_curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
+    runner.write_report(folder / paths.METRICS, scores)
+    tracking.write_scores(folder / paths.SCORES, scores)
+    runner.write_report(folder / paths.SUMMARY, tracking.summarise(scores, train, folder / paths.ONNX))
 
 
 def experiment(folder: Path, name: str, *overrides: str, block: int, score: float, rows: int) -> None:

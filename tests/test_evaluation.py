@@ -40,7 +40,7 @@ def parrot(talk, text):
 
 
 def replies(lm, talk, rows, tokens=TOKENS, batch=BATCH):
-    _, predictions = evaluation.score(lm, talk, rows, tokens, batch)
+    _, predictions = evaluation.score_model(lm, talk, rows, tokens, batch)
     return [prediction["prediction"] for prediction in predictions]
 
 
@@ -54,7 +54,7 @@ def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk
     row = rows[3]
     with torch.no_grad():
         loss = loss_of(speaker, chat.encode_conversation(talk, row["messages"]))
-    scores, _ = evaluation.score(speaker, talk, [row], TOKENS, BATCH)
+    scores, _ = evaluation.score_model(speaker, talk, [row], TOKENS, BATCH)
     assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
 
 
 def test_every_row_is_scored_once_and_in_its_order(talk, rows):
-    scores, predictions = evaluation.score(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
+    scores, predictions = evaluation.score_model(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
     assert scores["rows"] == 5
     assert [prediction["id"] for prediction in predictions] == [row["id"] for row in rows[:5]]
 
@@ -99,7 +99,7 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
     turns = ["Be kind", "one?", "1", "two 🙂?", "2 "]
     roles = ["system", "user", "assistant", "user", "assistant"]
     row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
-    scores, predictions = evaluation.score(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
+    scores, predictions = evaluation.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
     assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
     assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
 
@@ -119,12 +119,12 @@ def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, r
     sizes = [len(chat.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
     asked = [len(chat.encode_prompt(talk, row["messages"][:-1])) for row in rows]
     context = sorted(sizes)[8]
-    kept = evaluation.fitting(talk, rows, context, limit=0)
+    kept = evaluation.rows_that_fit(talk, rows, context, limit=0)
     assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)
     assert caplog.messages == [
         f"{len(rows) - len(kept)} of {len(rows)} rows do not fit into the {context} tokens that the model sees"
     ]
     room = max(sizes) - min(asked)
-    assert evaluation.fitting(talk, rows, max(sizes), room) == [
+    assert evaluation.rows_that_fit(talk, rows, max(sizes), room) == [
         row for row, prompt in zip(rows, asked, strict=True) if prompt + room <= max(sizes)
     ]

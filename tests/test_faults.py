@@ -45,8 +45,8 @@ def merge(cfg, plant=nothing):
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = likeness.likeness(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
-    runner.report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.facts(found)})
+    found = likeness.measure_divergence(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.rounded_facts(found)})
     likeness.require_equal(found, cfg.merge.tolerance)
 
 
@@ -57,14 +57,14 @@ def export_onnx(cfg, plant=nothing):
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
-    asked = parity.questions(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
-    gate.same_speech(paths.ADAPTER, paths.MERGED, rows)
+    asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
+    gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:
-        gate.same_speech(paths.ADAPTER, paths.ONNX / name, rows)
-        proofs[name] = parity.compare(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
-    runner.report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
-    gate.strike(paths.ONNX, cfg.export.variants, proofs)
+        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
+        proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
+    runner.write_report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
     best = choice.choose(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.facts(best))
 

@@ -11,11 +11,11 @@ import pytest
 from refrain.chat import encoding as chat
 from refrain.chat import model_folder
 from refrain.evaluation import gate
-from refrain.evaluation.parity import Proof
+from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
 BARS = Thresholds(logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
-JUST = Proof(
+JUST = ParityResult(
     whole=0.1,
     cached=0.1,
     batched=0.1,
@@ -69,22 +69,27 @@ def variants(**required):
     ({"lost": math.nan}, "its ROUGE-L is nan points below the merged model's, {}.rouge allows 0.5"),
 ])  # fmt: skip
 def test_each_bar_has_its_sentence(worse, sentence):
-    assert gate.failures("v", BARS, JUST) == []
-    assert gate.failures("v", BARS, replace(JUST, **worse)) == ["v: " + sentence.format("export.variants.v.bars")]
+    assert gate.failed_thresholds("v", BARS, JUST) == []
+    assert gate.failed_thresholds("v", BARS, replace(JUST, **worse)) == [
+        "v: " + sentence.format("export.variants.v.bars")
+    ]
 
 
 def test_a_bar_that_is_null_lets_all_pass_but_what_is_no_number():
     free, far = Thresholds(logits=None, top1=0, rouge=None), {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0}
-    assert gate.failures("v", free, replace(JUST, **far)) == []
-    assert len(gate.failures("v", free, replace(JUST, whole=math.nan, chunked=math.inf))) == 2
+    assert gate.failed_thresholds("v", free, replace(JUST, **far)) == []
+    assert len(gate.failed_thresholds("v", free, replace(JUST, whole=math.nan, chunked=math.inf))) == 2
 
 
 def test_a_required_variant_that_fails_stops_the_run_with_all_that_is_wrong(artifact):
     bad = replace(JUST, whole=1, lost=7)
     with pytest.raises(ValueError) as error:
-        gate.strike(artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": bad, "int4": bad})
+        gate.remove_failing(
+            artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": bad, "int4": bad}
+        )
     assert (
-        str(error.value).split("; ") == gate.failures("int8", BARS, bad) and len(gate.failures("int8", BARS, bad)) == 2
+        str(error.value).split("; ") == gate.failed_thresholds("int8", BARS, bad)
+        and len(gate.failed_thresholds("int8", BARS, bad)) == 2
     )
     assert {each.name for each in artifact.iterdir()} == {"fp32", "int8", "int4"}, "a run that stops changes nothing"
 
@@ -92,13 +97,15 @@ def test_a_required_variant_that_fails_stops_the_run_with_all_that_is_wrong(arti
 def test_all_required_variants_that_fail_are_named(artifact):
     bad = replace(JUST, top1=0.5)
     with pytest.raises(ValueError, match=r"^fp32: 50\.0% [^;]*; int8: 50\.0% [^;]*$"):
-        gate.strike(artifact, variants(fp32=True, int8=True), {"fp32": bad, "int8": bad})
+        gate.remove_failing(artifact, variants(fp32=True, int8=True), {"fp32": bad, "int8": bad})
 
 
 def test_a_variant_that_is_not_required_leaves_with_a_warning_and_the_others_stay(artifact, caplog):
     bad = replace(JUST, greedy=0.5, lost=2)
-    why = gate.strike(artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": JUST, "int4": bad})
-    assert why == {"fp32": [], "int8": [], "int4": gate.failures("int4", BARS, bad)}
+    why = gate.remove_failing(
+        artifact, variants(fp32=True, int8=True, int4=False), {"fp32": JUST, "int8": JUST, "int4": bad}
+    )
+    assert why == {"fp32": [], "int8": [], "int4": gate.failed_thresholds("int4", BARS, bad)}
     assert {each.name for each in artifact.iterdir()} == {"fp32", "int8"}
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -107,7 +114,7 @@ def test_a_variant_that_is_not_required_leaves_with_a_warning_and_the_others_sta
 
 def test_a_healthy_folder_speaks_as_it_was_trained(adapter, merged, onnx, rows):
     for folder in (merged, *onnx.iterdir()):
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
 
 
 def test_a_stale_tokenizer_is_named_by_its_folder_and_the_row(adapter, folder, rows):
@@ -116,7 +123,7 @@ def test_a_stale_tokenizer_is_named_by_its_folder_and_the_row(adapter, folder, r
     edit(folder / "tokenizer.json", model=content["model"] | {"merges": content["model"]["merges"][:-9]})
     sentence = r"^fp32: its tokenizer makes other ids of 0-said\.jsonl:\d+ than the model was trained on$"
     with pytest.raises(ValueError, match=sentence):
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
 
 
 @pytest.mark.parametrize("part", ["model", "decoder"])
@@ -127,13 +134,13 @@ def test_a_tokenizer_that_differs_where_no_prompt_shows_it_is_named(part, adapte
     changes = {"model": content["model"], "decoder": {"type": "Fuse"}}
     edit(folder / "tokenizer.json", **{part: changes[part]})
     with pytest.raises(ValueError, match=r"^fp32: its tokenizer\.json is another than the one that the model was"):
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
 
 
 def test_a_missing_eos_token_is_named_though_the_template_ends_a_reply_with_it(adapter, folder, rows):
     edit(folder / "tokenizer_config.json", eos_token=None)
     with pytest.raises(ValueError, match=r'^fp32: its tokenizer_config\.json names the tokens {"pad'):
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
 
 
 def test_a_wrong_chat_template_is_named(adapter, folder, rows):
@@ -141,7 +148,7 @@ def test_a_wrong_chat_template_is_named(adapter, folder, rows):
     template.write_text(template.read_text().replace("assistant\n", "assistant:\n"))
     sentence = r"^fp32: its chat template makes other ids of 0-said\.jsonl:0 than the model was trained on$"
     with pytest.raises(ValueError, match=sentence):
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
 
 
 def test_a_template_that_ends_a_reply_otherwise_is_named(adapter, folder, rows):
@@ -150,7 +157,7 @@ def test_a_template_that_ends_a_reply_otherwise_is_named(adapter, folder, rows):
     ends = "{{ '<|end|>' if m.role == 'assistant' else '<|im_end|>' }}"
     template.write_text(template.read_text().replace("<|im_end|>", ends))
     with pytest.raises(ValueError) as error:
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
     assert str(error.value) == (
         'fp32: its replies end with ["<|im_end|>", "<|end|>"], those it was trained on with ["<|im_end|>"]'
     )
@@ -160,7 +167,7 @@ def test_a_template_that_ends_a_reply_otherwise_is_named(adapter, folder, rows):
 def test_a_missing_end_token_in_generation_config_is_named(own, adapter, folder, rows):
     edit(folder / "generation_config.json", eos_token_id=own)
     with pytest.raises(ValueError) as error:
-        gate.same_speech(adapter, folder, rows)
+        gate.require_same_tokenizer(adapter, folder, rows)
     assert str(error.value) == f"fp32: generation_config.json ends a reply with {own}, the chat template with [2]"
 
 
@@ -171,10 +178,10 @@ def test_a_missing_end_token_in_tokenizer_config_is_named(adapter, merged, folde
         template = each / "chat_template.jinja"
         template.write_text(template.read_text().replace("<|im_end|>", "<|end|>"))
     edit(folder / "generation_config.json", eos_token_id=[2, 4])
-    gate.same_speech(trained, folder, rows)
+    gate.require_same_tokenizer(trained, folder, rows)
     edit(folder / "tokenizer_config.json", eos_token=None)
     with pytest.raises(ValueError) as error:
-        gate.same_speech(trained, folder, rows)
+        gate.require_same_tokenizer(trained, folder, rows)
     assert str(error.value).startswith("fp32: its tokenizer_config.json names the tokens ")
 
 
@@ -185,4 +192,4 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     assert not talk.stop_ids and talk.stop_strings == ("###",)
     model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
-    gate.same_speech(tmp_path, tmp_path, rows)
+    gate.require_same_tokenizer(tmp_path, tmp_path, rows)

@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from refrain.chat import encoding as chat
 from refrain.evaluation import divergence as likeness
-from refrain.evaluation.divergence import Counts, Likeness
+from refrain.evaluation.divergence import Divergence, DivergenceStats
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 
@@ -30,14 +30,14 @@ def logits(*shares):
 
 
 def test_a_model_is_all_like_itself(adapted, asked):
-    assert likeness.likeness(adapted, adapted, asked) == Likeness(whole=0, mean=0, kl=0, top1=1)
+    assert likeness.measure_divergence(adapted, adapted, asked) == Divergence(whole=0, mean=0, kl=0, top1=1)
 
 
 def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked):
-    found = likeness.likeness(adapted, TorchLanguageModel(models.load(merged)), asked)
+    found = likeness.measure_divergence(adapted, TorchLanguageModel(models.load(merged)), asked)
     likeness.require_equal(found, 1e-4)
     assert found.whole > 0 and found.top1 == 1, "other sums, the same words"
-    lost = likeness.likeness(adapted, TorchLanguageModel(models.load(base)), asked)
+    lost = likeness.measure_divergence(adapted, TorchLanguageModel(models.load(base)), asked)
     assert lost.whole > lost.mean > 0.1 and lost.kl > 0.1 and lost.top1 < 1
     with pytest.raises(ValueError) as error:
         likeness.require_equal(lost, 1e-4)
@@ -57,27 +57,29 @@ def test_an_adapter_on_a_tied_head_is_refused(base, asked, tmp_path):
     torch.nn.init.normal_(adapter.base_model.model.lm_head.lora_B["default"].weight)
     models.save(adapter, tmp_path / "adapter")
     beside, folded = (models.load_finetuned(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
-    found = likeness.likeness(TorchLanguageModel(beside), TorchLanguageModel(models.merge_adapter(folded)), asked)
+    found = likeness.measure_divergence(
+        TorchLanguageModel(beside), TorchLanguageModel(models.merge_adapter(folded)), asked
+    )
     with pytest.raises(ValueError, match=r"^merged: .* an adapter on a tied head .* cannot be folded in$"):
         likeness.require_equal(found, 1e-4)
 
 
 def test_a_difference_just_as_large_as_allowed_passes_and_no_number_does_not():
-    likeness.require_equal(Likeness(whole=1e-4, mean=0, kl=0, top1=1), 1e-4)
+    likeness.require_equal(Divergence(whole=1e-4, mean=0, kl=0, top1=1), 1e-4)
     for whole in (1.001e-4, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"^merged: "):
-            likeness.require_equal(Likeness(whole=whole, mean=0, kl=0, top1=1), 1e-4)
+            likeness.require_equal(Divergence(whole=whole, mean=0, kl=0, top1=1), 1e-4)
 
 
 def test_divergence_is_that_of_the_candidate_from_the_reference_at_each_position():
     right, got = logits([0.5, 0.5], [0.5, 0.5], [0.25, 0.75]), logits([0.5, 0.5], [0.25, 0.75], [0.5, 0.5])
     nats = [0, 0.5 * math.log(4 / 3), 0.75 * math.log(3) - math.log(2)]
-    assert likeness.divergence(right, got) == pytest.approx(nats, abs=1e-6)
+    assert likeness.kl_divergence(right, got) == pytest.approx(nats, abs=1e-6)
 
 
 def test_divergence_does_not_see_what_a_softmax_does_not():
     right = logits([0.1, 0.9], [0.6, 0.4])
-    assert likeness.divergence(right, right + np.float32(7)) == pytest.approx([0, 0], abs=1e-6)
+    assert likeness.kl_divergence(right, right + np.float32(7)) == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_the_likelihood_of_very_sure_models_is_finite():
@@ -87,7 +89,7 @@ def test_the_likelihood_of_very_sure_models_is_finite():
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_logit_that_is_no_number_is_never_lost_among_others(at):
-    count, right = Counts(), np.zeros((4, 3), dtype=np.float32)
+    count, right = DivergenceStats(), np.zeros((4, 3), dtype=np.float32)
     for sequence in range(3):
         got = right + np.float32(sequence)
         got[2, 1] = np.nan if sequence == at else got[2, 1]
@@ -96,7 +98,7 @@ def test_a_logit_that_is_no_number_is_never_lost_among_others(at):
 
 
 def test_the_worst_of_the_ways_is_the_share_of_equal_tokens():
-    count, right = Counts(), logits([0.1, 0.9], [0.6, 0.4])
+    count, right = DivergenceStats(), logits([0.1, 0.9], [0.6, 0.4])
     for way, got in {"whole": right, "cached": right[::-1], "chunked": right[[0, 0]]}.items():
         count.add(way, right, got)
     count.add("cached", right, right)
@@ -106,7 +108,7 @@ def test_the_worst_of_the_ways_is_the_share_of_equal_tokens():
 
 def test_words_that_nobody_hears_are_compared_by_logits_alone():
     right, got = logits([0.1, 0.9], [0.6, 0.4]), logits([0.1, 0.9], [0.2, 0.8])
-    meant, all_of_it = Counts(), Counts()
+    meant, all_of_it = DivergenceStats(), DivergenceStats()
     meant.add("whole", right, got, 1)
     all_of_it.add("whole", right, got)
     assert meant.most == all_of_it.most and meant.mean() == all_of_it.mean() > 0
@@ -114,18 +116,18 @@ def test_words_that_nobody_hears_are_compared_by_logits_alone():
 
 
 def test_a_long_sequence_weighs_more_than_a_short_one():
-    count = Counts()
+    count = DivergenceStats()
     for right, got in ([[0.9, 0.1]], [[0.1, 0.9]]), ([[0.9, 0.1]] * 3, [[0.9, 0.1]] * 3):
         count.add("whole", logits(*right), logits(*got))
     assert count.top1() == 0.75 and count.kl() == pytest.approx(0.8 * math.log(9) / 4, abs=1e-6)
 
 
 def test_all_positions_are_given_or_the_last_ones(adapted, asked):
-    whole = likeness.whole(adapted, asked[0])
+    whole = likeness.sequence_logits(adapted, asked[0])
     assert len(whole) == len(asked[0])
-    assert np.abs(likeness.whole(adapted, asked[0], 3) - whole[-3:]).max() < 1e-4
+    assert np.abs(likeness.sequence_logits(adapted, asked[0], 3) - whole[-3:]).max() < 1e-4
 
 
 def test_facts_are_short():
-    found = Likeness(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=-23.456789)
-    assert likeness.facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}
+    found = Divergence(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=-23.456789)
+    assert likeness.rounded_facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}

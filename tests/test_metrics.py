@@ -9,7 +9,7 @@ NAMES = {"exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL"}
 
 
 def one(prediction, reference):
-    return metrics.texts([prediction], [reference])
+    return metrics.score_texts([prediction], [reference])
 
 
 @pytest.mark.parametrize("prediction, reference, score", [
@@ -56,25 +56,25 @@ def test_letters_with_accents_and_of_any_script_are_words():
 def test_the_same_words_score_full_marks():
     said = ["a poluição da água não é boa 🙂", "the cat sat on the mat"]
     full = dict.fromkeys(NAMES, 1.0) | {"bleu": 100.0}
-    assert metrics.texts(said, said) == pytest.approx(full)
+    assert metrics.score_texts(said, said) == pytest.approx(full)
 
 
 def test_an_exact_match_overlooks_blanks_around_but_nothing_else():
-    assert metrics.texts([" yes\n", "Yes", "no"], ["yes", "yes", "no "])["exact_match"] == pytest.approx(2 / 3)
+    assert metrics.score_texts([" yes\n", "Yes", "no"], ["yes", "yes", "no "])["exact_match"] == pytest.approx(2 / 3)
 
 
 def test_scores_are_means_over_the_pairs():
-    assert metrics.texts(["cat", "dog"], ["cat", "cat"])["token_f1"] == 0.5
+    assert metrics.score_texts(["cat", "dog"], ["cat", "cat"])["token_f1"] == 0.5
 
 
 def test_nothing_said_scores_nothing():
     assert one("", "the cat sat on the mat") == dict.fromkeys(NAMES, 0.0)
-    assert metrics.texts([], []) == dict.fromkeys(NAMES, 0.0)
+    assert metrics.score_texts([], []) == dict.fromkeys(NAMES, 0.0)
 
 
 def test_predictions_without_a_reference_are_refused():
     with pytest.raises(ValueError):
-        metrics.texts(["a", "b"], ["a"])
+        metrics.score_texts(["a", "b"], ["a"])
 
 
 def test_the_perplexity_of_a_guess_is_the_size_of_the_vocabulary():

@@ -152,7 +152,10 @@ def test_new_weights_are_others_with_another_seed(base, method):
 def test_random_weights_are_not_the_pretrained_ones(base):
     random = models.build_trainable(base, RANDOM, 3)
     assert random.config.to_dict() | {"dtype": None} == models.load(base).config.to_dict() | {"dtype": None}
-    assert likeness.likeness(TorchLanguageModel(random), TorchLanguageModel(models.load(base)), ASKED).whole > 0.1
+    assert (
+        likeness.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(models.load(base)), ASKED).whole
+        > 0.1
+    )
 
 
 def test_weights_are_loaded_in_single_precision(base, tmp_path):
@@ -168,7 +171,7 @@ def test_random_weights_come_in_any_family(family, request):
     assert {name: weight.shape for name, weight in random.named_parameters()} == {
         name: weight.shape for name, weight in before.named_parameters()
     }
-    assert likeness.likeness(TorchLanguageModel(random), TorchLanguageModel(before), ASKED).whole > 0.1
+    assert likeness.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(before), ASKED).whole > 0.1
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -197,9 +200,9 @@ def test_what_is_saved_is_what_was_trained_and_so_is_its_merge(name, family, req
     saved = TorchLanguageModel(models.load_finetuned(folder, tmp_path / "out"))
     merged = models.merge_adapter(models.load_finetuned(folder, tmp_path / "out"))
     assert not isinstance(merged, PeftModel) and not any("lora" in name for name, _ in merged.named_parameters())
-    likeness.require_equal(likeness.likeness(TorchLanguageModel(model), saved, ASKED), 1e-4)
-    likeness.require_equal(likeness.likeness(saved, TorchLanguageModel(merged), ASKED), 1e-4)
-    assert likeness.likeness(saved, TorchLanguageModel(models.load(folder)), ASKED).whole > 0.1
+    likeness.require_equal(likeness.measure_divergence(TorchLanguageModel(model), saved, ASKED), 1e-4)
+    likeness.require_equal(likeness.measure_divergence(saved, TorchLanguageModel(merged), ASKED), 1e-4)
+    assert likeness.measure_divergence(saved, TorchLanguageModel(models.load(folder)), ASKED).whole > 0.1
 
 
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
@@ -210,17 +213,18 @@ def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family,
     saved, merged = (TorchLanguageModel(models.load_finetuned(folder, tmp_path / "out")) for _ in range(2))
     assert {weight.dtype for weight in saved.model.parameters()} == {torch.float32}
     merged = TorchLanguageModel(models.merge_adapter(merged.model))
-    likeness.require_equal(likeness.likeness(saved, merged, ASKED), 1e-4)
+    likeness.require_equal(likeness.measure_divergence(saved, merged, ASKED), 1e-4)
     four_bits = TorchLanguageModel(model)
     near, far = (
-        likeness.likeness(four_bits, other, ASKED) for other in (merged, TorchLanguageModel(models.load(folder)))
+        likeness.measure_divergence(four_bits, other, ASKED)
+        for other in (merged, TorchLanguageModel(models.load(folder)))
     )
     assert 0 < near.kl < far.kl
 
 
 def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
     model, before = models.build_trainable(base, METHODS["pissa"], 7), models.load(base)
-    assert likeness.likeness(TorchLanguageModel(model), TorchLanguageModel(before), ASKED).whole < 1e-4
+    assert likeness.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(before), ASKED).whole < 1e-4
     layer, weight = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj"), before.model.layers[0].mlp
     taken = torch.linalg.svdvals(layer.get_delta_weight("default"))
     assert torch.allclose(taken[:4], torch.linalg.svdvals(weight.up_proj.weight)[:4], rtol=1e-4)
@@ -355,7 +359,7 @@ def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earli
     assert first_weights.keys() == begun.keys() and all(torch.equal(first_weights[name], begun[name]) for name in begun)
     if bits is None:
         assert (
-            likeness.likeness(
+            likeness.measure_divergence(
                 TorchLanguageModel(models.build_trainable(base, method, 7, folder)), TorchLanguageModel(first), ASKED
             ).whole
             == 0
@@ -376,7 +380,9 @@ def test_a_second_round_after_pissa_wants_twice_the_rank(base, lessons, tmp_path
     with pytest.raises(ValueError, match=r"has rank=8, and method.adapter.rank is 4; set method.adapter.rank=8$"):
         models.build_trainable(base, LORA, 7, tmp_path / "out")
     second = models.build_trainable(base, adapted(rank=8, alpha=16), 7, tmp_path / "out")
-    likeness.require_equal(likeness.likeness(TorchLanguageModel(model), TorchLanguageModel(second), ASKED), 1e-4)
+    likeness.require_equal(
+        likeness.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(second), ASKED), 1e-4
+    )
 
 
 OTHERS = {
@@ -490,14 +496,14 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
     _, cache = speaker.forward(ids, mask, None, 1)
     logits, _ = speaker.forward(np.array([[5], [6]]), decoding.extend_mask(mask), cache, 1)
     for row, prompt, token in zip(logits[:, 0], ASKED, (5, 6), strict=True):
-        assert np.abs(row - likeness.whole(speaker, [*prompt, token])[-1]).max() < 1e-4
+        assert np.abs(row - likeness.sequence_logits(speaker, [*prompt, token])[-1]).max() < 1e-4
 
 
 @pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
 def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, count):
     model = models.load(base)
     right = model(torch.tensor([ASKED[0]])).logits[0, -count:].detach().numpy()
-    got = likeness.whole(TorchLanguageModel(model), ASKED[0], keep)
+    got = likeness.sequence_logits(TorchLanguageModel(model), ASKED[0], keep)
     assert got.shape == right.shape and np.abs(got - right).max() < 1e-5
 
 
@@ -507,4 +513,4 @@ def test_a_speaker_drops_nothing_out(base):
         if "lora_B" in name:
             torch.nn.init.ones_(weight)
     speaker = TorchLanguageModel(model.train())
-    assert likeness.likeness(speaker, speaker, ASKED).whole == 0
+    assert likeness.measure_divergence(speaker, speaker, ASKED).whole == 0

@@ -31,7 +31,7 @@ def speaker(merged):
 
 @pytest.fixture(scope="module")
 def asked(speaker, talk, rows, merged, settings):
-    return parity.questions(speaker, talk, rows, model_folder.context_length(merged), settings)
+    return parity.parity_prompts(speaker, talk, rows, model_folder.context_length(merged), settings)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def few(settings):
 
 @pytest.fixture(scope="module")
 def brief(speaker, talk, rows, merged, few):
-    return parity.questions(speaker, talk, rows, model_folder.context_length(merged), few)
+    return parity.parity_prompts(speaker, talk, rows, model_folder.context_length(merged), few)
 
 
 class Sometimes:
@@ -87,7 +87,7 @@ def off(proof):
 
 
 def test_a_model_is_all_like_itself(speaker, asked, settings):
-    proof = parity.compare(speaker, speaker, asked, settings)
+    proof = parity.measure_parity(speaker, speaker, asked, settings)
     assert (proof.whole, proof.mean, proof.kl, proof.lost) == (0, 0, 0, 0)
     assert (proof.top1, proof.greedy, proof.rouge) == (1, 1, asked.rouge) and asked.rouge > 0
     assert 0 < max(proof.cached, proof.batched, proof.chunked) < 1e-4, "other sums of the same numbers"
@@ -95,13 +95,14 @@ def test_a_model_is_all_like_itself(speaker, asked, settings):
 
 @pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_the_healthy_chain_passes(name, speaker, onnx, asked, fitting):
-    proof = parity.compare(speaker, runtime.load_model(onnx / name), asked, fitting)
-    assert gate.failures(name, fitting.variants[name].bars, proof) == []
+    proof = parity.measure_parity(speaker, runtime.load_model(onnx / name), asked, fitting)
+    assert gate.failed_thresholds(name, fitting.variants[name].bars, proof) == []
 
 
 def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
     proofs = [
-        parity.compare(speaker, runtime.load_model(onnx / name), asked, settings) for name in ("fp32", "int8", "int4")
+        parity.measure_parity(speaker, runtime.load_model(onnx / name), asked, settings)
+        for name in ("fp32", "int8", "int4")
     ]
     for measure in ("whole", "cached", "batched", "chunked", "mean", "kl"):
         fp32, int8, int4 = (getattr(proof, measure) for proof in proofs)
@@ -110,7 +111,7 @@ def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, brief, few):
-    proof = parity.compare(speaker, Sometimes(speaker, way, forgets), brief, few)
+    proof = parity.measure_parity(speaker, Sometimes(speaker, way, forgets), brief, few)
     assert off(proof) == [way] and getattr(proof, way) > 1
     assert proof.top1 < 1, "the worst of the ways"
     assert (proof.greedy < 1) == (way in ("cached", "batched")), "alone or in a batch, whichever is less"
@@ -118,20 +119,20 @@ def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, bri
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
-    proof = parity.compare(speaker, Sometimes(speaker, way, stammers), brief, few)
+    proof = parity.measure_parity(speaker, Sometimes(speaker, way, stammers), brief, few)
     assert off(proof) == [way] and math.isnan(getattr(proof, way))
-    sentences = gate.failures("int4", Thresholds(logits=None, top1=0), proof)
+    sentences = gate.failed_thresholds("int4", Thresholds(logits=None, top1=0), proof)
     assert len(sentences) == 1
     assert sentences[0].startswith(f"int4: its {way} logits differ from the merged model's by nan, ")
 
 
 def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker, brief, few):
-    assert off(parity.compare(speaker, Late(speaker), brief, few)) == ["batched"]
+    assert off(parity.measure_parity(speaker, Late(speaker), brief, few)) == ["batched"]
 
 
 def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settings):
     better = replace(asked, rouge=asked.rouge + 0.05)
-    assert parity.compare(speaker, speaker, better, settings).lost == pytest.approx(5)
+    assert parity.measure_parity(speaker, speaker, better, settings).lost == pytest.approx(5)
 
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
@@ -147,30 +148,30 @@ def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
 @pytest.mark.parametrize("context, longest", [(50, 50 - 16), (2000, 1024 - 16)])
 def test_no_question_is_longer_than_the_model_can_see(context, longest, speaker, talk, rows, settings):
     few = replace(settings, prompts=1)
-    lengths = [len(prompt) for prompt in parity.questions(speaker, talk, rows, context, few).prompts]
+    lengths = [len(prompt) for prompt in parity.parity_prompts(speaker, talk, rows, context, few).prompts]
     assert max(lengths) == longest and 1 in lengths
 
 
 def test_a_context_with_no_room_for_the_steps_is_refused(speaker, talk, rows, settings):
     sentence = r"^export\.steps=16: no held-out row leaves room for them in 28 tokens; take fewer$"
     with pytest.raises(ValueError, match=sentence):
-        parity.questions(speaker, talk, rows, 28, settings)
+        parity.parity_prompts(speaker, talk, rows, 28, settings)
 
 
 @pytest.mark.parametrize("turn", [0, 1])
 def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx, talk, rows, few):
     long = copy.deepcopy(rows[0]) | {"id": "long"}
     long["messages"][turn]["content"] = "x" * 300
-    asked = parity.questions(speaker, talk, [long, *rows], 256, few)
+    asked = parity.parity_prompts(speaker, talk, [long, *rows], 256, few)
     assert asked.rows == rows[: few.prompts]
-    assert parity.compare(speaker, runtime.load_model(onnx / "fp32"), asked, few).top1 == 1
+    assert parity.measure_parity(speaker, runtime.load_model(onnx / "fp32"), asked, few).top1 == 1
 
 
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
     """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
     for reply, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
         asked = replace(brief, said=[reply] * len(brief.prompts))
-        proof = parity.compare(speaker, Sometimes(speaker, "whole", stammers), asked, few)
+        proof = parity.measure_parity(speaker, Sometimes(speaker, "whole", stammers), asked, few)
         assert off(proof) == ["whole"]
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
 

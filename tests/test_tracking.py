@@ -37,7 +37,7 @@ def contents(folder):
 
 
 def test_curves_are_the_files_of_dvclive(tmp_path):
-    loss_curves.curves(tmp_path, train=TRAIN, val=VAL, lr=LR)
+    loss_curves.write_curves(tmp_path, train=TRAIN, val=VAL, lr=LR)
     assert contents(tmp_path) == {
         "plots/metrics/train/loss.tsv": "step\tloss\n1\t2.5\n2\t1.23457\n",
         "plots/metrics/train/lr.tsv": "step\tlr\n1\t0.001\n2\t3.33333e-07\n",
@@ -46,8 +46,8 @@ def test_curves_are_the_files_of_dvclive(tmp_path):
 
 
 def test_curves_replace_those_of_an_earlier_run(tmp_path):
-    loss_curves.curves(tmp_path, train=TRAIN, val=VAL)
-    loss_curves.curves(tmp_path, train=TRAIN[:1])
+    loss_curves.write_curves(tmp_path, train=TRAIN, val=VAL)
+    loss_curves.write_curves(tmp_path, train=TRAIN[:1])
     assert contents(tmp_path) == {"plots/metrics/train/loss.tsv": "step\tloss\n1\t2.5\n"}
 
 
@@ -87,7 +87,7 @@ def test_dvclive_follows_a_training_and_leaves_the_repository_alone(repository):
 
 
 def test_curves_of_a_training_without_validation_are_drawn_without_complaint(repository):
-    loss_curves.curves(repository / paths.LOSS, train=TRAIN, val=[], lr=LR)
+    loss_curves.write_curves(repository / paths.LOSS, train=TRAIN, val=[], lr=LR)
     assert "failed" not in dvc(repository, "plots", "show")
 
 
@@ -99,7 +99,7 @@ def test_the_number_to_sort_by_is_that_of_the_variant_that_is_shipped(tmp_path):
     results = {
         name: {"rougeL": i / 10} for i, name in enumerate(["base", "merged", "onnx-fp32", "onnx-int4", "onnx-int8"])
     }
-    summary = tracking.summary(results, {"rows": 3, "val_loss": {"after": 1.5}}, tmp_path)
+    summary = tracking.summarise(results, {"rows": 3, "val_loss": {"after": 1.5}}, tmp_path)
     assert summary["rougeL"] == {"base": 0.0, "merged": 0.1, "fp32": 0.2, "int4": 0.3, "int8": 0.4, "best": 0.3}
     assert summary["MB"].keys() == {"fp32", "int8", "int4"}
 

@@ -10,7 +10,7 @@ from refrain.runtime.language_model import LanguageModel, Logits
 
 
 @dataclass
-class Likeness:
+class Divergence:
     """How far a model is from its reference on whole prompts."""
 
     whole: float  # largest difference of a logit
@@ -19,15 +19,15 @@ class Likeness:
     top1: float  # share of positions with the same likeliest token
 
 
-def likeness(reference: LanguageModel, candidate: LanguageModel, prompts: list[list[int]]) -> Likeness:
+def measure_divergence(reference: LanguageModel, candidate: LanguageModel, prompts: list[list[int]]) -> Divergence:
     """Both models on whole prompts, without a cache."""
-    count = Counts()
+    count = DivergenceStats()
     for ids in prompts:
-        count.add("whole", whole(reference, ids), whole(candidate, ids))
-    return Likeness(count.most["whole"], count.mean(), count.kl(), count.top1())
+        count.add("whole", sequence_logits(reference, ids), sequence_logits(candidate, ids))
+    return Divergence(count.most["whole"], count.mean(), count.kl(), count.top1())
 
 
-def require_equal(found: Likeness, tolerance: float) -> None:
+def require_equal(found: Divergence, tolerance: float) -> None:
     """ValueError unless merged and adapter give the same logits, up to `tolerance`."""
     if not found.whole <= tolerance:
         raise ValueError(
@@ -36,14 +36,14 @@ def require_equal(found: Likeness, tolerance: float) -> None:
         )
 
 
-def whole(lm: LanguageModel, ids: list[int], keep: int = 0) -> Logits:
+def sequence_logits(lm: LanguageModel, ids: list[int], keep: int = 0) -> Logits:
     """Logits [kept, vocabulary] of one sequence, without a cache."""
     row = np.array([ids], dtype=np.int64)
     logits, _ = lm.forward(row, np.ones_like(row), None, keep)
     return np.asarray(logits[0])
 
 
-class Counts:
+class DivergenceStats:
     """Differences as they come in, way by way: the logits of all sequences would not fit into memory."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Counts:
         self.agreed.setdefault(way, []).extend((right.argmax(-1) == got.argmax(-1))[:meant])
         if way == "whole":
             self.means.append(float(off.mean()))
-            self.divergences.extend(divergence(right[:meant], got[:meant]))
+            self.divergences.extend(kl_divergence(right[:meant], got[:meant]))
 
     def mean(self) -> float:
         """The mean difference of a logit."""
@@ -74,7 +74,7 @@ class Counts:
         return min(float(np.mean(same)) for same in self.agreed.values())
 
 
-def divergence(right: Logits, got: Logits) -> NDArray[np.float64]:
+def kl_divergence(right: Logits, got: Logits) -> NDArray[np.float64]:
     """The Kullback-Leibler divergence of `got` from `right` at each position, in nats."""
     p, q = log_softmax(right), log_softmax(got)
     return np.asarray((np.exp(p) * (p - q)).sum(-1))
@@ -86,7 +86,7 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def facts(found: Any) -> dict[str, float]:
+def rounded_facts(found: Any) -> dict[str, float]:
     """The numbers of a dataclass with two significant digits, since the last ones depend on the machine."""
     return {
         name: float(f"{value:.1e}") if abs(value) < 0.1 else round(value, 4) for name, value in asdict(found).items()

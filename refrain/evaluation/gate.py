@@ -8,13 +8,13 @@ from pathlib import Path
 
 from refrain.chat import encoding as chat
 from refrain.chat.records import Row
-from refrain.evaluation.parity import Proof
+from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
 log = logging.getLogger(__name__)
 
 
-def same_speech(trained: Path, folder: Path, rows: list[Row]) -> None:
+def require_same_tokenizer(trained: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
     link, right, got = folder.name, chat.load(trained), chat.load(folder)
     for row in rows:
@@ -27,20 +27,24 @@ def same_speech(trained: Path, folder: Path, rows: list[Row]) -> None:
         raise ValueError(f"{link}: its tokenizer_config.json names the tokens {json.dumps(got.tokens)}, "
                          f"the model was trained with {json.dumps(right.tokens)}")  # fmt: skip
     if (right.stop_ids, right.stop_strings) != (got.stop_ids, got.stop_strings):
-        raise ValueError(f"{link}: its replies end with {ended(got)}, those it was trained on with {ended(right)}")
+        raise ValueError(
+            f"{link}: its replies end with {describe_ends(got)}, those it was trained on with {describe_ends(right)}"
+        )
     settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
     if settings.get("eos_token_id") != sorted(right.stop_ids):
         raise ValueError(f"{link}: generation_config.json ends a reply with {settings.get('eos_token_id')}, "
                          f"the chat template with {sorted(right.stop_ids)}")  # fmt: skip
 
 
-def ended(talk: chat.ChatTokenizer) -> str:
+def describe_ends(talk: chat.ChatTokenizer) -> str:
     return json.dumps([talk.tokenizer.id_to_token(token) for token in sorted(talk.stop_ids)] + list(talk.stop_strings))
 
 
-def strike(onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, Proof]) -> dict[str, list[str]]:
+def remove_failing(
+    onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, ParityResult]
+) -> dict[str, list[str]]:
     """Remove the variants that fail, and say why for each; ValueError naming the required ones among them."""
-    why = {name: failures(name, variants[name].bars, proof) for name, proof in proofs.items()}
+    why = {name: failed_thresholds(name, variants[name].bars, proof) for name, proof in proofs.items()}
     if broken := [sentence for name in why if variants[name].bars.required for sentence in why[name]]:
         raise ValueError("; ".join(broken))
     for name, sentences in why.items():
@@ -50,7 +54,7 @@ def strike(onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, Pro
     return why
 
 
-def failures(name: str, bars: Thresholds, proof: Proof) -> list[str]:
+def failed_thresholds(name: str, bars: Thresholds, proof: ParityResult) -> list[str]:
     """A sentence for each bar that the variant does not reach; nan reaches none."""
     at, result = f"export.variants.{name}.bars", []
     most = inf if bars.logits is None else bars.logits

@@ -11,10 +11,10 @@ from rouge_score import rouge_scorer
 ROUGES = ("rouge1", "rouge2", "rougeL")
 
 
-def texts(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def score_texts(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """exact_match, token_f1, rouge1, rouge2, rougeL as means from 0 to 1; bleu from 0 to 100 as sacrebleu gives it."""
     pairs = list(zip(predictions, references, strict=True))
-    scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=Words())
+    scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=RougeTokenizer())
     rouge = [scorer.score(reference, prediction) for prediction, reference in pairs]
     return {
         "exact_match": mean([float(prediction.strip() == reference.strip()) for prediction, reference in pairs]),
@@ -48,7 +48,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else 0.0
 
 
-class Words:
+class RougeTokenizer:
     """`words` in the form that rouge-score asks for; its own drops every letter beyond a to z."""
 
     def tokenize(self, text: str) -> list[str]:

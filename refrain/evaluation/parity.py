@@ -21,7 +21,7 @@ HARD = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, 
 
 
 @dataclass
-class Proof:
+class ParityResult:
     """How far a model is from its reference on the tokens that the reference says after each prompt.
 
     Logits and greedy tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond
@@ -42,7 +42,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Questions:
+class ParityPrompts:
     """What every model of a chain is asked, and what the reference said."""
 
     talk: ChatTokenizer
@@ -52,28 +52,28 @@ class Questions:
     rouge: float  # ROUGE-L of the reference's replies to the rows
 
 
-def questions(
+def parity_prompts(
     reference: LanguageModel, talk: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
-) -> Questions:
+) -> ParityPrompts:
     """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
-    rows = evaluation.fitting(talk, rows, context, export.steps)[: export.prompts]
+    rows = evaluation.rows_that_fit(talk, rows, context, export.steps)[: export.prompts]
     if not rows:
         raise ValueError(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
     asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    asked = [*asked, *awkward(talk, asked, min(context, LONGEST) - export.steps)]
+    asked = [*asked, *edge_case_prompts(talk, asked, min(context, LONGEST) - export.steps)]
     fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
     said = [
         reply
         for batch in evaluation.batches(fitting, export.batch_size)
         for reply in decoding.greedy_decode(reference, batch, export.steps, frozenset())
     ]
-    scores, _ = evaluation.score(reference, talk, rows, export.steps, export.batch_size)
-    return Questions(talk, rows, fitting, said, scores["rougeL"])
+    scores, _ = evaluation.score_model(reference, talk, rows, export.steps, export.batch_size)
+    return ParityPrompts(talk, rows, fitting, said, scores["rougeL"])
 
 
-def awkward(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
+def edge_case_prompts(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
     """A prompt of one token, one of rare characters, and one as long as the model can see."""
     yield asked[0][:1]
     yield chat.encode_prompt(talk, [{"role": "user", "content": HARD}])
@@ -81,37 +81,39 @@ def awkward(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterat
     yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
 
 
-def compare(reference: LanguageModel, candidate: LanguageModel, asked: Questions, export: ExportConfig) -> Proof:
+def measure_parity(
+    reference: LanguageModel, candidate: LanguageModel, asked: ParityPrompts, export: ExportConfig
+) -> ParityResult:
     """Both models on the prompts and on what the reference said after them."""
-    count = likeness.Counts()
+    count = likeness.DivergenceStats()
     pairs = list(zip(asked.prompts, asked.said, strict=True))
     for batch in evaluation.batches(pairs, export.batch_size):
-        right = [tail(reference, prompt, reply) for prompt, reply in batch]
-        together = taught(candidate, *zip(*batch, strict=True))
+        right = [reply_logits(reference, prompt, reply) for prompt, reply in batch]
+        together = teacher_forced_logits(candidate, *zip(*batch, strict=True))
         for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
             meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.stop_ids), len(reply))
-            count.add("whole", logits, tail(candidate, prompt, reply), meant)
-            count.add("cached", logits, taught(candidate, [prompt], [reply])[0], meant)
+            count.add("whole", logits, reply_logits(candidate, prompt, reply), meant)
+            count.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], meant)
             count.add("batched", logits, beside, meant)
-            count.add("chunked", logits, tail(candidate, prompt, reply, cut=len(prompt) // 2), meant)
-    scores, _ = evaluation.score(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
-    return Proof(
+            count.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), meant)
+    scores, _ = evaluation.score_model(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
+    return ParityResult(
         **count.most,
         mean=count.mean(),
         kl=count.kl(),
         top1=count.top1(),
-        greedy=min(equal(candidate, asked, 1), equal(candidate, asked, export.batch_size)),
+        greedy=min(greedy_agreement(candidate, asked, 1), greedy_agreement(candidate, asked, export.batch_size)),
         rouge=scores["rougeL"],
         lost=100 * (asked.rouge - scores["rougeL"]),
         perplexity=scores["perplexity"],
     )
 
 
-def tail(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
+def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
     """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
     ids = [*prompt, *reply[:-1]]
     if cut == 0:
-        return likeness.whole(lm, ids, len(reply))
+        return likeness.sequence_logits(lm, ids, len(reply))
     row = np.array([ids], dtype=np.int64)
     mask = np.ones_like(row)
     _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
@@ -119,7 +121,7 @@ def tail(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -
     return np.asarray(logits[0])
 
 
-def taught(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
+def teacher_forced_logits(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
     """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
     ids, mask = decoding.left_pad(list(asked))
     steps, cache = [], None
@@ -131,7 +133,7 @@ def taught(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[in
     return list(np.stack(steps, axis=1))
 
 
-def equal(lm: LanguageModel, asked: Questions, batch_size: int) -> float:
+def greedy_agreement(lm: LanguageModel, asked: ParityPrompts, batch_size: int) -> float:
     """The share of the reference's tokens that a model says by itself, so many prompts at once."""
     own = [
         reply

@@ -27,7 +27,7 @@ class Prediction(TypedDict):
     reference: str
 
 
-def fitting(talk: ChatTokenizer, rows: list[Row], context: int, limit: int) -> list[Row]:
+def rows_that_fit(talk: ChatTokenizer, rows: list[Row], context: int, limit: int) -> list[Row]:
     """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
     sizes = [
         (
@@ -43,11 +43,13 @@ def fitting(talk: ChatTokenizer, rows: list[Row], context: int, limit: int) -> l
     return kept
 
 
-def score(
+def score_model(
     lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:
     """The metrics of a model on the rows, and its greedy replies to their last prompts."""
-    replies = [reply for batch in batches(rows, batch_size) for reply in answers(lm, talk, batch, max_new_tokens)]
+    replies = [
+        reply for batch in batches(rows, batch_size) for reply in greedy_replies(lm, talk, batch, max_new_tokens)
+    ]
     predictions: list[Prediction] = [
         {
             "id": row["id"],
@@ -57,7 +59,7 @@ def score(
         }
         for row, reply in zip(rows, replies, strict=True)
     ]
-    scores = metrics.texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
+    scores = metrics.score_texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
     return {**scores, "perplexity": perplexity(lm, talk, rows), "rows": len(rows)}, predictions
 
 
@@ -66,7 +68,7 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def answers(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
+def greedy_replies(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
     prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     replies = decoding.greedy_decode(lm, prompts, max_new_tokens, talk.stop_ids)

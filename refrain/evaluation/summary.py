@@ -11,18 +11,18 @@ from refrain.pipeline import paths
 Scores = dict[str, dict[str, float]]
 
 
-def scores(path: Path, results: Scores) -> None:
+def write_scores(path: Path, results: Scores) -> None:
     """ROUGE-L of every model, as `dvc plots` draws bars."""
-    table(path, ["model", "score"], [[model, f"{result['rougeL']:.4f}"] for model, result in results.items()])
+    write_csv(path, ["model", "score"], [[model, f"{result['rougeL']:.4f}"] for model, result in results.items()])
 
 
-def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:
+def summarise(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:
     """What `dvc exp show` compares: rows learned from, validation loss, ROUGE-L of each model, size of each file.
 
     `rougeL.best` is that of the variant which is shipped: the one number to sort by.
     """
     best = json.loads((onnx / "manifest.json").read_text(encoding="utf-8"))["best"]
-    sizes = {name: folder_bytes(onnx / name) / 1e6 for name in variants(onnx)}
+    sizes = {name: model_bytes(onnx / name) / 1e6 for name in variant_names(onnx)}
     return {
         "rows": train["rows"],
         "val_loss": train["val_loss"]["after"],
@@ -34,17 +34,17 @@ def summary(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, 
     }
 
 
-def variants(onnx: Path) -> list[str]:
+def variant_names(onnx: Path) -> list[str]:
     """The variants in an artifact folder, by name; the best is one of them."""
     there = (folder.name for folder in onnx.iterdir() if (folder / "model.onnx").is_file())
     return sorted(name for name in there if name != paths.BEST)
 
 
-def folder_bytes(folder: Path) -> int:
+def model_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("model.onnx*"))
 
 
-def table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])

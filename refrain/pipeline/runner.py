@@ -75,7 +75,7 @@ def run_command(main: Callable[[list[str]], None], document: str) -> None:
         sys.exit(130)
 
 
-def report(path: Path, facts: Mapping[str, Any]) -> None:
+def write_report(path: Path, facts: Mapping[str, Any]) -> None:
     """A small JSON file: sorted keys, floats to six digits, the same bytes for the same facts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rounded(facts), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 from refrain.evaluation import divergence as likeness
 from refrain.evaluation import gate
-from refrain.evaluation.parity import Proof, Questions
+from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.pipeline import manifest, paths
 from refrain.pipeline.schema import VariantConfig
 
@@ -27,11 +27,15 @@ def facts(best: str) -> dict[str, Any]:
     }
 
 
-def chain(asked: Questions, proofs: dict[str, Proof], variants: dict[str, VariantConfig]) -> dict[str, Any]:
+def chain(asked: ParityPrompts, proofs: dict[str, ParityResult], variants: dict[str, VariantConfig]) -> dict[str, Any]:
     """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
     merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
     links = {
-        name: {"reference": "merged", **likeness.facts(proof), "fails": gate.failures(name, variants[name].bars, proof)}
+        name: {
+            "reference": "merged",
+            **likeness.rounded_facts(proof),
+            "fails": gate.failed_thresholds(name, variants[name].bars, proof),
+        }
         for name, proof in proofs.items()
     }
     return {

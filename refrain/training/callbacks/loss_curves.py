@@ -12,7 +12,7 @@ from refrain.pipeline import paths
 CURVES = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
 
 
-def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
+def write_curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
     """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
 
     By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
@@ -24,10 +24,10 @@ def curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
         metric = Metric(CURVES[name], str(folder / "plots"))
         metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
         for metric.step, value in points:
-            metric.dump(digits(value))
+            metric.dump(significant(value))
 
 
-def digits(value: float) -> float:
+def significant(value: float) -> float:
     """Six significant digits: as many as a curve shows, also of a learning rate."""
     return float(f"{value:.6g}")
 
@@ -80,4 +80,4 @@ def log_point(live: Live, entry: dict[str, float]) -> None:
     """A point for each curve that has one in an entry of the Trainer's history."""
     live.step = int(entry["step"])
     for name in LOGGED.keys() & entry.keys():
-        live.log_metric(CURVES[LOGGED[name]], digits(entry[name]))
+        live.log_metric(CURVES[LOGGED[name]], significant(entry[name]))
