@@ -17,7 +17,7 @@ def main(cfg: config.Config) -> None:
     from refrain.runtime import loading as runtime
 
     paths.make_empty(paths.ONNX)
-    export.write(paths.MERGED, paths.ONNX, cfg.export)
+    export.export_variants(paths.MERGED, paths.ONNX, cfg.export)
 
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
@@ -28,10 +28,10 @@ def main(cfg: config.Config) -> None:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
         proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
 
-    runner.write_report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
-    best = choice.choose(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.facts(best))
+    best = choice.select_best(paths.ONNX, cfg.export)
+    manifest.write(paths.ONNX, provenance.environment(best))
 
 
 if __name__ == "__main__":

@@ -144,5 +144,5 @@ def fitting(settings):
 def onnx(merged, settings, tmp_path_factory):
     """What the export stage leaves, without the best and the manifest."""
     folder = tmp_path_factory.mktemp("onnx")
-    export.write(merged, folder, settings)
+    export.export_variants(merged, folder, settings)
     return folder

@@ -49,8 +49,10 @@ def bytes_of(folder):
 def written(folder, out, settings, graph, *names):
     """The weights by kind of the variants of a graph."""
     variants = {name: VariantConfig(PRECISIONS[name]) for name in names} | {"fp32": VariantConfig(PRECISIONS["full"])}
-    export.write(folder, out, replace(settings, graph=graph, variants=variants))
-    return {name: {kind: count for kind, count in choice.weights(out / name).items() if count} for name in variants}
+    export.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
+    return {
+        name: {kind: count for kind, count in choice.weight_counts(out / name).items() if count} for name in variants
+    }
 
 
 def linear(folder):
@@ -117,7 +119,7 @@ def test_gemm_and_a_tied_head_of_optimum_are_counted(tied, settings, tmp_path):
 
 def test_the_best_is_the_same_bytes_once_more(artifact, settings):
     before = {name: bytes_of(artifact / name) for name in settings.variants}
-    best = choice.choose(artifact, settings)
+    best = choice.select_best(artifact, settings)
     costs = {name: choice.cost(artifact / name, settings.cost) for name in settings.variants}
     assert best == "int4" == min(costs, key=costs.get)
     assert bytes_of(artifact / "best") == before["int4"]
@@ -130,22 +132,22 @@ def test_the_best_is_the_same_bytes_once_more(artifact, settings):
     ({"fp32": 1, "int8": 1, "int4": 1}, "int4"),
 ])  # fmt: skip
 def test_costs_in_conf_decide(cost, best, artifact, settings):
-    assert choice.choose(artifact, replace(settings, cost=cost)) == best
+    assert choice.select_best(artifact, replace(settings, cost=cost)) == best
 
 
 def test_a_variant_that_the_gate_left_out_is_no_choice(artifact, settings):
     shutil.rmtree(artifact / "int4")
-    assert choice.choose(artifact, settings) == "int8"
+    assert choice.select_best(artifact, settings) == "int8"
     with pytest.raises(ValueError, match=r"^export\.best=int4: the gate has left it out; choose one of fp32, int8$"):
-        choice.choose(artifact, replace(settings, best="int4"))
+        choice.select_best(artifact, replace(settings, best="int4"))
 
 
 def test_what_was_asked_for_is_best_whatever_it_costs(artifact, settings):
-    assert choice.choose(artifact, replace(settings, best="fp32")) == "fp32"
+    assert choice.select_best(artifact, replace(settings, best="fp32")) == "fp32"
     assert bytes_of(artifact / "best") == bytes_of(artifact / "fp32")
 
 
 def test_the_size_is_that_of_the_graph_and_the_weights_beside_it(onnx):
     for folder in onnx.iterdir():
         files = {name: len(content) for name, content in bytes_of(folder).items()}
-        assert choice.size(folder) == files["model.onnx"] + files["model.onnx.data"]
+        assert choice.model_bytes(folder) == files["model.onnx"] + files["model.onnx.data"]

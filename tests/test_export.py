@@ -71,7 +71,7 @@ def by_optimum(merged, settings, tmp_path_factory):
 def exported(folder, out, settings, graph=None, **precisions):
     """An artifact folder: fp32, and the variants named."""
     variants = {name: VariantConfig(precision) for name, precision in precisions.items()} | {"fp32": FULL}
-    export.write(folder, out, replace(settings, graph=graph, variants=variants))
+    export.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
     return out
 
 
@@ -161,7 +161,7 @@ def test_dynamic_quantisation_shrinks_the_file_and_says_nearly_the_same(graph, m
     (QuantizationConfig(bits=4, block=32, symmetric=False), 0.9),
 ])  # fmt: skip
 def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_optimum, tmp_path):
-    export.rewritten(by_optimum / "fp32", tmp_path, precision)
+    export.quantize_traced(by_optimum / "fp32", tmp_path, precision)
     found = operators(tmp_path)
     nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
     inputs = {len(node.input) for node in nodes if node.op_type == "MatMulNBits"}
@@ -174,7 +174,7 @@ def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_op
 
 @pytest.mark.parametrize("head_bits, found", [(None, {4: 15}), (8, {4: 14, 8: 1}), (32, {4: 14})])
 def test_the_head_of_a_traced_graph_has_bits_of_its_own(head_bits, found, by_optimum, tmp_path):
-    export.rewritten(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=4, block=32, head_bits=head_bits))
+    export.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=4, block=32, head_bits=head_bits))
     nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
     given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
     assert Counter(each["bits"] for each in given) == found
@@ -185,7 +185,7 @@ def test_every_block_size_runs_in_both_graphs(block, merged, by_optimum, setting
     precision = QuantizationConfig(bits=8, block=block)
     out = exported(merged, tmp_path, settings, "compact", few=precision)
     shutil.copytree(by_optimum / "fp32", tmp_path / "traced")
-    export.rewritten(by_optimum / "fp32", tmp_path / "traced", precision)
+    export.quantize_traced(by_optimum / "fp32", tmp_path / "traced", precision)
     for folder in (out / "few", tmp_path / "traced"):
         nodes = onnx_format.load(folder / "model.onnx", load_external_data=False).graph.node
         given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
@@ -202,7 +202,7 @@ def test_a_graph_that_holds_nothing_to_quantise_is_refused(shaped, settings, tmp
 
 def test_half_precision_is_of_the_compact_graph_only(by_optimum, tmp_path):
     with pytest.raises(ValueError, match=r"^export\.variants: 16 bits need the compact graph; leave .* export=fp32$"):
-        export.rewritten(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=16))
+        export.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=16))
 
 
 def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk):
@@ -235,11 +235,11 @@ def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
         graph = onnx_format.load(folder / "model.onnx", load_external_data=False).graph
         beside = [each for each in graph.initializer if each.data_location == onnx_format.TensorProto.EXTERNAL]
         places = [{part.key: part.value for part in each.external_data} for each in beside]
-        assert {each["location"] for each in places} == {drawing.DATA}
+        assert {each["location"] for each in places} == {drawing.EXTERNAL_DATA}
         assert not any(int(each["offset"]) % 64 for each in places)
         assert max(len(each.raw_data) for each in graph.initializer if each not in beside) <= 1024
         ends = [int(each["offset"]) + int(each["length"]) for each in places]
-        assert max(ends) == (folder / drawing.DATA).stat().st_size
+        assert max(ends) == (folder / drawing.EXTERNAL_DATA).stat().st_size
 
 
 @pytest.mark.parametrize("precision", [DYNAMIC, QuantizationConfig(bits=8, block=32)])

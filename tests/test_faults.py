@@ -53,7 +53,7 @@ def merge(cfg, plant=nothing):
 def export_onnx(cfg, plant=nothing):
     """What stages/export_onnx.py does, with a fault planted in what it wrote."""
     paths.make_empty(paths.ONNX)
-    export.write(paths.MERGED, paths.ONNX, cfg.export)
+    export.export_variants(paths.MERGED, paths.ONNX, cfg.export)
     plant()
     talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
@@ -63,10 +63,10 @@ def export_onnx(cfg, plant=nothing):
     for name in cfg.export.variants:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
         proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
-    runner.write_report(paths.PARITY, provenance.chain(asked, proofs, cfg.export.variants))
+    runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
-    best = choice.choose(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.facts(best))
+    best = choice.select_best(paths.ONNX, cfg.export)
+    manifest.write(paths.ONNX, provenance.environment(best))
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def drawn(folder, tmp_path):
         source = folder(name) if isinstance(name, str) else name
         out = tmp_path / str(len(list(tmp_path.iterdir())))
         out.mkdir()
-        graph.write(source, out, precision)
+        graph.write_graph(source, out, precision)
         (out / "config.json").write_bytes((source / "config.json").read_bytes())
         return out
 
@@ -200,7 +200,7 @@ def test_what_it_cannot_draw_is_refused_by_name(change, sentence, folder, tmp_pa
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not ...}))
     (tmp_path / "model.safetensors").write_bytes((folder("llama") / "model.safetensors").read_bytes())
     with pytest.raises(ValueError) as error:
-        graph.write(tmp_path, tmp_path, PLAIN)
+        graph.write_graph(tmp_path, tmp_path, PLAIN)
     assert str(error.value).startswith(sentence)
 
 
@@ -210,7 +210,7 @@ def test_a_weight_that_nothing_reads_is_refused_by_name(name, folder, tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((folder("llama") / "config.json").read_bytes())
     with pytest.raises(ValueError, match=f"nothing in the compact graph reads {name}"):
-        graph.write(tmp_path, tmp_path, PLAIN)
+        graph.write_graph(tmp_path, tmp_path, PLAIN)
 
 
 def test_a_weight_that_is_missing_is_named(folder, tmp_path):
@@ -219,7 +219,7 @@ def test_a_weight_that_is_missing_is_named(folder, tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((folder("llama") / "config.json").read_bytes())
     with pytest.raises(ValueError, match=r"it has no model\.layers\.2\.mlp\.down_proj\.weight"):
-        graph.write(tmp_path, tmp_path, PLAIN)
+        graph.write_graph(tmp_path, tmp_path, PLAIN)
 
 
 def test_weights_in_several_files_are_read_as_one(folder, drawn, tmp_path_factory):
@@ -234,4 +234,4 @@ def test_a_family_of_its_own_goes_to_the_other_exporter(tmp_path):
         GPTNeoXConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     ).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="model_type=gpt_neox is no family of the compact graph"):
-        graph.write(tmp_path, tmp_path, PLAIN)
+        graph.write_graph(tmp_path, tmp_path, PLAIN)

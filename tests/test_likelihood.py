@@ -9,7 +9,7 @@ import torch
 
 from refrain.chat.encoding import IGNORE_INDEX
 from refrain.training import packing
-from refrain.training.objectives.logprobs import label_count, pad, sequence_logprobs
+from refrain.training.objectives.logprobs import count_labels, pad, sequence_logprobs
 
 LENGTHS = (9, 9, 3, 14, 9, 2)  # longer and shorter than the windows, and alike next to each other
 
@@ -49,7 +49,9 @@ def test_the_likelihood_of_a_row_is_that_of_transformers(name, packed):
     """Each row by itself, against the loss that the model computes from labels: a mean over the labelled tokens."""
     model, rows = architectures.random(name), made()
     with torch.no_grad():
-        expected = [-model(**{name: torch.tensor([row[name]]) for name in row}).loss * label_count(row) for row in rows]
+        expected = [
+            -model(**{name: torch.tensor([row[name]]) for name in row}).loss * count_labels(row) for row in rows
+        ]
         torch.testing.assert_close(found(model, rows, packed), torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
@@ -70,7 +72,7 @@ def test_logits_are_computed_where_a_label_follows_and_nowhere_else(name, packed
     with torch.no_grad():
         found(model, rows, packed)
     columns = {column for row in rows for column, label in enumerate(row["labels"][1:]) if label != IGNORE_INDEX}
-    assert seen == [sum(map(label_count, rows)) if packed else len(rows) * len(columns)]
+    assert seen == [sum(map(count_labels, rows)) if packed else len(rows) * len(columns)]
 
 
 @EITHER
@@ -86,14 +88,14 @@ def test_rows_that_ask_about_one_text_are_one_row_of_the_pass(packed):
         )
         torch.testing.assert_close(found(model, rows, packed), apart, atol=1e-5, rtol=1e-6)
     assert seen == [9 + 5 if packed else 2 * 9]
-    assert label_count(rows[0]) and label_count(rows[2])
+    assert count_labels(rows[0]) and count_labels(rows[2])
 
 
 @EITHER
 def test_the_first_token_is_not_foretold(packed):
     model, (row,) = architectures.random("llama"), made((6,))
     named, bare = ({**row, "labels": [first, *row["labels"][1:]]} for first in (row["input_ids"][0], IGNORE_INDEX))
-    assert label_count(named) == label_count(bare)
+    assert count_labels(named) == count_labels(bare)
     with torch.no_grad():
         assert torch.equal(found(model, [named], packed), found(model, [bare], packed))
 

@@ -66,7 +66,7 @@ def begun(loss, talk, base, rows=ROWS):
     """The pairs, with the likelihoods of the base as their reference."""
     learned = objective(loss)
     with torch.no_grad():
-        return learned.begin(asked(models.load(base)), learned.features(talk, rows)[0])
+        return learned.prepare(asked(models.load(base)), learned.features(talk, rows)[0])
 
 
 def step(loss, model, rows, packed=False, cut=1):
@@ -74,9 +74,9 @@ def step(loss, model, rows, packed=False, cut=1):
     learned, total = objective(loss), 0.0
     with packing.packed_attention(model) if packed else torch.enable_grad():
         with torch.no_grad():
-            context = learned.context(asked(model, packed), rows)
+            context = learned.step_context(asked(model, packed), rows)
         for start in range(0, len(rows), cut):
-            part = learned.loss(asked(model, packed), rows[start : start + cut], context) / learned.weight(rows)
+            part = learned.loss(asked(model, packed), rows[start : start + cut], context) / learned.normaliser(rows)
             part.backward()
             total += part.item()
     return total
@@ -283,7 +283,7 @@ def test_rows_that_are_no_pairs_are_named(talk, rows):
 def test_both_sides_are_taught_with_their_last_reply(talk, rows):
     learned = objective("sigmoid")
     kept, _ = learned.features(talk, [rows[0], *ROWS])
-    taught = learned.taught([rows[0], *ROWS], kept)
+    taught = learned.examples([rows[0], *ROWS], kept)
     assert [lesson.name for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
     assert [lesson.features for lesson in taught] == [side for pair in kept for side in (pair.chosen, pair.rejected)]
     for row, chosen, rejected in zip(ROWS, taught[::2], taught[1::2], strict=True):
@@ -299,7 +299,7 @@ def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_repl
     kept, _ = objective("kto").features(talk, data)
     assert [len(text["input_ids"]) for text in kept[0].kl_examples] == [longest, longest]
     for text in kept[0].kl_examples:
-        assert len(text["labels"]) == longest and 0 < likelihood.label_count(text) < 19
+        assert len(text["labels"]) == longest and 0 < likelihood.count_labels(text) < 19
 
 
 def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
@@ -346,8 +346,8 @@ def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, b
     with torch.no_grad():
         gained = [asked(policy)([text]).item() - asked(models.load(base))([text]).item()
                   for row in rows for text in row.kl_examples]  # fmt: skip
-        drift = learned.context(asked(policy), rows).drift
-        back = learned.context(asked(models.load(base)), learned.begin(asked(policy), rows)).drift
+        drift = learned.step_context(asked(policy), rows).drift
+        back = learned.step_context(asked(models.load(base)), learned.prepare(asked(policy), rows)).drift
     assert drift == pytest.approx(sum(gained) / len(gained), abs=1e-5) and drift > 0.5
     assert back == 0
 

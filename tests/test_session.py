@@ -33,7 +33,7 @@ def one_head(tmp_path_factory):
         **{"num_attention_heads": 1, "max_position_embeddings": 2000, "initializer_range": 0.2},
     )
     AutoModelForCausalLM.from_config(shape).save_pretrained(out)
-    graph.write(out, out, tiny_compact.PRECISIONS["fp32"])
+    graph.write_graph(out, out, tiny_compact.PRECISIONS["fp32"])
     return out
 
 

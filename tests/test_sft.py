@@ -95,7 +95,7 @@ def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
 
 def test_a_token_weighs_the_same_in_whichever_row_it_stands(model, kept):
     """The step is the mean over its labelled tokens, not the mean of the means of its rows."""
-    parts = [(loss(model, [row]), likelihood.label_count(row)) for row in kept]
+    parts = [(loss(model, [row]), likelihood.count_labels(row)) for row in kept]
     assert len({count for _, count in parts}) > 1
     mean = sum(part * count for part, count in parts) / sum(count for _, count in parts)
     assert loss(model, kept) == pytest.approx(mean, abs=1e-5)

@@ -131,7 +131,7 @@ def test_a_graph_that_counts_positions_itself_is_given_none(lm, folder, changed)
 
 
 def test_with_a_scale_for_all_tokens_of_a_call_rows_that_begin_alike_still_do(folder, tmp_path):
-    export.dynamic(folder, tmp_path)
+    export.quantize_dynamically(folder, tmp_path)
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     lm = runtime.load_model(tmp_path, 1)
     slots = lm.slots(3)

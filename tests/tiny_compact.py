@@ -62,6 +62,6 @@ def build(folder: Path, family: str, precision: str, repeats: bool = False) -> P
     if out.is_dir():
         return out
     out.mkdir()
-    graph.write(source, out, PRECISIONS[precision])
+    graph.write_graph(source, out, PRECISIONS[precision])
     (out / "config.json").write_bytes((source / "config.json").read_bytes())
     return out

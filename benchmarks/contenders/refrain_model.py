@@ -30,7 +30,7 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
     if block:
         variant.weights.block = int(block)
     values.variants = {name: variant}
-    export.write(source, out.parent, OmegaConf.to_object(OmegaConf.merge(config.ExportConfig, values)))
+    export.export_variants(source, out.parent, OmegaConf.to_object(OmegaConf.merge(config.ExportConfig, values)))
 
 
 def opened(folder: Path, threads: int) -> protocol.Speak:

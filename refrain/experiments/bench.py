@@ -125,7 +125,7 @@ def write(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
 
 
 def row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]:
-    proof, size = facts["parity"][name], choice.size(onnx / name) / 1e6
+    proof, size = facts["parity"][name], choice.model_bytes(onnx / name) / 1e6
     measured = [f"{speed.start:.2f}", f"{speed.memory:.0f}", f"{speed.prefill:.0f}", f"{speed.decode:.0f}"]
     proven = [f"{proof['kl']:.1e}", f"{proof['top1']:.2%}", f"{proof['rouge']:.4f}"]
     return [name, f"{size:.1f}", *measured, *proven, "best" if name == facts["best"] else ""]

@@ -7,7 +7,7 @@ it did not take, and fields.MUTE does not list, is refused by name, and so is ev
 import numpy as np
 
 from refrain.export.architectures.decoder import Linear, Norm
-from refrain.export.architectures.model_files import Array, Fields, Weights
+from refrain.export.architectures.model_files import Array, ConfigReader, TensorReader
 
 ACTIVATIONS = {
     "silu": "silu",
@@ -18,7 +18,7 @@ ACTIVATIONS = {
 }
 
 
-def stacked(weights: Weights, *names: str) -> Linear:
+def read_linear(weights: TensorReader, *names: str) -> Linear:
     """Linear layers that read the same input as one; either all of them have a bias or none."""
     biased = f"{names[0]}.bias" in weights
     return Linear(
@@ -27,16 +27,16 @@ def stacked(weights: Weights, *names: str) -> Linear:
     )
 
 
-def from_one(weights: Weights, name: str) -> Norm:
+def read_gemma_norm(weights: TensorReader, name: str) -> Norm:
     """A norm whose weights are stored as their difference from one."""
     return Norm(weights.read(f"{name}.weight") + 1)
 
 
-def both(weights: Weights, name: str) -> Norm:
+def read_layer_norm(weights: TensorReader, name: str) -> Norm:
     return Norm(weights.read(f"{name}.weight"), weights.read(f"{name}.bias"))
 
 
-def head(weights: Weights, table: Array) -> Linear | None:
+def read_head(weights: TensorReader, table: Array) -> Linear | None:
     """The head, when it is another matrix than the table: its weights tell, config.json may be wrong."""
     if "lm_head.weight" not in weights:
         return None
@@ -48,13 +48,13 @@ def head(weights: Weights, table: Array) -> Linear | None:
     )
 
 
-def activation(fields: Fields, name: str) -> str:
+def read_activation(fields: ConfigReader, name: str) -> str:
     if (value := fields.take(name)) not in ACTIVATIONS:
         raise ValueError(f"config.json: {name}={value} is none of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[value]
 
 
-def windows(fields: Fields, layers: int) -> list[int | None]:
+def read_windows(fields: ConfigReader, layers: int) -> list[int | None]:
     """How many tokens each layer sees, itself included; None for all."""
     width, used = fields.take("sliding_window", None), fields.take("use_sliding_window", True)
     types = fields.take("layer_types", None)

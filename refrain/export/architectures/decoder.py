@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.export.architectures.model_files import Array, Fields
+from refrain.export.architectures.model_files import Array, ConfigReader
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ class Decoder:
     head: Linear | None  # None: the table is the head
 
 
-def frequencies(base: float, head_dim: int, scaling: dict[str, Any] | None) -> Array:
+def rotary_frequencies(base: float, head_dim: int, scaling: dict[str, Any] | None) -> Array:
     """Inverse frequencies [head_dim / 2] (section 3.2.2), stretched as config.json's rope_scaling says."""
     plain = 1.0 / (np.float32(base) ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)))
-    fields = Fields(scaling or {})
+    fields = ConfigReader(scaling or {})
     kind = fields.take("rope_type", None) or fields.take("type", "default")
     if kind == "default":
         turning = plain
     elif kind == "linear":
         turning = plain / np.float32(fields.take("factor"))
     elif kind == "llama3":
-        turning = llama3(plain, fields)
+        turning = llama3_frequencies(plain, fields)
     else:
         raise ValueError(f"config.json: rope_scaling of type {kind} has no place in the compact graph")
     fields.take("type", None)
-    fields.end()
+    fields.require_all_read()
     return np.asarray(turning, dtype=np.float32)
 
 
-def llama3(plain: Array, fields: Fields) -> Array:
+def llama3_frequencies(plain: Array, fields: ConfigReader) -> Array:
     """Llama 3.1's stretch: low frequencies by `factor`, high ones not at all, those between in proportion."""
     factor, old = fields.take("factor"), fields.take("original_max_position_embeddings")
     low, high = fields.take("low_freq_factor"), fields.take("high_freq_factor")

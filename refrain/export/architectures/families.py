@@ -12,30 +12,30 @@ from refrain.export.architectures.decoder import Decoder
 from refrain.export.architectures.gemma3 import gemma3
 from refrain.export.architectures.gpt2 import gpt2
 from refrain.export.architectures.llama import llama
-from refrain.export.architectures.model_files import Fields, Weights
+from refrain.export.architectures.model_files import ConfigReader, TensorReader
 
 
-def read(folder: Path) -> tuple[Decoder, Weights]:
+def read_decoder(folder: Path) -> tuple[Decoder, TensorReader]:
     """The decoder in a model folder and its weights; ValueError for a family or a field that has no place here."""
-    fields = Fields(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    fields = ConfigReader(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     family = FAMILIES.get(name := fields.take("model_type"))
     if family is None:
         raise ValueError(f"config.json: model_type={name} is no family of the compact graph: {', '.join(FAMILIES)}")
-    weights = Weights(folder)
+    weights = TensorReader(folder)
     decoder = family(fields, weights)
-    fields.end()
+    fields.require_all_read()
     return decoder, weights
 
 
-def check(folder: Path) -> None:
+def require_drawable(folder: Path) -> None:
     """ValueError unless the model in a folder can be drawn whole: no field and no weight left over."""
-    decoder, weights = read(folder)
+    decoder, weights = read_decoder(folder)
     for i in range(decoder.layers):
         decoder.layer(i)
-    weights.end()
+    weights.require_all_read()
 
 
-FAMILIES: dict[str, Callable[[Fields, Weights], Decoder]] = {
+FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
     "llama": llama,
     "mistral": llama,
     "qwen2": llama,

@@ -14,7 +14,7 @@ from safetensors import safe_open
 Array = NDArray[np.float32]
 
 
-class Weights:
+class TensorReader:
     """Every tensor of a folder's safetensors files by name; it knows which of them were read."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,13 +34,13 @@ class Weights:
         self._read.add(name)
         return np.asarray(self._where[name].get_tensor(name), dtype=np.float32)
 
-    def end(self) -> None:
+    def require_all_read(self) -> None:
         """ValueError naming the weights that nobody asked for."""
         if unread := sorted(self._where.keys() - self._read):
             raise ValueError(f"model.safetensors: nothing in the compact graph reads {', '.join(unread[:3])}")
 
 
-MUTE = frozenset(  # what changes neither a logit nor a shape once a model is trained
+IGNORED_FIELDS = frozenset(  # what changes neither a logit nor a shape once a model is trained
     """architectures model_type transformers_version dtype torch_dtype use_cache cache_implementation initializer_range
     bos_token_id eos_token_id pad_token_id sep_token_id attention_dropout attn_pdrop embd_pdrop resid_pdrop n_ctx
     pretraining_tp is_llama_config rope_interleaved task_specific_params reorder_and_upcast_attn summary_activation
@@ -49,7 +49,7 @@ MUTE = frozenset(  # what changes neither a logit nor a shape once a model is tr
 )
 
 
-class Fields:
+class ConfigReader:
     """The fields of a config; it knows which ones were taken."""
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -69,8 +69,10 @@ class Fields:
         if (value := self.take(name, meaning)) != meaning:
             raise ValueError(f"config.json: {name}={json.dumps(value)} has no place in the compact graph")
 
-    def end(self) -> None:
+    def require_all_read(self) -> None:
         """ValueError naming the fields with a value that nobody took and that may mean something."""
-        left = sorted(name for name in self._values.keys() - self._taken - MUTE if self._values[name] is not None)
+        left = sorted(
+            name for name in self._values.keys() - self._taken - IGNORED_FIELDS if self._values[name] is not None
+        )
         if left:
             raise ValueError(f"config.json: {', '.join(left)} has no meaning in the compact graph")

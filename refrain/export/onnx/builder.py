@@ -12,7 +12,7 @@ from refrain.pipeline.schema import QuantizationConfig
 MICROSOFT = "com.microsoft"
 
 
-DATA = "model.onnx.data"
+EXTERNAL_DATA = "model.onnx.data"
 
 
 INLINE = 1024  # bytes; what is larger lies in DATA beside the graph
@@ -24,7 +24,7 @@ ALIGNED = 64
 OPSET, IR = 21, 10
 
 
-class Drawing:
+class GraphBuilder:
     """The graph so far, and the precision in which its weights are drawn."""
 
     def __init__(self, data: BinaryIO, precision: QuantizationConfig) -> None:
@@ -45,7 +45,7 @@ class Drawing:
 
     def _beside(self, name: str, value: np.ndarray[Any, Any]) -> onnx.TensorProto:
         self._data.write(bytes(-self._data.tell() % ALIGNED))
-        place = {"location": DATA, "offset": self._data.tell(), "length": value.nbytes}
+        place = {"location": EXTERNAL_DATA, "offset": self._data.tell(), "length": value.nbytes}
         self._data.write(value.data)
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor = TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)

@@ -23,7 +23,7 @@ BESIDE = ("config.json", "generation_config.json")
 LARGE = 2**30  # bytes; a protobuf ends at 2 GiB, so the weights of larger models lie beside the graph
 
 
-def write(merged: Path, onnx_folder: Path, export: ExportConfig) -> None:
+def export_variants(merged: Path, onnx_folder: Path, export: ExportConfig) -> None:
     """A folder that the runtime serves for each variant: the graph with its weights, tokenizer, template and configs.
 
     ValueError when the model cannot be drawn, or a variant would quantise nothing.
@@ -34,13 +34,13 @@ def write(merged: Path, onnx_folder: Path, export: ExportConfig) -> None:
         out.mkdir(parents=True)
         precision = export.variants[name].weights
         if is_dynamic(precision):
-            dynamic(onnx_folder / "fp32", out)
+            quantize_dynamically(onnx_folder / "fp32", out)
         elif compact:
-            graph.write(merged, out, precision)
+            graph.write_graph(merged, out, precision)
         elif precision.bits == 32:
-            traced(merged, out, export.opset)
+            trace_with_optimum(merged, out, export.opset)
         else:
-            rewritten(onnx_folder / "fp32", out, precision)
+            quantize_traced(onnx_folder / "fp32", out, precision)
         log.info("%s: %.1f MB", out, sum(file.stat().st_size for file in out.glob("model.onnx*")) / 1e6)
         for beside in BESIDE:
             shutil.copyfile(merged / beside, out / beside)
@@ -52,7 +52,7 @@ def is_compact(merged: Path, asked: str | None) -> bool:
     if asked is not None:
         return asked == "compact"
     try:
-        families.check(merged)
+        families.require_drawable(merged)
     except ValueError as error:
         log.info("optimum traces the graph, for %s", error)
         return False
@@ -64,7 +64,7 @@ def is_dynamic(precision: QuantizationConfig) -> bool:
     return precision.bits == 8 and precision.block is None
 
 
-def traced(merged: Path, out: Path, opset: int) -> None:
+def trace_with_optimum(merged: Path, out: Path, opset: int) -> None:
     """The fp32 graph with a KV cache, traced by optimum."""
     from optimum.exporters.onnx import main_export
 
@@ -83,7 +83,7 @@ def traced(merged: Path, out: Path, opset: int) -> None:
             shutil.move(file, out / file.name)
 
 
-def rewritten(source: Path, out: Path, precision: QuantizationConfig) -> None:
+def quantize_traced(source: Path, out: Path, precision: QuantizationConfig) -> None:
     """A traced graph with its weights in fewer bits: activations stay fp32, so no row depends on those beside it."""
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
@@ -106,7 +106,7 @@ def rewritten(source: Path, out: Path, precision: QuantizationConfig) -> None:
     save(model, out, "MatMulNBits")
 
 
-def dynamic(source: Path, out: Path) -> None:
+def quantize_dynamically(source: Path, out: Path) -> None:
     """A graph with weights and activations in 8 bits, one scale to a column and one to all rows of a call."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -127,4 +127,4 @@ def save(model: onnx.ModelProto, out: Path, operator: str) -> None:
     if not any(node.op_type == operator for node in model.graph.node):
         raise ValueError("model.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
     large = sum(len(each.raw_data) for each in model.graph.initializer) > LARGE  # ByteSize() fails beyond 2 GiB
-    onnx.save(model, out / "model.onnx", save_as_external_data=large, location=drawing.DATA)
+    onnx.save(model, out / "model.onnx", save_as_external_data=large, location=drawing.EXTERNAL_DATA)

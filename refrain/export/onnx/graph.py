@@ -16,22 +16,22 @@ from refrain.export.architectures import families
 from refrain.export.architectures.decoder import Decoder
 from refrain.export.architectures.model_files import Array
 from refrain.export.onnx import quantization as blocks
-from refrain.export.onnx.builder import DATA, MICROSOFT, Drawing
-from refrain.export.onnx.layers import block, few_bits, full, linear, normed
+from refrain.export.onnx.builder import EXTERNAL_DATA, MICROSOFT, GraphBuilder
+from refrain.export.onnx.layers import full_precision, linear, matmul_nbits, norm, transformer_block
 from refrain.pipeline.schema import BLOCKS, QuantizationConfig
 
 
-def write(merged: Path, out: Path, precision: QuantizationConfig) -> None:
+def write_graph(merged: Path, out: Path, precision: QuantizationConfig) -> None:
     """model.onnx and model.onnx.data of the model in `merged`; ValueError for one that cannot be drawn whole."""
-    decoder, weights = families.read(merged)
-    with (out / DATA).open("wb") as data:
-        drawing = Drawing(data, precision)
-        draw(drawing, decoder)
-    weights.end()
+    decoder, weights = families.read_decoder(merged)
+    with (out / EXTERNAL_DATA).open("wb") as data:
+        drawing = GraphBuilder(data, precision)
+        build_graph(drawing, decoder)
+    weights.require_all_read()
     (out / "model.onnx").write_bytes(drawing.model().SerializeToString(deterministic=True))
 
 
-def draw(to: Drawing, decoder: Decoder) -> None:
+def build_graph(to: GraphBuilder, decoder: Decoder) -> None:
     """Every node from input_ids to logits."""
     vocabulary = len(decoder.table)
     tensor = helper.make_tensor_value_info
@@ -42,17 +42,17 @@ def draw(to: Drawing, decoder: Decoder) -> None:
     ]
     to.outputs.append(tensor("logits", TensorProto.FLOAT, ["rows", "kept", vocabulary]))
     lengths(to)
-    table = stored(to, decoder.table)
-    stream = embedded(to, decoder, table)
+    table = embedding_table(to, decoder.table)
+    stream = embed(to, decoder, table)
     branch: str | None = None  # what the next norm adds to the stream
     for i in range(decoder.layers):
-        stream, branch = block(to, decoder, decoder.layer(i), i, stream, branch)
-    last, _ = normed(to, "norm", decoder.norm, decoder, stream, branch)
+        stream, branch = transformer_block(to, decoder, decoder.layer(i), i, stream, branch)
+    last, _ = norm(to, "norm", decoder.norm, decoder, stream, branch)
     kept = to.node("Gather", [last, "logits_at"], "kept", axis=1)
     head(to, decoder, kept, table)
 
 
-def lengths(to: Drawing) -> None:
+def lengths(to: GraphBuilder) -> None:
     """What GroupQueryAttention wants to know of the mask: the last position of each row, and the longest length."""
     seen = to.node("ReduceSum", ["attention_mask", to.constant("axis_1", np.array([1]))], "seen", keepdims=0)
     last = to.node("Sub", [seen, to.constant("one", np.array([1]))], "last_position")
@@ -62,12 +62,12 @@ def lengths(to: Drawing) -> None:
     to.node("Cast", [scalar], "total_length", to=TensorProto.INT32)
 
 
-def stored(to: Drawing, table: Array) -> list[str]:
+def embedding_table(to: GraphBuilder, table: Array) -> list[str]:
     """The table of tokens as one constant, or as codes, scales and zero points: read by both ends of the graph."""
     size, bits = block_size(table, to.precision), to.precision.head_bits or to.precision.bits
     if size is None:
-        return [full(to, "table", table)]
-    parts = blocks.quantised(table, bits, size, to.precision.symmetric, to.precision.rounding)
+        return [full_precision(to, "table", table)]
+    parts = blocks.quantize(table, bits, size, to.precision.symmetric, to.precision.rounding)
     zeros = [] if parts.zeros is None else [to.constant("table.zeros", parts.zeros)]
     return [to.constant("table.codes", parts.codes), to.constant("table.scales", parts.scales), *zeros]
 
@@ -79,7 +79,7 @@ def block_size(table: Array, precision: QuantizationConfig) -> int | None:
     return next(fitting, None) if few else None
 
 
-def embedded(to: Drawing, decoder: Decoder, table: list[str]) -> str:
+def embed(to: GraphBuilder, decoder: Decoder, table: list[str]) -> str:
     """The stream that the layers add to: tokens and, where they are learned, positions."""
     if len(table) == 1:
         stream = to.node("Gather", [*table, "input_ids"], "tokens")
@@ -93,12 +93,12 @@ def embedded(to: Drawing, decoder: Decoder, table: list[str]) -> str:
     if decoder.table_scale != 1:
         stream = to.node("Mul", [stream, to.constant("table_scale", np.float32(decoder.table_scale))], "tokens.scaled")
     if decoder.positions is not None:
-        at = to.node("Gather", [full(to, "positions", decoder.positions), positions(to)], "positions.read")
+        at = to.node("Gather", [full_precision(to, "positions", decoder.positions), positions(to)], "positions.read")
         stream = to.node("Add", [stream, at], "tokens.positioned")
     return stream
 
 
-def positions(to: Drawing) -> str:
+def positions(to: GraphBuilder) -> str:
     """The position of each id: those given are the last of their row."""
     count = to.node("Shape", ["input_ids"], "count", start=1, end=2)
     scalar = to.node("Squeeze", [count], "count.scalar")
@@ -109,7 +109,7 @@ def positions(to: Drawing) -> str:
     return to.node("Add", [column, steps], "position_ids")
 
 
-def head(to: Drawing, decoder: Decoder, kept: str, table: list[str]) -> None:
+def head(to: GraphBuilder, decoder: Decoder, kept: str, table: list[str]) -> None:
     """Logits, from the table where the decoder has no other head: one copy serves both ends."""
     bits = to.precision.head_bits or to.precision.bits
     if decoder.head is not None:
@@ -118,4 +118,4 @@ def head(to: Drawing, decoder: Decoder, kept: str, table: list[str]) -> None:
         to.node("FusedMatMul", [kept, *table], "logits", MICROSOFT, transB=1)
     else:
         size = block_size(decoder.table, to.precision)
-        few_bits(to, [kept, *table], "logits", decoder.table.shape, bits, size or 0)
+        matmul_nbits(to, [kept, *table], "logits", decoder.table.shape, bits, size or 0)

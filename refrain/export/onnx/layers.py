@@ -6,26 +6,28 @@ from onnx import TensorProto, helper
 from refrain.export.architectures.decoder import Decoder, Layer, Linear, Norm
 from refrain.export.architectures.model_files import Array
 from refrain.export.onnx import quantization as blocks
-from refrain.export.onnx.builder import MICROSOFT, Drawing
+from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
 
 GELUS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
 
 
-def block(to: Drawing, decoder: Decoder, layer: Layer, i: int, stream: str, branch: str | None) -> tuple[str, str]:
+def transformer_block(
+    to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, stream: str, branch: str | None
+) -> tuple[str, str]:
     """A transformer block: attention and a feed-forward net, each reading the normed stream and adding to it."""
     at = f"layers.{i}."
-    read, stream = normed(to, f"{at}before_attention", layer.before_attention, decoder, stream, branch)
+    read, stream = norm(to, f"{at}before_attention", layer.before_attention, decoder, stream, branch)
     branch = attention(to, decoder, layer, i, read)
     if layer.after_attention is not None:
-        branch, _ = normed(to, f"{at}after_attention", layer.after_attention, decoder, branch, None)
-    read, stream = normed(to, f"{at}before_mlp", layer.before_mlp, decoder, stream, branch)
+        branch, _ = norm(to, f"{at}after_attention", layer.after_attention, decoder, branch, None)
+    read, stream = norm(to, f"{at}before_mlp", layer.before_mlp, decoder, stream, branch)
     branch = feed_forward(to, decoder, layer, at, read)
     if layer.after_mlp is not None:
-        branch, _ = normed(to, f"{at}after_mlp", layer.after_mlp, decoder, branch, None)
+        branch, _ = norm(to, f"{at}after_mlp", layer.after_mlp, decoder, branch, None)
     return stream, branch
 
 
-def normed(to: Drawing, name: str, norm: Norm, decoder: Decoder, stream: str, branch: str | None) -> tuple[str, str]:
+def norm(to: GraphBuilder, name: str, norm: Norm, decoder: Decoder, stream: str, branch: str | None) -> tuple[str, str]:
     """The stream plus its branch, normed, and as it is."""
     weights = [to.constant(f"{name}.weight", norm.weight)]
     if norm.bias is not None:
@@ -38,7 +40,7 @@ def normed(to: Drawing, name: str, norm: Norm, decoder: Decoder, stream: str, br
     return name, f"{name}.stream"
 
 
-def attention(to: Drawing, decoder: Decoder, layer: Layer, i: int, read: str) -> str:
+def attention(to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, read: str) -> str:
     """Grouped-query attention (arXiv:2305.13245) over the cache, rotary positions inside."""
     at, heads, kv_heads, width = f"layers.{i}.", decoder.heads, decoder.kv_heads, decoder.head_dim
     shape: list[str | int | None] = ["rows", kv_heads, "room", width]
@@ -50,9 +52,9 @@ def attention(to: Drawing, decoder: Decoder, layer: Layer, i: int, read: str) ->
     if layer.q_norm is not None and layer.k_norm is not None:  # the CPU's operator norms no heads, so they come apart
         qkv = to.nodes("Split", [qkv[0], to.constant("qkv_widths", np.array([heads, kv_heads, kv_heads]) * width)],
                        [f"{at}q", f"{at}k", f"{at}v"], "", axis=-1)  # fmt: skip
-        qkv[0] = head_normed(to, qkv[0], layer.q_norm, decoder, heads)
-        qkv[1] = head_normed(to, qkv[1], layer.k_norm, decoder, kv_heads)
-    turns = [] if layer.frequencies is None else rotations(to, layer.frequencies, decoder.context)
+        qkv[0] = head_norm(to, qkv[0], layer.q_norm, decoder, heads)
+        qkv[1] = head_norm(to, qkv[1], layer.k_norm, decoder, kv_heads)
+    turns = [] if layer.frequencies is None else rotary_tables(to, layer.frequencies, decoder.context)
     mixed = to.nodes(
         "GroupQueryAttention",
         [*qkv, *past, "seqlens_k", "total_length", *turns],
@@ -67,59 +69,61 @@ def attention(to: Drawing, decoder: Decoder, layer: Layer, i: int, read: str) ->
     return linear(to, f"{at}out", layer.out, mixed[0])
 
 
-def head_normed(to: Drawing, packed: str, norm: Norm, decoder: Decoder, heads: int) -> str:
+def head_norm(to: GraphBuilder, packed: str, norm: Norm, decoder: Decoder, heads: int) -> str:
     """Each head's numbers normed by themselves."""
     apart = to.constant(f"heads_{heads}", np.array([0, 0, heads, decoder.head_dim]))
     together = to.constant(f"width_{heads}", np.array([0, 0, heads * decoder.head_dim]))
     split = to.node("Reshape", [packed, apart], f"{packed}.heads")
-    name, _ = normed(to, f"{packed}.norm", norm, decoder, split, None)
+    name, _ = norm(to, f"{packed}.norm", norm, decoder, split, None)
     return to.node("Reshape", [name, together], f"{packed}.normed")
 
 
-def rotations(to: Drawing, frequencies: Array, context: int) -> list[str]:
+def rotary_tables(to: GraphBuilder, frequencies: Array, context: int) -> list[str]:
     """Tables of cosines and sines, [context, head_dim / 2], one pair for all layers that turn alike."""
     angles = np.arange(context, dtype=np.float32)[:, None] * frequencies[None]
     name = f"turn_{float(frequencies[-1]):.6g}"
     return [to.constant(f"{name}.cos", np.cos(angles)), to.constant(f"{name}.sin", np.sin(angles))]
 
 
-def feed_forward(to: Drawing, decoder: Decoder, layer: Layer, at: str, read: str) -> str:
+def feed_forward(to: GraphBuilder, decoder: Decoder, layer: Layer, at: str, read: str) -> str:
     """down(act(up(x))), or where it is gated down(act(gate(x)) * up(x)) (arXiv:2002.05202)."""
     wide = linear(to, f"{at}up", layer.up, read)
     if not decoder.gated:
-        return linear(to, f"{at}down", layer.down, activated(to, decoder.activation, wide))
+        return linear(to, f"{at}down", layer.down, activation(to, decoder.activation, wide))
     half = to.constant("gate_widths", np.full(2, len(layer.up.weight) // 2))
     gate, let = to.nodes("Split", [wide, half], [f"{at}gate", f"{at}let"], "", axis=-1)
-    passed = to.node("Mul", [activated(to, decoder.activation, gate), let], f"{at}passed")
+    passed = to.node("Mul", [activation(to, decoder.activation, gate), let], f"{at}passed")
     return linear(to, f"{at}down", layer.down, passed)
 
 
-def activated(to: Drawing, kind: str, values: str) -> str:
+def activation(to: GraphBuilder, kind: str, values: str) -> str:
     if kind == "silu":  # x * sigmoid(alpha x), one operator where Sigmoid and Mul are two
         return to.node("QuickGelu", [values], f"{values}.active", MICROSOFT, alpha=1.0)
     operator, domain = GELUS[kind]
     return to.node(operator, [values], f"{values}.active", domain)
 
 
-def linear(to: Drawing, name: str, layer: Linear, read: str, bits: int | None = None, output: str | None = None) -> str:
+def linear(
+    to: GraphBuilder, name: str, layer: Linear, read: str, bits: int | None = None, output: str | None = None
+) -> str:
     """A matrix product in the bits of the variant, with the bias inside where the operator takes one."""
     bits, output = bits or to.precision.bits, output or name
     if bits not in (4, 8) or to.precision.block is None:
         product = output if layer.bias is None else f"{name}.product"
-        to.node("MatMul", [read, full(to, f"{name}.weight", layer.weight.T)], product)
+        to.node("MatMul", [read, full_precision(to, f"{name}.weight", layer.weight.T)], product)
         return (
             product
             if layer.bias is None
             else to.node("Add", [product, to.constant(f"{name}.bias", layer.bias)], output)
         )
-    parts = blocks.quantised(layer.weight, bits, to.precision.block, to.precision.symmetric, to.precision.rounding)
+    parts = blocks.quantize(layer.weight, bits, to.precision.block, to.precision.symmetric, to.precision.rounding)
     inputs = [read, to.constant(f"{name}.codes", parts.codes), to.constant(f"{name}.scales", parts.scales)]
     inputs.append("" if parts.zeros is None else to.constant(f"{name}.zeros", parts.zeros))
     inputs += ["", "" if layer.bias is None else to.constant(f"{name}.bias", layer.bias)]
-    return few_bits(to, inputs, output, layer.weight.shape, bits, to.precision.block)
+    return matmul_nbits(to, inputs, output, layer.weight.shape, bits, to.precision.block)
 
 
-def few_bits(to: Drawing, inputs: list[str], output: str, shape: tuple[int, ...], bits: int, size: int) -> str:
+def matmul_nbits(to: GraphBuilder, inputs: list[str], output: str, shape: tuple[int, ...], bits: int, size: int) -> str:
     """Weights in few bits times activations, which stay as they are: no row sees another."""
     while not inputs[-1]:
         inputs.pop()
@@ -128,7 +132,7 @@ def few_bits(to: Drawing, inputs: list[str], output: str, shape: tuple[int, ...]
     return to.node("MatMulNBits", inputs, output, MICROSOFT, **kind)
 
 
-def full(to: Drawing, name: str, value: Array) -> str:
+def full_precision(to: GraphBuilder, name: str, value: Array) -> str:
     """A matrix in fp32; in fp16 on disk, where the variant says so: widened once, when the session opens."""
     if to.precision.bits != 16:
         return to.constant(name, value)

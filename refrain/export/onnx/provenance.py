@@ -14,7 +14,7 @@ from refrain.pipeline import manifest, paths
 from refrain.pipeline.schema import VariantConfig
 
 
-def facts(best: str) -> dict[str, Any]:
+def environment(best: str) -> dict[str, Any]:
     """What models/onnx/manifest.json says beside the sha256 of every file: no clock, no host."""
     made_of = (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED)
     return {
@@ -27,7 +27,9 @@ def facts(best: str) -> dict[str, Any]:
     }
 
 
-def chain(asked: ParityPrompts, proofs: dict[str, ParityResult], variants: dict[str, VariantConfig]) -> dict[str, Any]:
+def parity_report(
+    asked: ParityPrompts, proofs: dict[str, ParityResult], variants: dict[str, VariantConfig]
+) -> dict[str, Any]:
     """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
     merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
     links = {

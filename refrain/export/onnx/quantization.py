@@ -22,25 +22,25 @@ RANGES = tuple(np.float32(1 - step / 40) for step in range(1, 13))  # 0.975 to 0
 
 
 @dataclass(frozen=True)
-class Blocks:
+class QuantizedBlocks:
     codes: Bytes  # [rows, blocks, size * bits / 8]
     scales: Array  # [rows, blocks]
     zeros: Bytes | None  # [rows, ceil(blocks * bits / 8)]; None: the middle code
 
 
-def quantised(weight: Array, bits: int, size: int, symmetric: bool, rounding: str) -> Blocks:
+def quantize(weight: Array, bits: int, size: int, symmetric: bool, rounding: str) -> QuantizedBlocks:
     """The rows of a matrix in blocks of `size`, the last one filled up with zeros."""
     rows, columns = weight.shape
     blocks = -(-columns // size)
     values = np.pad(weight, ((0, 0), (0, blocks * size - columns))).reshape(rows, blocks, size)
-    scale = centred if symmetric else spanning
-    scales, zeros = scale(values, bits) if rounding == "nearest" else searched(scale, values, bits)
-    codes = rounded(values, scales, zeros, bits).astype(np.uint8)
-    own = None if symmetric else packed(zeros[..., 0].astype(np.uint8), bits)
-    return Blocks(packed(codes, bits), scales[..., 0], own)
+    scale = symmetric_scales if symmetric else asymmetric_scales
+    scales, zeros = scale(values, bits) if rounding == "nearest" else search_scales(scale, values, bits)
+    codes = to_codes(values, scales, zeros, bits).astype(np.uint8)
+    own = None if symmetric else pack(zeros[..., 0].astype(np.uint8), bits)
+    return QuantizedBlocks(pack(codes, bits), scales[..., 0], own)
 
 
-def centred(values: Array, bits: int) -> tuple[Array, Array]:
+def symmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
     """Scales with the middle code for 0: what is farthest from 0 gets the lowest code, of which there is one more."""
     middle = np.float32(1 << (bits - 1))
     farthest = np.take_along_axis(values, np.abs(values).argmax(-1, keepdims=True), -1)
@@ -48,7 +48,7 @@ def centred(values: Array, bits: int) -> tuple[Array, Array]:
     return scales, np.full_like(scales, middle)
 
 
-def spanning(values: Array, bits: int) -> tuple[Array, Array]:
+def asymmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
     """Scales and zero points with which the codes span a block from lowest to highest, 0 among them."""
     top = np.float32((1 << bits) - 1)
     low, high = np.minimum(values.min(-1, keepdims=True), 0), np.maximum(values.max(-1, keepdims=True), 0)
@@ -56,7 +56,7 @@ def spanning(values: Array, bits: int) -> tuple[Array, Array]:
     return scales, np.clip(np.rint(-low / scales), 0, top)
 
 
-def searched(scale: Scale, values: Array, bits: int) -> tuple[Array, Array]:
+def search_scales(scale: Scale, values: Array, bits: int) -> tuple[Array, Array]:
     """Of the scales for ever narrower ranges those with the least squared error: a block may clip its extremes."""
     best, zeros = scale(values, bits)
     least = errors(values, best, zeros, bits)
@@ -70,16 +70,16 @@ def searched(scale: Scale, values: Array, bits: int) -> tuple[Array, Array]:
 
 def errors(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
     """The squared error of each block."""
-    off = (rounded(values, scales, zeros, bits) - zeros) * scales - values
+    off = (to_codes(values, scales, zeros, bits) - zeros) * scales - values
     return np.asarray(np.square(off).sum(-1, keepdims=True))
 
 
-def rounded(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
+def to_codes(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
     """The nearest codes."""
     return np.asarray(np.clip(np.rint(values / scales) + zeros, 0, np.float32((1 << bits) - 1)))
 
 
-def packed(codes: Bytes, bits: int) -> Bytes:
+def pack(codes: Bytes, bits: int) -> Bytes:
     """Codes of 8 bits as they are; of 4 bits two to a byte along the last axis."""
     if bits == 8:
         return codes
@@ -87,15 +87,15 @@ def packed(codes: Bytes, bits: int) -> Bytes:
     return np.asarray(even[..., 0::2] | (even[..., 1::2] << 4), dtype=np.uint8)
 
 
-def restored(blocks: Blocks, bits: int, columns: int) -> Array:
+def dequantize(blocks: QuantizedBlocks, bits: int, columns: int) -> Array:
     """The matrix [rows, columns] that the blocks stand for."""
     rows, count, _ = blocks.codes.shape
-    zeros = np.full((rows, count), 1 << (bits - 1)) if blocks.zeros is None else unpacked(blocks.zeros, bits)[:, :count]
-    values = (unpacked(blocks.codes, bits).astype(np.float32) - zeros[..., None]) * blocks.scales[..., None]
+    zeros = np.full((rows, count), 1 << (bits - 1)) if blocks.zeros is None else unpack(blocks.zeros, bits)[:, :count]
+    values = (unpack(blocks.codes, bits).astype(np.float32) - zeros[..., None]) * blocks.scales[..., None]
     return np.asarray(values.reshape(rows, -1)[:, :columns], dtype=np.float32)
 
 
-def unpacked(codes: Bytes, bits: int) -> Bytes:
+def unpack(codes: Bytes, bits: int) -> Bytes:
     if bits == 8:
         return codes
     return np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:-1], -1)

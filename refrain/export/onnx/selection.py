@@ -19,12 +19,12 @@ WEIGHTED = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
 
 
-def choose(folder: Path, export: ExportConfig) -> str:
+def select_best(folder: Path, export: ExportConfig) -> str:
     """The variant that was asked for, else the cheapest; copied to folder/best. ValueError if the gate removed it."""
     there = {name: folder / name for name in export.variants if (folder / name).is_dir()}
     if export.best is not None and export.best not in there:
         raise ValueError(f"export.best={export.best}: the gate has left it out; choose one of {', '.join(there)}")
-    name = export.best or cheapest({name: (cost(path, export.cost), size(path)) for name, path in there.items()})
+    name = export.best or cheapest({name: (cost(path, export.cost), model_bytes(path)) for name, path in there.items()})
     shutil.copytree(folder / name, folder / paths.BEST)
     return name
 
@@ -38,10 +38,10 @@ def cheapest(variants: dict[str, tuple[float, int]]) -> str:
 
 def cost(folder: Path, by_kind: dict[str, float]) -> float:
     """Microseconds that a token takes on the weights alone, each matrix read once."""
-    return sum(count / 1e6 * by_kind[kind] for kind, count in weights(folder).items())
+    return sum(count / 1e6 * by_kind[kind] for kind, count in weight_counts(folder).items())
 
 
-def weights(folder: Path) -> dict[str, int]:
+def weight_counts(folder: Path) -> dict[str, int]:
     """How many weights are multiplied for each token, by what they are in memory: fp32, int8 or int4."""
     graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
     sizes = {each.name: math.prod(each.dims) for each in graph.initializer}
@@ -56,6 +56,6 @@ def weights(folder: Path) -> dict[str, int]:
     return counts
 
 
-def size(folder: Path) -> int:
+def model_bytes(folder: Path) -> int:
     """Bytes of the graph and its weights."""
     return sum(file.stat().st_size for file in folder.glob("model.onnx*"))

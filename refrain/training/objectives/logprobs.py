@@ -14,7 +14,7 @@ from refrain.chat.encoding import IGNORE_INDEX, Features
 LogprobFunction = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
 
 
-def label_count(row: Features) -> int:
+def count_labels(row: Features) -> int:
     """How many of its tokens are learned: the first has no place before it from which it could be foretold."""
     return sum(label != IGNORE_INDEX for label in row["labels"][1:])
 
@@ -37,7 +37,7 @@ def sequence_logprobs(model: Any, rows: list[Features], packed: bool) -> torch.T
         kept, at = columns.unique(return_inverse=True)
         logits = logits_at(model, kept, **pad(list(texts.values()), device))[owners, at]
     found = -F.cross_entropy(logits.float(), labels, reduction="none")
-    return torch.stack([part.sum() for part in found.split([label_count(row) for row in rows])])
+    return torch.stack([part.sum() for part in found.split([count_labels(row) for row in rows])])
 
 
 def label_positions(

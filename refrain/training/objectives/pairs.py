@@ -79,7 +79,7 @@ def with_kl_examples(pairs: list[PreferencePair]) -> list[PreferencePair]:
             other = at - 1
         replies = pairs[other].chosen, pairs[other].rejected
         result.append(
-            replace(pair, strangers=tuple(prompt_with_reply_of(pair.chosen, reply, longest) for reply in replies))
+            replace(pair, kl_examples=tuple(prompt_with_reply_of(pair.chosen, reply, longest) for reply in replies))
         )
     return result
 

@@ -12,7 +12,7 @@ from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.pipeline.schema import PreferenceConfig
 from refrain.training.objectives import pairs, sft
-from refrain.training.objectives.logprobs import LogprobFunction, label_count
+from refrain.training.objectives.logprobs import LogprobFunction, count_labels
 from refrain.training.objectives.pairs import PreferencePair
 
 SURE = 1e-6  # no reply counts as surer than this: the odds of a certain one are infinite
@@ -36,23 +36,23 @@ class PreferenceObjective:
         kept, left_out = pairs.features(chat, rows)
         return pairs.with_kl_examples(kept) if self.formula is kto else kept, left_out
 
-    def taught(self, rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
-        """As `pairs.taught`."""
+    def examples(self, rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
+        """As `pairs.examples`."""
         return pairs.examples(rows, kept)
 
     def tokens(self, row: PreferencePair) -> int:
         """What both sides cost in a forward pass."""
         return sft.tokens(row.chosen) + sft.tokens(row.rejected)
 
-    def learned(self, row: PreferencePair) -> int:
+    def label_count(self, row: PreferencePair) -> int:
         """How many tokens of both replies are labelled."""
-        return label_count(row.chosen) + label_count(row.rejected)
+        return count_labels(row.chosen) + count_labels(row.rejected)
 
-    def weight(self, rows: list[PreferencePair]) -> float:
+    def normaliser(self, rows: list[PreferencePair]) -> float:
         """The number of pairs."""
         return float(len(rows))
 
-    def begin(self, ask: LogprobFunction, rows: list[PreferencePair]) -> list[PreferencePair]:
+    def prepare(self, ask: LogprobFunction, rows: list[PreferencePair]) -> list[PreferencePair]:
         """The pairs with how likely their texts are now, the reference of all that follows; ORPO has none."""
         if self.formula is orpo or not rows:
             return rows
@@ -60,7 +60,7 @@ class PreferenceObjective:
         found = ask(texts).view(len(rows), -1).tolist()
         return [replace(row, began=tuple(likely)) for row, likely in zip(rows, found, strict=True)]
 
-    def context(self, ask: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
+    def step_context(self, ask: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
         """Over the whole step, so that no loss depends on how it is cut into forward passes."""
         length = sum(sft.tokens(row.chosen) - 1 for row in rows) / len(rows)
         return StepContext(kl_estimate(ask, rows) if self.formula is kto else 0.0, length)
@@ -129,7 +129,7 @@ def kl_estimate(ask: LogprobFunction, rows: list[PreferencePair]) -> float:
 
 def per_token(sums: Tensor, rows: list[PreferencePair]) -> Tensor:
     """Means over the tokens of the replies [chosen and rejected, pairs]."""
-    return sums / sums.new_tensor([[label_count(row.chosen), label_count(row.rejected)] for row in rows]).T
+    return sums / sums.new_tensor([[count_labels(row.chosen), count_labels(row.rejected)] for row in rows]).T
 
 
 def log_odds(logarithm: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from refrain.chat import examples as lessons
 from refrain.chat.encoding import ChatTokenizer, Features
 from refrain.chat.examples import Example
 from refrain.chat.records import Row
-from refrain.training.objectives.logprobs import LogprobFunction, label_count
+from refrain.training.objectives.logprobs import LogprobFunction, count_labels
 
 
 def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
@@ -28,12 +28,12 @@ def tokens(row: Features) -> int:
 
 def label_count(row: Features) -> int:
     """How many tokens of a row are labelled."""
-    return label_count(row)
+    return count_labels(row)
 
 
 def normaliser(rows: list[Features]) -> float:
     """The supervised tokens of a step: each counts the same, in whichever row it stands."""
-    return float(sum(map(label_count, rows)))
+    return float(sum(map(count_labels, rows)))
 
 
 def prepare(ask: LogprobFunction, rows: list[Features]) -> list[Features]:
