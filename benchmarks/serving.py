@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from benchmarks import shapes, tables
 from benchmarks.contenders import refrain_model
 from benchmarks.contenders.protocol import peak_mb
-from refrain.generation.engine import Engine, serve
-from refrain.generation.sampling import Manner, Sampler
-from refrain.generation.sequence import Reply
+from refrain.generation.engine import Engine, run
+from refrain.generation.sampling import Sampler, SamplingParams
+from refrain.generation.sequence import Sequence
 from refrain.runtime import loading as runtime
 from refrain.runtime.detokenizer import Detokenizer
 
@@ -73,7 +73,7 @@ def measured(folder: Path, rounds: int) -> list[str]:
             replies = [reply(prompt, limit, tokenizer) for prompt, limit in asked]
             engine = Engine(lm, int(rows))
             begin = time.perf_counter()
-            count = sum(len(each.ids) for each in serve(engine, replies))
+            count = sum(len(each.ids) for each in run(engine, replies))
             speeds[int(rows)].append(count / (time.perf_counter() - begin))
             said.add(str([each.ids for each in replies]))
     one = speeds[ROWS[0]]
@@ -94,14 +94,14 @@ def first_token(lm: runtime.Session, tokenizer: Tokenizer, rng: np.random.Genera
     for _ in range(6):
         asked = reply([*system, *rng.integers(256, size=QUESTION).tolist()], 2, tokenizer)
         begin = time.perf_counter()
-        engine.admit(asked)
+        engine.add(asked)
         times.append(time.perf_counter() - begin)
-        engine.leave(asked)
+        engine.remove(asked)
     return median(times[1:])
 
 
-def reply(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Reply:
-    return Reply(prompt, limit, frozenset(), Detokenizer(tokenizer), Sampler(Manner(), prompt))
+def reply(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Sequence:
+    return Sequence(prompt, limit, frozenset(), Detokenizer(tokenizer), Sampler(SamplingParams(), prompt))
 
 
 if __name__ == "__main__":

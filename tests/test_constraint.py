@@ -8,8 +8,8 @@ import tiny_onnx
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from refrain.chat.encoding import ChatTokenizer
-from refrain.generation.grammar import Constraint, Grammar
-from refrain.generation.sampling import Manner, Sampler
+from refrain.generation.grammar import Grammar, GrammarState
+from refrain.generation.sampling import Sampler, SamplingParams
 from refrain.runtime import detokenizer as words
 
 NAMES = {"eos_token": "<|endoftext|>"}
@@ -65,12 +65,12 @@ NAMED = pytest.mark.parametrize("language", LANGUAGES, ids=["byte_level", "bpe",
 def babble(language, grammar, seed=0, limit=2000, spare=7):
     """What a model says that knows nothing: its ids with the end, and the text. It has more logits than tokens."""
     rng = np.random.default_rng(seed)
-    constraint = Constraint(grammar)
-    sampler = Sampler(Manner(temperature=1, seed=seed), [], constraint)
+    constraint = GrammarState(grammar)
+    sampler = Sampler(SamplingParams(temperature=1, seed=seed), [], constraint)
     ids = []
     while not (ids and ids[-1] in language.ends):
         assert len(ids) < limit, decode(language, ids)
-        ids.append(sampler.choose(rng.normal(0, 2, size(language) + spare).astype(np.float32)))
+        ids.append(sampler.sample(rng.normal(0, 2, size(language) + spare).astype(np.float32)))
     assert constraint.finished
     return ids, decode(language, ids[:-1])
 
@@ -140,7 +140,7 @@ def test_whatever_a_model_would_rather_say_a_regular_expression_is_kept(language
 
 @NAMED
 def test_a_reply_may_end_exactly_where_the_expression_does(language):
-    constraint, ids, rng = Constraint(Grammar(language, None, "(ab)*c?")), [], np.random.default_rng(0)
+    constraint, ids, rng = GrammarState(Grammar(language, None, "(ab)*c?")), [], np.random.default_rng(0)
     assert len(language.ends) == 2
     while not constraint.finished:
         may = allowed(constraint, language)
@@ -156,7 +156,7 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
     language = LANGUAGES[0]
     number = language.vocabulary.special[end]
     for text in ("ab", "abc"):  # after c nothing may follow
-        constraint = Constraint(Grammar(language, None, "(ab)*c?"))
+        constraint = GrammarState(Grammar(language, None, "(ab)*c?"))
         for token in spelled(text, language):
             constraint.advance(token)
         assert constraint.finished == (text == "abc")
@@ -166,7 +166,7 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
 
 @NAMED
 def test_control_tokens_never_stand_in_the_text(language):
-    constraint = Constraint(Grammar(language, None, r"(?s).*"))
+    constraint = GrammarState(Grammar(language, None, r"(?s).*"))
     others = set(language.vocabulary.special.values()) - language.ends
     assert others and allowed(constraint, language) & others == set()
 
@@ -198,7 +198,7 @@ def test_replies_of_one_grammar_do_not_hear_each_other():
     language = LANGUAGES[1]
     grammar = Grammar(language, PERSON, None)
     alone = [babble(language, grammar, seed)[0] for seed in range(3)]
-    constraints = [Constraint(grammar) for _ in alone]
+    constraints = [GrammarState(grammar) for _ in alone]
     for step in range(max(map(len, alone))):
         for ids, constraint in zip(alone, constraints, strict=True):
             if step < len(ids):
@@ -209,7 +209,7 @@ def test_replies_of_one_grammar_do_not_hear_each_other():
 
 def test_a_mask_is_a_copy_and_stands_any_number_of_logits():
     language = LANGUAGES[0]
-    constraint = Constraint(Grammar(language, None, "a+"))
+    constraint = GrammarState(Grammar(language, None, "a+"))
     a = spelled("a", language)[0]
     for length in (a + 1, size(language), size(language) + 1, 1000):
         logits = np.arange(length, dtype=np.float32)
@@ -224,7 +224,7 @@ def test_a_token_that_may_not_follow_is_refused():
     a, b = spelled("ab", language)
     end = min(language.stop_ids)
     for regex, tokens in (("a+", [b]), ("a+", [end]), ("a+", [a, b]), ("a", [a, a]), ("a", [a, end, a])):
-        constraint = Constraint(Grammar(language, None, regex))
+        constraint = GrammarState(Grammar(language, None, regex))
         for token in tokens[:-1]:
             constraint.advance(token)
         with pytest.raises(ValueError, match=f"^the reply: token {tokens[-1]} may not follow "):
@@ -262,7 +262,7 @@ def test_a_grammar_is_a_schema_or_an_expression(schema, regex):
 
 def test_an_empty_schema_and_an_empty_expression_are_grammars():
     language = LANGUAGES[0]
-    assert set(spelled('{["0t', language)) <= allowed(Constraint(Grammar(language, {}, None)), language)
+    assert set(spelled('{["0t', language)) <= allowed(GrammarState(Grammar(language, {}, None)), language)
     assert babble(language, Grammar(language, None, ""))[1] == ""
 
 
@@ -276,7 +276,7 @@ def test_a_dead_end_is_a_sentence_and_not_an_end():
     raw = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens(tiny_onnx.SPECIAL)
-    constraint = Constraint(Grammar(ChatTokenizer(raw, tiny_onnx.TEMPLATE, NAMES), None, "a(b|cc)?c"))
+    constraint = GrammarState(Grammar(ChatTokenizer(raw, tiny_onnx.TEMPLATE, NAMES), None, "a(b|cc)?c"))
     constraint.advance(0)
     constraint.advance(1)
     with pytest.raises(ValueError, match=r"^the reply: no token can follow \(no token of this model fits\)"):
@@ -310,5 +310,5 @@ def test_nothing_is_written_beside_the_reply(capfd):
     with pytest.raises(ValueError, match="unclosed group"):
         Grammar(LANGUAGES[0], None, "(")
     with pytest.raises(ValueError, match="may not follow"):
-        Constraint(Grammar(LANGUAGES[0], None, "a")).advance(3)
+        GrammarState(Grammar(LANGUAGES[0], None, "a")).advance(3)
     assert capfd.readouterr() == ("", "")

@@ -8,10 +8,10 @@ import tiny_compact
 import tiny_onnx
 
 from refrain.chat.encoding import ChatTokenizer
-from refrain.generation.engine import Engine, serve
-from refrain.generation.grammar import Constraint, Grammar
-from refrain.generation.sampling import Manner, Sampler
-from refrain.generation.sequence import Reply
+from refrain.generation.engine import Engine, run
+from refrain.generation.grammar import Grammar, GrammarState
+from refrain.generation.sampling import Sampler, SamplingParams
+from refrain.generation.sequence import Sequence
 from refrain.runtime import language_model as decoding
 from refrain.runtime import loading as runtime
 from refrain.runtime.detokenizer import Detokenizer
@@ -74,29 +74,38 @@ class Counted:
 
 
 def greedy(prompt, limit=12, ends=NONE, stops=(), logprobs=0):
-    return reply(prompt, Manner(), limit, ends, stops, logprobs=logprobs)
+    return reply(prompt, SamplingParams(), limit, ends, stops, logprobs=logprobs)
 
 
 def reply(prompt, manner, limit=12, ends=NONE, stops=(), constraint=None, logprobs=0):
-    return Reply(prompt, limit, ends, Detokenizer(TALK.tokenizer, stops), Sampler(manner, prompt, constraint), logprobs)
+    return Sequence(
+        prompt, limit, ends, Detokenizer(TALK.tokenizer, stops), Sampler(manner, prompt, constraint), logprobs
+    )
 
 
 def mixed():
     """Twelve replies, new each time: of all lengths, in all manners, some with a beginning in common."""
-    shape = {"constraint": Constraint(GRAMMAR), "ends": TALK.stop_ids}
+    shape = {"constraint": GrammarState(GRAMMAR), "ends": TALK.stop_ids}
     return [
         greedy(IDS[:1], 9),
         greedy(IDS[: PREFILL_CHUNK + 1], 25),
         greedy(IDS[:PREFILL_CHUNK], 1),
         greedy(IDS[: 2 * PREFILL_CHUNK + 40], 30, frozenset(range(0, 272, 2))),
         greedy(IDS[: 2 * PREFILL_CHUNK + 41], 14, stops=LETTERS, logprobs=3),
-        reply(IDS[: 3 * PREFILL_CHUNK], Manner(temperature=0.7, seed=1, top_k=20, top_p=0.9), 17),
-        reply(IDS[: 3 * PREFILL_CHUNK], Manner(temperature=0.7, seed=2, top_k=20, top_p=0.9), 17),
-        reply(IDS[:PREFILL_CHUNK][::-1], Manner(temperature=1.5, seed=3, min_p=0.01), 40, stops=LETTERS),
-        reply(IDS[:7], Manner(repetition_penalty=1.3, presence_penalty=0.5, frequency_penalty=0.5), 22, logprobs=2),
-        reply(IDS[3:90], Manner(temperature=1.0, seed=4, logit_bias={7: 5.0, 258: -100.0}), 33, frozenset({7, 258})),
-        reply(IDS[: PREFILL_CHUNK + 9], Manner(temperature=1.0, seed=5), 40, **shape),
-        reply(IDS[5:9], Manner(temperature=1.0, seed=6), 5, NONE, ("zz", "é", "\x00")),
+        reply(IDS[: 3 * PREFILL_CHUNK], SamplingParams(temperature=0.7, seed=1, top_k=20, top_p=0.9), 17),
+        reply(IDS[: 3 * PREFILL_CHUNK], SamplingParams(temperature=0.7, seed=2, top_k=20, top_p=0.9), 17),
+        reply(IDS[:PREFILL_CHUNK][::-1], SamplingParams(temperature=1.5, seed=3, min_p=0.01), 40, stops=LETTERS),
+        reply(
+            IDS[:7], SamplingParams(repetition_penalty=1.3, presence_penalty=0.5, frequency_penalty=0.5), 22, logprobs=2
+        ),
+        reply(
+            IDS[3:90],
+            SamplingParams(temperature=1.0, seed=4, logit_bias={7: 5.0, 258: -100.0}),
+            33,
+            frozenset({7, 258}),
+        ),
+        reply(IDS[: PREFILL_CHUNK + 9], SamplingParams(temperature=1.0, seed=5), 40, **shape),
+        reply(IDS[5:9], SamplingParams(temperature=1.0, seed=6), 5, NONE, ("zz", "é", "\x00")),
     ]
 
 
@@ -106,7 +115,7 @@ def outcome(reply):
 
 def alone(lm, reply):
     """A reply that has a model to itself, in rows that nobody used before."""
-    (done,) = serve(Engine(lm, 1), [reply])
+    (done,) = run(Engine(lm, 1), [reply])
     return outcome(done)
 
 
@@ -134,14 +143,14 @@ def test_a_reply_is_the_same_in_any_company_and_in_any_order(rows, lm):
     for seed in range(3):
         replies = mixed()
         order = random.Random(seed).sample(replies, len(replies))
-        done = list(serve(Engine(lm, rows), order))
+        done = list(run(Engine(lm, rows), order))
         assert sorted(map(id, done)) == sorted(map(id, replies))
         assert [outcome(each) for each in replies] == right
 
 
 def test_the_likeliest_is_what_greedy_decoding_says(lm):
     replies = mixed()
-    list(serve(Engine(lm, 3), replies))
+    list(run(Engine(lm, 3), replies))
     for each, again in [(replies[i], mixed()[i]) for i in PLAIN]:
         assert each.ids == decoding.greedy_decode(lm, [each.prompt], again._limit, again._ends)[0]
 
@@ -149,8 +158,8 @@ def test_the_likeliest_is_what_greedy_decoding_says(lm):
 def test_a_row_that_is_free_is_taken_in_the_same_step(llama):
     limits = [3, 9, 1, 4, 6, 2, 8, 1, 5, 7]
     lm = Counted(llama)
-    done = list(serve(Engine(lm, 3), (greedy(IDS[i : i + 20], limit) for i, limit in enumerate(limits))))
-    assert [each.reason for each in done] == ["length"] * 10 and len(lm.fed) == 10
+    done = list(run(Engine(lm, 3), (greedy(IDS[i : i + 20], limit) for i, limit in enumerate(limits))))
+    assert [each.finish_reason for each in done] == ["length"] * 10 and len(lm.fed) == 10
     assert sum(lm.stepped) == sum(limits) - 10, "the first token of each comes with its prompt"
     assert lm.stepped[:8] == [3] * 8 and sorted(lm.stepped, reverse=True) == lm.stepped
 
@@ -163,13 +172,13 @@ def test_replies_are_asked_for_only_when_there_is_room(llama):
             asked.append(i)
             yield greedy(IDS[i : i + 9], 4)
 
-    done = serve(Engine(llama, 2), waiting())
+    done = run(Engine(llama, 2), waiting())
     assert (next(done).prompt, asked) == (IDS[:9], [0, 1])
     assert len(list(done)) == 4 and asked == [0, 1, 2, 3, 4]
 
 
 def test_no_replies_are_none(llama):
-    assert list(serve(Engine(llama, 2), [])) == []
+    assert list(run(Engine(llama, 2), [])) == []
 
 
 def test_whatever_comes_and_goes_nothing_changes(lm):
@@ -179,23 +188,23 @@ def test_whatever_comes_and_goes_nothing_changes(lm):
     asked = [(prompt, rng.randrange(1, 20), rng.choice([0.0, 1.0]), seed) for seed, prompt in enumerate(prompts)]
 
     def made(prompt, limit, temperature, seed):
-        return reply(prompt, Manner(temperature=temperature, seed=seed), limit)
+        return reply(prompt, SamplingParams(temperature=temperature, seed=seed), limit)
 
     right = [alone(lm, made(*each)) for each in asked]
     replies = [made(*each) for each in asked]
     waiting = list(replies)
-    while waiting or engine.live:
+    while waiting or engine.running:
         for _ in range(rng.randrange(3)):
-            if waiting and engine.room():
-                engine.admit(waiting.pop())
-        for each in engine.retire():
+            if waiting and engine.free_slots():
+                engine.add(waiting.pop())
+        for each in engine.remove_finished():
             counted += 1
             assert outcome(each) == right[replies.index(each)]
-        if engine.live and rng.random() < 0.1:  # one leaves in the middle
-            left = rng.choice(engine.live)
-            engine.leave(left)
+        if engine.running and rng.random() < 0.1:  # one leaves in the middle
+            left = rng.choice(engine.running)
+            engine.remove(left)
             assert left.ids == right[replies.index(left)][0][: len(left.ids)]
-        if engine.live:
+        if engine.running:
             engine.step()
     assert counted > 20
 
@@ -206,7 +215,7 @@ def test_a_beginning_in_common_is_fed_once_and_changes_nothing(llama):
     right = [alone(llama, greedy(prompt)) for prompt in prompts]
     lm = Counted(llama)
     engine = Engine(lm, 3)
-    done = {tuple(each.prompt): outcome(each) for each in serve(engine, map(greedy, prompts))}
+    done = {tuple(each.prompt): outcome(each) for each in run(engine, map(greedy, prompts))}
     assert [done[tuple(prompt)] for prompt in prompts] == right
     assert lm.fed == [len(prompts[0]), *(len(prompt) - 2 * PREFILL_CHUNK for prompt in prompts[1:])]
 
@@ -214,7 +223,7 @@ def test_a_beginning_in_common_is_fed_once_and_changes_nothing(llama):
 @pytest.mark.parametrize("length", [PREFILL_CHUNK - 1, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK])
 def test_of_the_same_prompt_only_the_last_piece_is_fed_again(length, llama):
     lm = Counted(llama)
-    one, two = serve(Engine(lm, 1), [greedy(IDS[:length]), greedy(IDS[:length])])
+    one, two = run(Engine(lm, 1), [greedy(IDS[:length]), greedy(IDS[:length])])
     assert outcome(one) == outcome(two)
     assert lm.fed == [length, length - (length - 1) // PREFILL_CHUNK * PREFILL_CHUNK]
 
@@ -240,7 +249,7 @@ def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
     engine, queue, done, refused = Engine(lm, 3), iter([*replies[:2], long, *replies[2:]]), [], 0
     while len(done) < 4:
         try:
-            done += serve(engine, queue)
+            done += run(engine, queue)
         except ValueError as error:
             refused += 1
             assert str(error) == f"{lm.context + 1} tokens: the model sees {lm.context} at once; shorten the text"
@@ -250,18 +259,22 @@ def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
 @pytest.mark.parametrize("prompt", [[*IDS[150:0:-1], 7], IDS[: 3 * PREFILL_CHUNK]], ids=["was there", "was refused"])
 def test_a_refused_prompt_leaves_a_row_in_which_nothing_is_mistaken(prompt, llama):
     engine = Engine(llama, 2)
-    engine.admit(stays := greedy(IDS[: PREFILL_CHUNK + 9], 60)), engine.admit(greedy(IDS[150:0:-1], 1)), engine.retire()
+    (
+        engine.add(stays := greedy(IDS[: PREFILL_CHUNK + 9], 60)),
+        engine.add(greedy(IDS[150:0:-1], 1)),
+        engine.remove_finished(),
+    )
     with pytest.raises(ValueError, match="shorten the text"):  # only its first piece gets where the second prompt was
-        engine.admit(greedy(np.resize(IDS, llama.context + 1).tolist()))
-    engine.admit(greedy(prompt)), engine.leave(stays)
-    assert [outcome(each) for each in serve(engine, [])] == [alone(llama, greedy(prompt))]
+        engine.add(greedy(np.resize(IDS, llama.context + 1).tolist()))
+    engine.add(greedy(prompt)), engine.remove(stays)
+    assert [outcome(each) for each in run(engine, [])] == [alone(llama, greedy(prompt))]
 
 
 def test_a_reply_may_fill_the_context_to_its_last_token(lm):
     prompt = np.resize(IDS, lm.context - 5).tolist()
     right = alone(lm, greedy(prompt, 6))
     beside = greedy(IDS[:20], 12)
-    both = list(serve(Engine(lm, 2), [greedy(prompt, 6), beside]))
+    both = list(run(Engine(lm, 2), [greedy(prompt, 6), beside]))
     assert [outcome(each) for each in both] == [right, alone(lm, greedy(IDS[:20], 12))] and len(right[0]) == 6
 
 
@@ -275,11 +288,11 @@ def test_a_reply_that_cannot_begin_leaves_no_trace(llama):
 
     engine = Engine(llama, 2)
     other = greedy(IDS[:40])
-    engine.admit(other)
+    engine.add(other)
     with pytest.raises(ValueError, match=r"^logits: the highest is -inf"):
-        engine.admit(reply(IDS[: PREFILL_CHUNK + 5], Manner(), constraint=Nothing()))
-    assert engine.live == [other] and engine.room() == 1
-    assert [outcome(each) for each in serve(engine, [greedy(IDS[: PREFILL_CHUNK + 9])])] == [
+        engine.add(reply(IDS[: PREFILL_CHUNK + 5], SamplingParams(), constraint=Nothing()))
+    assert engine.running == [other] and engine.free_slots() == 1
+    assert [outcome(each) for each in run(engine, [greedy(IDS[: PREFILL_CHUNK + 9])])] == [
         alone(llama, greedy(IDS[:40])),
         alone(llama, greedy(IDS[: PREFILL_CHUNK + 9])),
     ]
@@ -287,31 +300,31 @@ def test_a_reply_that_cannot_begin_leaves_no_trace(llama):
 
 def test_a_reply_that_ended_takes_no_step(llama):
     engine = Engine(llama, 2)
-    engine.admit(greedy(IDS[:9], 1)), engine.admit(greedy(IDS[:9], 2))
+    engine.add(greedy(IDS[:9], 1)), engine.add(greedy(IDS[:9], 2))
     with pytest.raises(ValueError, match=r"^the engine: an ended reply takes no step; retire it first$"):
         engine.step()
-    (ended,) = engine.retire()
+    (ended,) = engine.remove_finished()
     engine.step()
-    assert (len(ended.ids), len(engine.retire()[0].ids)) == (1, 2)
+    assert (len(ended.ids), len(engine.remove_finished()[0].ids)) == (1, 2)
 
 
 def test_pieces_are_the_text_as_it_becomes_certain(llama):
     engine, said = Engine(llama, 1), []
-    talk = reply(IDS[:9], Manner(temperature=1.0, seed=8), 200, stops=("é",))
-    engine.admit(talk)
+    talk = reply(IDS[:9], SamplingParams(temperature=1.0, seed=8), 200, stops=("é",))
+    engine.add(talk)
     while True:
-        said.append(talk.piece())
-        assert "".join(said) == talk.text and talk.piece() == ""
-        if talk.reason is not None:
+        said.append(talk.new_text())
+        assert "".join(said) == talk.text and talk.new_text() == ""
+        if talk.finish_reason is not None:
             break
         engine.step()
     assert len(said) == 200 and "" in said and len("".join(said)) > 60 and max(map(len, said)) > 1
 
 
-@pytest.mark.parametrize("manner", [Manner(), Manner(temperature=1.0, seed=3)])
+@pytest.mark.parametrize("manner", [SamplingParams(), SamplingParams(temperature=1.0, seed=3)])
 def test_log_probabilities_fall_and_all_of_them_make_one(manner, lm):
     each = reply(IDS[:30], manner, 8, logprobs=1000)
-    list(serve(Engine(lm, 2), [each, greedy(IDS[:50])]))
+    list(run(Engine(lm, 2), [each, greedy(IDS[:50])]))
     assert len(each.logprobs) == len(each.ids) == 8
     for token, likeliest in zip(each.ids, each.logprobs, strict=True):
         ids, chances = zip(*likeliest, strict=True)
@@ -323,8 +336,12 @@ def test_log_probabilities_fall_and_all_of_them_make_one(manner, lm):
 def test_as_many_log_probabilities_come_as_were_asked_for_and_none_for_the_end(llama):
     ends = frozenset(range(0, 272, 2))
     one, none = greedy(IDS[:30], 20, ends, logprobs=3), greedy(IDS[:30], 20, ends)
-    list(serve(Engine(llama, 2), [one, none]))
-    assert one.reason == "end" and [len(each) for each in one.logprobs] == [3] * len(one.ids) and none.logprobs == []
+    list(run(Engine(llama, 2), [one, none]))
+    assert (
+        one.finish_reason == "end"
+        and [len(each) for each in one.logprobs] == [3] * len(one.ids)
+        and none.logprobs == []
+    )
 
 
 def repeating(seed):
@@ -386,7 +403,7 @@ def test_a_guess_may_hold_what_ends_a_reply(opened):
             one, two = greedy(prompt, 30, **asked), greedy(prompt, 30, **asked)
             assert steps(slow, one) > steps(fast, two) or len(one.ids) < 3
             assert outcome(one) == outcome(two)
-            reasons.add(two.reason)
+            reasons.add(two.finish_reason)
     assert {"end", "stop"} <= reasons
 
 
@@ -394,9 +411,13 @@ def test_a_guess_is_made_only_for_a_reply_that_is_alone_and_takes_the_likeliest(
     lm = Counted(opened("gpt2 fp32", repeats=True))
     engine = Engine(lm, 2, lookup=True)
     both = [greedy(IDS[:9], 60), greedy(IDS[:9], 60)]
-    list(serve(engine, both))
+    list(run(engine, both))
     assert (lm.fed, lm.stepped) == ([9, 9], [2] * 59)
-    for manner in (Manner(temperature=1e-6), Manner(logit_bias={1: -1.0}), Manner(repetition_penalty=1.0001)):
+    for manner in (
+        SamplingParams(temperature=1e-6),
+        SamplingParams(logit_bias={1: -1.0}),
+        SamplingParams(repetition_penalty=1.0001),
+    ):
         steps(engine, reply(IDS[:9], manner, 60))
         assert len(lm.fed) == 3 and lm.fed.pop() == 9
     steps(engine, greedy(IDS[:9], 60))
@@ -416,9 +437,9 @@ def test_after_guesses_others_may_enter_and_are_themselves(opened):
     right = [alone(lm, greedy(IDS[at : at + 80])) for at in range(3)]
     engine = Engine(lm, 3, lookup=True)
     first = greedy(IDS[:9], 60)
-    engine.admit(first)
+    engine.add(first)
     for _ in range(6):
         engine.step()
     replies = [greedy(IDS[at : at + 80]) for at in range(3)]
-    list(serve(engine, replies))
+    list(run(engine, replies))
     assert [outcome(each) for each in replies] == right

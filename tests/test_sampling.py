@@ -14,23 +14,23 @@ from transformers import (
 )
 
 from refrain.generation import sampling
-from refrain.generation.sampling import Manner, Sampler
+from refrain.generation.sampling import Sampler, SamplingParams
 
 CHANCES = np.array([0.15, 0.5, 0.05, 0.3])
 LOGITS = np.log(CHANCES).astype(np.float32)
-PLAIN = Manner(temperature=1.0)
+PLAIN = SamplingParams(temperature=1.0)
 LARGE = np.random.default_rng(0).normal(0, 3, 150_000).astype(np.float32)
 
 
 def drawn(manner=PLAIN, logits=LOGITS, times=400):
     """What each of many replies begins with."""
-    return [Sampler(replace(manner, seed=seed), []).choose(logits) for seed in range(times)]
+    return [Sampler(replace(manner, seed=seed), []).sample(logits) for seed in range(times)]
 
 
 def said(manner, logits=LOGITS, prompt=(), times=12):
     """A reply of a model that always says the same of what comes next."""
     sampler = Sampler(manner, prompt)
-    return [sampler.choose(np.array(logits, dtype=np.float32)) for _ in range(times)]
+    return [sampler.sample(np.array(logits, dtype=np.float32)) for _ in range(times)]
 
 
 class Only:
@@ -49,30 +49,30 @@ class Only:
 
 
 def test_the_defaults_take_the_likeliest():
-    assert set(said(Manner())) == {1}
+    assert set(said(SamplingParams())) == {1}
 
 
 def test_plain_is_who_takes_the_likeliest_whatever_came_before():
-    assert Sampler(Manner(seed=5, top_k=3, top_p=0.5), [1]).plain
+    assert Sampler(SamplingParams(seed=5, top_k=3, top_p=0.5), [1]).is_greedy
     for name, value in [("temperature", 1), ("repetition_penalty", 2), ("presence_penalty", 1),
                         ("frequency_penalty", 1), ("logit_bias", {1: 1})]:  # fmt: skip
-        assert not Sampler(Manner(**{name: value}), [1]).plain
-    assert not Sampler(Manner(), [1], Only(2)).plain
+        assert not Sampler(SamplingParams(**{name: value}), [1]).is_greedy
+    assert not Sampler(SamplingParams(), [1], Only(2)).is_greedy
 
 
-@pytest.mark.parametrize("manner", [Manner(), Manner(presence_penalty=0.1)])
+@pytest.mark.parametrize("manner", [SamplingParams(), SamplingParams(presence_penalty=0.1)])
 def test_of_equally_likely_ids_the_lowest_is_taken(manner):
     assert said(manner, [0, 2, 2, 2], times=1) == [1]
 
 
 def test_top_k_and_top_p_take_the_lower_of_equally_likely_ids():
     level = np.array([0, 2, 2, 2], dtype=np.float32)
-    assert set(drawn(Manner(temperature=1, top_k=2), level)) == {1, 2}
-    assert set(drawn(Manner(temperature=1, top_p=0.5), level)) == {1, 2}
+    assert set(drawn(SamplingParams(temperature=1, top_k=2), level)) == {1, 2}
+    assert set(drawn(SamplingParams(temperature=1, top_p=0.5), level)) == {1, 2}
 
 
 def test_top_k_of_one_takes_the_likeliest_at_any_temperature():
-    assert set(drawn(Manner(temperature=50, top_k=1))) == {1}
+    assert set(drawn(SamplingParams(temperature=50, top_k=1))) == {1}
 
 
 @pytest.mark.parametrize("top_k, kept", [(0, {0, 1, 2, 3}), (2, {1, 3}), (3, {0, 1, 3}), (99, {0, 1, 2, 3})])
@@ -93,7 +93,7 @@ def test_top_p_keeps_as_many_of_equal_ones_as_it_needs(number, logit):
     logits = np.array([0.0] + [logit] * number, dtype=np.float32)
     chances = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
     for top_p in (0.3, 0.6, 0.9):
-        last = sampling.drawn(logits, 0.0, Manner(temperature=1, top_p=top_p), 1 - 2**-53)
+        last = sampling.sample_token(logits, 0.0, SamplingParams(temperature=1, top_p=top_p), 1 - 2**-53)
         assert last == np.searchsorted(np.cumsum(chances), top_p - 1e-9)
 
 
@@ -112,8 +112,8 @@ def test_top_p_comes_before_min_p():
 
 
 def test_filters_see_what_temperature_has_made():
-    assert set(drawn(Manner(temperature=0.5, top_p=0.6))) == {1}, "0.25 of 0.365 is 0.68"
-    assert set(drawn(Manner(temperature=0.5, min_p=0.5))) == {1}, "0.6 squared is 0.36"
+    assert set(drawn(SamplingParams(temperature=0.5, top_p=0.6))) == {1}, "0.25 of 0.365 is 0.68"
+    assert set(drawn(SamplingParams(temperature=0.5, min_p=0.5))) == {1}, "0.6 squared is 0.36"
 
 
 def test_draws_follow_the_chances():
@@ -123,19 +123,19 @@ def test_draws_follow_the_chances():
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_is_a_root_of_the_chances(temperature):
     expected = CHANCES ** (1 / temperature) / (CHANCES ** (1 / temperature)).sum()
-    shares = np.bincount(drawn(Manner(temperature=temperature), times=20_000), minlength=4) / 20_000
+    shares = np.bincount(drawn(SamplingParams(temperature=temperature), times=20_000), minlength=4) / 20_000
     assert shares == pytest.approx(expected, abs=0.015)
 
 
 def test_the_same_seed_repeats_and_another_does_not():
-    once, again, other = (said(Manner(temperature=1, seed=seed), times=40) for seed in (7, 7, 8))
+    once, again, other = (said(SamplingParams(temperature=1, seed=seed), times=40) for seed in (7, 7, 8))
     assert once == again != other
 
 
 def test_a_reply_is_the_same_alone_and_in_company():
-    alone = said(Manner(temperature=1, seed=3), times=40)
-    samplers = [Sampler(Manner(temperature=1, seed=seed), []) for seed in (1, 3, 3, 9)]
-    together = [[sampler.choose(LOGITS) for sampler in samplers] for _ in range(40)]
+    alone = said(SamplingParams(temperature=1, seed=3), times=40)
+    samplers = [Sampler(SamplingParams(temperature=1, seed=seed), []) for seed in (1, 3, 3, 9)]
+    together = [[sampler.sample(LOGITS) for sampler in samplers] for _ in range(40)]
     assert [row[1] for row in together] == [row[2] for row in together] == alone
 
 
@@ -143,36 +143,36 @@ def test_each_draw_uses_one_random_number_whatever_is_left_out():
     """So the n-th word of a reply hangs on the n-th number, and two manners can be compared."""
     numbers = np.random.Generator(np.random.PCG64(5)).random(60)
     everything = np.searchsorted(np.cumsum(CHANCES), numbers, side="right")
-    assert said(Manner(temperature=1, seed=5), times=60) == everything.tolist()
+    assert said(SamplingParams(temperature=1, seed=5), times=60) == everything.tolist()
     two = np.where(numbers < 0.5 / 0.8, 1, 3)
-    assert said(Manner(temperature=1, seed=5, top_k=2), times=60) == two.tolist()
-    sampler = Sampler(Manner(temperature=1, seed=5), [])
-    mixed = [sampler.choose(LOGITS if i % 2 else Only(2).mask(LOGITS)) for i in range(60)]
+    assert said(SamplingParams(temperature=1, seed=5, top_k=2), times=60) == two.tolist()
+    sampler = Sampler(SamplingParams(temperature=1, seed=5), [])
+    mixed = [sampler.sample(LOGITS if i % 2 else Only(2).mask(LOGITS)) for i in range(60)]
     assert mixed[1::2] == everything[1::2].tolist()
 
 
 @pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1e300])
 def test_extreme_temperatures_and_logits_stay_finite(temperature):
     logits = np.array([-np.inf, 3e38, -3e38, 0.0], dtype=np.float32)
-    assert 0 not in drawn(Manner(temperature=temperature), logits)
+    assert 0 not in drawn(SamplingParams(temperature=temperature), logits)
 
 
 @pytest.mark.parametrize("first", [-np.inf, 0.0])
 def test_an_impossible_token_is_never_drawn(first):
     logits = np.array([first, -np.inf, 0.0, -np.inf], dtype=np.float32)
-    assert set(drawn(Manner(temperature=9, top_k=3), logits)) == {2} | ({0} if first == 0 else set())
+    assert set(drawn(SamplingParams(temperature=9, top_k=3), logits)) == {2} | ({0} if first == 0 else set())
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
 @pytest.mark.parametrize("logits", [[-np.inf] * 3, [0, np.nan, 1], [0, np.inf, 1]])
 def test_logits_without_a_meaning_are_refused(temperature, logits):
     with pytest.raises(ValueError, match="the model may be broken"):
-        said(Manner(temperature=temperature), logits)
+        said(SamplingParams(temperature=temperature), logits)
 
 
 @pytest.mark.parametrize("manner", [
-    Manner(temperature=2, top_p=0.9), Manner(temperature=0.7, top_p=0.999, top_k=999),
-    Manner(temperature=1, min_p=0.05), Manner(temperature=1.5, top_k=3000, min_p=1e-3),
+    SamplingParams(temperature=2, top_p=0.9), SamplingParams(temperature=0.7, top_p=0.999, top_k=999),
+    SamplingParams(temperature=1, min_p=0.05), SamplingParams(temperature=1.5, top_k=3000, min_p=1e-3),
 ])  # fmt: skip
 def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
     scores = TemperatureLogitsWarper(float(manner.temperature))(None, torch.tensor(LARGE)[None])
@@ -181,9 +181,9 @@ def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
     scores = MinPLogitsWarper(manner.min_p)(None, scores) if manner.min_p else scores
     theirs = np.flatnonzero(scores[0] > -np.inf)
     sampler = Sampler(manner, [])
-    ours = {sampler.choose(LARGE) for _ in range(60)}
+    ours = {sampler.sample(LARGE) for _ in range(60)}
     assert 1 < len(theirs) < len(LARGE) and ours <= set(theirs.tolist())
-    edges = np.array([sampling.drawn(LARGE, LARGE.max(), manner, chance) for chance in (0.0, 1 - 2**-53)])
+    edges = np.array([sampling.sample_token(LARGE, LARGE.max(), manner, chance) for chance in (0.0, 1 - 2**-53)])
     assert edges.tolist() == [theirs[0], theirs[-1]], "the first and the last of those that are left"
 
 
@@ -191,7 +191,7 @@ def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
 def test_the_repetition_penalty_is_that_of_transformers(lift):
     prompt, logits = [3, 3, 5], lift + np.array([1, -1, 2, -2, 0, 3, 2.5, 0], dtype=np.float32)
     penalty = RepetitionPenaltyLogitsProcessor(1.7)
-    reply, heard = said(Manner(repetition_penalty=1.7), logits, prompt), []
+    reply, heard = said(SamplingParams(repetition_penalty=1.7), logits, prompt), []
     for _ in range(12):
         scores = penalty(torch.tensor([prompt + heard]), torch.tensor(logits)[None])
         heard.append(int(scores.argmax()))
@@ -199,52 +199,52 @@ def test_the_repetition_penalty_is_that_of_transformers(lift):
 
 
 def test_a_repetition_penalty_below_one_makes_a_parrot():
-    assert said(Manner(repetition_penalty=0.1), [1.0, 0.9, -5.0], [1]) == [1] * 12
+    assert said(SamplingParams(repetition_penalty=0.1), [1.0, 0.9, -5.0], [1]) == [1] * 12
 
 
 def test_the_presence_penalty_is_taken_once():
-    assert said(Manner(presence_penalty=1), [3, 2.5, 0]) == [0, 1] + [0] * 10
+    assert said(SamplingParams(presence_penalty=1), [3, 2.5, 0]) == [0, 1] + [0] * 10
 
 
 def test_the_frequency_penalty_is_taken_each_time():
-    assert said(Manner(frequency_penalty=1), [3, 1.5, 0], times=6) == [0, 0, 1, 0, 1, 0]
+    assert said(SamplingParams(frequency_penalty=1), [3, 1.5, 0], times=6) == [0, 0, 1, 0, 1, 0]
 
 
 def test_presence_and_frequency_leave_the_prompt_alone():
-    manner = Manner(presence_penalty=2, frequency_penalty=2)
+    manner = SamplingParams(presence_penalty=2, frequency_penalty=2)
     assert said(manner, [3, 2.5], prompt=[0] * 50, times=1) == [0]
 
 
 def test_a_negative_penalty_favours_what_was_said():
-    assert set(drawn(Manner(temperature=1, frequency_penalty=-2), times=60)) == {0, 1, 2, 3}
-    assert len(set(said(Manner(temperature=1, frequency_penalty=-2), times=60)[20:])) == 1
+    assert set(drawn(SamplingParams(temperature=1, frequency_penalty=-2), times=60)) == {0, 1, 2, 3}
+    assert len(set(said(SamplingParams(temperature=1, frequency_penalty=-2), times=60)[20:])) == 1
 
 
 def test_a_bias_is_added_before_the_penalties():
     # 1 becomes 2 + 2, and a quarter of that once it has been said; added after it would be 0.5 + 2
-    manner = Manner(logit_bias={1: 2.0}, repetition_penalty=4.0)
+    manner = SamplingParams(logit_bias={1: 2.0}, repetition_penalty=4.0)
     assert said(manner, [1.5, 2.0], times=2) == [1, 0]
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_a_bias_forbids_and_commands(temperature):
-    assert 1 not in said(Manner(temperature=temperature, logit_bias={1: -100}), times=100)
-    assert set(said(Manner(temperature=temperature, logit_bias={2: 100}), times=100)) == {2}
+    assert 1 not in said(SamplingParams(temperature=temperature, logit_bias={1: -100}), times=100)
+    assert set(said(SamplingParams(temperature=temperature, logit_bias={2: 100}), times=100)) == {2}
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_a_constraint_has_the_last_word_and_hears_every_choice(temperature):
     only = Only(2, 3)
-    sampler = Sampler(Manner(temperature=temperature, logit_bias={0: 100}), [0], only)
-    chosen = [sampler.choose(LOGITS) for _ in range(100)]
+    sampler = Sampler(SamplingParams(temperature=temperature, logit_bias={0: 100}), [0], only)
+    chosen = [sampler.sample(LOGITS) for _ in range(100)]
     assert set(chosen) == ({2, 3} if temperature else {3}) and only.heard == chosen
 
 
 def test_logits_stay_as_they_were():
     logits, before = LOGITS.copy(), LOGITS.copy()
     logits.flags.writeable = False  # as a view of another library's memory may be
-    manner = Manner(temperature=1, repetition_penalty=2, presence_penalty=1, logit_bias={0: 9}, top_p=0.9)
-    Sampler(manner, [1, 2], Only(0, 1)).choose(logits)
+    manner = SamplingParams(temperature=1, repetition_penalty=2, presence_penalty=1, logit_bias={0: 9}, top_p=0.9)
+    Sampler(manner, [1, 2], Only(0, 1)).sample(logits)
     assert (logits == before).all()
 
 
@@ -274,9 +274,9 @@ def test_top_logprobs_begin_with_the_token_that_is_taken():
 
 
 def test_a_neutral_choice_costs_no_more_than_finding_the_highest():
-    sampler = Sampler(Manner(), range(1000))
+    sampler = Sampler(SamplingParams(), range(1000))
     bare = min(timed(LARGE.argmax) for _ in range(200))
-    assert min(timed(lambda: sampler.choose(LARGE)) for _ in range(200)) < bare + 1e-5
+    assert min(timed(lambda: sampler.sample(LARGE)) for _ in range(200)) < bare + 1e-5
 
 
 def timed(call):
@@ -298,16 +298,16 @@ NAN, INF = math.nan, math.inf
 def test_values_without_a_meaning_are_refused_by_name(name, values):
     for value in values:
         with pytest.raises(ValueError, match=f"^{name}: "):
-            sampling.check(Manner(**{name: value}), 4)
+            sampling.validate(SamplingParams(**{name: value}), 4)
 
 
 def test_where_the_vocabulary_is_not_known_any_id_may_be_in_it():
-    sampling.check(Manner(logit_bias={10**9: 1}), None)
+    sampling.validate(SamplingParams(logit_bias={10**9: 1}), None)
     with pytest.raises(ValueError, match=r"^logit_bias: there is no token -1;"):
-        sampling.check(Manner(logit_bias={-1: 1}), None)
+        sampling.validate(SamplingParams(logit_bias={-1: 1}), None)
 
 
 def test_values_at_the_edge_pass():
-    edges = Manner(0, 0, 1.0, 1.0, 0.01, -2, 2, {0: -100, 3: 100}, 0)
-    assert sampling.check(edges, 4) is None and sampling.check(Manner(), 1) is None
-    assert len(fields(Manner)) == 9, "a new field wants a check of its own"
+    edges = SamplingParams(0, 0, 1.0, 1.0, 0.01, -2, 2, {0: -100, 3: 100}, 0)
+    assert sampling.validate(edges, 4) is None and sampling.validate(SamplingParams(), 1) is None
+    assert len(fields(SamplingParams)) == 9, "a new field wants a check of its own"

@@ -11,7 +11,7 @@ def chat(options: argparse.Namespace) -> int:
     from refrain.cli import terminal
     from refrain.generation import chat_model as voice  # --help should not wait for ONNX Runtime
 
-    speaker = voice.opened(options.model, terms(options), options.threads)
+    speaker = voice.load(options.model, terms(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer(speaker, options.system, options.prompt):
             print(piece, end="", flush=True)

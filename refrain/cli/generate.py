@@ -18,10 +18,10 @@ from refrain.chat.records import Message
 from refrain.cli.options import terms
 
 if TYPE_CHECKING:
-    from refrain.generation.batch import Question
+    from refrain.generation.batch import PromptRow
 
 
-def questions(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["Question"]:
+def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["PromptRow"]:
     """One from each line that is not blank: {"prompt": text} or {"messages": [...]}, with an id or without.
 
     ValueError names the line that is neither.
@@ -34,13 +34,13 @@ def questions(lines: Iterable[str | bytes], name: str, system: str) -> Iterator[
             row = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{at}: it is not JSON ({error}); write one object a line") from error
-        messages = asked(row, at)
+        messages = prompt_messages(row, at)
         if system and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
         yield {"id": row.get("id", number), "messages": messages}
 
 
-def asked(row: Any, at: str) -> list[Message]:
+def prompt_messages(row: Any, at: str) -> list[Message]:
     """The conversation that wants a reply."""
     match row:
         case {"prompt": str(text)}:
@@ -60,7 +60,7 @@ def is_message(value: Any) -> bool:
     return False
 
 
-def shown(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:
+def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:
     """The results as they come, with their number and rate on a terminal's stderr."""
     with tqdm(unit=" replies", disable=True if quiet else None, postfix={"tokens/s": 0}) as bar:
         begin, tokens = time.perf_counter(), 0
@@ -71,7 +71,7 @@ def shown(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, 
             yield result
 
 
-def line(result: dict[str, Any]) -> str:
+def to_json_line(result: dict[str, Any]) -> str:
     return json.dumps(result, ensure_ascii=False)
 
 
@@ -83,7 +83,7 @@ def generate(options: argparse.Namespace) -> int:
     if options.beams > 1 and (options.lookup or options.logprobs):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
     wanted = terms(options, options.logprobs)
-    speaker = voice.opened(options.model, wanted, options.threads, options.batch, options.lookup)
+    speaker = voice.load(options.model, wanted, options.threads, options.batch, options.lookup)
     with ExitStack() as files:
         lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
         out = (
@@ -91,8 +91,12 @@ def generate(options: argparse.Namespace) -> int:
             if options.output == "-"
             else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
         )
-        asked = questions(lines, "stdin" if options.input == "-" else options.input, options.system)
-        said = file.beamed(speaker, asked, options.beams) if options.beams > 1 else file.replies(speaker, asked)
-        for result in shown(said, options.quiet):
-            print(line(result), file=out, flush=True)
+        asked = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
+        said = (
+            file.generate_with_beams(speaker, asked, options.beams)
+            if options.beams > 1
+            else file.generate(speaker, asked)
+        )
+        for result in with_progress(said, options.quiet):
+            print(to_json_line(result), file=out, flush=True)
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from refrain.pipeline import paths
 
 if TYPE_CHECKING:
-    from refrain.generation.chat_model import Terms
+    from refrain.generation.chat_model import GenerationConfig
 
 
 def add_terms(parser: argparse.ArgumentParser) -> None:
@@ -41,18 +41,18 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--regex", metavar="PATTERN", help="replies match this from their beginning to their end")
 
 
-def terms(options: argparse.Namespace, logprobs: int = 0) -> "Terms":
+def terms(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
     """What the options of `add_terms` ask for; ValueError when a file does not hold what it should."""
     from refrain.generation import chat_model as voice  # --help should not wait for ONNX Runtime
     from refrain.generation import sampling
 
-    given = {each.name: getattr(options, each.name) for each in fields(sampling.Manner) if each.name in options}
-    return voice.Terms(
-        manner=sampling.Manner(**given | {"logit_bias": dict(given.get("logit_bias", []))}),
+    given = {each.name: getattr(options, each.name) for each in fields(sampling.SamplingParams) if each.name in options}
+    return voice.GenerationConfig(
+        sampling=sampling.SamplingParams(**given | {"logit_bias": dict(given.get("logit_bias", []))}),
         schema=schema(options.json_schema),
         regex=options.regex,
-        limit=options.max_new_tokens,
-        stops=tuple(options.stop),
+        max_new_tokens=options.max_new_tokens,
+        stop_strings=tuple(options.stop),
         logprobs=logprobs,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from refrain.chat.records import Message
-from refrain.generation.chat_model import Voice, fitted, spoken
+from refrain.generation.chat_model import ChatModel, stream, truncate_history
 
 HELP = """/reset        forget the conversation, keep the system prompt
 /system TEXT  speak under another system prompt from now on; without TEXT under none
@@ -13,13 +13,13 @@ HELP = """/reset        forget the conversation, keep the system prompt
 /quit         leave, as Ctrl-D does; Ctrl-C stops a reply"""
 
 
-def answer(voice: Voice, system: str, question: str) -> Iterator[str]:
+def answer(voice: ChatModel, system: str, question: str) -> Iterator[str]:
     """Pieces of the reply to a question that stands alone."""
-    _, ids = fitted(voice, system, [{"role": "user", "content": question}])
-    return spoken(voice, ids)
+    _, ids = truncate_history(voice, system, [{"role": "user", "content": question}])
+    return stream(voice, ids)
 
 
-def answers(voice: Voice, system: str, questions: Iterable[str]) -> Iterator[str]:
+def answers(voice: ChatModel, system: str, questions: Iterable[str]) -> Iterator[str]:
     """One line for each question, as if it were the only one; blank for a blank one.
 
     What a grammar has shaped stays as it is, so only a regular expression with line breaks can make more of it.
@@ -29,7 +29,7 @@ def answers(voice: Voice, system: str, questions: Iterable[str]) -> Iterator[str
         yield said if voice.grammar else " ".join(said.split())
 
 
-def converse(voice: Voice, system: str) -> None:
+def converse(voice: ChatModel, system: str) -> None:
     """A conversation that lasts until /quit, Ctrl-D, or Ctrl-C while the person's turn is open."""
     with suppress(ImportError):  # there is none on Windows
         import readline  # noqa: F401 - gives input() its history; imported late, for it may write to the terminal
@@ -55,17 +55,17 @@ def converse(voice: Voice, system: str) -> None:
     print()
 
 
-def exchange(voice: Voice, system: str, turns: list[Message], question: str) -> list[Message]:
+def exchange(voice: ChatModel, system: str, turns: list[Message], question: str) -> list[Message]:
     """The turns after a question and its reply; without both, and with a sentence, if it cannot be asked."""
     asked: list[Message] = [*turns, {"role": "user", "content": question}]
     try:
-        kept, ids = fitted(voice, system, asked)
+        kept, ids = truncate_history(voice, system, asked)
     except ValueError as error:
         print(error, file=sys.stderr)
         return turns
     if len(kept) < len(asked):
         print(f"(the context is full: the oldest {len(asked) - len(kept)} turns are forgotten)")
-    return [*kept, {"role": "assistant", "content": shown(spoken(voice, ids))}]
+    return [*kept, {"role": "assistant", "content": shown(stream(voice, ids))}]
 
 
 def shown(pieces: Iterable[str]) -> str:

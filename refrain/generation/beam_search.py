@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refrain.generation.sampling import Logits, likeliest, log_probabilities
+from refrain.generation.sampling import Logits, log_probabilities, top_indices
 from refrain.runtime.loading import Session
 
 
@@ -16,7 +16,9 @@ class Beam:
     ids: list[int] = field(compare=False)
 
 
-def search(lm: Session, prompt: list[int], limit: int, ends: frozenset[int], width: int, power: float) -> list[Beam]:
+def beam_search(
+    lm: Session, prompt: list[int], limit: int, ends: frozenset[int], width: int, power: float
+) -> list[Beam]:
     """The best `width` replies, falling by log-probability / length ** power, none with its end token.
 
     As Hugging Face's `num_beams` with `early_stopping=True`: a beam that ends among the best `width` candidates leaves,
@@ -42,6 +44,6 @@ def search(lm: Session, prompt: list[int], limit: int, ends: frozenset[int], wid
 def candidates(live: list[Beam], logits: Logits, count: int) -> list[tuple[int, Beam]]:
     """The likeliest continuations of all beams, falling, each with the row that it goes on from."""
     chances = np.concatenate([log_probabilities(own) + beam.score for own, beam in zip(logits, live, strict=True)])
-    best, size = likeliest(chances, count), logits.shape[1]
+    best, size = top_indices(chances, count), logits.shape[1]
     falling = best[np.argsort(-chances[best], kind="stable")]
     return [(int(at) // size, Beam(float(chances[at]), [*live[at // size].ids, int(at) % size])) for at in falling]

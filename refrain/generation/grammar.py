@@ -31,15 +31,15 @@ class Grammar:
     def __init__(self, chat: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
         if (schema is None) == (regex is None):
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
-        source = OPTIONS + (from_schema(schema) if schema is not None else from_regex(regex or ""))
-        self.start = LLMatcher(spelling(chat.tokenizer, chat.stop_ids), source, log_level=0)
+        source = OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
+        self.start = LLMatcher(token_bytes(chat.tokenizer, chat.stop_ids), source, log_level=0)
         self.start.compute_bitmask()
         if self.start.is_error():
             name = "JSON schema" if regex is None else "regular expression"
-            raise ValueError(f"the {name}: {reason(self.start)}; write it another way")
+            raise ValueError(f"the {name}: {error_text(self.start)}; write it another way")
 
 
-class Constraint:
+class GrammarState:
     """How far one reply has come in its grammar; what sampling.Constraint promises."""
 
     def __init__(self, grammar: Grammar) -> None:
@@ -54,7 +54,9 @@ class Constraint:
         """A copy with -inf for what may not follow: an end before the text is whole, a control token at any time."""
         bits = np.frombuffer(self._state.compute_bitmask(), dtype=np.uint8)
         if self._state.is_error():
-            raise ValueError(f"the reply: no token can follow ({reason(self._state)}); write the grammar another way")
+            raise ValueError(
+                f"the reply: no token can follow ({error_text(self._state)}); write the grammar another way"
+            )
         allowed = np.unpackbits(bits, bitorder="little")[: len(logits)].view(np.bool_)
         masked = np.full_like(logits, -np.inf)  # a model may have more logits than its tokenizer has tokens
         np.copyto(masked[: len(allowed)], logits[: len(allowed)], where=allowed)
@@ -64,28 +66,28 @@ class Constraint:
         """Go on after a token; ValueError if it may not follow."""
         if not self._state.consume_token(token):
             raise ValueError(
-                f"the reply: token {token} may not follow ({reason(self._state)}); choose what mask leaves"
+                f"the reply: token {token} may not follow ({error_text(self._state)}); choose what mask leaves"
             )
 
 
-def from_schema(schema: dict[str, Any]) -> str:
+def schema_grammar(schema: dict[str, Any]) -> str:
     """The schema as a grammar; properties come in its order."""
     return "start: %json " + json.dumps({**schema, "x-guidance": SPACING}, allow_nan=False)
 
 
-def from_regex(regex: str) -> str:
+def regex_grammar(regex: str) -> str:
     """The expression, which the whole reply matches, as a grammar."""
     return str(json.loads(LLMatcher.grammar_from_regex(regex))["grammars"][0]["lark_grammar"])
 
 
-def reason(state: LLMatcher) -> str:
+def error_text(state: LLMatcher) -> str:
     """What is wrong, in one line of llguidance's many."""
     message = state.get_error().partition("\n   1 | ")[0].rpartition("error: ")[2].rpartition("JSON schema: ")[2]
     return message.splitlines()[0].replace("NoExtensionBias", "no token of this model fits")
 
 
 @lru_cache(maxsize=1)  # it takes a second where there are many, and one model speaks at a time
-def spelling(tokenizer: Tokenizer, ends: frozenset[int]) -> LLTokenizer:
+def token_bytes(tokenizer: Tokenizer, ends: frozenset[int]) -> LLTokenizer:
     """The bytes of every token; ValueError where they cannot be told, or where no token ends a reply."""
     if not ends:
         raise ValueError("the tokenizer: no control token ends a reply, so a grammar cannot either; name an eos_token")

@@ -13,7 +13,7 @@ Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Manner:
+class SamplingParams:
     """How words are chosen. Its defaults, which no other place repeats, change nothing: the likeliest token."""
 
     temperature: float = 0.0
@@ -41,23 +41,23 @@ class Sampler:
     above temperature 0, temperature, top_k, top_p, min_p. (vLLM has min_p before top_k, Hugging Face last, as here.)
     """
 
-    def __init__(self, manner: Manner, prompt_ids: Sequence[int], constraint: Constraint | None = None) -> None:
+    def __init__(self, manner: SamplingParams, prompt_ids: Sequence[int], constraint: Constraint | None = None) -> None:
         self._manner, self._constraint, repetition = manner, constraint, manner.repetition_penalty
         self._rng = np.random.Generator(np.random.PCG64(manner.seed))
         self._prompt = np.unique(np.array(prompt_ids if repetition != 1 else [], dtype=np.intp))
         self._counts: Counter[int] = Counter()
         penalties = repetition != 1 or manner.presence_penalty or manner.frequency_penalty
         self._weighs = bool(manner.logit_bias or penalties or constraint is not None)
-        self.plain = not (self._weighs or manner.temperature)  # the likeliest token, whatever came before
+        self.is_greedy = not (self._weighs or manner.temperature)  # the likeliest token, whatever came before
 
-    def choose(self, logits: Logits) -> int:
+    def sample(self, logits: Logits) -> int:
         """The next id: at temperature 0 the likeliest, the lowest of equals; else one drawn with one random number."""
         scores = self._weighed(logits) if self._weighs else logits
         token = int(scores.argmax())  # of the first nan, if there is one
         if not math.isfinite(best := float(scores[token])):
             raise ValueError(f"logits: the highest is {best}, so there is nothing to choose; the model may be broken")
         if self._manner.temperature > 0:
-            token = drawn(scores, best, self._manner, self._rng.random())
+            token = sample_token(scores, best, self._manner, self._rng.random())
         self._counts[token] += 1
         if self._constraint is not None:
             self._constraint.advance(token)
@@ -76,20 +76,20 @@ class Sampler:
         return scores if self._constraint is None else self._constraint.mask(scores)
 
 
-def drawn(scores: Logits, best: float, manner: Manner, chance: float) -> int:
+def sample_token(scores: Logits, best: float, manner: SamplingParams, chance: float) -> int:
     """The id on which `chance`, from 0 to 1, falls when the shares of all lie side by side in the order of ids."""
-    ids = likeliest(scores, manner.top_k or len(scores))  # no temperature changes who is likelier
+    ids = top_indices(scores, manner.top_k or len(scores))  # no temperature changes who is likelier
     with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
         weights = np.exp((scores[ids].astype(np.float64) - best) / manner.temperature)
     if manner.top_p < 1:
-        kept = likeliest(weights, reaching(weights, manner.top_p))
+        kept = top_indices(weights, top_p_count(weights, manner.top_p))
         ids, weights = ids[kept], weights[kept]
     weights[weights < manner.min_p] = 0  # the likeliest weighs 1
     summed = np.cumsum(weights, out=weights)
     return int(ids[np.searchsorted(summed, chance * summed[-1], side="right")])  # never one that weighs 0
 
 
-def likeliest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
+def top_indices(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     """Where the `count` highest values stand, in rising order; of equal ones the first."""
     if count >= len(values):
         return np.arange(len(values))
@@ -98,7 +98,7 @@ def likeliest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
-def reaching(weights: NDArray[np.float64], share: float) -> int:
+def top_p_count(weights: NDArray[np.float64], share: float) -> int:
     """How many of the highest weights hold that share of all."""
     goal, count, rest = share * weights.sum(), 0, weights
     while len(rest) > 256:  # to halve them is cheaper than to sort them all
@@ -121,12 +121,12 @@ def log_probabilities(logits: Logits) -> Logits:
 
 def top_logprobs(logits: Logits, count: int) -> list[tuple[int, float]]:
     """The likeliest ids, falling, each with the logarithm of its chance; impossible ones are left out."""
-    ids, chances = likeliest(logits, count), log_probabilities(logits)
+    ids, chances = top_indices(logits, count), log_probabilities(logits)
     falling = ids[np.argsort(-logits[ids], kind="stable")][:count]
     return [(int(number), float(chances[number])) for number in falling if logits[number] > -np.inf]
 
 
-def check(manner: Manner, vocabulary: int | None) -> None:
+def validate(manner: SamplingParams, vocabulary: int | None) -> None:
     """ValueError for values without a meaning; `vocabulary` is the number of ids, None where it is not known."""
     for name, meant, way_out in (
         ("temperature", 0 <= manner.temperature < np.inf, "0, the likeliest token, or more"),
