@@ -16,7 +16,7 @@ def main(cfg: config.Config) -> None:
     if model.tiny is not None:
         tiny.pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
     elif model.folder is not None:
-        snapshot.copy_from_folder(paths.found(model.folder, "model.folder", folder=True), paths.BASE)
+        snapshot.copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:
         hub.download(model.hub, model.revision, paths.BASE)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))

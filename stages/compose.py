@@ -11,10 +11,10 @@ from refrain.pipeline import runner
 
 
 def main(overrides: list[str]) -> None:
-    params = composition.compose(overrides) if overrides else composition.current()
+    params = composition.compose_params(overrides) if overrides else composition.current_params()
     cfg = launch.to_config(params)
-    inputs.link(cfg.data, cfg.model)
-    composition.write(params)
+    inputs.link_inputs(cfg.data, cfg.model)
+    composition.write_params(params)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main(cfg: config.Config) -> None:
     runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
     best = choice.select_best(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.environment(best))
+    manifest.write(paths.ONNX, provenance.manifest_facts(best))
 
 
 if __name__ == "__main__":

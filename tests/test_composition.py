@@ -214,30 +214,30 @@ def test_inputs_are_looked_for_here_then_in_the_users_repository(tmp_path, monke
     monkeypatch.chdir(here)
     monkeypatch.setenv("DVC_ROOT", str(users))
     monkeypatch.setenv("HOME", str(home))
-    assert paths.found("rows.csv", "key") == here / "rows.csv"
-    assert paths.found("users.csv", "key") == users / "users.csv"
-    assert paths.found("~/home.csv", "key") == home / "home.csv"
-    assert paths.found(str(home), "key", folder=True) == home
+    assert paths.locate("rows.csv", "key") == here / "rows.csv"
+    assert paths.locate("users.csv", "key") == users / "users.csv"
+    assert paths.locate("~/home.csv", "key") == home / "home.csv"
+    assert paths.locate(str(home), "key", folder=True) == home
     with pytest.raises(ValueError, match=r"^key: there is no file \.; correct the path$"):
-        paths.found(".", "key")
+        paths.locate(".", "key")
 
 
 @pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)
 def test_recorded_overrides_make_the_same_params_again(conf, monkeypatch, overrides):
     monkeypatch.chdir(conf)
-    plain, wanted = composition.compose([]), composition.compose(overrides)
-    recorded = composition.changes(plain, wanted)
+    plain, wanted = composition.compose_params([]), composition.compose_params(overrides)
+    recorded = composition.overrides_between(plain, wanted)
     assert recorded
-    assert composition.compose(recorded) == wanted
-    assert composition.changes(wanted, wanted) == []
+    assert composition.compose_params(recorded) == wanted
+    assert composition.overrides_between(wanted, wanted) == []
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_any_text_can_be_an_override(conf, monkeypatch, text):
     monkeypatch.chdir(conf)
-    plain = composition.compose([])
+    plain = composition.compose_params([])
     wanted = {**plain, "data": {**plain["data"], "name": text, "sources": [{"path": text, "fields": {"a": text}}]}}
-    assert composition.compose(composition.changes(plain, wanted)) == wanted
+    assert composition.compose_params(composition.overrides_between(plain, wanted)) == wanted
 
 
 def test_printed_overrides_can_be_pasted_into_a_shell(bench):

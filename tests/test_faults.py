@@ -66,7 +66,7 @@ def export_onnx(cfg, plant=nothing):
     runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
     best = choice.select_best(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.environment(best))
+    manifest.write(paths.ONNX, provenance.manifest_facts(best))
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_an_artifact_names_what_it_was_made_of_and_no_clock_or_place(tmp_path, m
         (place / "file").write_text(str(place))
     (paths.BASE / "source.json").write_text("{}")
     paths.PARITY.write_text("{}")
-    facts = provenance.environment("int8")
+    facts = provenance.manifest_facts("int8")
     assert facts["made_of"] == {
         path: manifest.dvc_md5(tmp_path / path)
         for path in ("models/base", "data/prepared", "models/adapter", "models/merged")

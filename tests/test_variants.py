@@ -34,8 +34,8 @@ def artifact(tmp_path):
 
 def test_the_table_lists_the_variants_that_passed(artifact):
     folder = artifact("int8")
-    assert variants.names(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
-    text = variants.write(folder, SPEEDS, "a machine, 2 threads", folder / "variants.md")
+    assert variants.passing_variants(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
+    text = variants.write_report(folder, SPEEDS, "a machine, 2 threads", folder / "variants.md")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[0] == variants.HEADER
     assert lines[3] == ["int8", "1.0", "0.20", "280", "1000", "150", "1.0e-04", "99.91%", "0.5900", "best"]
@@ -49,7 +49,7 @@ def test_the_table_lists_the_variants_that_passed(artifact):
     ("fp32", "models/onnx/best is fp32, 62% slower here than int4: `dvc exp run -S export.best=int4` ships that one."),
 ])  # fmt: skip
 def test_a_best_that_is_slow_here_is_told_with_the_way_out(best, sentence):
-    assert variants.verdict(SPEEDS, best) == sentence
+    assert variants.best_is_fastest(SPEEDS, best) == sentence
 
 
 def test_the_plot_joins_what_no_other_beats_and_marks_the_best(artifact):

@@ -158,7 +158,7 @@ def test_what_decides_rounding_is_shown_beside_scores_and_their_tolerances(bench
 def test_each_score_has_its_tolerance(score, value, verdict):
     then = {"a": {score: 100 if score == "rows" else 20.0}, "b": {score: 5.0, "name": "text"}}
     now = {"a": {score: value}, "b": {score: 5.0}}
-    *_, line, summary = drift.metrics(json.dumps(then), json.dumps(now)).splitlines()
+    *_, line, summary = drift.score_table(json.dumps(then), json.dumps(now)).splitlines()
     assert line.split()[2:3] + line.split()[-1:] == ["a", verdict]
     assert summary == ("all scores are within their tolerance" if verdict == "within"
                        else f"scores beyond their tolerance: {score}")  # fmt: skip
@@ -166,7 +166,7 @@ def test_each_score_has_its_tolerance(score, value, verdict):
 
 def test_scores_that_came_or_went_are_named():
     then, now = json.dumps({"a": {"rows": 1}}), json.dumps({"a": {"rows": 1, "rougeL": 1}, "b": 2})
-    assert drift.metrics(then, now) == "reports/metrics.json has other scores than it had: a.rougeL, b"
+    assert drift.score_table(then, now) == "reports/metrics.json has other scores than it had: a.rougeL, b"
 
 
 def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_path):
@@ -212,7 +212,7 @@ def test_what_cannot_be_verified_is_one_sentence(bench, revision):
     ("", None),
 ])  # fmt: skip
 def test_a_relative_way_out_of_the_repository_is_named_an_absolute_one_can_be_gone(params, key):
-    named = [sentence.split(" ")[0] for sentence in rebuild.out_of_reach(params)]
+    named = [sentence.split(" ")[0] for sentence in rebuild.unreachable_inputs(params)]
     assert named == ([key] if key else [])
 
 

@@ -15,9 +15,9 @@ def bench(options: argparse.Namespace) -> int:
     from refrain.experiments import bench as speed
     from refrain.experiments import bench as variants
 
-    folders = [paths.ONNX / name for name in variants.names(paths.ONNX)]
-    rounds = list(speed.compare(folders, options.threads, options.rounds))
-    print(variants.write(paths.ONNX, speed.medians(rounds), speed.machine(options.threads), variants.TABLE))
+    folders = [paths.ONNX / name for name in variants.passing_variants(paths.ONNX)]
+    rounds = list(speed.measure_rounds(folders, options.threads, options.rounds))
+    print(variants.write_report(paths.ONNX, speed.medians(rounds), speed.machine_line(options.threads), variants.TABLE))
     return 0
 
 
@@ -32,7 +32,7 @@ def info(options: argparse.Namespace) -> int:
     """Where an artifact comes from: base, data, adapter, libraries, processor, and the commits that recorded it."""
     from refrain.experiments import lineage as source  # --help should not wait for DVC
 
-    print(source.text(options.folder))
+    print(source.lineage_report(options.folder))
     return 0
 
 
@@ -51,7 +51,7 @@ def verify(options: argparse.Namespace) -> int:
         start = time.perf_counter()
         for stage in rebuild.rerun(folder):
             print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
-        rebuilt = rebuild.rebuilt(folder)
+        rebuilt = rebuild.finished_stages(folder)
         rows = proof.compare(recorded, rebuilt, folder)
         print(proof.table(rows))
         if all(row.same for row in rows):
@@ -59,8 +59,14 @@ def verify(options: argparse.Namespace) -> int:
             return 0
         from refrain.experiments import verify as drift  # loads torch
 
-        print("", *proof.files(rows, folder), drift.text(commit, recorded, rebuilt, folder), "", sep="\n")
-        print(proof.parting(rows, recorded, rebuilt, folder))
+        print(
+            "",
+            *proof.differing_files(rows, folder),
+            drift.drift_report(commit, recorded, rebuilt, folder),
+            "",
+            sep="\n",
+        )
+        print(proof.first_difference(rows, recorded, rebuilt, folder))
         return 1
 
 
@@ -68,7 +74,7 @@ def audit(options: argparse.Namespace) -> int:
     """Hold what would be learned against every row of data/prepared; exit with 1 when an invariant is violated."""
     from refrain.experiments import audit_table as inspection
 
-    shown, fine = inspection.text()
+    shown, fine = inspection.audit_report()
     print(shown)
     return 0 if fine else 1
 
@@ -85,5 +91,5 @@ def report(options: argparse.Namespace) -> int:
     """The metrics of every model, the proof of every link, and test questions with what each model says."""
     from refrain.experiments import results as outcome
 
-    print(outcome.text(paths.METRICS, paths.PARITY, paths.PREDICTIONS, options.samples))
+    print(outcome.results_report(paths.METRICS, paths.PARITY, paths.PREDICTIONS, options.samples))
     return 0

@@ -19,7 +19,7 @@ from refrain.training.objectives import pairs
 SPLITS = ("train", "val", "test")
 
 
-def text() -> tuple[str, bool]:
+def audit_report() -> tuple[str, bool]:
     """The table, with the first rows of what is wrong below it, and whether all is as it should be.
 
     ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
@@ -32,17 +32,17 @@ def text() -> tuple[str, bool]:
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
         audit.require_teachable(talk, rows)
-        taught = preferred(talk, rows) if cfg.method.preference else supervised(talk, rows)
+        taught = preference_examples(talk, rows) if cfg.method.preference else sft_examples(talk, rows)
         found[name] = audit.audit_examples(talk, taught, room, served)
     wrong = [text for name, findings in found.items() for text in audit.describe_faults(talk, name, findings)]
     return "\n\n".join([table(found), *wrong]), not wrong
 
 
-def supervised(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
+def sft_examples(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
     return [lessons.from_all_replies(row, lessons.encode_row(talk, row["id"], row["messages"])) for row in rows]
 
 
-def preferred(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
+def preference_examples(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
     kept, _ = pairs.features(talk, rows)
     return pairs.examples(rows, kept)
 
@@ -61,7 +61,7 @@ def table(found: dict[str, AuditResult]) -> str:
     broken = [findings.broken for findings in found.values()]
     lines += [[meaning.invariant, *(verdict(each.get(fault, [])) for each in broken)]
               for fault, meaning in faults.FAULTS.items()]  # fmt: skip
-    return text_tables.aligned(lines)
+    return text_tables.markdown(lines)
 
 
 def verdict(broken: list[Example]) -> str:

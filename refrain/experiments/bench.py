@@ -51,17 +51,17 @@ def measure(folder: Path, threads: int | None) -> Speed:
     for _ in range(new):
         logits = slots.decode(logits.argmax(-1))
     end = time.perf_counter()
-    return Speed(opened - begin, prompt / (said - fed), new / (end - said), peak())
+    return Speed(opened - begin, prompt / (said - fed), new / (end - said), peak_memory())
 
 
-def peak() -> float:
+def peak_memory() -> float:
     """MB that this process held at most, as Linux tells; nan elsewhere."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), float("nan"))
 
 
-def machine(threads: int | None) -> str:
+def machine_line(threads: int | None) -> str:
     """The processor that is measured, and how much of it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
@@ -69,13 +69,13 @@ def machine(threads: int | None) -> str:
     return f"{name}, {threads or session.available_cores()} threads, ONNX Runtime {version('onnxruntime')}."
 
 
-def compare(folders: list[Path], threads: int | None, rounds: int) -> Iterable[dict[str, Speed]]:
+def measure_rounds(folders: list[Path], threads: int | None, rounds: int) -> Iterable[dict[str, Speed]]:
     """All variants once in every round, so that a busy moment of the machine meets all of them."""
     for _ in range(rounds):
-        yield {folder.name: child(folder, threads) for folder in folders}
+        yield {folder.name: measure_in_process(folder, threads) for folder in folders}
 
 
-def child(folder: Path, threads: int | None) -> Speed:
+def measure_in_process(folder: Path, threads: int | None) -> Speed:
     """One variant, once, in a process of its own; ValueError when it fails there."""
     command = [sys.executable, "-m", "refrain.experiments.bench", str(folder), str(threads or 0)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -108,17 +108,17 @@ HEADER = ["variant", "MB", "start s", "memory MB", "prefill tok/s", "decode tok/
 WIDTH, HEIGHT, EDGE = 640, 320, 70
 
 
-def names(onnx: Path) -> list[str]:
+def passing_variants(onnx: Path) -> list[str]:
     """The variants that passed the gate; ValueError when there is no artifact."""
     parity = manifest.read(onnx)["parity"]
     return [name for name in parity if isinstance(parity[name], dict) and (onnx / name / "model.onnx").is_file()]
 
 
-def write(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
+def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
     """Put the table in Markdown into `out`, with the plot beside it; the text of both but the plot."""
     facts = manifest.read(onnx)
     rows = [HEADER, *(row(onnx, name, speed, facts) for name, speed in speeds.items())]
-    text = f"{aligned(rows)}\n\n{verdict(speeds, facts['best'])}\n\n{machine}"
+    text = f"{aligned(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
     (out.parent / PLOT).write_text(plot(speeds, facts), encoding="utf-8")
     out.write_text(f"# Variants\n\n{text}\n\n![tokens a second, and ROUGE-L]({PLOT})\n", encoding="utf-8")
     return text
@@ -131,7 +131,7 @@ def row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]
     return [name, f"{size:.1f}", *measured, *proven, "best" if name == facts["best"] else ""]
 
 
-def verdict(speeds: dict[str, Speed], best: str) -> str:
+def best_is_fastest(speeds: dict[str, Speed], best: str) -> str:
     """Whether the costs in conf/ have chosen what is fastest here, and what to do if not."""
     fastest = max(speeds, key=lambda name: speeds[name].decode)
     share = speeds[best].decode / speeds[fastest].decode

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from refrain.pipeline import params as launch
 from refrain.pipeline import paths
-from refrain.pipeline.paths import found
+from refrain.pipeline.paths import locate
 from refrain.pipeline.schema import DataConfig, ModelConfig
 
 log = logging.getLogger(__name__)
@@ -32,39 +32,42 @@ PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs 
 WORDS = ("null", "true", "false", "nan", "inf")
 
 
-def compose(overrides: list[str]) -> Params:
+def compose_params(overrides: list[str]) -> Params:
     """What conf/ and the overrides make."""
     return launch.compose_with_hydra("config", paths.CONF, overrides)
 
 
-def current() -> Params:
+def current_params() -> Params:
     """What params.yaml should hold now; ValueError when conf/ and params.yaml both hold news."""
     params = read()
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
-    plain = compose([])
+    plain = compose_params([])
     if not params:
         log.info("params.yaml is composed from conf/")
         return plain
     if record["conf"] == launch.conf_digest() if record else "DVC_EXP_NAME" in os.environ:
-        log.info("params.yaml is conf/ with: %s", shlex.join(changes(plain, params)) or "no overrides")
+        log.info("params.yaml is conf/ with: %s", shlex.join(overrides_between(plain, params)) or "no overrides")
         return params
     if params == plain or (record and not record["overrides"] and record["params"] == fingerprint(params)):
-        log.info("conf/ was edited, params.yaml follows: %s", shlex.join(changes(params, plain)) or "nothing changes")
+        log.info(
+            "conf/ was edited, params.yaml follows: %s",
+            shlex.join(overrides_between(params, plain)) or "nothing changes",
+        )
         return plain
     raise ValueError(
         "conf/ was edited, and params.yaml holds values of its own: "
-        + shlex.join(changes(plain, params))
+        + shlex.join(overrides_between(plain, params))
         + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
         " or `dvc exp run -S key=value`"
     )
 
 
-def write(params: Params) -> None:
+def write_params(params: Params) -> None:
     """params.yaml, with the fingerprint of conf/ and the differences from it on record."""
     record = {
         "conf": launch.conf_digest(),
         "params": fingerprint(params),
-        "overrides": changes(compose([]), params),
+        "overrides": overrides_between(compose_params([]), params),
     }
     paths.PARAMS.write_text(OmegaConf.to_yaml({**params, "composed": record}))
 
@@ -79,7 +82,7 @@ def fingerprint(params: Params) -> str:
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def changes(old: Params, new: Params, place: str = "") -> list[str]:
+def overrides_between(old: Params, new: Params, place: str = "") -> list[str]:
     """Hydra overrides that turn `old` into `new`."""
     result = []
     for key in sorted(old | new):
@@ -87,38 +90,38 @@ def changes(old: Params, new: Params, place: str = "") -> list[str]:
         if key not in new:
             result.append(f"~{path}")
         elif isinstance(old.get(key), dict) and isinstance(new[key], dict):
-            result += changes(old[key], new[key], f"{path}.")
+            result += overrides_between(old[key], new[key], f"{path}.")
         elif key not in old or old[key] != new[key]:
-            result.append(f"{'' if key in old else '+'}{path}={spelled(new[key])}")
+            result.append(f"{'' if key in old else '+'}{path}={to_hydra(new[key])}")
     return result
 
 
-def spelled(value: Any) -> str:
+def to_hydra(value: Any) -> str:
     """A value as Hydra's command line reads it."""
     if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
+        return f"[{','.join(map(to_hydra, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{spelled(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{key}:{to_hydra(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
         plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
         return value if plain else QuotedString(value, Quote.double).with_quotes()
     return "null" if value is None else str(value)
 
 
-def link(data: DataConfig, model: ModelConfig) -> None:
+def link_inputs(data: DataConfig, model: ModelConfig) -> None:
     """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
     paths.make_empty(paths.LINKED_DATA)
     for index, source in enumerate(data.sources):
         file = Path(data.folder, Path(source.path).expanduser())
-        point(paths.linked_source(index, source.path), found(str(file), f"data.sources[{index}].path"))
+        link_to(paths.linked_source(index, source.path), locate(str(file), f"data.sources[{index}].path"))
     paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None:
-        point(paths.LINKED_MODEL / "corpus.txt", found(model.tiny.corpus, "model.tiny.corpus"))
+        link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
     if model.folder is not None:
-        for file in sorted(found(model.folder, "model.folder", folder=True).iterdir()):
-            point(paths.LINKED_MODEL / file.name, file.resolve())
+        for file in sorted(locate(model.folder, "model.folder", folder=True).iterdir()):
+            link_to(paths.LINKED_MODEL / file.name, file.resolve())
 
 
-def point(link: Path, file: Path) -> None:
+def link_to(link: Path, file: Path) -> None:
     """Link to a file; relative within the repository, so that one that was copied does not read the other's data."""
     link.symlink_to(os.path.relpath(file, link.parent) if file.is_relative_to(Path.cwd()) else file)

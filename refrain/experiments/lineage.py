@@ -8,13 +8,13 @@ from refrain.experiments.text_tables import columns
 from refrain.pipeline import manifest, paths, revisions
 
 
-def text(folder: Path) -> str:
+def lineage_report(folder: Path) -> str:
     """Aligned facts about an artifact folder; without a Git repository around, no commits are named."""
     held, md5 = manifest.read(folder), manifest.dvc_md5(folder)
     facts = {
         "folder": str(folder),
         "md5": md5,
-        **({"base": origin(held["base"])} if "base" in held else {}),
+        **({"base": base_line(held["base"])} if "base" in held else {}),
         **held.get("made_of", {}),
         "best": f"{held['best']}, sha256 {manifest.content_hash(folder / paths.BEST)}",
         **({"cpu": held["cpu"]} if "cpu" in held else {}),
@@ -23,7 +23,7 @@ def text(folder: Path) -> str:
     return columns([*facts.items(), *(("commit", line) for line in commits(md5))])
 
 
-def origin(base: dict[str, Any]) -> str:
+def base_line(base: dict[str, Any]) -> str:
     """The origin of a base model on one line: its plain facts, without the hashes of its files."""
     return json.dumps({key: value for key, value in base.items() if key != "files"}, ensure_ascii=False)
 

@@ -23,17 +23,17 @@ def clone(commit: str, folder: Path) -> None:
     """Fill an empty folder with a commit and its inputs, and with nothing that a stage of it makes."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
-    for sentence in out_of_reach(revisions.file_at(commit, str(paths.PARAMS))):
+    for sentence in unreachable_inputs(revisions.file_at(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
     git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
     git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
     cache = folder.absolute() / ".dvc/cache"  # never one that is shared
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     (folder / "dvc.lock").unlink()  # what is in it afterwards was made here
-    lend(commit, folder, cache)
+    copy_inputs(commit, folder, cache)
 
 
-def out_of_reach(params: str) -> Iterator[str]:
+def unreachable_inputs(params: str) -> Iterator[str]:
     """A sentence for each file that params.yaml looks for outside the repository, by a way that begins inside."""
     values = OmegaConf.create(params)
     folder = OmegaConf.select(values, "data.folder") or "."
@@ -47,7 +47,7 @@ def out_of_reach(params: str) -> Iterator[str]:
             yield f"{key} leads to {path}, out of the repository; write an absolute path, or move the file into it"
 
 
-def lend(commit: str, folder: Path, cache: Path) -> None:
+def copy_inputs(commit: str, folder: Path, cache: Path) -> None:
     """What this commit needs and no stage makes: files under `dvc add`, and the adapter that training starts from."""
     for file in filter(Path.is_file, folder.rglob("*.dvc")):
         for out in OmegaConf.load(file).outs:
@@ -57,10 +57,10 @@ def lend(commit: str, folder: Path, cache: Path) -> None:
     if start is not None:
         adapter = cache / "tmp/adapter"
         revisions.fetch(start, str(paths.ADAPTER), adapter)
-        store(adapter, cache)
+        add_to_cache(adapter, cache)
 
 
-def store(folder: Path, cache: Path) -> None:
+def add_to_cache(folder: Path, cache: Path) -> None:
     """Move a folder's files to where DVC's cache keeps them."""
     listing = folder.with_suffix(".dir")
     listing.write_bytes(manifest.dvc_listing(folder))
@@ -77,7 +77,7 @@ def rerun(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "dvc", "repro", "--no-commit"]
     with (
         (folder / LOG).open("w", encoding="utf-8") as log,
-        subprocess.Popen(command, cwd=folder, env=surroundings(folder), stdout=subprocess.PIPE,
+        subprocess.Popen(command, cwd=folder, env=clean_environment(folder), stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace") as running,
     ):  # fmt: skip
         for line in running.stdout or ():
@@ -86,7 +86,7 @@ def rerun(folder: Path) -> Iterator[str]:
                 yield begins[1]
 
 
-def surroundings(folder: Path) -> dict[str, str]:
+def clean_environment(folder: Path) -> dict[str, str]:
     """The environment of this process, but for what tells DVC or Git of another repository; this Python comes first."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
     return ours | {
@@ -97,7 +97,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     }
 
 
-def complaint(folder: Path) -> str:
+def failure_text(folder: Path) -> str:
     """The last thing that a stage which failed said, and how DVC saw it end."""
     lines = [line.strip() for line in (folder / LOG).read_text(encoding="utf-8").splitlines() if line.strip()]
     ends = [line for line in lines if line.startswith("ERROR: failed to reproduce")]
@@ -105,7 +105,7 @@ def complaint(folder: Path) -> str:
     return f"{' '.join(said[-1:])!r} ({' '.join(ends[-1:]).partition(': ')[2]})"
 
 
-def rebuilt(folder: Path) -> dict[str, Any]:
+def finished_stages(folder: Path) -> dict[str, Any]:
     """The stages that the rerun has finished, in their order, as its dvc.lock lists them."""
     file = folder / "dvc.lock"
     return revisions.parse_lock(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -4,39 +4,43 @@ import json
 from pathlib import Path
 from typing import Any
 
-from refrain.experiments.text_tables import aligned
+from refrain.experiments.text_tables import markdown
 
-WAYS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
+PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
 
 
 COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "rows")
 
 
-def text(metrics: Path, parity: Path, predictions: Path, count: int) -> str:
+def results_report(metrics: Path, parity: Path, predictions: Path, count: int) -> str:
     """The tables of metrics and parity, and `count` test questions with all replies; ValueError if there are none."""
     if not (metrics.is_file() and parity.is_file() and predictions.is_dir()):
         raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
     scores, proofs = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
-    return f"{table(scores)}\n\n{chain(proofs)}\n\n{samples(predictions, count)}"
+    return f"{table(scores)}\n\n{parity_table(proofs)}\n\n{samples(predictions, count)}"
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """One aligned line a model."""
     rows = [[name, *(number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
-    return aligned([["model", *COLUMNS], *rows])
+    return markdown([["model", *COLUMNS], *rows])
 
 
-def chain(proofs: dict[str, Any]) -> str:
+def parity_table(proofs: dict[str, Any]) -> str:
     """One aligned line for each link from the adapter to the smallest variant, and why those left out are left out."""
     links = {name: proof for name, proof in proofs.items() if isinstance(proof, dict)}
     order = sorted(links, key=lambda name: (name != "merged", name != "fp32", name))
     rows = [
-        [name, links[name]["reference"], *(f"{links[name][kind]:g}" if kind in links[name] else "" for kind in WAYS)]
+        [
+            name,
+            links[name]["reference"],
+            *(f"{links[name][kind]:g}" if kind in links[name] else "" for kind in PARITY_COLUMNS),
+        ]
         for name in order
     ]
     title = f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; largest difference of a logit by way"
     why = [f"{name} is left out: {sentence}" for name in order for sentence in links[name].get("fails", [])]
-    return "\n".join([title, aligned([["link", "like", *WAYS], *rows]), *why])
+    return "\n".join([title, markdown([["link", "like", *PARITY_COLUMNS], *rows]), *why])
 
 
 def number(column: str, value: float) -> str:

@@ -15,7 +15,7 @@ def columns(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def aligned(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
     """Columns below each other, the first flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

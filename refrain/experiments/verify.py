@@ -16,7 +16,7 @@ from refrain.pipeline import manifest, paths, revisions
 
 
 @dataclass
-class Row:
+class OutputComparison:
     """One output of one stage, then and now."""
 
     stage: str
@@ -34,25 +34,27 @@ class Row:
         return "not rebuilt" if self.found is None else "same" if self.same else "differs"
 
 
-def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[Row]:
+def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[OutputComparison]:
     """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
     found = revisions.output_hashes(rebuilt)
     order = [*(name for name in rebuilt if name in recorded), *(name for name in recorded if name not in rebuilt)]
     return [
-        Row(name, path, md5, found.get(path), manifest.content_hash(folder / path) if path in found else "")
+        OutputComparison(
+            name, path, md5, found.get(path), manifest.content_hash(folder / path) if path in found else ""
+        )
         for name in order
         for path, md5 in revisions.output_hashes({name: recorded[name]}).items()
     ]
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[OutputComparison]) -> str:
     """One aligned line an output."""
     return text_tables.columns(
         [("stage", "output", "sha256", ""), *((r.stage, r.path, r.seal[:12], r.verdict) for r in rows)]
     )
 
 
-def files(rows: list[Row], folder: Path) -> Iterator[str]:
+def differing_files(rows: list[OutputComparison], folder: Path) -> Iterator[str]:
     """A sentence for each folder that differs about the files that do, if the cache has the folder as it was."""
     for row in rows:
         old = revisions.cached_files(row.recorded) if row.verdict == "differs" and row.recorded.endswith(".dir") else {}
@@ -62,12 +64,16 @@ def files(rows: list[Row], folder: Path) -> Iterator[str]:
             yield f"{row.path}: not equal are {', '.join(differ)}; equal are {len(old | new) - len(differ)} other files"
 
 
-def parting(rows: list[Row], recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
+def first_difference(
+    rows: list[OutputComparison], recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path
+) -> str:
     """One sentence about the first stage that is not as it was, and about what it was made from."""
     first = next(row for row in rows if not row.same)
     if first.found is None:
-        return f"{first.stage} is the first stage that is missing: the rerun stopped with {rebuild.complaint(folder)}"
-    before, after = inputs(recorded[first.stage]), inputs(rebuilt[first.stage])
+        return (
+            f"{first.stage} is the first stage that is missing: the rerun stopped with {rebuild.failure_text(folder)}"
+        )
+    before, after = stage_inputs(recorded[first.stage]), stage_inputs(rebuilt[first.stage])
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     equal = sorted(before.keys() - changed)
     code = [name for name in equal if name.endswith(".py") or name.startswith("refrain/")]
@@ -76,7 +82,7 @@ def parting(rows: list[Row], recorded: revisions.Lock, rebuilt: revisions.Lock, 
     return f"{first.stage} is the first stage that differs; {said}; equal are {', '.join(named) or 'none'}"
 
 
-def inputs(stage: dict[str, Any]) -> dict[str, Any]:
+def stage_inputs(stage: dict[str, Any]) -> dict[str, Any]:
     """The deps of a stage of dvc.lock with their md5, and its params with their values."""
     params = {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
     return {dep["path"]: dep["md5"] for dep in stage.get("deps", [])} | params
@@ -92,20 +98,20 @@ TOLERANCES = {
 }
 
 
-def text(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
+def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
     now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
-    return f"{facts(shipped(recorded), hardware.environment())}\n\n{metrics(revisions.file_at(commit, file), now)}"
+    return f"{environment_table(recorded_manifest(recorded), hardware.environment())}\n\n{score_table(revisions.file_at(commit, file), now)}"
 
 
-def shipped(recorded: revisions.Lock) -> dict[str, Any]:
+def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
     """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
     md5 = revisions.cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
     return json.loads(revisions.cache_path(md5).read_text(encoding="utf-8")) if md5 else {}
 
 
-def facts(then: dict[str, Any], now: dict[str, Any]) -> str:
+def environment_table(then: dict[str, Any], now: dict[str, Any]) -> str:
     """What decides how sums are rounded, one aligned line each."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
     rows = [("cpu", then.get("cpu"), now["cpu"]), ("threads", then.get("threads"), threads)]
@@ -114,11 +120,11 @@ def facts(then: dict[str, Any], now: dict[str, Any]) -> str:
     return text_tables.columns([("", "recorded", "here", ""), *said])
 
 
-def metrics(then: str, now: str) -> str:
+def score_table(then: str, now: str) -> str:
     """The furthest that each score has moved, its tolerance, and whether all are within theirs."""
     if not (then and now):
         return "there are no scores to compare"
-    old, new = dict(leaves(json.loads(then))), dict(leaves(json.loads(now)))
+    old, new = dict(numbers_in(json.loads(then))), dict(numbers_in(json.loads(now)))
     if gone := sorted(old.keys() ^ new.keys()):
         return f"{paths.METRICS} has other scores than it had: {', '.join('.'.join(place) for place in gone)}"
     furthest: dict[str, tuple[float, str]] = {}
@@ -139,10 +145,10 @@ def tolerance(score: str) -> float:
     return TOLERANCES.get(score, TOLERANCES["other"])
 
 
-def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+def numbers_in(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
     """Every number in nested sections, with the keys that lead to it."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from leaves(item, (*place, key))
+            yield from numbers_in(item, (*place, key))
     elif isinstance(value, (int, float)):
         yield place, float(value)

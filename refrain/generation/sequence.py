@@ -1,6 +1,6 @@
 """One reply as it grows: its tokens, its text, and why it ended."""
 
-from collections.abc import Sequence
+from collections import abc
 from itertools import cycle, islice
 
 import numpy as np
@@ -23,7 +23,7 @@ class Sequence:
 
     def __init__(
         self,
-        prompt: Sequence[int],
+        prompt: abc.Sequence[int],
         limit: int,
         ends: frozenset[int],
         words: Detokenizer,

@@ -83,7 +83,7 @@ def linked_source(index: int, source: str) -> Path:
     return LINKED_DATA / f"{index}-{Path(source).name}"
 
 
-def found(path: str, key: str, folder: bool = False) -> Path:
+def locate(path: str, key: str, folder: bool = False) -> Path:
     """The absolute path of a file, looked for here and, inside an experiment's copy, in the user's repository."""
     for root in (Path.cwd(), workspace()):
         place = (root / Path(path).expanduser()).resolve()

@@ -69,12 +69,12 @@ def attention(to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, read: st
     return linear(to, f"{at}out", layer.out, mixed[0])
 
 
-def head_norm(to: GraphBuilder, packed: str, norm: Norm, decoder: Decoder, heads: int) -> str:
+def head_norm(to: GraphBuilder, packed: str, weights: Norm, decoder: Decoder, heads: int) -> str:
     """Each head's numbers normed by themselves."""
     apart = to.constant(f"heads_{heads}", np.array([0, 0, heads, decoder.head_dim]))
     together = to.constant(f"width_{heads}", np.array([0, 0, heads * decoder.head_dim]))
     split = to.node("Reshape", [packed, apart], f"{packed}.heads")
-    name, _ = norm(to, f"{packed}.norm", norm, decoder, split, None)
+    name, _ = norm(to, f"{packed}.norm", weights, decoder, split, None)
     return to.node("Reshape", [name, together], f"{packed}.normed")
 
 

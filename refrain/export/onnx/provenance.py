@@ -14,7 +14,7 @@ from refrain.pipeline import manifest, paths
 from refrain.pipeline.schema import VariantConfig
 
 
-def environment(best: str) -> dict[str, Any]:
+def manifest_facts(best: str) -> dict[str, Any]:
     """What models/onnx/manifest.json says beside the sha256 of every file: no clock, no host."""
     made_of = (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED)
     return {
