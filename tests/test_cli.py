@@ -166,7 +166,7 @@ def test_a_seed_repeats_a_sampled_reply(model):
 
 def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     bare = cli.arguments().parse_args(["chat"])
-    assert options.terms(bare).sampling == sampling.SamplingParams()
+    assert options.generation_config(bare).sampling == sampling.SamplingParams()
     wanted = {
         **{"temperature": 0.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.5},
         **{"presence_penalty": -1.0, "frequency_penalty": 0.25, "logit_bias": {5: -100.0, 7: 3.5}, "seed": 4},
@@ -174,7 +174,7 @@ def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     command = ["--logit-bias", "5=-100", "--logit-bias", "7=3.5"]
     for name, value in wanted.items():
         command += [] if name == "logit_bias" else ["--" + name.replace("_", "-"), str(value)]
-    assert asdict(options.terms(cli.arguments().parse_args(["chat", *command])).sampling) == wanted
+    assert asdict(options.generation_config(cli.arguments().parse_args(["chat", *command])).sampling) == wanted
 
 
 def test_a_bias_and_a_penalty_change_what_is_said(model, said):
@@ -348,7 +348,7 @@ def test_what_was_said_before_ctrl_c_stays(capsys):
         yield " a time"
         raise KeyboardInterrupt
 
-    assert terminal.shown(interrupted()) == "Once upon a time"
+    assert terminal.print_stream(interrupted()) == "Once upon a time"
     assert capsys.readouterr().out == "Once upon a time\n"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from refrain.chat.records import Message
-from refrain.cli.options import terms
+from refrain.cli.options import generation_config
 
 if TYPE_CHECKING:
     from refrain.generation.batch import PromptRow
@@ -75,14 +75,14 @@ def to_json_line(result: dict[str, Any]) -> str:
     return json.dumps(result, ensure_ascii=False)
 
 
-def generate(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
     from refrain.generation import batch as file
     from refrain.generation import chat_model as voice
 
     if options.beams > 1 and (options.lookup or options.logprobs):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
-    wanted = terms(options, options.logprobs)
+    wanted = generation_config(options, options.logprobs)
     speaker = voice.load(options.model, wanted, options.threads, options.batch, options.lookup)
     with ExitStack() as files:
         lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from refrain.cli.artifacts import audit, bench, check, clean, info, report, verify
-from refrain.cli.chat import chat
-from refrain.cli.generate import generate
-from refrain.cli.options import add_terms, positive
+from refrain.cli.chat import run
+from refrain.cli.generate import run
+from refrain.cli.options import add_generation_options, positive
 from refrain.pipeline import paths
 
 
@@ -37,15 +37,15 @@ def arguments() -> argparse.ArgumentParser:
 
 def speaking(commands: Any) -> None:
     """The commands that use a model."""
-    talk = commands.add_parser("chat", help="talk to an exported model", description=chat.__doc__)
-    add_terms(talk)
+    talk = commands.add_parser("chat", help="talk to an exported model", description=run.__doc__)
+    add_generation_options(talk)
     talk.add_argument(
         "--prompt", metavar="TEXT", help="answer this and exit; - takes a question from each line of stdin"
     )
-    talk.set_defaults(run=chat)
+    talk.set_defaults(run=run)
 
-    many = commands.add_parser("generate", help="answer a file of prompts", description=generate.__doc__)
-    add_terms(many)
+    many = commands.add_parser("generate", help="answer a file of prompts", description=run.__doc__)
+    add_generation_options(many)
     add = many.add_argument
     add("--input", default="-", metavar="FILE", help="JSON lines with a prompt or messages; -, the default: stdin")
     add("--output", default="-", metavar="FILE", help="JSON lines with id and reply; -, the default: stdout")
@@ -54,7 +54,7 @@ def speaking(commands: Any) -> None:
     add("--logprobs", type=int, default=0, metavar="N", help="of each token, so many of the likeliest")
     add("--lookup", action="store_true", help="guess what was said before; for one reply at a time, see --batch")
     add("--quiet", action="store_true", help="no progress")
-    many.set_defaults(run=generate)
+    many.set_defaults(run=run)
 
     speed = commands.add_parser("bench", help="measure every variant", description=bench.__doc__)
     speed.add_argument("--rounds", type=positive, default=5, metavar="N", help="default: %(default)s")

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from refrain.generation.chat_model import GenerationConfig
 
 
-def add_terms(parser: argparse.ArgumentParser) -> None:
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
     """The model, the system prompt, and everything that `terms` reads."""
     add = parser.add_argument
     add("--model", type=Path, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
     add("--system", default="", metavar="TEXT", help="the system prompt")
     add("--max-new-tokens", type=positive, default=256, metavar="N", help="of a reply, default: %(default)s")
-    add("--stop", type=some, nargs="+", action="extend", default=[], metavar="TEXT", help="ends a reply")
+    add("--stop", type=non_empty, nargs="+", action="extend", default=[], metavar="TEXT", help="ends a reply")
     add("--threads", type=positive, metavar="N", help="default: as many as there are cores")
     add_sampling(parser)
 
@@ -41,7 +41,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--regex", metavar="PATTERN", help="replies match this from their beginning to their end")
 
 
-def terms(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
+def generation_config(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
     """What the options of `add_terms` ask for; ValueError when a file does not hold what it should."""
     from refrain.generation import chat_model as voice  # --help should not wait for ONNX Runtime
     from refrain.generation import sampling
@@ -83,7 +83,7 @@ def bias(text: str) -> tuple[int, float]:
     return int(number), float(value)
 
 
-def some(text: str) -> str:
+def non_empty(text: str) -> str:
     """A text that is not empty."""
     if not text:
         raise argparse.ArgumentTypeError("an empty text would end every reply at once")
