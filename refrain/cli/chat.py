@@ -1,9 +1,21 @@
-"""The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results."""
+"""`refrain chat`: talk to an exported model."""
 
 import argparse
 import sys
+from typing import Any
 
-from refrain.cli.options import generation_config
+from refrain.cli.options import add_generation_options, generation_config
+
+HELP = "talk to an exported model"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("chat", description=run.__doc__)
+    add_generation_options(parser)
+    parser.add_argument(
+        "--prompt", metavar="TEXT", help="answer this and exit; - takes a question from each line of stdin"
+    )
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,7 +1,4 @@
-"""A file of prompts in, a file of replies out: rows enter and leave the model at every step.
-
-The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results.
-"""
+"""`refrain generate`: a file of prompts in, a file of replies out; rows enter and leave the model at every step."""
 
 import argparse
 import json
@@ -15,10 +12,53 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from refrain.chat.records import Message
-from refrain.cli.options import generation_config
+from refrain.cli.options import add_generation_options, generation_config, positive
 
 if TYPE_CHECKING:
     from refrain.generation.batch import PromptRow
+
+HELP = "answer a file of prompts"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("generate", description=run.__doc__)
+    add_generation_options(parser)
+    add = parser.add_argument
+    add("--input", default="-", metavar="FILE", help="JSON lines with a prompt or messages; -, the default: stdin")
+    add("--output", default="-", metavar="FILE", help="JSON lines with id and reply; -, the default: stdout")
+    add("--batch", type=positive, default=8, metavar="N", help="replies that grow at once, default: %(default)s")
+    add("--beams", type=positive, default=1, metavar="N", help="the likeliest reply as a whole, by a beam search")
+    add("--logprobs", type=int, default=0, metavar="N", help="of each token, so many of the likeliest")
+    add("--lookup", action="store_true", help="guess what was said before; for one reply at a time, see --batch")
+    add("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
+    from refrain.generation import batch as file
+    from refrain.generation import chat_model as voice
+
+    if options.beams > 1 and (options.lookup or options.logprobs):
+        raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
+    wanted = generation_config(options, options.logprobs)
+    speaker = voice.load(options.model, wanted, options.threads, options.batch, options.lookup)
+    with ExitStack() as files:
+        lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
+        out = (
+            sys.stdout
+            if options.output == "-"
+            else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
+        )
+        asked = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
+        said = (
+            file.generate_with_beams(speaker, asked, options.beams)
+            if options.beams > 1
+            else file.generate(speaker, asked)
+        )
+        for result in with_progress(said, options.quiet):
+            print(to_json_line(result), file=out, flush=True)
+    return 0
 
 
 def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["PromptRow"]:
@@ -73,30 +113,3 @@ def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[di
 
 def to_json_line(result: dict[str, Any]) -> str:
     return json.dumps(result, ensure_ascii=False)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
-    from refrain.generation import batch as file
-    from refrain.generation import chat_model as voice
-
-    if options.beams > 1 and (options.lookup or options.logprobs):
-        raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
-    wanted = generation_config(options, options.logprobs)
-    speaker = voice.load(options.model, wanted, options.threads, options.batch, options.lookup)
-    with ExitStack() as files:
-        lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
-        out = (
-            sys.stdout
-            if options.output == "-"
-            else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
-        )
-        asked = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
-        said = (
-            file.generate_with_beams(speaker, asked, options.beams)
-            if options.beams > 1
-            else file.generate(speaker, asked)
-        )
-        for result in with_progress(said, options.quiet):
-            print(to_json_line(result), file=out, flush=True)
-    return 0

@@ -61,7 +61,7 @@ def table(found: dict[str, AuditResult]) -> str:
     broken = [findings.broken for findings in found.values()]
     lines += [[meaning.invariant, *(verdict(each.get(fault, [])) for each in broken)]
               for fault, meaning in faults.FAULTS.items()]  # fmt: skip
-    return text_tables.markdown(lines)
+    return text_tables.number_table(lines)
 
 
 def verdict(broken: list[Example]) -> str:

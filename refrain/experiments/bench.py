@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.experiments.text_tables import markdown as aligned
+from refrain.experiments.text_tables import markdown_table
 from refrain.export.onnx import selection as choice
 from refrain.pipeline import manifest
 from refrain.runtime import loading as runtime
@@ -118,7 +118,7 @@ def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) 
     """Put the table in Markdown into `out`, with the plot beside it; the text of both but the plot."""
     facts = manifest.read(onnx)
     rows = [HEADER, *(row(onnx, name, speed, facts) for name, speed in speeds.items())]
-    text = f"{aligned(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
+    text = f"{markdown_table(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
     (out.parent / PLOT).write_text(plot(speeds, facts), encoding="utf-8")
     out.write_text(f"# Variants\n\n{text}\n\n![tokens a second, and ROUGE-L]({PLOT})\n", encoding="utf-8")
     return text

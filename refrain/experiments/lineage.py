@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from refrain.experiments.text_tables import columns
+from refrain.experiments.text_tables import text_table
 from refrain.pipeline import manifest, paths, revisions
 
 
@@ -20,7 +20,7 @@ def lineage_report(folder: Path) -> str:
         **({"cpu": held["cpu"]} if "cpu" in held else {}),
         **held.get("versions", {}),
     }
-    return columns([*facts.items(), *(("commit", line) for line in commits(md5))])
+    return text_table([*facts.items(), *(("commit", line) for line in commits(md5))])
 
 
 def base_line(base: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from refrain.experiments.text_tables import markdown
+from refrain.experiments.text_tables import number_table
 
 PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
 
@@ -23,7 +23,7 @@ def results_report(metrics: Path, parity: Path, predictions: Path, count: int) -
 def table(results: dict[str, dict[str, float]]) -> str:
     """One aligned line a model."""
     rows = [[name, *(number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
-    return markdown([["model", *COLUMNS], *rows])
+    return number_table([["model", *COLUMNS], *rows])
 
 
 def parity_table(proofs: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def parity_table(proofs: dict[str, Any]) -> str:
     ]
     title = f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; largest difference of a logit by way"
     why = [f"{name} is left out: {sentence}" for name in order for sentence in links[name].get("fails", [])]
-    return "\n".join([title, markdown([["link", "like", *PARITY_COLUMNS], *rows]), *why])
+    return "\n".join([title, number_table([["link", "like", *PARITY_COLUMNS], *rows]), *why])
 
 
 def number(column: str, value: float) -> str:

@@ -1,21 +1,16 @@
-"""Where an artifact comes from, for the terminal: what it was made of, with what, and the commits that recorded it.
-
-The outcome of a run for the terminal: metrics, the chain of proof, and some replies side by side.
-
-Speed beside fidelity: the table and the plot by which the variants of an artifact are compared.
-"""
+"""Rows as text whose columns stand below each other, in a terminal and in Markdown."""
 
 from collections.abc import Sequence
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> str:
+def text_table(rows: Sequence[tuple[str, ...]]) -> str:
     """Columns below each other, all flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in padded)
 
 
-def markdown(rows: list[list[str]]) -> str:
+def number_table(rows: list[list[str]]) -> str:
     """Columns below each other, the first flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -24,7 +19,7 @@ def markdown(rows: list[list[str]]) -> str:
     )
 
 
-def markdown(rows: list[list[str]]) -> str:
+def markdown_table(rows: list[list[str]]) -> str:
     """A Markdown table whose columns stand below each other in plain text too."""
     widths = [max(len(each[i]) for each in rows) for i in range(len(rows[0]))]
     rule = ["-" * width + ("" if i == 0 else ":") for i, width in enumerate(widths)]

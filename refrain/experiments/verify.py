@@ -49,7 +49,7 @@ def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> 
 
 def table(rows: list[OutputComparison]) -> str:
     """One aligned line an output."""
-    return text_tables.columns(
+    return text_tables.text_table(
         [("stage", "output", "sha256", ""), *((r.stage, r.path, r.seal[:12], r.verdict) for r in rows)]
     )
 
@@ -102,7 +102,8 @@ def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock,
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
     now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
-    return f"{environment_table(recorded_manifest(recorded), hardware.environment())}\n\n{score_table(revisions.file_at(commit, file), now)}"
+    environments = environment_table(recorded_manifest(recorded), hardware.environment())
+    return f"{environments}\n\n{score_table(revisions.file_at(commit, file), now)}"
 
 
 def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def environment_table(then: dict[str, Any], now: dict[str, Any]) -> str:
     rows = [("cpu", then.get("cpu"), now["cpu"]), ("threads", then.get("threads"), threads)]
     rows += [(name, then.get("versions", {}).get(name), version) for name, version in now["versions"].items()]
     said = [(name, old or "not recorded", new, "" if old in (None, new) else "differs") for name, old, new in rows]
-    return text_tables.columns([("", "recorded", "here", ""), *said])
+    return text_tables.text_table([("", "recorded", "here", ""), *said])
 
 
 def score_table(then: str, now: str) -> str:
@@ -138,7 +139,7 @@ def score_table(then: str, now: str) -> str:
     ]
     beyond = [row[0] for row in rows if row[-1] == "beyond"]
     said = f"scores beyond their tolerance: {', '.join(beyond)}" if beyond else "all scores are within their tolerance"
-    return f"{text_tables.columns([('score', 'moved', 'of', 'tolerance', ''), *rows])}\n{said}"
+    return f"{text_tables.text_table([('score', 'moved', 'of', 'tolerance', ''), *rows])}\n{said}"
 
 
 def tolerance(score: str) -> float:

@@ -1,0 +1,26 @@
+"""`refrain bench`: how fast and how faithful every variant is on this machine."""
+
+import argparse
+from typing import Any
+
+from refrain.cli.options import positive
+from refrain.pipeline import paths
+
+HELP = "measure every variant"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("bench", description=run.__doc__)
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: as many as there are cores")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the speed of every variant in models/onnx on this machine; reports/variants.md keeps table and plot."""
+    from refrain.experiments import bench  # --help should not wait for ONNX Runtime
+
+    folders = [paths.ONNX / name for name in bench.passing_variants(paths.ONNX)]
+    rounds = list(bench.measure_rounds(folders, options.threads, options.rounds))
+    print(bench.write_report(paths.ONNX, bench.medians(rounds), bench.machine_line(options.threads), bench.TABLE))
+    return 0

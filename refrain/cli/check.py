@@ -1,0 +1,22 @@
+"""`refrain check`: whether a folder still holds the bytes that its manifest lists."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from refrain.pipeline import manifest
+
+HELP = "compare a folder with its manifest"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("check", description=run.__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare a folder with the checksums in its manifest.json; name each bad file and exit with 1."""
+    wrong = manifest.problems(options.folder)
+    print("\n".join(wrong) or f"whole: {len(manifest.read(options.folder)['files'])} files")
+    return 1 if wrong else 0

@@ -1,0 +1,52 @@
+"""`refrain verify`: a commit rebuilt from nothing, byte for byte."""
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+HELP = "rebuild a commit and compare"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("verify", description=run.__doc__)
+    parser.add_argument("rev", nargs="?", default="HEAD", metavar="REV", help="commit or tag, default: %(default)s")
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="rebuild in this folder, and keep it")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Rebuild a commit from nothing in another folder, and compare all that its stages make with what it recorded."""
+    from refrain.experiments import rebuild
+    from refrain.experiments import verify as proof
+    from refrain.pipeline import revisions
+
+    commit, recorded = revisions.resolve_commit(options.rev), revisions.read_lock(options.rev)
+    if revisions.git("status", "--porcelain"):
+        print(f"there are changes that are not committed; {commit[:12]} is rebuilt without them", file=sys.stderr)
+    with ExitStack() as files:
+        folder = options.folder or Path(files.enter_context(tempfile.TemporaryDirectory(prefix="refrain-")))
+        rebuild.clone(commit, folder)
+        start = time.perf_counter()
+        for stage in rebuild.rerun(folder):
+            print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
+        rebuilt = rebuild.finished_stages(folder)
+        rows = proof.compare(recorded, rebuilt, folder)
+        print(proof.table(rows))
+        if all(row.same for row in rows):
+            print(f"\nthe same bytes as {commit[:12]} recorded")
+            return 0
+        from refrain.experiments import verify as drift  # loads torch
+
+        print(
+            "",
+            *proof.differing_files(rows, folder),
+            drift.drift_report(commit, recorded, rebuilt, folder),
+            "",
+            sep="\n",
+        )
+        print(proof.first_difference(rows, recorded, rebuilt, folder))
+        return 1
