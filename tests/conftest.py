@@ -118,7 +118,7 @@ def adapter(base, talk, rows, tmp_path_factory):
 def merged(base, adapter, talk, tmp_path_factory):
     """What the merge stage leaves."""
     folder = tmp_path_factory.mktemp("merged")
-    models.save_for_serving(models.merge_adapter(models.load_finetuned(base, adapter)), talk.ends, folder)
+    models.save_for_serving(models.merge_adapter(models.load_finetuned(base, adapter)), talk.stop_ids, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 

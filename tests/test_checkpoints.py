@@ -46,7 +46,7 @@ def test_a_key_is_of_exactly_these_inputs():
 def test_a_key_is_of_the_code_that_is_loaded(workspace):
     """In a copy of the library, an edit of a loaded module counts, and one of another does not."""
     workbench.copy(workspace / "copy", "refrain")
-    ask = "from refrain.training import batching, checkpoints; print(checkpoints.key([], [], 'cpu'))"
+    ask = "from refrain.training import batching, checkpoints; print(checkpoints.fingerprint([], [], 'cpu'))"
 
     def found():
         return workbench.run(workspace / "copy", sys.executable, "-c", ask)
@@ -117,7 +117,7 @@ def test_rotation_keeps_the_newest_whole_one():
 HOLD = """
 import sys
 from refrain.training import checkpoints
-with checkpoints.claimed("a"):
+with checkpoints.exclusive_folder("a"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -148,7 +148,7 @@ def test_the_same_training_waits_for_its_other_process(holder, workspace):
     ask = (
         "import logging; logging.basicConfig(level='INFO', format='%(message)s')\n"
         "from refrain.training import checkpoints\n"
-        "with checkpoints.claimed('a'): print('mine')\n"
+        "with checkpoints.exclusive_folder('a'): print('mine')\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     second = subprocess.Popen([sys.executable, "-c", ask], cwd=workspace, env=environment, text=True,

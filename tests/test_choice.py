@@ -31,7 +31,7 @@ def tied(adapter, talk, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tied")
     torch.manual_seed(0)
     shape = GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4, n_positions=96)
-    models.save_for_serving(AutoModelForCausalLM.from_config(shape), talk.ends, folder)
+    models.save_for_serving(AutoModelForCausalLM.from_config(shape), talk.stop_ids, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 

@@ -29,8 +29,8 @@ def fed(lm, ids, cuts, keep=1):
     """The last logits of a row that is fed up to each of the cuts, and then whole."""
     slots = lm.slots(1)
     for begin, end in zip([0, *cuts], cuts, strict=False):
-        slots.feed(0, ids[begin:end])
-    return slots.feed(0, ids[cuts[-1] if cuts else 0 :], keep)
+        slots.prefill(0, ids[begin:end])
+    return slots.prefill(0, ids[cuts[-1] if cuts else 0 :], keep)
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,22 @@ def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_d
 @pytest.mark.parametrize("length", [PREFILL_CHUNK, 3 * PREFILL_CHUNK, ROOM])
 def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
     slots = lm.slots(4)
-    slots.feed(0, IDS[0, :length])
+    slots.prefill(0, IDS[0, :length])
     for row, more in ((1, 1), (2, 33), (3, PREFILL_CHUNK + 1)):
-        slots.feed(row, IDS[0, : length + more])
-    slots.step(IDS[0, :4])
+        slots.prefill(row, IDS[0, : length + more])
+    slots.decode(IDS[0, :4])
     for row in range(4):
-        slots.cut(row, length)
-    ends = [slots.feed(row, IDS[1, :9], keep=9) for row in range(4)]
+        slots.crop(row, length)
+    ends = [slots.prefill(row, IDS[1, :9], keep=9) for row in range(4)]
     assert all(np.array_equal(end, ends[0]) for end in ends[1:])
 
 
 def test_a_prompt_is_fed_as_it_is_whatever_the_row_held_before(lm):
     slots = lm.slots(2)
-    slots.feed(0, IDS[0, :700]), slots.feed(1, IDS[1, :30])
-    slots.step(IDS[:2, 700])
-    slots.cut(0, 0)
-    assert np.array_equal(slots.feed(0, IDS[2, :100], keep=100), fed(lm, IDS[2, :100], [], keep=100))
+    slots.prefill(0, IDS[0, :700]), slots.prefill(1, IDS[1, :30])
+    slots.decode(IDS[:2, 700])
+    slots.crop(0, 0)
+    assert np.array_equal(slots.prefill(0, IDS[2, :100], keep=100), fed(lm, IDS[2, :100], [], keep=100))
 
 
 @pytest.mark.parametrize("name", [*EXACT, "wide fp32", "wide int8"])
@@ -71,34 +71,34 @@ def test_rows_of_very_different_length_step_together_as_each_does_alone(name, op
     lengths = (1, 2, ROOM - 1, 1000)  # one step makes the room larger, and others are in larger room than alone
     slots = lm.slots(4)
     for row, length in enumerate(lengths):
-        slots.feed(row, IDS[row, :length])
-    together = np.stack([slots.step(IDS[:, 1100 + i]) for i in range(9)], axis=1)
+        slots.prefill(row, IDS[row, :length])
+    together = np.stack([slots.decode(IDS[:, 1100 + i]) for i in range(9)], axis=1)
     for row, length in enumerate(lengths):
         alone = lm.slots(1)
-        alone.feed(0, IDS[row, :length])
-        said = [alone.step(IDS[row : row + 1, 1100 + i])[0] for i in range(9)]
+        alone.prefill(0, IDS[row, :length])
+        said = [alone.decode(IDS[row : row + 1, 1100 + i])[0] for i in range(9)]
         assert np.array_equal(np.stack(said), together[row])
 
 
 def test_room_grows_and_keeps_everything(lm):
     right, slots = fed(lm, IDS[0], [], keep=tiny_compact.CONTEXT), lm.slots(2)
-    slots.feed(1, IDS[1, :ROOM])
-    slots.feed(0, IDS[0, : ROOM - 1])
+    slots.prefill(1, IDS[1, :ROOM])
+    slots.prefill(0, IDS[0, : ROOM - 1])
     for at in range(ROOM - 1, ROOM + 2):  # the third token is the first that has no room
-        logits = slots.step(IDS[:2, at])
+        logits = slots.decode(IDS[:2, at])
     assert np.abs(logits[0] - right[ROOM + 1]).max() < 0.05
-    slots.cut(0, ROOM - PREFILL_CHUNK)
-    rest = slots.feed(0, IDS[0, ROOM - PREFILL_CHUNK :], keep=PREFILL_CHUNK)
+    slots.crop(0, ROOM - PREFILL_CHUNK)
+    rest = slots.prefill(0, IDS[0, ROOM - PREFILL_CHUNK :], keep=PREFILL_CHUNK)
     assert np.array_equal(rest, right[-PREFILL_CHUNK:]) and slots.lengths.tolist() == [tiny_compact.CONTEXT, ROOM + 3]
-    slots.cut(1, ROOM)
-    assert np.array_equal(slots.feed(1, IDS[1, ROOM:600]), fed(lm, IDS[1, :600], []))
+    slots.crop(1, ROOM)
+    assert np.array_equal(slots.prefill(1, IDS[1, ROOM:600]), fed(lm, IDS[1, :600], []))
 
 
 def test_a_step_touches_no_token_that_was_there_before(lm):
     slots = lm.slots(2)
-    slots.feed(0, IDS[0, :90]), slots.feed(1, IDS[1, :40])
+    slots.prefill(0, IDS[0, :90]), slots.prefill(1, IDS[1, :40])
     before = [buffer.copy() for buffer in slots._buffers]
-    slots.step(IDS[:2, 100])
+    slots.decode(IDS[:2, 100])
     for old, new in zip(before, slots._buffers, strict=True):
         changed = np.argwhere((old != new).any(axis=(1, 3)))
         assert changed.tolist() == [[0, 90], [1, 40]]
@@ -106,8 +106,8 @@ def test_a_step_touches_no_token_that_was_there_before(lm):
 
 def test_logits_that_were_given_stay_what_they_are(lm):
     slots = lm.slots(1)
-    fed_first = slots.feed(0, IDS[0, :10])
-    stepped = slots.step(IDS[:1, 10])
+    fed_first = slots.prefill(0, IDS[0, :10])
+    stepped = slots.decode(IDS[:1, 10])
     copies = fed_first.copy(), stepped.copy()
-    slots.feed(0, IDS[0, 11:20]), slots.step(IDS[:1, 20])
+    slots.prefill(0, IDS[0, 11:20]), slots.decode(IDS[:1, 20])
     assert np.array_equal(fed_first, copies[0]) and np.array_equal(stepped, copies[1])

@@ -68,7 +68,7 @@ def babble(language, grammar, seed=0, limit=2000, spare=7):
     constraint = GrammarState(grammar)
     sampler = Sampler(SamplingParams(temperature=1, seed=seed), [], constraint)
     ids = []
-    while not (ids and ids[-1] in language.ends):
+    while not (ids and ids[-1] in language.stop_ids):
         assert len(ids) < limit, decode(language, ids)
         ids.append(sampler.sample(rng.normal(0, 2, size(language) + spare).astype(np.float32)))
     assert constraint.finished
@@ -141,14 +141,14 @@ def test_whatever_a_model_would_rather_say_a_regular_expression_is_kept(language
 @NAMED
 def test_a_reply_may_end_exactly_where_the_expression_does(language):
     constraint, ids, rng = GrammarState(Grammar(language, None, "(ab)*c?")), [], np.random.default_rng(0)
-    assert len(language.ends) == 2
+    assert len(language.stop_ids) == 2
     while not constraint.finished:
         may = allowed(constraint, language)
         whole = re.fullmatch("(ab)*c?", decode(language, ids)) is not None
-        assert may & language.ends == (language.ends if whole else set()), "all ends or none"
-        ids.append(int(rng.choice(sorted(may - language.ends))))
+        assert may & language.stop_ids == (language.stop_ids if whole else set()), "all ends or none"
+        ids.append(int(rng.choice(sorted(may - language.stop_ids))))
         constraint.advance(ids[-1])
-    assert decode(language, ids).endswith("c") and allowed(constraint, language) == language.ends
+    assert decode(language, ids).endswith("c") and allowed(constraint, language) == language.stop_ids
 
 
 @pytest.mark.parametrize("end", tiny_onnx.SPECIAL[::2])
@@ -167,7 +167,7 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
 @NAMED
 def test_control_tokens_never_stand_in_the_text(language):
     constraint = GrammarState(Grammar(language, None, r"(?s).*"))
-    others = set(language.vocabulary.special.values()) - language.ends
+    others = set(language.vocabulary.special.values()) - language.stop_ids
     assert others and allowed(constraint, language) & others == set()
 
 

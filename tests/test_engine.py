@@ -61,13 +61,13 @@ class Counted:
         self.own = self.lm.slots(rows)
         return self
 
-    def feed(self, row, ids, keep=1):
+    def prefill(self, row, ids, keep=1):
         self.fed.append(len(ids))
-        return self.own.feed(row, ids, keep)
+        return self.own.prefill(row, ids, keep)
 
-    def step(self, ids):
+    def decode(self, ids):
         self.stepped.append(len(ids))
-        return self.own.step(ids)
+        return self.own.decode(ids)
 
     def __getattr__(self, name):
         return getattr(self.own, name)
@@ -110,7 +110,7 @@ def mixed():
 
 
 def outcome(reply):
-    return reply.ids, reply.text, reply.reason, reply.logprobs
+    return reply.ids, reply.text, reply.finish_reason, reply.logprobs
 
 
 def alone(lm, reply):
@@ -121,12 +121,12 @@ def alone(lm, reply):
 
 def steps(engine, reply):
     """How many steps a reply takes alone."""
-    engine.admit(reply)
+    engine.add(reply)
     count = 0
-    while reply.reason is None:
+    while reply.finish_reason is None:
         engine.step()
         count += 1
-    engine.leave(reply)
+    engine.remove(reply)
     return count
 
 

@@ -49,7 +49,7 @@ def shaped(adapter, talk, tmp_path_factory):
     def make(name):
         folder = tmp_path_factory.mktemp(name)
         torch.manual_seed(0)
-        models.save_for_serving(AutoModelForCausalLM.from_config(SHAPES[name]), talk.ends, folder)
+        models.save_for_serving(AutoModelForCausalLM.from_config(SHAPES[name]), talk.stop_ids, folder)
         model_folder.copy_tokenizer(adapter, folder, talk.template)
         return folder
 
@@ -212,7 +212,7 @@ def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk)
         assert held.keys() == (source.keys() - {"model.safetensors"}) | weights
         assert {name for name in held if held[name] == source.get(name)} == held.keys() - weights
         assert AutoTokenizer.from_pretrained(folder).chat_template == talk.template
-        assert set(GenerationConfig.from_pretrained(folder).eos_token_id) == talk.ends
+        assert set(GenerationConfig.from_pretrained(folder).eos_token_id) == talk.stop_ids
 
 
 @pytest.mark.parametrize("graph", ["compact", "optimum"])

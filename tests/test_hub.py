@@ -19,7 +19,7 @@ import logging, sys
 from pathlib import Path
 from refrain.models.pretrained import hub
 logging.basicConfig(level=logging.DEBUG)
-hub.fetch(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+hub.download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 """
 
 

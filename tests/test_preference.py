@@ -107,7 +107,7 @@ def paired(rows):
 
 
 def desired(rows):
-    beside = padded([pair.strangers[side] for side in (0, 1) for pair in rows])
+    beside = padded([pair.kl_examples[side] for side in (0, 1) for pair in rows])
     label = torch.tensor([True] * len(rows) + [False] * len(rows))
     return paired(rows) | {f"KL_{name}": beside[name] for name in beside if name != "labels"} | {"label": label}
 

@@ -53,18 +53,18 @@ def test_a_graph_is_opened_as_what_it_is(tmp_path_factory):
 
 def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
     right, slots = whole(lm, IDS[0]), lm.slots(3)
-    assert near(slots.feed(2, IDS[0], keep=240), right)
-    assert near(slots.feed(0, IDS[0, :239]), right[238:239])
-    assert near(slots.step(IDS[0, 239:]), right[239:])
+    assert near(slots.prefill(2, IDS[0], keep=240), right)
+    assert near(slots.prefill(0, IDS[0, :239]), right[238:239])
+    assert near(slots.decode(IDS[0, 239:]), right[239:])
     assert slots.lengths.tolist() == [240, 0, 240]
 
 
 @pytest.mark.parametrize("keep", [1, 2, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK, 240])
 def test_as_many_logits_are_kept_as_are_asked_for_across_pieces(keep, lm):
     slots = lm.slots(2)
-    slots.feed(0, IDS[0, :7]), slots.feed(1, IDS[0, :7])
-    every = slots.feed(0, IDS[0, 7:], keep=233)
-    kept = slots.feed(1, IDS[0, 7:], keep=keep)
+    slots.prefill(0, IDS[0, :7]), slots.prefill(1, IDS[0, :7])
+    every = slots.prefill(0, IDS[0, 7:], keep=233)
+    kept = slots.prefill(1, IDS[0, 7:], keep=keep)
     assert np.array_equal(kept, every[-keep:]) and len(every) == 233
 
 
@@ -72,50 +72,50 @@ def test_rows_of_different_length_step_together_as_each_does_alone(lm):
     lengths = (1, 100, 37)
     slots = lm.slots(3)
     for row, length in enumerate(lengths):
-        slots.feed(row, IDS[row, :length])
-    together = np.stack([slots.step(IDS[:, 200 + i]) for i in range(20)], axis=1)
+        slots.prefill(row, IDS[row, :length])
+    together = np.stack([slots.decode(IDS[:, 200 + i]) for i in range(20)], axis=1)
     for row, length in enumerate(lengths):
         alone = lm.slots(1)
-        alone.feed(0, IDS[row, :length])
-        assert np.array_equal(np.stack([alone.step(IDS[row : row + 1, 200 + i])[0] for i in range(20)]), together[row])
+        alone.prefill(0, IDS[row, :length])
+        assert np.array_equal(np.stack([alone.decode(IDS[row : row + 1, 200 + i])[0] for i in range(20)]), together[row])
 
 
 def test_the_first_rows_may_step_without_the_others(lm):
     slots = lm.slots(3)
     for row in range(3):
-        slots.feed(row, IDS[row, :50])
-    right = slots.step(IDS[:, 50])
+        slots.prefill(row, IDS[row, :50])
+    right = slots.decode(IDS[:, 50])
     for row in range(3):
-        slots.cut(row, 50)
-    assert np.array_equal(slots.step(IDS[:2, 50]), right[:2]) and slots.lengths.tolist() == [51, 51, 50]
-    slots.cut(0, 50), slots.cut(1, 50)
-    assert np.array_equal(slots.step(IDS[:, 50]), right)
+        slots.crop(row, 50)
+    assert np.array_equal(slots.decode(IDS[:2, 50]), right[:2]) and slots.lengths.tolist() == [51, 51, 50]
+    slots.crop(0, 50), slots.crop(1, 50)
+    assert np.array_equal(slots.decode(IDS[:, 50]), right)
 
 
 def test_a_copied_beginning_goes_on_as_its_own(lm):
     slots, alone = lm.slots(3), lm.slots(1)
-    slots.feed(0, IDS[0]), slots.feed(2, IDS[1])  # row 2 has had another text, and a longer one
+    slots.prefill(0, IDS[0]), slots.prefill(2, IDS[1])  # row 2 has had another text, and a longer one
     slots.copy(0, 2, 2 * PREFILL_CHUNK)
     mixed = np.concatenate([IDS[0, : 2 * PREFILL_CHUNK], IDS[2, :30]])
-    assert np.array_equal(slots.feed(2, IDS[2, :30], keep=30), alone.feed(0, mixed, keep=30))
-    assert np.array_equal(slots.step(np.array([9, 9, 9]))[2:], alone.step(np.array([9])))
+    assert np.array_equal(slots.prefill(2, IDS[2, :30], keep=30), alone.prefill(0, mixed, keep=30))
+    assert np.array_equal(slots.decode(np.array([9, 9, 9]))[2:], alone.decode(np.array([9])))
     slots.copy(0, 1, PREFILL_CHUNK)  # row 1 has had two tokens
     assert np.array_equal(
-        slots.feed(1, IDS[2, :9]), lm.slots(1).feed(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[2, :9]]))
+        slots.prefill(1, IDS[2, :9]), lm.slots(1).prefill(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[2, :9]]))
     )
-    slots.cut(0, 240)
+    slots.crop(0, 240)
     slots.copy(0, 0, 2 * PREFILL_CHUNK)
-    assert np.array_equal(slots.feed(0, IDS[2, :30], keep=30), lm.slots(1).feed(0, mixed, keep=30)), "its own copy"
+    assert np.array_equal(slots.prefill(0, IDS[2, :30], keep=30), lm.slots(1).prefill(0, mixed, keep=30)), "its own copy"
 
 
 def test_what_is_cut_off_is_forgotten(lm):
     slots = lm.slots(1)
-    slots.feed(0, IDS[0])
-    slots.cut(0, PREFILL_CHUNK)
-    again = slots.feed(0, IDS[1, PREFILL_CHUNK:100], keep=36)
-    slots.cut(0, 0)
+    slots.prefill(0, IDS[0])
+    slots.crop(0, PREFILL_CHUNK)
+    again = slots.prefill(0, IDS[1, PREFILL_CHUNK:100], keep=36)
+    slots.crop(0, 0)
     assert np.array_equal(
-        slots.feed(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[1, PREFILL_CHUNK:100]]), keep=36), again
+        slots.prefill(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[1, PREFILL_CHUNK:100]]), keep=36), again
     )
     assert slots.lengths.tolist() == [100]
 
@@ -124,29 +124,29 @@ def test_what_is_cut_off_is_forgotten(lm):
 def test_rows_may_be_arranged_anew(order, lm):
     slots = lm.slots(3)
     for row, length in enumerate((90, 41, 130)):
-        slots.feed(row, IDS[row, :length])
-    right = slots.step(np.array([7, 7, 7]))
+        slots.prefill(row, IDS[row, :length])
+    right = slots.decode(np.array([7, 7, 7]))
     for row, length in enumerate((90, 41, 130)):
-        slots.cut(row, length)
-    slots.arrange(order)
-    assert np.array_equal(slots.step(np.full(len(order), 7)), right[order])
+        slots.crop(row, length)
+    slots.reorder(order)
+    assert np.array_equal(slots.decode(np.full(len(order), 7)), right[order])
     assert slots.lengths[: len(order)].tolist() == [(91, 42, 131)[row] for row in order]
 
 
 def test_past_its_context_a_row_is_refused_and_all_go_on(lm, near):
     ids = np.resize(IDS[0], lm.context)
-    right = lm.slots(1).feed(0, ids)
+    right = lm.slots(1).prefill(0, ids)
     slots = lm.slots(2)
-    slots.feed(0, IDS[0, :50]), slots.feed(1, ids)
+    slots.prefill(0, IDS[0, :50]), slots.prefill(1, ids)
     with pytest.raises(ValueError, match=f"^{lm.context + 1} tokens: the model sees {lm.context} at once; shorten"):
-        slots.step(np.array([5, 5]))
+        slots.decode(np.array([5, 5]))
     with pytest.raises(ValueError, match=f"^{lm.context + 2} tokens: the model sees"):
-        slots.feed(1, np.array([5, 5]))
+        slots.prefill(1, np.array([5, 5]))
     with pytest.raises(ValueError, match=f"^{lm.context + 50} tokens: the model sees"):
-        slots.feed(0, ids)
+        slots.prefill(0, ids)
     assert slots.lengths.tolist() == [50, lm.context]
-    slots.feed(0, ids[50:-1]), slots.cut(1, lm.context - 1)
-    assert near(slots.step(ids[[-1, -1]]), np.concatenate([right, right]))
+    slots.prefill(0, ids[50:-1]), slots.crop(1, lm.context - 1)
+    assert near(slots.decode(ids[[-1, -1]]), np.concatenate([right, right]))
 
 
 def test_forward_refuses_more_than_the_context_too(lm):
@@ -157,7 +157,7 @@ def test_forward_refuses_more_than_the_context_too(lm):
 
 def test_a_row_is_fed_one_token_at_least(lm):
     with pytest.raises(ValueError, match=r"^the prompt: it has no ids; a model needs one to begin with$"):
-        lm.slots(1).feed(0, np.array([], dtype=np.int64))
+        lm.slots(1).prefill(0, np.array([], dtype=np.int64))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3])

@@ -107,9 +107,9 @@ def test_a_cache_in_half_precision_is_read_from_the_graph(lm, folder, changed):
 def test_rows_in_half_precision_may_be_cut_and_go_on(folder, changed):
     half = changed(convert_float_to_float16(onnx.load(folder / "model.onnx")))
     slots = half.slots(1)
-    first = slots.feed(0, np.array(ROW))
-    slots.cut(0, 5)
-    assert np.array_equal(slots.feed(0, np.array(ROW[5:])), first)
+    first = slots.prefill(0, np.array(ROW))
+    slots.crop(0, 5)
+    assert np.array_equal(slots.prefill(0, np.array(ROW[5:])), first)
 
 
 def test_a_graph_that_counts_positions_itself_is_given_none(lm, folder, changed):

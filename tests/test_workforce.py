@@ -184,7 +184,7 @@ def test_an_interruption_is_for_the_process_that_called_the_workers():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_whatever_ends_this_process_ends_its_workers_too(number):
-    code = "import test_workforce as t; list(t.crew.mapped(t.wait_for_ever, t.told(), 2))"
+    code = "import test_workforce as t; list(t.crew.map_in_processes(t.wait_for_ever, t.told(), 2))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     main = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env=environment, start_new_session=True)  # fmt: skip

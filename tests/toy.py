@@ -25,7 +25,7 @@ def base():
 def train():
     if params.method.start:
         from refrain.pipeline import revisions
-        revisions.adapter(params.method.start, Path("models/adapter"))
+        revisions.fetch_adapter(params.method.start, Path("models/adapter"))
         more = Path("models/adapter/weights").read_text()
     write("models/adapter/weights", Path("models/base/weights").read_text() + (more if params.method.start else ""))
     if params.method.adapter:
