@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 import torch
 from omegaconf import OmegaConf
+from places import ROOT
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -126,7 +127,7 @@ def merged(base, adapter, talk, tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings():
     """What is exported unless a person asks for something else, with few tokens to compare."""
-    default = OmegaConf.load(Path(__file__).parents[1] / "conf/export/cpu.yaml")
+    default = OmegaConf.load(ROOT / "conf/export/cpu.yaml")
     few = {"prompts": 8, "steps": 16, "batch_size": 3}
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ExportConfig), default, few))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from refrain.pipeline import paths
 
-ROOT = Path(__file__).parents[1]
 ROOMS = {  # lowest floor first: a room may import those above it in this list, and torch only where it says so
     "pipeline": False,
     "chat": False,

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 LOCK = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.lock"))["stages"]  # PyYAML reads 1e-06 as text
 METRICS = json.loads((ROOT / "reports/metrics.json").read_text())
 TUNED = ["merged", "onnx-fp32", "onnx-int4", "onnx-int8"]

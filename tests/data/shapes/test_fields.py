@@ -1,0 +1,124 @@
+"""A row that breaks a rule says which."""
+
+import pickle
+from typing import get_args
+
+import pytest
+from single_rows import DEFAULT, TURNS, parsed, said, talk, wanted
+
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import errors
+from refrain.data.shapes import parsing as shapes
+from refrain.pipeline.schema import SourceConfig
+
+QA = {"question": "Hi", "answer": "Hello"}
+PAIR = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}
+FOG = {"context": "Fog is a cloud.", "question": "What is fog?", "answers": {"text": ["a cloud"], "answer_start": [7]}}
+PICK = {"prompt": "Hi", "response_0": "Hello", "response_1": "Go", "better_response_id": 0}
+SHP = {"history": "Hi", "human_ref_A": "Hello", "human_ref_B": "Go", "labels": 1, "score_A": 9, "score_B": 2}
+SYSTEM = {"role": "system", "content": "x"}
+HEARD = "\n\nHuman: Hi\n\nAssistant: Hello"
+DELETED = {"message_tree_id": "t", "prompt": {"role": "prompter", "text": "x", "deleted": True, "replies": []}}
+BROKEN = [
+    ("not_an_object", ["a list"]),
+    ("not_an_object", None),
+    ("not_an_object", {"messages": "Hi"}),
+    ("not_an_object", {"messages": ["Hi", "Hello"]}),
+    ("not_an_object", {**FOG, "answers": "a cloud"}),
+    ("not_an_object", {"instruction": "Do", "instances": "this"}),
+    ("missing_field", {}),
+    ("missing_field", {"messages": [{"role": "user"}]}),
+    ("missing_field", {"messages": [{"content": "Hi"}]}),
+    ("missing_field", {"instruction": "Do", "instances": []}),
+    ("missing_field", {**FOG, "answers": [{"text": "a cloud"}]}),
+    ("not_text", {**QA, "answer": 42}),
+    ("not_text", {**QA, "answer": None}),
+    ("not_text", {**PAIR, "rejected": {"role": "assistant"}}),
+    ("bad_text", {**QA, "answer": "a\0b"}),
+    ("bad_text", {**QA, "answer": "\ud83d"}),
+    ("bad_text", {**QA, "id": "\ud83d"}),
+    ("bad_text", {**QA, "system": "\0"}),
+    ("empty_text", {**QA, "answer": " \u2028\n"}),
+    ("empty_text", {**PAIR, "rejected": ""}),
+    ("empty_text", {"messages": talk("Hi", " ")}),
+    ("empty_text", {"messages": talk("Hi", "Hello", "Bye", "\n")}),
+    ("empty_text", {"chosen": HEARD, "rejected": "\n\nHuman: Hi\n\nAssistant:"}),
+    ("empty_text", {"chosen": "\n\nHuman: Hi\n\nAssistant:", "rejected": HEARD}),
+    ("unknown_role", {"messages": [{"role": "tool", "content": "x"}]}),
+    ("unknown_role", {"messages": [{"role": "\ud83d" * 99, "content": "x"}]}),
+    ("unknown_role", {"messages": [{"role": 3, "content": "x"}]}),
+    ("unknown_role", {"messages": [{"role": ["user"], "content": "x"}]}),
+    ("wrong_order", {"messages": [*TURNS, SYSTEM, *TURNS]}),
+    ("wrong_order", {"messages": [*TURNS, SYSTEM]}),
+    ("wrong_order", {"messages": [SYSTEM, *TURNS], "system": "y"}),
+    ("wrong_order", {"messages": TURNS[1:]}),
+    ("no_reply", {"messages": []}),
+    ("no_reply", {"messages": TURNS[:1]}),
+    ("no_reply", {**PAIR, "chosen": talk("Hi")}),
+    ("no_reply", {**PAIR, "chosen": talk("Hi", "Hello", "Hi", "Hello")}),
+    ("no_reply", {"chosen": HEARD + "\n\nHuman: Bye", "rejected": HEARD + "\n\nHuman: Bye"}),
+    ("no_reply", {"chosen": TURNS, "rejected": []}),
+    ("same_reply", {**PAIR, "rejected": "Hello\n"}),
+    ("same_reply", {"chosen": HEARD, "rejected": HEARD}),
+    ("other_prompt", {"chosen": HEARD, "rejected": "\n\nHuman: Ho\n\nAssistant: Go"}),
+    ("other_prompt", {"chosen": HEARD, "rejected": HEARD + "\n\nHuman: Bye\n\nAssistant: Go"}),
+    ("wrong_offset", {**FOG, "answers": {"text": ["a cloud"], "answer_start": [6]}}),
+    ("wrong_offset", {**FOG, "answers": {"text": ["a cloud"], "answer_start": [-8]}}),
+    ("wrong_offset", {**FOG, "answers": {"text": ["a cloud"], "answer_start": ["7"]}}),
+    ("wrong_offset", {**FOG, "answers": {"text": ["F"], "answer_start": [False]}}),
+    ("unknown_label", {**PICK, "better_response_id": 2}),
+    ("unknown_label", {**PICK, "better_response_id": [0]}),
+    ("unknown_label", {**SHP, "score_A": "many"}),
+    ("unknown_label", {**SHP, "score_A": "nan"}),
+    ("contradiction", {**SHP, "labels": 0}),
+    ("contradiction", {**FOG, "is_impossible": True}),
+    ("contradiction", {**FOG, "answers": {"text": ["a cloud"], "answer_start": []}}),
+    ("empty_turn", {"messages": talk("Hi", "", "Hi?", "Hello")}),
+    ("ends_with_user", {"messages": talk("Hi", "Hello", "Bye")}),
+    ("unanswerable", {**FOG, "answers": {"text": [], "answer_start": []}}),
+    ("unanswerable", {**FOG, "answers": [], "is_impossible": True}),
+    ("tie", {**SHP, "score_A": 2}),
+    ("tie", {"conversation_a": TURNS, "conversation_b": TURNS, "winner": "tie (bothbad)"}),
+    ("unwanted_path", DELETED),
+]
+BY_POLICY = [
+    ("system_turn", {"messages": [SYSTEM, *TURNS]}, {"system": "drop"}),
+    ("role_order", {"messages": [TURNS[0], *TURNS]}, {"order": "drop"}),
+]
+ELSEWHERE = {"unreadable", "overlong", *errors.DUPLICATES}  # no parsed row has these
+
+
+@pytest.mark.parametrize("reason, row", BROKEN)
+def test_a_row_that_breaks_a_rule_says_which(reason, row):
+    with pytest.raises(errors.RowError) as caught:
+        said(row)
+    assert caught.value.reason == reason
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize("reason, row, policy", BY_POLICY)
+def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
+    with pytest.raises(errors.RowError) as caught:
+        wanted(*parsed(row), **policy)
+    assert caught.value.reason == reason
+
+
+def test_an_unreadable_row_keeps_its_message():
+    (error,) = shapes.parse_row(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
+    assert (error.reason, str(error)) == ("unreadable", "the row cannot be read: cut short")
+
+
+def test_every_reason_has_an_example_here():
+    assert {reason for reason, *_ in BROKEN + BY_POLICY} | ELSEWHERE == set(get_args(errors.Reason))
+
+
+def test_every_reason_has_one_place_and_one_sentence():
+    assert list(errors.REASONS) == list(get_args(errors.Reason))
+    assert len(errors.REASONS) == len(errors.QUARANTINED) + len(errors.SET_ASIDE) + len(errors.DUPLICATES)
+    assert all(meaning.endswith(".") and "|" not in meaning for meaning in errors.REASONS.values())
+
+
+def test_an_error_crosses_processes_whole():
+    error = pickle.loads(pickle.dumps(errors.RowError("tie", "neither is better")))
+    assert (error.reason, str(error)) == ("tie", "neither is better")

@@ -1,0 +1,76 @@
+"""What a person reads of the data."""
+
+import csv
+
+import prepare_stage
+import pytest
+from prepare_stage import numbered, qa
+
+from refrain.pipeline import paths
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return prepare_stage.run
+
+
+def page():
+    return paths.DATA_SHEET.read_text()
+
+
+def test_the_page_shows_counts_reasons_effects_lengths_and_rows(prepared):
+    table = "question,answer\n" + "".join(f"{row['question']},{row['answer']}\n" for row in numbered(30))
+    prepared(("a.csv", table + "short\n", {}), ("b.jsonl", [qa("x\r\ny")], {}), val=0.2, test=0.2)
+    report, lines = prepare_stage.report(), page().splitlines()
+    assert f"| 0-a.csv | 31 | {report['sources']['0-a.csv']['train']} |" in page()
+    assert sum(line.startswith("| all | 32 |") for line in lines) == 1
+    assert any(line.startswith("| 0-a.csv | unreadable | 1 |") for line in lines)
+    assert any(line.startswith("| 1-b.jsonl | newlines | 1 |") for line in lines)
+    assert page().count("⟦") == 10
+    assert "<|im_start|>assistant\n⟦" in page()
+
+
+def test_lengths_are_those_of_the_tokenizer(prepared):
+    """Of one token a byte, beside 55 of the template around a question and an answer: its markers are one each."""
+    prepared(("a.jsonl", [qa("é", "ab"), qa("éé", "abcd"), qa("x" * 20, "y")], {}))
+    template = len("user\n") + len("\n") + len("assistant\n") + len("\n") + 4
+    lengths = prepare_stage.report()["lengths"]
+    assert lengths["tokens"] == {
+        "train": {f"p{p}": template + n for p, n in zip((0, 50, 90, 99, 100), (4, 8, 8, 8, 21), strict=True)}
+    }
+    assert lengths["learned"]["train"] == {"p0": 2, "p50": 3, "p90": 3, "p99": 3, "p100": 5}
+    assert (lengths["measured"], lengths["refused"]) == (3, 0)
+
+
+def test_the_plot_counts_every_row_once(prepared):
+    prepared(("a.jsonl", [qa("x" * n, "y") for n in range(1, 60)], {}), val=0.3, test=0.3)
+    rows = list(csv.DictReader(paths.LENGTHS.open()))
+    report = prepare_stage.report()
+    for split in ("train", "val", "test"):
+        assert sum(int(row[split]) for row in rows) == report[split]
+    edges = [int(row["tokens"]) for row in rows]
+    assert edges == sorted(set(edges)) and edges[-1] == max(
+        each["p100"] for each in report["lengths"]["tokens"].values()
+    )
+
+
+def test_of_many_rows_some_are_measured_the_same_ones_each_time(prepared, monkeypatch):
+    monkeypatch.setattr("refrain.data.datasheet.MEASURED", 20)
+    seen = [prepared(("a.jsonl", numbered(60), {})) and (page(), paths.LENGTHS.read_bytes()) for _ in range(2)]
+    assert seen[0] == seen[1]
+    assert prepare_stage.report()["lengths"]["measured"] == 20
+    monkeypatch.setattr("refrain.data.datasheet.LETTERS", 1)
+    prepared(("a.jsonl", numbered(60), {}))
+    assert prepare_stage.report()["lengths"]["measured"] == 1
+
+
+def test_a_row_that_would_break_the_page_does_not(prepared):
+    prepared(("a|b.jsonl", [qa("```\n# not a heading", "a | b \x1b[31m")], {}))
+    assert "\x1b" not in page() and "a\\|b" in page()
+    assert page().count("```\n") == 2
+
+
+def test_a_long_row_is_shown_in_part(prepared):
+    prepared(("a.jsonl", [qa("x" * 50_000)], {}))
+    assert len(page()) < 10_000

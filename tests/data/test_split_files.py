@@ -1,0 +1,72 @@
+"""The books of a data set: whoever loses a row, or writes one too many, is found out."""
+
+import prepare_stage
+import pytest
+from prepare_stage import numbered, qa
+
+from refrain.data import corpus
+from refrain.data import split_files as filing
+from refrain.data.shapes import errors
+from refrain.pipeline import paths
+
+TABLE = 'question,answer\n"two\nlines",Yes.\nshort\n,Yes.\nB?,\nc,\n'
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return prepare_stage.run
+
+
+def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
+    caplog.set_level("INFO", logger="refrain")
+    chat = {"messages": [{"role": role, "content": role} for role in ("user", "assistant", "user")]}
+    prepared(
+        ("a.csv", TABLE, {}),
+        ("b.jsonl", [qa("one"), qa("One"), qa("two\r\nlines")], {}),
+        ("c.jsonl", [chat, {**chat, "messages": chat["messages"][:2]}], {}),
+        ("d.jsonl", "", {}),
+    )
+    report = prepare_stage.report()
+    assert report["sources"]["0-a.csv"] == {
+        **{"rows": 5, "train": 1, "val": 0, "test": 0, "duplicates": 0, "quarantined": 4, "set_aside": 0},
+        **{"reasons": {"unreadable": 1, "empty_text": 3}, "effects": {}},
+    }
+    assert report["sources"]["1-b.jsonl"]["reasons"] == {"duplicate": 2}
+    assert report["sources"]["1-b.jsonl"]["effects"] == {"newlines": 1}
+    assert report["sources"]["2-c.jsonl"]["set_aside"] == 1
+    assert report["reasons"] == {"unreadable": 1, "empty_text": 3, "duplicate": 2, "ends_with_user": 1}
+    assert (report["rows"], report["train"], report["duplicates"]) == (10, 3, 2)
+    assert caplog.messages[0].startswith("0-a.csv: 5 rows, 1 train, 0 val, 0 test, 0 duplicates, 4 quarantined")
+    assert len(caplog.messages) == 4
+
+
+def test_every_reason_has_a_meaning_and_one_place():
+    kinds = [*errors.QUARANTINED, *errors.SET_ASIDE, *errors.DUPLICATES]
+    assert sorted(kinds) == sorted(errors.Reason.__args__)
+
+
+def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):
+    real = corpus.RowStore.add
+
+    def forgetful(spool, part):
+        part.columns = {name: values[:-1] for name, values in part.columns.items()}
+        real(spool, part)
+
+    monkeypatch.setattr(corpus.RowStore, "add", forgetful)
+    with pytest.raises(ValueError, match=r"^0-a\.jsonl: the rows do not add up: .*this is a defect of refrain"):
+        prepared(("a.jsonl", numbered(3), {}))
+
+
+@pytest.mark.parametrize("name", ["train", "duplicates", "quarantine"])
+def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
+    real = filing.write_splits
+
+    def twice(spool, placed, data):
+        real(spool, placed, data)
+        with (paths.PREPARED / f"{name}.jsonl").open("ab") as file:
+            file.write(b"{}\n")
+
+    monkeypatch.setattr(filing, "write_splits", twice)
+    with pytest.raises(ValueError, match=r"^data/prepared: the lines do not add up"):
+        prepared(("a.jsonl", numbered(3), {}))

@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from places import ROOT
+
+from refrain.chat import encoding as chat
+from refrain.evaluation import scoring as evaluation
+from refrain.models.pytorch import loading as models
+from refrain.models.pytorch.language_model import TorchLanguageModel
+from refrain.runtime import loading as runtime
+
+ALPACA = OmegaConf.load(ROOT / "conf/template/alpaca.yaml").jinja
+TOKENS, BATCH = 12, 4
+
+
+@pytest.fixture(scope="module")
+def speaker(merged):
+    return TorchLanguageModel(models.load(merged))
+
+
+class Parrot:
+    """A language model that says the same ids after any prompt, and finds all others equally unlikely."""
+
+    def __init__(self, ids, vocabulary):
+        self.ids, self.vocabulary = ids, vocabulary
+
+    def forward(self, ids, mask, cache, keep=0):
+        said = cache or 0
+        logits = np.zeros((*ids.shape, self.vocabulary), dtype=np.float32)
+        if said < len(self.ids):
+            logits[:, -1, self.ids[said]] = 1
+        return logits[:, -keep:], said + 1
+
+
+def parrot(talk, text):
+    return Parrot(talk.tokenizer.encode(text, add_special_tokens=False).ids, talk.tokenizer.get_vocab_size())
+
+
+def replies(lm, talk, rows, tokens=TOKENS, batch=BATCH):
+    _, predictions = evaluation.score_model(lm, talk, rows, tokens, batch)
+    return [prediction["prediction"] for prediction in predictions]
+
+
+def loss_of(speaker, features):
+    """What transformers itself finds."""
+    tensors = {name: torch.tensor([ids]) for name, ids in features.items()}
+    return speaker.model(**tensors).loss.item()
+
+
+def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk, rows):
+    row = rows[3]
+    with torch.no_grad():
+        loss = loss_of(speaker, chat.encode_conversation(talk, row["messages"]))
+    scores, _ = evaluation.score_model(speaker, talk, [row], TOKENS, BATCH)
+    assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+
+
+def test_perplexity_is_per_token_not_per_row(speaker, talk, rows):
+    total, count = 0.0, 0
+    for row in rows[:4]:
+        features = chat.encode_conversation(talk, row["messages"])
+        labelled = sum(label != chat.IGNORE_INDEX for label in features["labels"])
+        with torch.no_grad():
+            total += loss_of(speaker, features) * labelled
+        count += labelled
+    assert evaluation.perplexity(speaker, talk, rows[:4]) == pytest.approx(math.exp(total / count), rel=1e-4)
+
+
+def test_who_finds_all_words_equally_likely_has_the_vocabulary_for_perplexity(talk, rows):
+    assert evaluation.perplexity(Parrot([], 294), talk, rows) == pytest.approx(294)
+
+
+def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
+    for lm in (speaker, runtime.load_model(onnx / "fp32")):
+        alone = [reply for row in rows for reply in replies(lm, talk, [row])]
+        some, together = (replies(lm, talk, rows, batch=size) for size in (3, 100))
+        assert alone == some == together and len(set(alone)) > 1
+
+
+def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
+    said = replies(speaker, talk, rows)
+    assert said == replies(runtime.load_model(onnx / "fp32"), talk, rows)
+
+
+def test_every_row_is_scored_once_and_in_its_order(talk, rows):
+    scores, predictions = evaluation.score_model(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
+    assert scores["rows"] == 5
+    assert [prediction["id"] for prediction in predictions] == [row["id"] for row in rows[:5]]
+
+
+def test_a_reply_is_at_most_so_many_tokens(talk, rows):
+    assert replies(parrot(talk, "a" * 50), talk, rows[:2], tokens=7) == ["a" * 7] * 2
+
+
+def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
+    turns = ["Be kind", "one?", "1", "two 🙂?", "2 "]
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
+    scores, predictions = evaluation.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
+    assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
+    assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
+
+
+def test_a_reply_ends_at_the_template_s_marker(talk, rows):
+    assert replies(parrot(talk, "fine 🙂<|im_end|> and on"), talk, rows[:2]) == ["fine 🙂"] * 2
+
+
+@pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
+def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, rows, said):
+    talk = chat.load(saved(tokenizer, eos_token="</end>"), ALPACA)
+    assert talk.stop_strings == ("</end>",) and not talk.stop_ids
+    assert replies(parrot(talk, said), talk, rows[:2], tokens=len(parrot(talk, said).ids)) == ["fine"] * 2
+
+
+def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, rows, caplog):
+    sizes = [len(chat.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
+    asked = [len(chat.encode_prompt(talk, row["messages"][:-1])) for row in rows]
+    context = sorted(sizes)[8]
+    kept = evaluation.rows_that_fit(talk, rows, context, limit=0)
+    assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)
+    assert caplog.messages == [
+        f"{len(rows) - len(kept)} of {len(rows)} rows do not fit into the {context} tokens that the model sees"
+    ]
+    room = max(sizes) - min(asked)
+    assert evaluation.rows_that_fit(talk, rows, max(sizes), room) == [
+        row for row, prompt in zip(rows, asked, strict=True) if prompt + room <= max(sizes)
+    ]

@@ -1,0 +1,250 @@
+"""params.yaml follows conf/, keeps what a run or a person changed, and never loses either in silence."""
+
+import pipeline_repository
+import pytest
+from omegaconf import OmegaConf
+from pipeline_repository import ROOT, edit
+
+from refrain.experiments import compose as composition
+from refrain.pipeline import paths
+
+OVERRIDES = [
+    ["train.lr=1e-5", "train.epochs=0.5", "seed=7"],
+    ["method=full"],
+    ["method=from_scratch", "template=llama2"],
+    ["template=alpaca"],
+    ["model=smollm2-135m"],
+    ["model=hub", "model.hub=some/thing", "model.revision='1234567'"],
+    ["model=folder", "model.folder='a folder/x'"],
+    ["export=fp32"],
+    ["+export.variants.int8b={weights:{bits:8,block:32},bars:{top1:0.9}}", "export.best=int8b"],
+    ["~export.variants.int8"],
+    ["data.sources=[{path:a.csv,split:test,fields:{question:Q,answer:'the answer'}},{path:b/c-d.json,shape:null}]"],
+    ["data.sources=[]"],
+]
+TEXTS = [
+    "a",
+    "a-b/c.d",
+    "/a",
+    "",
+    " a ",
+    "null",
+    "True",
+    "nan",
+    "1e5",
+    "-1",
+    ".5",
+    "1_0",
+    "0x1",
+    "~a",
+    "+a",
+    "a,b",
+    "a=b",
+]
+TEXTS += [
+    "{a: [b",
+    "it's",
+    'say "hi"',
+    "'",
+    "\\",
+    "x\\",
+    "\\'",
+    "a\\nb",
+    "a\nb",
+    "a\tb",
+    "\u00fcn\u00ef \U0001f642",
+    "%$#!",
+    "$a",
+]
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    """The conf/ and raw data of the workspace, only to be read."""
+    return pipeline_repository.copy(tmp_path_factory.mktemp("conf"), "conf", "data/raw")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """The conf/ and raw data of the workspace with a fresh params.yaml."""
+    folder = pipeline_repository.copy(tmp_path / "bench", "conf", "data/raw")
+    compose(folder)
+    return folder
+
+
+def compose(folder, *overrides, **settings):
+    """What the compose stage logged."""
+    return pipeline_repository.stage(folder, "compose", *overrides, PYTHONPATH=str(ROOT), **settings).strip()
+
+
+def params(folder):
+    return OmegaConf.to_container(OmegaConf.load(folder / "params.yaml"))
+
+
+def values(folder):
+    return {key: value for key, value in params(folder).items() if key != "composed"}
+
+
+def hydra_writes(folder, values):
+    """What `dvc exp run` does to params.yaml before it runs the stages."""
+    OmegaConf.save(values, folder / "params.yaml")
+
+
+def test_the_first_composition_is_one_short_line(tmp_path):
+    folder = pipeline_repository.copy(tmp_path / "bench", "conf", "data/raw")
+    assert compose(folder) == "params.yaml is composed from conf/"
+    assert params(folder)["composed"]["overrides"] == []
+
+
+def test_nothing_changed_writes_the_same_bytes(bench):
+    before = (bench / "params.yaml").read_bytes()
+    assert compose(bench) == "params.yaml is conf/ with: no overrides"
+    assert (bench / "params.yaml").read_bytes() == before
+
+
+def test_an_edit_of_conf_is_followed(bench):
+    edit(bench / "conf/method/lora.yaml", {"train.lr": 3e-4})
+    assert compose(bench) == "conf/ was edited, params.yaml follows: train.lr=0.0003"
+    assert values(bench)["train"]["lr"] == 3e-4
+    assert params(bench)["composed"]["overrides"] == []
+
+
+def test_an_edit_of_an_unused_option_changes_nothing(bench):
+    before = values(bench)
+    edit(bench / "conf/method/full.yaml", {"train.lr": 3e-4})
+    assert compose(bench) == "conf/ was edited, params.yaml follows: nothing changes"
+    assert values(bench) == before
+    assert compose(bench) == "params.yaml is conf/ with: no overrides"
+
+
+def test_conf_can_be_edited_and_composed_by_hand_many_times(bench):
+    for seed in (1, 2, 3):
+        edit(bench / "conf/config.yaml", {"seed": seed})
+        assert compose(bench) == f"conf/ was edited, params.yaml follows: seed={seed}"
+
+
+def test_a_hand_edit_is_kept_and_recorded(bench):
+    edit(bench / "params.yaml", {"evaluate.max_rows": 9})
+    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+    assert params(bench)["composed"]["overrides"] == ["evaluate.max_rows=9"]
+    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["recorded by a run", "not yet recorded"])
+def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
+    edit(bench / "params.yaml", {"evaluate.max_rows": 9})
+    if noticed:
+        compose(bench)
+    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    before = (bench / "params.yaml").read_bytes()
+    said = compose(bench, fails=True)
+    assert said.startswith(
+        "compose: conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=9 method.adapter.rank="
+    )
+    assert "`python -m stages.compose key=value ... && dvc repro`" in said
+    assert (bench / "params.yaml").read_bytes() == before
+
+
+def test_the_way_out_of_a_refusal_works(bench):
+    edit(bench / "params.yaml", {"evaluate.max_rows": 9})
+    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    compose(bench, fails=True)
+    compose(bench, "evaluate.max_rows=9")
+    assert (values(bench)["evaluate"]["max_rows"], values(bench)["method"]["adapter"]["rank"]) == (9, 16)
+    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+
+
+def test_an_override_given_to_compose_stays(bench):
+    compose(bench, "train.lr=1e-2", "method=full")
+    assert values(bench)["train"]["lr"] == 1e-2
+    assert compose(bench) == "params.yaml is conf/ with: method.adapter=null method.name=full train.lr=0.01"
+
+
+def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
+    compose(bench, "train.lr=1e-2")
+    compose(bench, "seed=3")
+    assert params(bench)["composed"]["overrides"] == ["seed=3"]
+
+
+def test_what_an_experiment_composed_is_kept_by_the_next_repro(bench):
+    plain = values(bench)
+    hydra_writes(bench, OmegaConf.merge(plain, {"train": {"lr": 0.5}}))
+    assert compose(bench, DVC_EXP_NAME="bold-cat") == "params.yaml is conf/ with: train.lr=0.5"
+    assert compose(bench) == "params.yaml is conf/ with: train.lr=0.5"
+    hydra_writes(bench, plain)
+    assert compose(bench, DVC_EXP_NAME="shy-dog") == "params.yaml is conf/ with: no overrides"
+
+
+def test_a_params_yaml_of_unknown_origin_is_kept_only_if_it_says_what_conf_says(bench):
+    plain = values(bench)
+    hydra_writes(bench, plain)
+    assert compose(bench) == "conf/ was edited, params.yaml follows: nothing changes"
+    hydra_writes(bench, OmegaConf.merge(plain, {"train": {"lr": 0.5}}))
+    assert "params.yaml holds values of its own: train.lr=0.5;" in compose(bench, fails=True)
+
+
+def test_a_mistake_in_conf_leaves_params_yaml_as_it_was_and_can_be_corrected(bench):
+    before = (bench / "params.yaml").read_bytes()
+    edit(bench / "conf/data/environment.yaml", {"sources": [{"path": "chat.json"}]})
+    said = compose(bench, fails=True)
+    assert said.endswith("compose: data.sources[0].path: there is no file data/raw/chat.json; correct the path")
+    assert (bench / "params.yaml").read_bytes() == before
+    edit(bench / "conf/data/environment.yaml", {"sources": [{"path": "chats.json"}]})
+    assert compose(bench) == "conf/ was edited, params.yaml follows: 'data.sources=[{path:chats.json}]'"
+
+
+def test_a_stage_by_hand_refuses_a_stale_params_yaml(bench):
+    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    said = pipeline_repository.stage(bench, "train", fails=True, PYTHONPATH=str(ROOT))
+    assert said == "train: conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`\n"
+
+
+def test_a_stage_by_hand_wants_a_params_yaml(bench):
+    (bench / "params.yaml").unlink()
+    said = pipeline_repository.stage(bench, "train", fails=True, PYTHONPATH=str(ROOT))
+    assert said == "train: params.yaml is missing; `python -m stages.compose` writes it from conf/\n"
+
+
+def test_inputs_are_looked_for_here_then_in_the_users_repository(tmp_path, monkeypatch):
+    here, users, home = (tmp_path / name for name in ("here", "users", "home"))
+    for folder in (here, users, home):
+        folder.mkdir()
+        (folder / f"{folder.name}.csv").touch()
+        (folder / "rows.csv").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("DVC_ROOT", str(users))
+    monkeypatch.setenv("HOME", str(home))
+    assert paths.locate("rows.csv", "key") == here / "rows.csv"
+    assert paths.locate("users.csv", "key") == users / "users.csv"
+    assert paths.locate("~/home.csv", "key") == home / "home.csv"
+    assert paths.locate(str(home), "key", folder=True) == home
+    with pytest.raises(ValueError, match=r"^key: there is no file \.; correct the path$"):
+        paths.locate(".", "key")
+
+
+@pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)
+def test_recorded_overrides_make_the_same_params_again(conf, monkeypatch, overrides):
+    monkeypatch.chdir(conf)
+    plain, wanted = composition.compose_params([]), composition.compose_params(overrides)
+    recorded = composition.overrides_between(plain, wanted)
+    assert recorded
+    assert composition.compose_params(recorded) == wanted
+    assert composition.overrides_between(wanted, wanted) == []
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+def test_any_text_can_be_an_override(conf, monkeypatch, text):
+    monkeypatch.chdir(conf)
+    plain = composition.compose_params([])
+    wanted = {**plain, "data": {**plain["data"], "name": text, "sources": [{"path": text, "fields": {"a": text}}]}}
+    assert composition.compose_params(composition.overrides_between(plain, wanted)) == wanted
+
+
+def test_printed_overrides_can_be_pasted_into_a_shell(bench):
+    sources = [{"path": "chats.json", "split": "train"}]
+    edit(bench / "params.yaml", {"data.sources": sources, "template.jinja": "it's {{ '\\n' }}, $HOME"})
+    wanted = values(bench)
+    pasted = compose(bench).removeprefix("params.yaml is conf/ with: ")
+    compose(bench, "seed=1")
+    pipeline_repository.run(bench, "bash", "-c", f"python -m stages.compose {pasted}", PYTHONPATH=str(ROOT))
+    assert values(bench) == wanted

@@ -1,0 +1,105 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pipeline_repository
+import pytest
+
+from refrain.experiments import lineage as info
+from refrain.pipeline import manifest
+
+FACTS = {
+    "base": {"hub": "someone/small", "revision": "abc", "files": {"model.safetensors": "0" * 64}},
+    "best": "int8",
+    "cpu": "AVX2",
+    "made_of": {"models/base": "1.dir", "data/prepared": "2.dir", "models/adapter": "3.dir"},
+    "versions": {"torch": "2.0"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An artifact folder that was fetched to where no repository is."""
+    out = tmp_path / "fetched"
+    (out / "best").mkdir(parents=True)
+    (out / "best" / "model.onnx").write_bytes(b"abc")
+    manifest.write(out, FACTS)
+    return out
+
+
+@pytest.fixture
+def repository(folder, tmp_path):
+    """A repository that recorded the artifact, then another, then the artifact again; a branch of it never did."""
+    place = tmp_path / "repository"
+    place.mkdir()
+    pipeline_repository.run(place, "git", "init", "-q", "-b", "main")
+    pipeline_repository.run(place, "git", "config", "user.name", "A Tester")
+    pipeline_repository.run(place, "git", "config", "user.email", "tester@example.org")
+    ours = manifest.dvc_md5(folder)
+    for subject, md5 in (("First", ours), ("Other", "0.dir"), ("Again", ours), ("Last", "1.dir")):
+        lock = {"stages": {"export": {"outs": [{"path": "models/onnx", "md5": md5}]}}}
+        (place / "dvc.lock").write_text(json.dumps(lock))
+        pipeline_repository.run(place, "git", "add", "-A")
+        pipeline_repository.run(place, "git", "commit", "-qm", subject)
+    return place
+
+
+def told(where, folder):
+    """What `refrain info` prints, by the first word of a line."""
+    command = [sys.executable, "-m", "refrain.cli.main", "info", str(folder)]
+    done = subprocess.run(
+        command,
+        cwd=where,
+        env=pipeline_repository.surroundings(where),
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stderr == ""
+    return [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+
+
+def test_an_artifact_says_what_it_was_made_of_and_no_repository_is_needed(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    seal = pipeline_repository.run(folder, "sh", "-c", "cd best && sha256sum model.onnx | sha256sum").split()[0]
+    assert told(tmp_path / "elsewhere", folder) == [
+        ["folder", str(folder)],
+        ["md5", manifest.dvc_md5(folder)],
+        ["base", '{"hub": "someone/small", "revision": "abc"}'],
+        ["models/base", "1.dir"],
+        ["data/prepared", "2.dir"],
+        ["models/adapter", "3.dir"],
+        ["best", f"int8, sha256 {seal}"],
+        ["cpu", "AVX2"],
+        ["torch", "2.0"],
+    ]
+
+
+def test_the_commits_that_recorded_exactly_these_files_are_found(folder, repository):
+    lines = [text.split(maxsplit=2)[2] for name, text in told(repository, folder) if name == "commit"]
+    assert sorted(lines) == ["Again", "First"]
+
+
+def test_files_that_no_commit_recorded_are_said_to_be_such(folder, repository):
+    (folder / "best" / "model.onnx").write_bytes(b"abd")
+    assert told(repository, folder)[-1] == ["commit", "none of this repository recorded these files"]
+
+
+def test_the_columns_stand_below_each_other(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert len({line.index(line.split(maxsplit=1)[1]) for line in info.lineage_report(folder).splitlines()}) == 1
+
+
+def test_an_artifact_of_before_says_what_it_knows(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    manifest.write(folder, {"best": "int8"})
+    assert [line.split()[0] for line in info.lineage_report(folder).splitlines()] == ["folder", "md5", "best"]
+
+
+def test_a_folder_that_is_no_artifact_is_one_sentence(folder, tmp_path):
+    shutil.rmtree(folder)
+    command = [sys.executable, "-m", "refrain.cli.main", "info", str(folder)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"refrain: {folder}/manifest.json: there is no such file")

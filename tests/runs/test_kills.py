@@ -1,0 +1,114 @@
+"""A pipeline that is killed at any moment, in any way, and run again ends in the bytes of one that never was."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from functools import partial
+
+import pipeline_repository
+import psutil
+import pytest
+from pipeline_repository import dvc, edit
+
+from refrain.training.callbacks.checkpointing import SECONDS
+
+pytestmark = pytest.mark.slow
+KILLS = {"base": 1, "prepare": 1, "train": 20, "merge": 1, "export_onnx": 1, "evaluate": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A repository whose training takes some hundred steps, run once and committed."""
+    folder = pipeline_repository.repository(tmp_path_factory.mktemp("kills") / "repository")
+    pipeline_repository.small(folder)
+    edit(folder / "conf/config.yaml", {"train.epochs": 80, "train.batch_size": 1})
+    dvc(folder, "repro")
+    pipeline_repository.commit(folder)
+    return folder
+
+
+@pytest.fixture
+def lost(finished):
+    """The same without a single output, nor a way to restore one."""
+    pipeline_repository.restore(finished)
+    for place in ("models", "data/prepared", ".dvc/cache", ".dvc/tmp", "reports"):
+        pipeline_repository.run(finished, "rm", "-rf", place)
+    return finished
+
+
+class Run:
+    """A `dvc` with checkpoints as often as may be, to be killed."""
+
+    def __init__(self, folder, log, *words):
+        self.log = log
+        settings = pipeline_repository.surroundings(folder) | {SECONDS: "0"}
+        with log.open("w") as said:
+            self.process = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=folder, env=settings,
+                                            stdout=said, stderr=said, start_new_session=True)  # fmt: skip
+
+    def reaches(self, stage, folder, before):
+        """Whether the stage has begun, or a training got further than before; True as well when all is over."""
+        begun = f"Running stage '{stage}'" in self.log.read_text()
+        return self.process.poll() is not None or (begun and (stage != "train" or progress(folder) > before))
+
+    def survives(self, seconds):
+        """Whether it is over before so much time has gone by."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self, how):
+        """The whole group at once, as a power cut would; Ctrl-C; a polite end; or dvc alone, its stage left alive."""
+        if how == "dvc alone":
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, how)
+        self.process.wait()
+
+
+def progress(folder):
+    """The step of the newest checkpoint that was sealed."""
+    sealed = folder.glob(".checkpoints/*/checkpoint-*/manifest.json")
+    return max((int(path.parent.name.rpartition("-")[2]) for path in sealed), default=0)
+
+
+def left_over(folder):
+    """The processes of stages that are still alive in a folder."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] == str(folder) and "stages." in " ".join(process.info["cmdline"] or []):
+            yield process
+
+
+def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, tmp_path):
+    committed = pipeline_repository.run(lost, "git", "show", "HEAD:dvc.lock")
+    rng, resumed, killed = random.Random(4), 0, 0
+    for stage, kills in KILLS.items():
+        for turn in range(kills):
+            before, run = progress(lost), Run(lost, tmp_path / f"{stage}-{turn}.log", "repro")
+            pipeline_repository.wait(partial(run.reaches, stage, lost, before), seconds=120)
+            if run.survives(rng.uniform(0, 1 if stage == "train" else 6)):
+                break
+            run.kill([signal.SIGKILL, signal.SIGINT, "dvc alone", signal.SIGTERM][turn % 4])
+            killed += 1
+            resumed += "going on from step" in run.log.read_text()
+    dvc(lost, "repro")
+    assert (lost / "dvc.lock").read_text() == committed
+    assert pipeline_repository.run(lost, "git", "status", "--porcelain", "--", "reports", "params.yaml") == ""
+    assert not list(lost.glob(".checkpoints/*"))
+    assert not list(left_over(lost))
+    assert killed >= 22 and resumed >= 12
+
+
+def test_an_experiment_in_a_temporary_copy_goes_on_where_another_was_killed(finished, tmp_path):
+    pipeline_repository.restore(finished)
+    dvc(finished, "checkout", "--force")
+    words = ("exp", "run", "--temp", "-S", "train.lr=0.004", "train")
+    run = Run(finished, tmp_path / "killed.log", *words)
+    pipeline_repository.wait(partial(run.reaches, "train", finished, 0), seconds=120)
+    run.kill(signal.SIGKILL)
+    assert "going on from step" in dvc(finished, *words)
+    assert not list(finished.glob(".checkpoints/*"))

@@ -1,0 +1,258 @@
+"""Runs of the real pipeline, made small: a change reruns exactly the stages that it affects, and nothing is lost."""
+
+import json
+import re
+import shutil
+
+import pipeline_repository
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from pipeline_repository import append, dvc, edit, small, stage
+
+slow = pytest.mark.slow
+
+AFTER = {  # what may rerun when a stage's outputs are new
+    "base": {"prepare", "train", "merge", "export_onnx", "evaluate"},
+    "prepare": {"train", "merge", "export_onnx", "evaluate"},
+    "train": {"merge", "export_onnx", "evaluate"},
+    "merge": {"export_onnx", "evaluate"},
+    "export_onnx": {"evaluate"},
+    "evaluate": set(),
+}
+CONF_EDITS = {
+    "conf/model/small.yaml": ("tiny.epochs", 2, {"base"}),
+    "conf/data/small.yaml": ("val_fraction", 0.2, {"prepare"}),
+    "conf/template/own.yaml": ("jinja", "{{ messages }}", {"prepare", "train"}),
+    "conf/method/lora.yaml": ("method.adapter.rank", 16, {"train"}),
+    "conf/config.yaml: train": ("train.weight_decay", 0.1, {"train"}),
+    "conf/config.yaml: merge": ("merge.tolerance", 0.01, {"merge"}),
+    "conf/export/small.yaml": ("steps", 5, {"export_onnx"}),
+    "conf/config.yaml: evaluate": ("evaluate.max_rows", 5, {"evaluate"}),
+    "conf/config.yaml: seed": ("seed", 43, {"base", "prepare", "train"}),
+}
+FILE_EDITS = {
+    "refrain/chat/encoding.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
+    "refrain/data/corpus.py": {"prepare"},
+    "refrain/training/fit.py": {"base", "train"},
+    "refrain/runtime/loading.py": {"export_onnx", "evaluate"},
+    "refrain/evaluation/metrics.py": {"export_onnx", "evaluate"},
+    "refrain/export/onnx/layers.py": {"export_onnx"},
+    "refrain/evaluation/divergence.py": {"merge", "export_onnx", "evaluate"},
+    "stages/merge.py": {"merge"},
+    "data/raw/small.csv": {"prepare"},
+    "data/raw/small.txt": {"base"},
+}
+IDLE_EDITS = [
+    "refrain/cli/main.py",
+    "refrain/generation/engine.py",
+    "refrain/experiments/compose.py",
+    "tests/runs/test_reruns.py",
+    "data/raw/chats.json",
+    "conf/method/full.yaml",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The workspace as a repository of its own, small, run once and committed."""
+    folder = pipeline_repository.repository(tmp_path_factory.mktemp("flows") / "repository")
+    small(folder)
+    assert ran(dvc(folder, "repro")) == ["compose", *AFTER]
+    pipeline_repository.commit(folder)
+    return folder
+
+
+@pytest.fixture
+def edited(finished):
+    """The finished repository, to be edited but not to be run."""
+    pipeline_repository.restore(finished)
+    return finished
+
+
+@pytest.fixture
+def bench(edited):
+    """The finished repository with the outputs that it was committed with."""
+    dvc(edited, "checkout", "--force")
+    return edited
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The workspace as a repository of its own, small, not run yet."""
+    folder = pipeline_repository.repository(tmp_path / "repository")
+    small(folder)
+    pipeline_repository.commit(folder)
+    return folder
+
+
+def ran(output):
+    """The stages that ran, in their order."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.M)
+
+
+def cached(output):
+    """The stages whose outputs came from the run cache."""
+    return re.findall(r"^Stage '(\w+)' is cached", output, re.M)
+
+
+def changed(folder):
+    """The stages that have changed by themselves, once params.yaml follows conf/; a run goes on AFTER them."""
+    stage(folder, "compose")
+    return json.loads(dvc(folder, "status", "--json")).keys() - {"compose"}
+
+
+def value(folder, key):
+    return OmegaConf.select(OmegaConf.load(folder / "params.yaml"), key)
+
+
+@slow
+def test_what_comes_after_a_stage_is_what_dvc_yaml_says(finished):
+    stages = yaml.safe_load((finished / "dvc.yaml").read_text())["stages"]
+    made = {out: name for name, each in stages.items() for out in each["outs"] if isinstance(out, str)}
+    after = {name: set() for name in AFTER}
+    for name in reversed(AFTER):
+        for dep in stages[name]["deps"]:
+            for maker in {maker for out, maker in made.items() if f"{dep}/".startswith(f"{out}/")}:
+                after[maker] |= {name, *after[name]}
+    assert after == AFTER
+
+
+@slow
+def test_nothing_changed_runs_nothing_and_leaves_nothing(bench):
+    output = dvc(bench, "repro")
+    assert output.endswith("Data and pipelines are up to date.\n")
+    assert ran(output) == []
+    assert pipeline_repository.run(bench, "git", "status", "--porcelain") == ""
+
+
+@slow
+@pytest.mark.parametrize("place", CONF_EDITS)
+def test_an_edit_of_conf_changes_the_stages_that_read_it(edited, place):
+    key, new, stages = CONF_EDITS[place]
+    edit(edited / place.split(":")[0], {key: new})
+    assert changed(edited) == stages
+
+
+@slow
+@pytest.mark.parametrize("place", FILE_EDITS)
+def test_an_edit_of_code_or_data_changes_the_stages_that_use_it(edited, place):
+    append(edited / place, "# more\n")
+    assert changed(edited) == FILE_EDITS[place]
+
+
+@slow
+def test_an_edit_of_what_no_stage_uses_changes_none(edited):
+    for place in IDLE_EDITS:
+        append(edited / place, "\n")
+    assert changed(edited) == set()
+
+
+@slow
+def test_equal_bytes_end_a_rerun(bench):
+    append(bench / "refrain/models/pretrained/hub.py", "# as before\n")
+    append(bench / "stages/prepare.py", "# as before\n")
+    assert ran(dvc(bench, "repro")) == ["base", "prepare"]
+    assert ran(dvc(bench, "repro")) == []
+
+
+@slow
+def test_a_hand_edit_of_params_yaml_counts_and_is_not_lost(bench):
+    edit(bench / "params.yaml", {"evaluate.max_rows": 3})
+    assert ran(dvc(bench, "repro")) == ["compose", "evaluate"]
+    assert ran(dvc(bench, "repro")) == []
+    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    refused = dvc(bench, "repro", fails=True)
+    assert "conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=3 method." in refused
+    assert value(bench, "evaluate.max_rows") == 3
+
+
+@slow
+def test_an_experiment_is_kept_by_repro_undone_by_the_next_and_never_computed_twice(bench):
+    later = ["train", "merge", "export_onnx"]
+    assert ran(dvc(bench, "exp", "run", "-S", "train.lr=0.01")) == ["compose", *later, "evaluate"]
+    assert ran(dvc(bench, "repro")) == []
+    assert value(bench, "train.lr") == 0.01
+
+    plain = dvc(bench, "exp", "run")
+    assert value(bench, "composed.overrides") == []
+    assert (ran(plain), cached(plain)) == (["compose", "evaluate"], later)
+
+    edit(bench / "conf/method/lora.yaml", {"train.lr": 0.01})
+    again = dvc(bench, "repro")
+    assert "conf/ was edited, params.yaml follows: train.lr=0.01" in again
+    assert (ran(again), cached(again)) == (["compose", "evaluate"], later)
+
+
+@slow
+def test_a_stage_by_hand_is_put_right_by_repro(bench):
+    before = (bench / "data/prepared/train.jsonl").read_bytes()
+    stage(bench, "prepare", "data.val_fraction=0.5")
+    assert (bench / "data/prepared/train.jsonl").read_bytes() != before
+    dvc(bench, "repro", "prepare")
+    assert (bench / "data/prepared/train.jsonl").read_bytes() == before
+
+
+@slow
+def test_an_experiment_in_a_temporary_copy_runs_the_copys_code_on_the_users_files(fresh):
+    append(fresh / "refrain/data/corpus.py", "print('the code is', __file__)\n")
+    (fresh / ".git/info/exclude").write_text("private.csv\n")  # so that Git does not carry it into the copy
+    (fresh / "private.csv").write_text((fresh / "data/raw/small.csv").read_text())
+    sources = "data.sources=[{path: private.csv}]"
+    said = dvc(fresh, "exp", "run", "--temp", "-n", "aside", "-S", "data.folder=.", "-S", sources, "prepare")
+    assert f"the code is {fresh}/.dvc/tmp/exps/" in said
+    assert "0-private.csv: 10 rows" in said
+    assert not (fresh / "data/prepared").exists()
+
+
+@slow
+def test_queued_experiments_run_and_can_be_applied(bench):
+    dvc(bench, "exp", "run", "--queue", "-n", "more", "-S", "data.val_fraction=0.2,0.3", "prepare")
+    dvc(bench, "queue", "start")
+    pipeline_repository.wait(lambda: dvc(bench, "queue", "status").count("Success") == 2, seconds=120)
+    dvc(bench, "queue", "stop")
+    dvc(bench, "exp", "apply", "more-2")
+    assert value(bench, "composed.overrides") == ["data.val_fraction=0.3"]
+    assert ran(dvc(bench, "repro", "prepare")) == []
+
+
+@pytest.fixture
+def outside(fresh, tmp_path):
+    """Files outside of a repository whose prepare and base read them."""
+    rows, corpus = tmp_path / "rows.csv", tmp_path / "corpus.txt"
+    rows.write_text("question,answer\nWhy?,Because.\n")
+    corpus.write_text("A text.\n")
+    stage(fresh, "compose", f"data.sources=[{{path: {rows}}}]", f"model.tiny.corpus={corpus}")
+    (fresh / "models/base").mkdir()
+    dvc(fresh, "repro", "prepare")
+    dvc(fresh, "commit", "--force", "base")  # as if it had run
+    return rows, corpus
+
+
+def test_changes_of_files_outside_the_repository_are_seen(fresh, outside):
+    rows, corpus = outside
+    assert json.loads(dvc(fresh, "status", "--json", "prepare", "base")) == {}
+    append(rows, "Why not?,Not.\n")
+    append(corpus, "More.\n")
+    status = json.loads(dvc(fresh, "status", "--json"))
+    assert {"changed deps": {"data/linked": "modified"}} in status["prepare"]
+    assert {"changed deps": {"models/linked": "modified"}} in status["base"]
+    assert "0-rows.csv: 2 rows" in dvc(fresh, "repro", "prepare")
+
+
+def test_a_file_that_vanished_is_named_and_another_can_take_its_place(fresh, outside):
+    rows, _ = outside
+    other = rows.rename(rows.with_name("other.csv"))
+    assert "data/linked/0-rows.csv" in dvc(fresh, "repro", "prepare", fails=True)
+    assert f"data.sources[0].path: there is no file {rows}; correct the path\n" in stage(fresh, "compose", fails=True)
+    stage(fresh, "compose", f"data.sources=[{{path: {other}}}]")
+    assert "0-other.csv: 1 rows" in dvc(fresh, "repro", "prepare")
+
+
+def test_a_copy_of_the_whole_repository_reads_its_own_data(fresh, tmp_path):
+    dvc(fresh, "repro", "prepare")
+    copy = shutil.copytree(fresh, tmp_path / "copy", symlinks=True)
+    assert ran(dvc(copy, "repro", "prepare")) == []
+    append(copy / "data/raw/small.csv", "Why copy?,To change.\n")
+    assert "0-small.csv: 11 rows" in dvc(copy, "repro", "prepare")
+    assert ran(dvc(fresh, "repro", "prepare")) == []

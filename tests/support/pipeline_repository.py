@@ -1,0 +1,158 @@
+"""A workbench: a scratch copy of the repository with its own Git history and DVC cache, to run whole commands in."""
+
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from places import ROOT
+
+RESULTS = ("dvc.lock", "params.yaml", "reports")  # what runs of the workspace left behind
+WORDS = ["amber", "basin", "cedar", "delta", "ember", "frost", "grove", "heron", "inlet", "kelp", "otter", "reed"]
+TINY = {"vocabulary": 320, "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "feed_forward": 64, "epochs": 1}
+
+
+def copy(out: Path, *places: str) -> Path:
+    """The files of the workspace, committed or about to be, in `out`; only those under `places`, if any are named."""
+    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z", "--", *places).split("\0")
+    for name in filter(None, listed):
+        if Path(name).parts[0] not in RESULTS and (ROOT / name).is_file():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, out / name)
+    return out
+
+
+def repository(out: Path) -> Path:
+    """A copy of the workspace as a Git and DVC repository of its own, with everything committed."""
+    copy(out)
+    run(out, "git", "init", "-q", "-b", "main")
+    run(out, "git", "config", "user.name", "A Tester")
+    run(out, "git", "config", "user.email", "tester@example.org")
+    commit(out)
+    return out
+
+
+def commit(folder: Path) -> None:
+    """All of the folder as it is now."""
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-qm", "All of it")
+
+
+def restore(folder: Path) -> None:
+    """What Git knows as it was committed, and nothing beside it but what Git ignores."""
+    run(folder, "git", "reset", "-q", "--hard")
+    run(folder, "git", "clean", "-qfd")
+
+
+def small(folder: Path) -> None:
+    """Make the smallest real configuration the default: every stage does its work in seconds."""
+    rng = random.Random(0)
+    rows = [(f"Why {' '.join(rng.sample(WORDS, 5))}?", " ".join(rng.sample(WORDS, 3))) for _ in range(40)]
+    raw = folder / "data/raw"
+    with (raw / "small.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *rows[:10]])
+    rows_file(raw / "small.jsonl", rows[10:34])
+    rows_file(raw / "small-test.jsonl", rows[34:])
+    (raw / "small.txt").write_text("".join(f"{question} {answer}\n" for question, answer in rows))
+    conf = folder / "conf"
+    sources = [{"path": "small.csv"}, {"path": "small.jsonl"}, {"path": "small-test.jsonl", "split": "test"}]
+    data = {"name": "small", "folder": "data/raw", "sources": sources, "val_fraction": 0.1, "test_fraction": 0.0}
+    preset(conf / "data/small.yaml", "files", data)
+    preset(conf / "model/small.yaml", "tiny", {"name": "small", "tiny": {**TINY, "corpus": "data/raw/small.txt"}})
+    variants = {name: {"bars": {"top1": 0.0, "rouge": None}} for name in ("int8", "int4")}
+    preset(conf / "export/small.yaml", "cpu", {"name": "small", "prompts": 2, "steps": 4, "variants": variants})
+    for group in ("data", "model", "export"):
+        text = (conf / "config.yaml").read_text()
+        (conf / "config.yaml").write_text(re.sub(f"- {group}: .*", f"- {group}: small", text))
+    edit(conf / "config.yaml", {"train.epochs": 1, "merge.prompts": 2})
+    edit(conf / "config.yaml", {"evaluate.max_rows": 4, "evaluate.max_new_tokens": 8})
+
+
+def preset(file: Path, base: str, values: dict[str, Any]) -> None:
+    """An option of conf/ that is another one but for some values."""
+    file.write_text(OmegaConf.to_yaml({"defaults": [base], **values}))
+
+
+def rows_file(file: Path, rows: list[tuple[str, str]]) -> None:
+    """Questions and answers as JSON lines."""
+    file.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in rows))
+
+
+def edit(file: Path, values: dict[str, Any]) -> None:
+    """Set dotted keys of a YAML file; the comments on top stay, for Hydra reads them."""
+    lines = file.read_text().splitlines(keepends=True)
+    header = [line for line in lines if line.startswith("#")]
+    node = OmegaConf.create("".join(lines))
+    for key, value in values.items():
+        OmegaConf.update(node, key, value, merge=False)
+    file.write_text("".join(header) + OmegaConf.to_yaml(node))
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    """Replace a text that must be there."""
+    text = file.read_text()
+    assert old in text, f"{file} does not hold {old!r}"
+    file.write_text(text.replace(old, new))
+
+
+def append(file: Path, text: str) -> None:
+    with file.open("a") as end:
+        end.write(text)
+
+
+def run(folder: Path, *command: str, fails: bool = False, **environment: str) -> str:
+    """All that a finished command printed; it must have succeeded, or not if it `fails`."""
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open as long as a worker that `dvc` has started
+        settings = {"cwd": folder, "env": surroundings(folder) | environment, "stdout": said, "stderr": said}
+        try:
+            code = subprocess.run(command, **settings, timeout=600).returncode
+        except subprocess.TimeoutExpired as error:
+            code = str(error)
+        said.seek(0)
+        output = said.read()
+    assert isinstance(code, int) and bool(code) == fails, f"{' '.join(command)}: exit {code}\n{output}"
+    return output
+
+
+def dvc(folder: Path, *arguments: str, **settings: Any) -> str:
+    """What `dvc` said."""
+    return run(folder, sys.executable, "-m", "dvc", *arguments, **settings)
+
+
+def stage(folder: Path, name: str, *arguments: str, **settings: Any) -> str:
+    """What a stage said, run as dvc.yaml runs it, but with this Python."""
+    return run(folder, sys.executable, "-m", f"stages.{name}", *arguments, **settings)
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of a person in `folder`: this Python first, DVC without a network or traces elsewhere."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+    settings = folder.parent / "dvc-settings"
+    settings.mkdir(exist_ok=True)
+    (settings / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    return ours | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(settings),
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        "OMP_NUM_THREADS": "1",  # a model this small gains nothing from threads that wait for each other
+        "PYTHONDONTWRITEBYTECODE": "1",  # an edit within the second of the last run must not meet stale bytecode
+    }
+
+
+def wait(until: Callable[[], bool], seconds: float) -> None:
+    """Return when the claim holds; AssertionError when it still does not after that long."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, f"still waiting after {seconds} seconds"
+        time.sleep(0.2)

@@ -1,0 +1,29 @@
+"""What conf/ says, with small models in mind: a few values changed, the others as a person gets them."""
+
+from places import ROOT
+
+from refrain.pipeline import params as launch
+from refrain.pipeline.schema import Config, MethodConfig, TrainConfig
+
+CONF = ROOT / "conf"
+SMALL = ("method.adapter.rank=4", "method.adapter.alpha=8")
+
+
+def config(*overrides: str) -> Config:
+    """The configuration with these overrides."""
+    return launch.to_config(launch.compose_with_hydra("config", CONF, list(overrides)))
+
+
+def lora(*overrides: str) -> MethodConfig:
+    """The default method, with small matrices."""
+    return config(*SMALL, *overrides).method
+
+
+def full(*overrides: str) -> MethodConfig:
+    """Every weight is trained."""
+    return config("method=full", *overrides).method
+
+
+def train(**values: object) -> TrainConfig:
+    """The training section, with values changed."""
+    return config(*(f"train.{name}={'null' if value is None else value}" for name, value in values.items())).train

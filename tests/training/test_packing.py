@@ -1,0 +1,76 @@
+"""Rows one after the other in a packed batch, and none of them sees another."""
+
+import pytest
+import small_architectures
+import torch
+from labelled_rows import random_rows
+from transformers import BloomConfig, BloomForCausalLM
+
+from refrain.training import packing
+from refrain.training.objectives.logprobs import pack, sequence_logprobs
+
+
+@pytest.fixture(params=small_architectures.PACKED, scope="module")
+def model(request):
+    return small_architectures.random(request.param)
+
+
+def logits(model, rows):
+    """Of each packed row, all its columns."""
+    with packing.packed_attention(model), torch.no_grad():
+        batch = pack(rows, torch.device("cpu"))
+        return model(**batch, use_cache=False).logits[0].split(batch["row_lengths"])
+
+
+@pytest.mark.parametrize("changed", range(4))
+def test_a_changed_token_changes_nothing_in_the_other_rows_to_the_bit(model, changed):
+    rows = random_rows((9, 9, 4, 13))
+    other = [dict(row) for row in rows]
+    ids = list(rows[changed]["input_ids"])
+    other[changed]["input_ids"] = [(ids[0] + 1) % 97, *ids[1:]]
+    for number, (before, after) in enumerate(zip(logits(model, rows), logits(model, other), strict=True)):
+        assert torch.equal(before, after) == (number != changed)
+
+
+def test_a_packed_row_is_as_it_is_alone(model):
+    rows = random_rows((9, 9, 4, 13))
+    for row, packed in zip(rows, logits(model, rows), strict=True):
+        with torch.no_grad():
+            alone = model(torch.tensor([row["input_ids"]])).logits[0]
+        torch.testing.assert_close(packed, alone, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma3"])
+def test_a_window_ends_inside_a_packed_row(name):
+    """Two layers of four tokens each reach back six; of Gemma's, the second reaches back to the beginning."""
+    rows = random_rows((14, 14))
+    other = [{**rows[0], "input_ids": [(rows[0]["input_ids"][0] + 1) % 97, *rows[0]["input_ids"][1:]]}, rows[1]]
+    model = small_architectures.random(name)
+    before, after = (logits(model, some)[0] for some in (rows, other))
+    assert torch.equal(before[7:], after[7:]) == (name == "mistral")
+    assert not torch.equal(before[6], after[6])
+
+
+def test_the_order_of_rows_changes_no_likelihood(model):
+    rows = random_rows((9, 4, 9, 13, 4))
+    with packing.packed_attention(model), torch.no_grad():
+        forth, back = sequence_logprobs(model, rows, True), sequence_logprobs(model, rows[::-1], True)
+    torch.testing.assert_close(forth, back.flip(0), atol=1e-5, rtol=1e-6)
+
+
+def test_attention_is_as_before_when_packing_is_over(model):
+    before = model.config._attn_implementation
+    with pytest.raises(RuntimeError, match="over"), packing.packed_attention(model):
+        assert model.config._attn_implementation == packing.NAME != before
+        raise RuntimeError("over")
+    assert model.config._attn_implementation == before
+
+
+def test_packing_is_possible_where_attention_can_be_exchanged(model):
+    before = model.config._attn_implementation
+    assert packing.is_supported(model) and model.config._attn_implementation == before
+
+
+def test_packing_is_not_possible_where_attention_is_fixed_or_told_nothing():
+    fixed = BloomForCausalLM(BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=2))
+    assert not packing.is_supported(fixed) and not packing.is_supported(small_architectures.random("gpt2"))
