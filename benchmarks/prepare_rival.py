@@ -23,8 +23,7 @@ from datasets import Dataset, disable_progress_bars, load_dataset
 from datasketch import LeanMinHash, MinHash, MinHashLSH
 from transformers import AutoTokenizer, logging
 
-from refrain.pipeline import params as launch
-from refrain.pipeline import paths
+from refrain.pipeline import params, paths
 from refrain.pipeline.schema import DataConfig
 
 PERMUTATIONS = 128
@@ -37,7 +36,7 @@ OUT = Path("data/rival")
 
 def main() -> None:
     cache_folder, workers = sys.argv[1], int(sys.argv[2])
-    data = launch.load([]).data
+    data = params.load([]).data
     disable_progress_bars()
     logging.set_verbosity_error()
     files = [str(file.resolve()) for file in sorted(paths.LINKED_DATA.iterdir())]

@@ -21,7 +21,7 @@ from benchmarks.contenders.protocol import peak_mb
 from refrain.generation.engine import Engine, run
 from refrain.generation.sampling import Sampler, SamplingParams
 from refrain.generation.sequence import Sequence
-from refrain.runtime import loading as runtime
+from refrain.runtime import loading
 from refrain.runtime.detokenizer import Detokenizer
 
 ROWS = (1, 8, 32)
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
 def measured(folder: Path, rounds: int) -> list[str]:
     """The cells of a variant's line."""
     lm, tokenizer = (
-        runtime.load_model(folder, len(os.sched_getaffinity(0))),
+        loading.load_model(folder, len(os.sched_getaffinity(0))),
         Tokenizer.from_file(str(folder / "tokenizer.json")),
     )
     rng = np.random.default_rng(shapes.SEED)
@@ -87,7 +87,7 @@ def measured(folder: Path, rounds: int) -> list[str]:
     ]
 
 
-def first_token(lm: runtime.Session, tokenizer: Tokenizer, rng: np.random.Generator) -> float:
+def first_token(lm: loading.Session, tokenizer: Tokenizer, rng: np.random.Generator) -> float:
     """Seconds to the first token of a question behind a system prompt that was answered before."""
     engine, system = Engine(lm, 1), rng.integers(256, size=SYSTEM).tolist()
     times = []

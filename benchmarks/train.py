@@ -69,15 +69,14 @@ def arguments() -> argparse.Namespace:
 
 def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
     """So many rows of a data set, drawn once, as ids and labels in a file."""
-    from refrain.chat import encoding as chat
-    from refrain.chat import records
+    from refrain.chat import encoding, records
     from refrain.pipeline import paths
     from refrain.training.objectives import sft
 
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
         rows = prepared(data, published) if data != "environment" else records.read_rows(paths.PREPARED / "train.jsonl")
-        kept = sft.features(chat.load(paths.BASE), rows)[0]
+        kept = sft.features(encoding.load(paths.BASE), rows)[0]
         records.write_rows(file, [kept[i * len(kept) // count] for i in range(count)])
     return file
 
@@ -85,11 +84,10 @@ def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
 def prepared(data: str, published: Path) -> list[Any]:
     """The training rows of a preset of conf/data, as the prepare stage places them; the workspace stays as it is."""
     from refrain.chat import records
-    from refrain.pipeline import params as launch
-    from refrain.pipeline import paths
+    from refrain.pipeline import params, paths
     from stages import prepare
 
-    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, [f"data={data}"]))
+    cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, [f"data={data}"]))
     base = paths.BASE.absolute()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         paths.LINKED_DATA.mkdir(parents=True)
@@ -125,17 +123,16 @@ def contend(asked: argparse.Namespace) -> dict[str, float]:
 
 def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
     """Our trainer with the values of conf/."""
-    from refrain.models.pytorch import loading as models
-    from refrain.pipeline import params as launch
-    from refrain.pipeline import paths
-    from refrain.training import fit as training
+    from refrain.models.pytorch import loading
+    from refrain.pipeline import params, paths
+    from refrain.training import fit
     from refrain.training.objectives import sft
 
     values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
-    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, overrides))
-    watch, model = stopwatch(), models.build_trainable(source, cfg.method, cfg.seed)
-    curves = training.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
+    cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, overrides))
+    watch, model = stopwatch(), loading.build_trainable(source, cfg.method, cfg.seed)
+    curves = fit.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
     return watch.seconds, [loss for _, loss in curves.train]
 
 
@@ -145,11 +142,10 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from refrain.models.pytorch import loading as models
-    from refrain.pipeline import params as launch
-    from refrain.pipeline import paths
+    from refrain.models.pytorch import loading
+    from refrain.pipeline import params, paths
 
-    cfg = launch.to_config(launch.compose_with_hydra("config", paths.CONF, METHODS[method]))
+    cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, METHODS[method]))
     data = [
         {"input_ids": row["input_ids"], "completion_mask": [int(label >= 0) for label in row["labels"]]} for row in rows
     ]
@@ -157,7 +153,7 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     watch, tokenizer = stopwatch(), AutoTokenizer.from_pretrained(source)
     tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
     trainer = SFTTrainer(
-        model=models.build_trainable(source, cfg.method, cfg.seed),
+        model=loading.build_trainable(source, cfg.method, cfg.seed),
         args=SFTConfig(str(scratch), save_strategy="no", disable_tqdm=True, use_cpu=True, **settings),
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,

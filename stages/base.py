@@ -2,13 +2,12 @@
 
 import logging
 
-from refrain.pipeline import paths, runner
-from refrain.pipeline import schema as config
+from refrain.pipeline import paths, runner, schema
 
 log = logging.getLogger("refrain.base")
 
 
-def main(cfg: config.Config) -> None:
+def main(cfg: schema.Config) -> None:
     from refrain.models.pretrained import hub, snapshot, tiny  # loads torch, after the configuration was checked
 
     model = cfg.model

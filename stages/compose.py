@@ -4,17 +4,16 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
     python -m stages.compose method=full train.lr=1e-3
 """
 
-from refrain.experiments import compose as composition
-from refrain.experiments import compose as inputs
+from refrain.experiments import compose
 from refrain.pipeline import params as launch
 from refrain.pipeline import runner
 
 
 def main(overrides: list[str]) -> None:
-    params = composition.compose_params(overrides) if overrides else composition.current_params()
+    params = compose.compose_params(overrides) if overrides else compose.current_params()
     cfg = launch.to_config(params)
-    inputs.link_inputs(cfg.data, cfg.model)
-    composition.write_params(params)
+    compose.link_inputs(cfg.data, cfg.model)
+    compose.write_params(params)
 
 
 if __name__ == "__main__":

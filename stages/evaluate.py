@@ -3,17 +3,15 @@
 import json
 from collections.abc import Iterator
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder, records
-from refrain.pipeline import paths, runner
-from refrain.pipeline import schema as config
+from refrain.chat import encoding, model_folder, records
+from refrain.pipeline import paths, runner, schema
 from refrain.runtime.language_model import LanguageModel
 
 
-def main(cfg: config.Config) -> None:
+def main(cfg: schema.Config) -> None:
     from refrain.evaluation import scoring, summary
 
-    talk = chat.load(paths.MERGED)
+    talk = encoding.load(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
     rows = scoring.rows_that_fit(talk, rows, model_folder.context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.make_empty(paths.PREDICTIONS)

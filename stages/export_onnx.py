@@ -1,25 +1,21 @@
 """Export: the merged model as ONNX variants, each proven to say what PyTorch says, and the best of them chosen."""
 
-from refrain.chat import encoding as chat
-from refrain.chat import records
-from refrain.pipeline import manifest, paths, runner
-from refrain.pipeline import schema as config
+from refrain.chat import encoding, records
+from refrain.pipeline import manifest, paths, runner, schema
 
 
-def main(cfg: config.Config) -> None:
+def main(cfg: schema.Config) -> None:
     from refrain.chat import model_folder
     from refrain.evaluation import gate, parity
-    from refrain.export.onnx import exporter as export
-    from refrain.export.onnx import provenance
-    from refrain.export.onnx import selection as choice
+    from refrain.export.onnx import exporter, provenance, selection
     from refrain.models.pytorch import language_model
     from refrain.models.pytorch import loading as models
     from refrain.runtime import loading as runtime
 
     paths.make_empty(paths.ONNX)
-    export.export_variants(paths.MERGED, paths.ONNX, cfg.export)
+    exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
 
-    talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
+    talk, rows = encoding.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
     asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
@@ -30,7 +26,7 @@ def main(cfg: config.Config) -> None:
 
     runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
-    best = choice.select_best(paths.ONNX, cfg.export)
+    best = selection.select_best(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.manifest_facts(best))
 
 

@@ -12,12 +12,11 @@ from places import ROOT
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder
-from refrain.export.onnx import exporter as export
-from refrain.models.pytorch import loading as models
+from refrain.chat import encoding, model_folder
+from refrain.export.onnx import exporter
+from refrain.models.pytorch import loading
 from refrain.pipeline.schema import ExportConfig
-from refrain.training import fit as training
+from refrain.training import fit
 from refrain.training.objectives import sft
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and shells ignore it for what runs in background
@@ -84,7 +83,7 @@ def base(saved, tokenizer):
 
 @pytest.fixture(scope="session")
 def talk(base):
-    return chat.load(base)
+    return encoding.load(base)
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +106,10 @@ def rows():
 def adapter(base, talk, rows, tmp_path_factory):
     """What the train stage leaves of a LoRA fine-tune of some steps."""
     folder = tmp_path_factory.mktemp("adapter")
-    model = models.build_trainable(base, presets.lora(), 7)
+    model = loading.build_trainable(base, presets.lora(), 7)
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
-    training.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
-    models.save(model, folder)
+    fit.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
+    loading.save(model, folder)
     model_folder.copy_tokenizer(base, folder, talk.template)
     return folder
 
@@ -119,7 +118,7 @@ def adapter(base, talk, rows, tmp_path_factory):
 def merged(base, adapter, talk, tmp_path_factory):
     """What the merge stage leaves."""
     folder = tmp_path_factory.mktemp("merged")
-    models.save_for_serving(models.merge_adapter(models.load_finetuned(base, adapter)), talk.stop_ids, folder)
+    loading.save_for_serving(loading.merge_adapter(loading.load_finetuned(base, adapter)), talk.stop_ids, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 
@@ -145,5 +144,5 @@ def fitting(settings):
 def onnx(merged, settings, tmp_path_factory):
     """What the export stage leaves, without the best and the manifest."""
     folder = tmp_path_factory.mktemp("onnx")
-    export.export_variants(merged, folder, settings)
+    exporter.export_variants(merged, folder, settings)
     return folder

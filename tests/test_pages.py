@@ -18,15 +18,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from places import ROOT
 
-from refrain.chat import encoding as chat
-from refrain.cli import main as cli
+from refrain.chat import encoding
+from refrain.cli import main
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import errors, registry
-from refrain.data.shapes import parsing as shapes
-from refrain.pipeline import params as launch
-from refrain.pipeline import schema as config
-from refrain.pipeline import validation as refusals
+from refrain.data.shapes import errors, parsing, registry
+from refrain.pipeline import params, schema, validation
 from refrain.training.audit import faults
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,7 +92,7 @@ def conf(tmp_path_factory):
     for page in PAGES:
         for path, text in PRESET.findall(page.read_text()):
             (folder.parent / path).write_text(text)
-    OmegaConf.save(launch.compose_with_hydra("config", folder, []), folder.parent / "params.yaml")
+    OmegaConf.save(params.compose_with_hydra("config", folder, []), folder.parent / "params.yaml")
     return folder
 
 
@@ -106,14 +103,14 @@ def check_dvc(arguments: list[str], conf: Path) -> None:
     experiments = swept(getattr(options, "set_param", None) or [])
     assert len(experiments) == 1 or options.queue
     for overrides in experiments:
-        launch.to_config(launch.compose_with_hydra("config", conf, overrides))
+        params.to_config(params.compose_with_hydra("config", conf, overrides))
 
 
 def check_module(name: str, arguments: list[str], conf: Path) -> None:
     assert importlib.util.find_spec(name)
     if name.startswith("stages."):
         source, folder = ("config", conf) if name == "stages.compose" else ("params", conf.parent)
-        launch.to_config(launch.compose_with_hydra(source, folder, arguments))
+        params.to_config(params.compose_with_hydra(source, folder, arguments))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_every_command_exists(page, command, conf):
         case ["make", *targets]:
             assert set(targets) <= set(TARGETS)
         case ["refrain", *arguments]:
-            cli.arguments().parse_args(arguments)
+            main.arguments().parse_args(arguments)
         case ["dvc", *arguments]:
             check_dvc(arguments, conf)
         case ["python", "-m", name, *arguments]:
@@ -148,7 +145,9 @@ def test_templates_on_the_pages_can_be_learned_from(tokenizer):
     presets = [yaml.safe_load(text) for page in PAGES for path, text in PRESET.findall(page.read_text())]
     turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "there"}] * 2
     for jinja in [preset["jinja"] for preset in presets if "jinja" in preset]:
-        assert chat.encode_conversation(chat.ChatTokenizer(tokenizer, jinja, {"eos_token": "<|end|>"}), turns)["labels"]
+        assert encoding.encode_conversation(encoding.ChatTokenizer(tokenizer, jinja, {"eos_token": "<|end|>"}), turns)[
+            "labels"
+        ]
 
 
 def test_the_readme_is_short():
@@ -161,11 +160,11 @@ def test_the_pipeline_table_of_the_readme_lists_every_stage():
 
 def keys(kind, place=""):
     """Each key below a section with its type in words; sections that are always there are no keys of their own."""
-    for name, hint in launch.fields_of(kind).items():
-        path, nested = f"{place}{name}", launch.element_type(hint) or hint
-        if hint is not nested or not launch.fields_of(hint) or NoneType in get_args(hint):
+    for name, hint in params.fields_of(kind).items():
+        path, nested = f"{place}{name}", params.element_type(hint) or hint
+        if hint is not nested or not params.fields_of(hint) or NoneType in get_args(hint):
             yield path, worded(hint)
-        if launch.fields_of(nested):
+        if params.fields_of(nested):
             below = {list: "[]", dict: ".<name>"}.get(get_origin(hint), "")
             yield from keys(nested, f"{path}{below}.")
 
@@ -180,7 +179,7 @@ def worded(hint) -> str:
 
 def test_the_table_of_keys_is_the_schema():
     shown = [(row[0].strip("`"), row[1]) for row in table("docs/configuration.md", "Every key")]
-    assert sorted(shown) == sorted(keys(config.Config))
+    assert sorted(shown) == sorted(keys(schema.Config))
 
 
 def options(group: str) -> list[str]:
@@ -205,7 +204,7 @@ def test_the_presets_of_a_group_are_those_in_conf(page, heading, group):
 def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
     monkeypatch.chdir(ROOT)  # the sentence says conf/method, not where it lies
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        launch.to_config(launch.compose_with_hydra("config", Path("conf"), [mistake.strip("`")]))
+        params.to_config(params.compose_with_hydra("config", Path("conf"), [mistake.strip("`")]))
 
 
 @pytest.mark.parametrize(("heading", "reasons"), [
@@ -219,8 +218,8 @@ def test_the_reasons_are_those_of_the_code(heading, reasons):
 
 def test_the_policies_are_those_of_the_code():
     shown = {row[0].strip("`"): SPAN.findall(row[1]) for row in table("docs/data.md", "Policies")}
-    assert shown.pop("pii") == ["[]", *refusals.PII]
-    assert shown == {name: list(choices) for name, choices in refusals.POLICIES.items()}
+    assert shown.pop("pii") == ["[]", *validation.PII]
+    assert shown == {name: list(choices) for name, choices in validation.POLICIES.items()}
     assert all(getattr(presets.config().data.policies, name) == choices[0] for name, choices in shown.items())
 
 
@@ -233,10 +232,10 @@ def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
-        shape = shapes.recognise(config.SourceConfig(path="example"), [RawRow(1, row)])
+        shape = parsing.recognise(schema.SourceConfig(path="example"), [RawRow(1, row)])
         assert shape.name == name
         policies = presets.config().data.policies
-        for said in shapes.parse_row(RawRow(1, row), shape, config.SourceConfig(path="example"), policies):
+        for said in parsing.parse_row(RawRow(1, row), shape, schema.SourceConfig(path="example"), policies):
             assert said["messages"][-1]["role"] == "assistant"
 
 

@@ -21,8 +21,8 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
     """The folder that the runtime serves: fp32, int8 or int4 as in conf/, or with blocks of the size behind a dash."""
     from omegaconf import OmegaConf
 
-    from refrain.export.onnx import exporter as export
-    from refrain.pipeline import schema as config
+    from refrain.export.onnx import exporter
+    from refrain.pipeline import schema
 
     values = OmegaConf.load(VALUES)
     known, _, block = name.partition("-")
@@ -30,13 +30,13 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
     if block:
         variant.weights.block = int(block)
     values.variants = {name: variant}
-    export.export_variants(source, out.parent, OmegaConf.to_object(OmegaConf.merge(config.ExportConfig, values)))
+    exporter.export_variants(source, out.parent, OmegaConf.to_object(OmegaConf.merge(schema.ExportConfig, values)))
 
 
 def opened(folder: Path, threads: int) -> protocol.Speak:
-    from refrain.runtime import loading as runtime
+    from refrain.runtime import loading
 
-    slots = runtime.load_model(folder, threads).slots(1)
+    slots = loading.load_model(folder, threads).slots(1)
 
     def stream(prompt: list[int], new: int) -> Iterator[int]:
         slots.crop(0, 0)

@@ -15,8 +15,7 @@ from typing import TypedDict
 
 from tokenizers import Tokenizer
 
-from refrain.chat import templates
-from refrain.chat import tokenization as tokens
+from refrain.chat import templates, tokenization
 from refrain.chat.records import Message
 from refrain.chat.tokenization import TokenizerIndex
 
@@ -78,7 +77,7 @@ def load(folder: Path, jinja: str | None = None) -> ChatTokenizer:
 def encode_prompt(chat: ChatTokenizer, messages: Sequence[Message]) -> list[int]:
     """The ids after which the assistant speaks."""
     text, typed = render(chat, messages, reply=True)
-    return [token for token, _ in tokens.tokenize(chat.vocabulary, text, typed, reply_borders(chat, messages))]
+    return [token for token, _ in tokenization.tokenize(chat.vocabulary, text, typed, reply_borders(chat, messages))]
 
 
 def encode_conversation(chat: ChatTokenizer, messages: Sequence[Message]) -> Features:
@@ -88,7 +87,7 @@ def encode_conversation(chat: ChatTokenizer, messages: Sequence[Message]) -> Fea
     """
     text, typed = render(chat, messages)
     spans = reply_spans(chat, messages)
-    placed = tokens.tokenize(chat.vocabulary, text, typed, [edge for span in spans for edge in span])
+    placed = tokenization.tokenize(chat.vocabulary, text, typed, [edge for span in spans for edge in span])
     ids, labels = [token for token, _ in placed], [IGNORE_INDEX] * len(placed)
     for begin, end in spans:
         learned = slice(bisect_left(placed, begin, key=itemgetter(1)), bisect_left(placed, end, key=itemgetter(1)))
@@ -125,5 +124,5 @@ def reply_borders(chat: ChatTokenizer, messages: Sequence[Message]) -> list[int]
 
 def render(chat: ChatTokenizer, messages: Sequence[Message], reply: bool = False) -> tuple[str, list[int]]:
     """The rendered text, and the positions of control tokens in it that a person typed."""
-    masked, marks = tokens.hide_control_tokens(chat.vocabulary, messages)
-    return tokens.restore_control_tokens(templates.render(chat.template, masked, chat.tokens, reply), marks)
+    masked, marks = tokenization.hide_control_tokens(chat.vocabulary, messages)
+    return tokenization.restore_control_tokens(templates.render(chat.template, masked, chat.tokens, reply), marks)

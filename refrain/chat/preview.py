@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.records import Row
 
@@ -15,7 +15,7 @@ VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 
 def preview_row(talk: ChatTokenizer, row: Row) -> str:
     """A row with every reply marked, a worse reply below; ValueError when the template cannot take the row."""
-    shown = mark_labels(talk, chat.encode_conversation(talk, row["messages"]))
+    shown = mark_labels(talk, encoding.encode_conversation(talk, row["messages"]))
     return f"{shown}\n\nrejected: {escape_controls(row['rejected'])}" if "rejected" in row else shown
 
 

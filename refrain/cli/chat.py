@@ -21,9 +21,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Talk to an exported model. Piped questions, one a line, are each answered alone, one answer a line."""
     from refrain.cli import terminal
-    from refrain.generation import chat_model as voice  # --help should not wait for ONNX Runtime
+    from refrain.generation import chat_model  # --help should not wait for ONNX Runtime
 
-    speaker = voice.load(options.model, generation_config(options), options.threads)
+    speaker = chat_model.load(options.model, generation_config(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(speaker, options.system, options.prompt):
             print(piece, end="", flush=True)

@@ -36,13 +36,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
-    from refrain.generation import batch as file
-    from refrain.generation import chat_model as voice
+    from refrain.generation import batch, chat_model
 
     if options.beams > 1 and (options.lookup or options.logprobs):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
     wanted = generation_config(options, options.logprobs)
-    speaker = voice.load(options.model, wanted, options.threads, options.batch, options.lookup)
+    speaker = chat_model.load(options.model, wanted, options.threads, options.batch, options.lookup)
     with ExitStack() as files:
         lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
         out = (
@@ -52,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
         )
         asked = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
         said = (
-            file.generate_with_beams(speaker, asked, options.beams)
+            batch.generate_with_beams(speaker, asked, options.beams)
             if options.beams > 1
-            else file.generate(speaker, asked)
+            else batch.generate(speaker, asked)
         )
         for result in with_progress(said, options.quiet):
             print(to_json_line(result), file=out, flush=True)

@@ -43,11 +43,13 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 def generation_config(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
     """What the options of `add_terms` ask for; ValueError when a file does not hold what it should."""
-    from refrain.generation import chat_model as voice  # --help should not wait for ONNX Runtime
-    from refrain.generation import sampling
+    from refrain.generation import (
+        chat_model,  # --help should not wait for ONNX Runtime
+        sampling,
+    )
 
     given = {each.name: getattr(options, each.name) for each in fields(sampling.SamplingParams) if each.name in options}
-    return voice.GenerationConfig(
+    return chat_model.GenerationConfig(
         sampling=sampling.SamplingParams(**given | {"logit_bias": dict(given.get("logit_bias", []))}),
         schema=schema(options.json_schema),
         regex=options.regex,

@@ -20,8 +20,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Rebuild a commit from nothing in another folder, and compare all that its stages make with what it recorded."""
-    from refrain.experiments import rebuild
-    from refrain.experiments import verify as proof
+    from refrain.experiments import rebuild, verify
     from refrain.pipeline import revisions
 
     commit, recorded = revisions.resolve_commit(options.rev), revisions.read_lock(options.rev)
@@ -34,19 +33,19 @@ def run(options: argparse.Namespace) -> int:
         for stage in rebuild.rerun(folder):
             print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
         rebuilt = rebuild.finished_stages(folder)
-        rows = proof.compare(recorded, rebuilt, folder)
-        print(proof.table(rows))
+        rows = verify.compare(recorded, rebuilt, folder)
+        print(verify.table(rows))
         if all(row.same for row in rows):
             print(f"\nthe same bytes as {commit[:12]} recorded")
             return 0
-        from refrain.experiments import verify as drift  # loads torch
+        from refrain.experiments import verify  # loads torch
 
         print(
             "",
-            *proof.differing_files(rows, folder),
-            drift.drift_report(commit, recorded, rebuilt, folder),
+            *verify.differing_files(rows, folder),
+            verify.drift_report(commit, recorded, rebuilt, folder),
             "",
             sep="\n",
         )
-        print(proof.first_difference(rows, recorded, rebuilt, folder))
+        print(verify.first_difference(rows, recorded, rebuilt, folder))
         return 1

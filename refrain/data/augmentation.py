@@ -16,9 +16,8 @@ import numpy as np
 
 from refrain.chat.records import Message, Row
 from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
-from refrain.data.parallel import mapping as workforce
-from refrain.data.splitting import contamination
-from refrain.data.splitting import near_duplicates as near
+from refrain.data.parallel import mapping
+from refrain.data.splitting import contamination, near_duplicates
 from refrain.data.splitting.leakage import TRAIN
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore
@@ -179,7 +178,7 @@ def append_variants(spool: RowStore, placed: Assignment, reading: RowPreparer) -
     if data.augment == NO_AUGMENTATION:
         return {}
     tried = 0
-    for part in workforce.parallel_map(AugmentRows(reading), batches(spool, made_of), data):
+    for part in mapping.parallel_map(AugmentRows(reading), batches(spool, made_of), data):
         tried += part.rows
         spool.add(part)
     spool.complete()
@@ -212,11 +211,11 @@ def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig
 
 def near_held_out(spool: RowStore, made: Array, held: Array, share: float) -> Array:
     sets = spool.ragged("runs").chosen(np.concatenate([held, made]))
-    candidates = near.candidates(sets, share)
+    candidates = near_duplicates.candidates(sets, share)
     found = []
     for place in range(len(held), len(sets)):
         others = candidates.before(place)
         others = others[others < len(held)]
-        if len(others) and near.is_near(sets[place], sets, others, share).any():
+        if len(others) and near_duplicates.is_near(sets[place], sets, others, share).any():
             found.append(made[place - len(held)])
     return np.array(found, np.int64)

@@ -10,16 +10,14 @@ from typing import cast
 
 from tqdm import tqdm
 
-from refrain.chat import encoding as chat
-from refrain.chat import records
+from refrain.chat import encoding, records
 from refrain.chat.records import Row
-from refrain.data.cleaning import policies
-from refrain.data.cleaning import token_length as lengths
-from refrain.data.parallel import mapping as workforce
+from refrain.data.cleaning import policies, token_length
+from refrain.data.parallel import mapping
 from refrain.data.readers import files
 from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing as shapes
+from refrain.data.shapes import parsing
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
@@ -57,7 +55,7 @@ class RowPreparer:
         collected = RowBatchBuilder(portion.name, self.data.leaks.run, self.seed)
         source = self.data.sources[portion.index]
         for raw in portion.block.rows():
-            for member, said in enumerate(shapes.parse_row(raw, portion.shape, source, self.data.policies), 1):
+            for member, said in enumerate(parsing.parse_row(raw, portion.shape, source, self.data.policies), 1):
                 id = row_id(portion.name, raw.line, raw.nth, member)
                 collected.rows += 1
                 try:
@@ -96,8 +94,8 @@ class RowPreparer:
         said = policies.apply_policies(said, self.data.policies, effects)
         row = cast(Row, {"id": id} | {name: value for name in self.fields if (value := said.get(name)) is not None})
         talk = cached_chat(self.base, self.jinja)
-        if not lengths.surely_fits(talk, row, self.data.max_tokens):
-            fitted, _ = lengths.fit_to_limit(talk, row, self.data.max_tokens, self.data.policies.overlong)
+        if not token_length.surely_fits(talk, row, self.data.max_tokens):
+            fitted, _ = token_length.fit_to_limit(talk, row, self.data.max_tokens, self.data.policies.overlong)
             effects["overlong"] += fitted is not row
             row = fitted
         if effects:
@@ -110,13 +108,13 @@ class RowPreparer:
     def fits(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
         talk, limit = cached_chat(self.base, self.jinja), self.data.max_tokens
-        return lengths.surely_fits(talk, row, limit) or lengths.count_tokens(talk, row, limit) <= limit
+        return token_length.surely_fits(talk, row, limit) or token_length.count_tokens(talk, row, limit) <= limit
 
 
 @cache
-def cached_chat(base: Path, jinja: str | None) -> chat.ChatTokenizer:
+def cached_chat(base: Path, jinja: str | None) -> encoding.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
-    return chat.load(base, jinja)
+    return encoding.load(base, jinja)
 
 
 @dataclass
@@ -142,7 +140,7 @@ def read_corpus(reading: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]
         (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
     ):
-        for part in workforce.parallel_map(reading, source_blocks(data), data):
+        for part in mapping.parallel_map(reading, source_blocks(data), data):
             tally.rows[part.source] += part.rows
             tally.reasons[part.source].update(row["reason"] for row in part.dropped)
             tally.effects[part.source].update(part.effects)
@@ -158,6 +156,6 @@ def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:
     """The sources in blocks."""
     for index, source in enumerate(data.sources):
         file = paths.linked_source(index, source.path)
-        shape = shapes.recognise(source, files.read_rows(file))
+        shape = parsing.recognise(source, files.read_rows(file))
         for block in files.read_blocks(file):
             yield SourceBlock(index, file.name, shape, block)

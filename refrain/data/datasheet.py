@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.chat import preview as marked
+from refrain.chat import preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, encode_conversation
 from refrain.chat.records import Row
 from refrain.data.shapes import errors
@@ -102,7 +102,7 @@ def render(report: dict[str, Any], spool: RowStore, placed: Assignment, chat: Ch
 
 def sample(chat: ChatTokenizer, row: Row) -> str:
     try:
-        text = marked.preview_row(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
+        text = preview.preview_row(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
     except ValueError as error:
         return f"not shown: {error}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from refrain.chat import records
 from refrain.data.corpus import SourceCounts
-from refrain.data.parallel import mapping as workforce
+from refrain.data.parallel import mapping
 from refrain.data.shapes import errors
 from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.ragged import Array
@@ -50,7 +50,7 @@ def write_splits(spool: RowStore, placed: Assignment, data: DataConfig) -> None:
     """Every row of the spool, in its order, as one line of one file."""
     for name in SPLITS:
         (paths.PREPARED / f"{name}.jsonl").touch()
-    for _ in workforce.parallel_map(
+    for _ in mapping.parallel_map(
         SplitWriter(spool.folder / "text", paths.PREPARED), row_stretches(spool, placed), data
     ):
         pass

@@ -6,7 +6,7 @@ import shutil
 from math import inf
 from pathlib import Path
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.records import Row
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 def require_same_tokenizer(trained: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
-    link, right, got = folder.name, chat.load(trained), chat.load(folder)
+    link, right, got = folder.name, encoding.load(trained), encoding.load(folder)
     for row in rows:
-        if chat.encode_prompt(right, row["messages"][:-1]) != chat.encode_prompt(got, row["messages"][:-1]):
+        if encoding.encode_prompt(right, row["messages"][:-1]) != encoding.encode_prompt(got, row["messages"][:-1]):
             part = "chat template" if right.template != got.template else "tokenizer"
             raise ValueError(f"{link}: its {part} makes other ids of {row['id']} than the model was trained on")
     if right.tokenizer.to_str() != got.tokenizer.to_str():
@@ -36,7 +36,7 @@ def require_same_tokenizer(trained: Path, folder: Path, rows: list[Row]) -> None
                          f"the chat template with {sorted(right.stop_ids)}")  # fmt: skip
 
 
-def describe_ends(talk: chat.ChatTokenizer) -> str:
+def describe_ends(talk: encoding.ChatTokenizer) -> str:
     return json.dumps([talk.tokenizer.id_to_token(token) for token in sorted(talk.stop_ids)] + list(talk.stop_strings))
 
 

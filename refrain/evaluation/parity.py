@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence as likeness
-from refrain.evaluation import scoring as evaluation
+from refrain.evaluation import divergence, scoring
 from refrain.pipeline.schema import ExportConfig
-from refrain.runtime import language_model as decoding
+from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
 LONGEST = 1024  # tokens of the longest prompt, where the model sees more
@@ -56,27 +55,27 @@ def parity_prompts(
     reference: LanguageModel, talk: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
 ) -> ParityPrompts:
     """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
-    rows = evaluation.rows_that_fit(talk, rows, context, export.steps)[: export.prompts]
+    rows = scoring.rows_that_fit(talk, rows, context, export.steps)[: export.prompts]
     if not rows:
         raise ValueError(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
-    asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
+    asked = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     asked = [*asked, *edge_case_prompts(talk, asked, min(context, LONGEST) - export.steps)]
     fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
     said = [
         reply
-        for batch in evaluation.batches(fitting, export.batch_size)
-        for reply in decoding.greedy_decode(reference, batch, export.steps, frozenset())
+        for batch in scoring.batches(fitting, export.batch_size)
+        for reply in language_model.greedy_decode(reference, batch, export.steps, frozenset())
     ]
-    scores, _ = evaluation.score_model(reference, talk, rows, export.steps, export.batch_size)
+    scores, _ = scoring.score_model(reference, talk, rows, export.steps, export.batch_size)
     return ParityPrompts(talk, rows, fitting, said, scores["rougeL"])
 
 
 def edge_case_prompts(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
     """A prompt of one token, one of rare characters, and one as long as the model can see."""
     yield asked[0][:1]
-    yield chat.encode_prompt(talk, [{"role": "user", "content": HARD}])
+    yield encoding.encode_prompt(talk, [{"role": "user", "content": HARD}])
     whole = [token for prompt in asked for token in prompt]
     yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
 
@@ -85,9 +84,9 @@ def measure_parity(
     reference: LanguageModel, candidate: LanguageModel, asked: ParityPrompts, export: ExportConfig
 ) -> ParityResult:
     """Both models on the prompts and on what the reference said after them."""
-    count = likeness.DivergenceStats()
+    count = divergence.DivergenceStats()
     pairs = list(zip(asked.prompts, asked.said, strict=True))
-    for batch in evaluation.batches(pairs, export.batch_size):
+    for batch in scoring.batches(pairs, export.batch_size):
         right = [reply_logits(reference, prompt, reply) for prompt, reply in batch]
         together = teacher_forced_logits(candidate, *zip(*batch, strict=True))
         for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
@@ -96,7 +95,7 @@ def measure_parity(
             count.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], meant)
             count.add("batched", logits, beside, meant)
             count.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), meant)
-    scores, _ = evaluation.score_model(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
+    scores, _ = scoring.score_model(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
     return ParityResult(
         **count.most,
         mean=count.mean(),
@@ -113,7 +112,7 @@ def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: in
     """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
     ids = [*prompt, *reply[:-1]]
     if cut == 0:
-        return likeness.sequence_logits(lm, ids, len(reply))
+        return divergence.sequence_logits(lm, ids, len(reply))
     row = np.array([ids], dtype=np.int64)
     mask = np.ones_like(row)
     _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
@@ -123,13 +122,13 @@ def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: in
 
 def teacher_forced_logits(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
     """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = decoding.left_pad(list(asked))
+    ids, mask = language_model.left_pad(list(asked))
     steps, cache = [], None
     for tokens in zip(*said, strict=True):
         logits, cache = lm.forward(ids, mask, cache, 1)
         steps.append(logits[:, -1])
         ids = np.array(tokens, dtype=np.int64)[:, None]
-        mask = decoding.extend_mask(mask)
+        mask = language_model.extend_mask(mask)
     return list(np.stack(steps, axis=1))
 
 
@@ -137,7 +136,7 @@ def greedy_agreement(lm: LanguageModel, asked: ParityPrompts, batch_size: int) -
     """The share of the reference's tokens that a model says by itself, so many prompts at once."""
     own = [
         reply
-        for batch in evaluation.batches(asked.prompts, batch_size)
-        for reply in decoding.greedy_decode(lm, batch, len(asked.said[0]), frozenset())
+        for batch in scoring.batches(asked.prompts, batch_size)
+        for reply in language_model.greedy_decode(lm, batch, len(asked.said[0]), frozenset())
     ]
     return float(np.mean(np.array(own) == np.array(asked.said)))

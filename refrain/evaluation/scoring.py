@@ -5,13 +5,11 @@ from typing import TypedDict, TypeVar
 
 import numpy as np
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence as likeness
-from refrain.evaluation import metrics
-from refrain.runtime import detokenizer as words
-from refrain.runtime import language_model as decoding
+from refrain.evaluation import divergence, metrics
+from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
 T = TypeVar("T")
@@ -31,8 +29,8 @@ def rows_that_fit(talk: ChatTokenizer, rows: list[Row], context: int, limit: int
     """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
     sizes = [
         (
-            len(chat.encode_prompt(talk, row["messages"][:-1])) + limit,
-            len(chat.encode_conversation(talk, row["messages"])["input_ids"]),
+            len(encoding.encode_prompt(talk, row["messages"][:-1])) + limit,
+            len(encoding.encode_conversation(talk, row["messages"])["input_ids"]),
         )
         for row in rows
     ]
@@ -70,20 +68,20 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
 
 def greedy_replies(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
-    prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    replies = decoding.greedy_decode(lm, prompts, max_new_tokens, talk.stop_ids)
-    return ["".join(words.detokenize(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
+    prompts = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
+    replies = language_model.greedy_decode(lm, prompts, max_new_tokens, talk.stop_ids)
+    return ["".join(detokenizer.detokenize(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
 
 
 def perplexity(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row]) -> float:
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
     total, count = 0.0, 0
     for row in rows:
-        example = chat.encode_conversation(talk, row["messages"])
+        example = encoding.encode_conversation(talk, row["messages"])
         ids = np.array([example["input_ids"]], dtype=np.int64)
         logits, _ = lm.forward(ids, np.ones_like(ids), None)
         labels = np.array(example["labels"])[1:]  # position t predicts token t+1
         at = np.flatnonzero(labels != IGNORE_INDEX)
-        total -= float(likeness.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
+        total -= float(divergence.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
         count += len(at)
     return metrics.perplexity(total, count)

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 
-from refrain.chat import encoding as chat
-from refrain.chat import examples as lessons
-from refrain.chat import model_folder, records
+from refrain.chat import encoding, examples, model_folder, records
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.experiments import text_tables
-from refrain.pipeline import params as launch
-from refrain.pipeline import paths
-from refrain.training.audit import faults
-from refrain.training.audit import supervision as audit
+from refrain.pipeline import params, paths
+from refrain.training.audit import faults, supervision
 from refrain.training.audit.supervision import AuditResult
 from refrain.training.objectives import pairs
 
@@ -24,22 +20,22 @@ def audit_report() -> tuple[str, bool]:
 
     ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
     """
-    cfg = launch.load([])
-    talk, best = chat.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
-    served = chat.load(best) if best.is_dir() else audit.served_chat(paths.BASE, talk)
+    cfg = params.load([])
+    talk, best = encoding.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
+    served = encoding.load(best) if best.is_dir() else supervision.served_chat(paths.BASE, talk)
     room = min(cfg.data.max_tokens, model_folder.context_length(paths.BASE))
     found = {}
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
-        audit.require_teachable(talk, rows)
+        supervision.require_teachable(talk, rows)
         taught = preference_examples(talk, rows) if cfg.method.preference else sft_examples(talk, rows)
-        found[name] = audit.audit_examples(talk, taught, room, served)
-    wrong = [text for name, findings in found.items() for text in audit.describe_faults(talk, name, findings)]
+        found[name] = supervision.audit_examples(talk, taught, room, served)
+    wrong = [text for name, findings in found.items() for text in supervision.describe_faults(talk, name, findings)]
     return "\n\n".join([table(found), *wrong]), not wrong
 
 
 def sft_examples(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
-    return [lessons.from_all_replies(row, lessons.encode_row(talk, row["id"], row["messages"])) for row in rows]
+    return [examples.from_all_replies(row, examples.encode_row(talk, row["id"], row["messages"])) for row in rows]
 
 
 def preference_examples(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from refrain.experiments.text_tables import markdown_table
-from refrain.export.onnx import selection as choice
+from refrain.export.onnx import selection
 from refrain.pipeline import manifest
-from refrain.runtime import loading as runtime
-from refrain.runtime import session
+from refrain.runtime import loading, session
 
 PROMPT, NEW = 128, 128  # tokens that are read and said, or a third and a third of what the model sees
 
@@ -38,7 +37,7 @@ class Speed:
 def measure(folder: Path, threads: int | None) -> Speed:
     """One variant, once, in this process."""
     begin = time.perf_counter()
-    lm = runtime.load_model(folder, threads)
+    lm = loading.load_model(folder, threads)
     opened = time.perf_counter()
     prompt, new = min(PROMPT, lm.context // 3), min(NEW, lm.context // 3)
     ids = np.random.default_rng(0).integers(0, 256, prompt)
@@ -125,7 +124,7 @@ def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) 
 
 
 def row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]:
-    proof, size = facts["parity"][name], choice.model_bytes(onnx / name) / 1e6
+    proof, size = facts["parity"][name], selection.model_bytes(onnx / name) / 1e6
     measured = [f"{speed.start:.2f}", f"{speed.memory:.0f}", f"{speed.prefill:.0f}", f"{speed.decode:.0f}"]
     proven = [f"{proof['kl']:.1e}", f"{proof['top1']:.2%}", f"{proof['rouge']:.4f}"]
     return [name, f"{size:.1f}", *measured, *proven, "best" if name == facts["best"] else ""]
@@ -135,8 +134,8 @@ def best_is_fastest(speeds: dict[str, Speed], best: str) -> str:
     """Whether the costs in conf/ have chosen what is fastest here, and what to do if not."""
     fastest = max(speeds, key=lambda name: speeds[name].decode)
     share = speeds[best].decode / speeds[fastest].decode
-    if share >= 1 - choice.TIE:
-        return f"models/onnx/best is {best}: the fastest here, or within {choice.TIE:.0%} of it."
+    if share >= 1 - selection.TIE:
+        return f"models/onnx/best is {best}: the fastest here, or within {selection.TIE:.0%} of it."
     return (f"models/onnx/best is {best}, {1 - share:.0%} slower here than {fastest}: "
             f"`dvc exp run -S export.best={fastest}` ships that one.")  # fmt: skip
 

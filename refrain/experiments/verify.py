@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.experiments import rebuild, text_tables
-from refrain.export.onnx import provenance as hardware
+from refrain.export.onnx import provenance
 from refrain.pipeline import manifest, paths, revisions
 
 
@@ -102,7 +102,7 @@ def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock,
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
     now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
-    environments = environment_table(recorded_manifest(recorded), hardware.environment())
+    environments = environment_table(recorded_manifest(recorded), provenance.environment())
     return f"{environments}\n\n{score_table(revisions.file_at(commit, file), now)}"
 
 

@@ -4,14 +4,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, TypedDict
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.records import Message
-from refrain.generation import beam_search as beam
-from refrain.generation import chat_model as voice
-from refrain.generation import engine
+from refrain.generation import beam_search, chat_model, engine
 from refrain.generation.chat_model import ChatModel
 from refrain.generation.sequence import Sequence
-from refrain.runtime import detokenizer as words
+from refrain.runtime import detokenizer
 
 
 class PromptRow(TypedDict):
@@ -28,7 +26,7 @@ def generate(speaker: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str
 
     def begun() -> Iterator[Sequence]:
         for row in rows:
-            reply = voice.start_sequence(speaker, chat.encode_prompt(speaker.chat, row["messages"]))
+            reply = chat_model.start_sequence(speaker, encoding.encode_prompt(speaker.chat, row["messages"]))
             waiting.append((row, reply))
             if len(reply.prompt) < speaker.context:
                 yield reply
@@ -45,10 +43,12 @@ def generate_with_beams(speaker: ChatModel, rows: Iterable[PromptRow], width: in
     """The likeliest reply as a whole to each question, by a beam search."""
     terms, language = speaker.terms, speaker.chat
     for row in rows:
-        ids = chat.encode_prompt(language, row["messages"])
+        ids = encoding.encode_prompt(language, row["messages"])
         limit = min(terms.max_new_tokens, speaker.context - len(ids))
-        best, *_ = beam.beam_search(speaker.engine.lm, ids, limit, language.stop_ids, width, power=1.0)
-        said = "".join(words.detokenize(best.ids, language.tokenizer, (*language.stop_strings, *terms.stop_strings)))
+        best, *_ = beam_search.beam_search(speaker.engine.lm, ids, limit, language.stop_ids, width, power=1.0)
+        said = "".join(
+            detokenizer.detokenize(best.ids, language.tokenizer, (*language.stop_strings, *terms.stop_strings))
+        )
         reason = "length" if len(best.ids) == limit else "end"
         yield {"id": row["id"], "reply": said, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message
 from refrain.generation import grammar as constraint
 from refrain.generation import sampling
 from refrain.generation.engine import Engine
 from refrain.generation.sequence import Sequence
-from refrain.runtime import loading as runtime
+from refrain.runtime import loading
 from refrain.runtime.detokenizer import Detokenizer
 
 
@@ -42,7 +42,7 @@ class ChatModel:
 def load(folder: Path, terms: GenerationConfig, threads: int | None, rows: int = 1, lookup: bool = False) -> ChatModel:
     """The model in a folder, ready for `rows` replies at once; ValueError when that or the terms are impossible."""
     sampling.validate(terms.sampling, None)  # a large model takes its time to open
-    lm, language = runtime.load_model(folder, threads), chat.load(folder)
+    lm, language = loading.load_model(folder, threads), encoding.load(folder)
     sampling.validate(terms.sampling, language.tokenizer.get_vocab_size())
     free = terms.schema is None and terms.regex is None
     grammar = None if free else constraint.Grammar(language, terms.schema, terms.regex)
@@ -79,10 +79,10 @@ def truncate_history(voice: ChatModel, system: str, turns: list[Message]) -> tup
     """The newest turns that leave room for a reply, and their ids; ValueError if the last is too long."""
     before: list[Message] = [{"role": "system", "content": system}] if system else []
     room = min(voice.terms.max_new_tokens, voice.context // 2)
-    ids = chat.encode_prompt(voice.chat, [*before, *turns])
+    ids = encoding.encode_prompt(voice.chat, [*before, *turns])
     while len(ids) + room > voice.context and len(turns) > 1:
         turns = turns[2:]  # a question and its reply: templates insist that a user speaks first
-        ids = chat.encode_prompt(voice.chat, [*before, *turns])
+        ids = encoding.encode_prompt(voice.chat, [*before, *turns])
     if len(ids) >= voice.context:
         raise ValueError(f"the question: {len(ids)} tokens, but the model sees {voice.context}; shorten it")
     return turns, ids

@@ -5,18 +5,18 @@
 
 from pathlib import Path
 
-from refrain.runtime import compact_session as compact
-from refrain.runtime import session
-from refrain.runtime import traced_session as traced
+from refrain.runtime import compact_session, session, traced_session
 
-Session = compact.CompactSession | traced.TracedSession
+Session = compact_session.CompactSession | traced_session.TracedSession
 
 
-Slots = compact.CompactSlots | traced.TracedSlots
+Slots = compact_session.CompactSlots | traced_session.TracedSlots
 
 
 def load_model(folder: Path, threads: int | None = None) -> Session:
     """The model of a folder; ValueError when there is none, or none that runs here."""
     opened = session.open_session(folder / "model.onnx", threads)
     is_compact = "logits_at" in {each.name for each in opened.get_inputs()}
-    return compact.CompactSession(folder, opened) if is_compact else traced.TracedSession(folder, opened)
+    return (
+        compact_session.CompactSession(folder, opened) if is_compact else traced_session.TracedSession(folder, opened)
+    )

@@ -18,8 +18,7 @@ from transformers import (
 )
 
 from refrain.pipeline.schema import TrainConfig
-from refrain.training import batching as batches
-from refrain.training import checkpoints, packing
+from refrain.training import batching, checkpoints, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
@@ -65,7 +64,7 @@ def fit(
     """
     set_seed(seed)
     start, keeper, clock = checkpoints.latest(folder), CheckpointCallback(), clock or PhaseTimer()
-    steps = batches.StepSampler([objective.tokens(row) for row in rows], train.batch_size, seed)
+    steps = batching.StepSampler([objective.tokens(row) for row in rows], train.batch_size, seed)
     args = training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
     best = [] if train.patience is None else [EarlyStoppingCallback(train.patience, folder)]
     trainer = StepTrainer(objective, rows, held_out, steps, train, clock, model=model, args=args,

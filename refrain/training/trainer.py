@@ -14,10 +14,8 @@ from transformers import Trainer, TrainerState
 
 from refrain.chat.encoding import Features
 from refrain.pipeline.schema import TrainConfig
-from refrain.training import batching as batches
-from refrain.training import checkpoints, packing
-from refrain.training.distributed import fsdp as sharding
-from refrain.training.distributed import processes
+from refrain.training import batching, checkpoints, packing
+from refrain.training.distributed import fsdp, processes
 from refrain.training.objectives.logprobs import LogprobFunction, sequence_logprobs
 from refrain.training.objectives.objective import Objective
 from refrain.training.timing import PhaseTimer
@@ -33,7 +31,7 @@ class StepTrainer(Trainer):
         objective: Objective,
         rows: list[Any],
         held_out: list[Any],
-        steps: batches.StepSampler,
+        steps: batching.StepSampler,
         train: TrainConfig,
         clock: PhaseTimer,
         **common: Any,
@@ -43,7 +41,7 @@ class StepTrainer(Trainer):
         self.rows, self.held_out, self.steps, self.clock = rows, held_out, steps, clock
         self.micro_tokens = train.micro_tokens
         self.packed = train.packing and not train.compile and packing.is_supported(cast(Any, self.model))
-        self.spread = sharding.is_sharded(self.model)
+        self.spread = fsdp.is_sharded(self.model)
 
     def prepare_objective(self) -> None:
         """What the objective needs of the untrained model, asked once."""
@@ -60,7 +58,7 @@ class StepTrainer(Trainer):
         """How likely any number of rows are, in as many forward passes as memory asks for, without a gradient."""
 
         def ask(rows: list[Features]) -> torch.Tensor:
-            cut = batches.forward_passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
+            cut = batching.forward_passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
             model.eval()
             found = torch.zeros(len(rows), device=self.args.device)
             with torch.no_grad(), self.accelerator.autocast():
@@ -115,9 +113,9 @@ class StepTrainer(Trainer):
         Gradients are averaged over the processes, and here they are to be summed: hence the scale.
         """
         lengths, world = [self.objective.tokens(row) for row in rows], processes.world_size()
-        shares = [batches.process_share(lengths, number, world) for number in range(world)]
+        shares = [batching.process_share(lengths, number, world) for number in range(world)]
         cut = [
-            batches.forward_passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares
+            batching.forward_passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares
         ]
         mine = [([rows[shares[processes.rank()][row]] for row in some], float(world)) for some in cut[processes.rank()]]
         return mine + [(rows[:1], 0.0)] * (max(map(len, cut)) - len(mine))
@@ -158,7 +156,7 @@ class StepTrainer(Trainer):
     def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """A sharded model needs nothing of accelerate's."""
         if self.spread:
-            return sharding.ShardedModule(model, self.accelerator.autocast)
+            return fsdp.ShardedModule(model, self.accelerator.autocast)
         return super()._wrap_model(model, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -169,7 +167,7 @@ class StepTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Into a checkpoint."""
         if self.spread:
-            sharding.save(Path(output_dir), self.model, self.optimizer, self.lr_scheduler)
+            fsdp.save(Path(output_dir), self.model, self.optimizer, self.lr_scheduler)
         else:
             super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[no-untyped-call]
 
@@ -183,7 +181,7 @@ class StepTrainer(Trainer):
         if not self.spread:
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
         elif checkpoint is not None:
-            sharding.load(Path(checkpoint), self.model, self.optimizer, self.lr_scheduler)
+            fsdp.load(Path(checkpoint), self.model, self.optimizer, self.lr_scheduler)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A sealed checkpoint, and none older; OSError when the disk does not take it."""
@@ -215,7 +213,7 @@ def set_random_states(cpu: torch.Tensor, devices: list[torch.Tensor]) -> None:
 class StepLoader(DataLoader[Any]):
     """The rows of each step, in the order of the epoch."""
 
-    def __init__(self, rows: list[Any], steps: batches.StepSampler) -> None:
+    def __init__(self, rows: list[Any], steps: batching.StepSampler) -> None:
         super().__init__(cast(Any, rows), batch_sampler=steps, collate_fn=list)
         self.steps = steps
 

@@ -7,9 +7,7 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, controls, dialogue, learned, sentencepiece, with_template
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder
-from refrain.chat import preview as marked
+from refrain.chat import encoding, model_folder, preview
 
 LEARNED = {
     "own": "{}<|end|>",
@@ -37,7 +35,7 @@ def template(request):
 
 @pytest.fixture
 def talk(folder, template):
-    return chat.load(folder, TEMPLATES[template])
+    return encoding.load(folder, TEMPLATES[template])
 
 
 def conversations(**named):
@@ -48,17 +46,19 @@ def conversations(**named):
 def test_learned_are_the_assistants_words_and_the_end_marker(talk, template, messages):
     eos = talk.tokens["eos_token"]
     words = [message["content"] for message in messages if message["role"] == "assistant"]
-    assert learned(talk, chat.encode_conversation(talk, messages)) == [
+    assert learned(talk, encoding.encode_conversation(talk, messages)) == [
         LEARNED[template].format(each, eos=eos) for each in words
     ]
 
 
 @conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
 def test_what_stands_before_a_reply_is_what_the_model_is_asked_with(talk, messages):
-    ids, labels = chat.encode_conversation(talk, messages).values()
-    starts = [i for i in range(1, len(ids)) if labels[i - 1] == chat.IGNORE_INDEX != labels[i]]
+    ids, labels = encoding.encode_conversation(talk, messages).values()
+    starts = [i for i in range(1, len(ids)) if labels[i - 1] == encoding.IGNORE_INDEX != labels[i]]
     asked = [
-        chat.encode_prompt(talk, messages[:i]) for i, message in enumerate(messages) if message["role"] == "assistant"
+        encoding.encode_prompt(talk, messages[:i])
+        for i, message in enumerate(messages)
+        if message["role"] == "assistant"
     ]
     assert asked == [ids[:start] for start in starts]
 
@@ -66,40 +66,40 @@ def test_what_stands_before_a_reply_is_what_the_model_is_asked_with(talk, messag
 @conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
 def test_a_template_may_drop_the_white_space_around_a_text(folder, messages):
     """As many do: learned is what is left, behind what the model is asked with."""
-    talk = chat.load(folder, TRIMMED)
-    features = chat.encode_conversation(talk, messages)
+    talk = encoding.load(folder, TRIMMED)
+    features = encoding.encode_conversation(talk, messages)
     words = [message["content"].strip() for message in messages if message["role"] == "assistant"]
     assert learned(talk, features) == [f"{each}<|im_end|>" for each in words]
     stripped = [{**message, "content": message["content"].strip()} for message in messages]
-    assert chat.encode_conversation(talk, stripped) == features
+    assert encoding.encode_conversation(talk, stripped) == features
     at = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    asked = chat.encode_prompt(talk, messages[:at])
-    assert asked == chat.encode_prompt(talk, stripped[:at]) == features["input_ids"][: len(asked)]
+    asked = encoding.encode_prompt(talk, messages[:at])
+    assert asked == encoding.encode_prompt(talk, stripped[:at]) == features["input_ids"][: len(asked)]
 
 
 @pytest.mark.parametrize("around", ["{}", " {}", "{}\n", "\n\n {} \t", "{}\u00a0\u2028"])
 def test_white_space_around_a_question_is_asked_as_it_was_learned(talk, around):
     """Of each kind, also beside a blank of the template's own, in every turn."""
     turns = [{**message, "content": around.format(message["content"])} for message in ORDINARY]
-    ids, labels = chat.encode_conversation(talk, turns).values()
-    start = len(chat.encode_prompt(talk, turns[:-1]))
-    assert ids[:start] == chat.encode_prompt(talk, turns[:-1])
-    assert labels[start - 1] == chat.IGNORE_INDEX != labels[start]
-    [whole] = marked.decode_spans(talk, [ids])
+    ids, labels = encoding.encode_conversation(talk, turns).values()
+    start = len(encoding.encode_prompt(talk, turns[:-1]))
+    assert ids[:start] == encoding.encode_prompt(talk, turns[:-1])
+    assert labels[start - 1] == encoding.IGNORE_INDEX != labels[start]
+    [whole] = preview.decode_spans(talk, [ids])
     assert all(turn["content"] in whole for turn in turns)
 
 
 def test_ids_are_those_of_transformers(talk, folder):
     theirs = partial(PreTrainedTokenizerFast.from_pretrained(folder).apply_chat_template, chat_template=talk.template)
-    assert chat.encode_conversation(talk, ORDINARY)["input_ids"] == theirs(ORDINARY)
-    assert chat.encode_prompt(talk, ORDINARY[:-1]) == theirs(ORDINARY[:-1], add_generation_prompt=True)
+    assert encoding.encode_conversation(talk, ORDINARY)["input_ids"] == theirs(ORDINARY)
+    assert encoding.encode_prompt(talk, ORDINARY[:-1]) == theirs(ORDINARY[:-1], add_generation_prompt=True)
 
 
 @conversations(PRIVATE=PRIVATE, TYPED=TYPED)
 def test_control_tokens_that_someone_typed_are_text(talk, messages):
-    ids = chat.encode_conversation(talk, messages)["input_ids"]
+    ids = encoding.encode_conversation(talk, messages)["input_ids"]
     innocent = [{**message, "content": "hello"} for message in messages]
-    assert controls(talk, ids) == controls(talk, chat.encode_conversation(talk, innocent)["input_ids"])
+    assert controls(talk, ids) == controls(talk, encoding.encode_conversation(talk, innocent)["input_ids"])
     text = talk.tokenizer.decode(ids, skip_special_tokens=False)
     assert all(message["content"] in text for message in messages)
 
@@ -110,7 +110,7 @@ def test_a_reply_may_open_with_words_of_the_templates_own(saved, tokenizer):
         "message['content']", "('-\n' if message['role'] == 'assistant' else '') + message['content']"
     )
     talk = with_template(saved, tokenizer, thinking)
-    assert learned(talk, chat.encode_conversation(talk, ORDINARY))[0] == "-\nhi<|im_end|>"
+    assert learned(talk, encoding.encode_conversation(talk, ORDINARY))[0] == "-\nhi<|im_end|>"
 
 
 @pytest.mark.parametrize("jinja", [
@@ -119,7 +119,7 @@ def test_a_reply_may_open_with_words_of_the_templates_own(saved, tokenizer):
 ])  # fmt: skip
 def test_what_a_template_leaves_out_or_says_twice_may_be_typed(saved, tokenizer, jinja):
     talk = with_template(saved, tokenizer, jinja)
-    assert learned(talk, chat.encode_conversation(talk, TYPED))[-1] == "<|im_end|></s><|im_end|>"
+    assert learned(talk, encoding.encode_conversation(talk, TYPED))[-1] == "<|im_end|></s><|im_end|>"
 
 
 @pytest.mark.parametrize("jinja", [
@@ -129,7 +129,7 @@ def test_what_a_template_leaves_out_or_says_twice_may_be_typed(saved, tokenizer,
 ], ids=["counts the turns", "shortens earlier turns", "asks otherwise"])  # fmt: skip
 def test_a_template_that_rewrites_history_is_refused(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^turn 3: the chat template rewrites earlier turns, .*template=chatml$"):
-        chat.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)
+        encoding.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)
 
 
 def test_a_prompt_that_would_be_cut_otherwise_than_it_was_learned_is_refused(saved, tokenizer):
@@ -137,12 +137,12 @@ def test_a_prompt_that_would_be_cut_otherwise_than_it_was_learned_is_refused(sav
         saved, tokenizer, OWN.replace("{{ m.role }}|>", "{{ m.role }}|>  ").replace("tant|>", "tant|>  ")
     )
     with pytest.raises(ValueError, match=r"^the ids before the last reply differ from those the model is asked with$"):
-        chat.encode_conversation(talk, ORDINARY)
+        encoding.encode_conversation(talk, ORDINARY)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^/.*: there is no tokenizer\.json"):
-        chat.load(tmp_path)
+        encoding.load(tmp_path)
 
 
 @pytest.mark.parametrize("template, ends, stops", [
@@ -157,16 +157,16 @@ def test_a_reply_ends_at_the_marker_or_the_eos(saved, tokenizer, template, ends,
 
 
 def test_a_marker_that_is_no_token_ends_a_reply_as_text(saved):
-    talk = chat.load(saved(sentencepiece("first"), eos_token="</s>"), CHATML)
+    talk = encoding.load(saved(sentencepiece("first"), eos_token="</s>"), CHATML)
     assert (talk.stop_ids, talk.stop_strings) == ({talk.vocabulary.special["</s>"]}, ("<|im_end|>",))
 
 
 def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):
-    talk = chat.load(folder, CHATML)
+    talk = encoding.load(folder, CHATML)
     model_folder.copy_tokenizer(folder, tmp_path, CHATML)
     assert (tmp_path / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    assert (tmp_path / "chat_template.jinja").read_text() == chat.load(tmp_path).template == CHATML
-    assert chat.encode_prompt(chat.load(tmp_path), TYPED) == chat.encode_prompt(talk, TYPED)
+    assert (tmp_path / "chat_template.jinja").read_text() == encoding.load(tmp_path).template == CHATML
+    assert encoding.encode_prompt(encoding.load(tmp_path), TYPED) == encoding.encode_prompt(talk, TYPED)
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(ORDINARY)
-    assert chat.encode_conversation(talk, ORDINARY)["input_ids"] == theirs
+    assert encoding.encode_conversation(talk, ORDINARY)["input_ids"] == theirs

@@ -3,8 +3,7 @@
 import pytest
 from dialogues import CHATML, ORDINARY, TEMPLATES, TYPED, dialogue, learned, sentencepiece
 
-from refrain.chat import encoding as chat
-from refrain.chat import preview as marked
+from refrain.chat import encoding, preview
 
 
 @pytest.mark.parametrize("kind", ["bytes", "first", "prepended", "unigram"])
@@ -16,33 +15,33 @@ def test_between_the_brackets_stands_what_is_learned(saved, tokenizer, kind, tem
         if kind == "bytes"
         else {"bos_token": "<s>", "eos_token": "</s>"}
     )
-    talk = chat.load(saved(raw, **named), TEMPLATES[template])
+    talk = encoding.load(saved(raw, **named), TEMPLATES[template])
     for messages in (ORDINARY, TYPED):
-        shown = marked.preview_row(talk, {"id": "0", "messages": messages})
+        shown = preview.preview_row(talk, {"id": "0", "messages": messages})
         assert [each.partition("⟧")[0] for each in shown.split("⟦")[1:]] == learned(
-            talk, chat.encode_conversation(talk, messages)
+            talk, encoding.encode_conversation(talk, messages)
         )
-        whole = chat.render(talk, messages)[0]
+        whole = encoding.render(talk, messages)[0]
         assert "".join(shown.replace("⟦", "").replace("⟧", "").split()) == "".join(whole.split())
 
 
 def test_brackets_of_the_text_get_other_brackets_around_them(talk):
-    shown = marked.preview_row(talk, {"id": "0", "messages": dialogue("be", "⟦a⟧", "⟧")})
+    shown = preview.preview_row(talk, {"id": "0", "messages": dialogue("be", "⟦a⟧", "⟧")})
     assert shown.count("⟦") == 1 and "⟪⟧<|im_end|>⟫" in shown
 
 
 def test_control_characters_are_shown_and_not_obeyed(talk):
-    shown = marked.preview_row(talk, {"id": "0", "messages": dialogue("be", "\x1b[2J\r\x7f", "a\n\tb")})
+    shown = preview.preview_row(talk, {"id": "0", "messages": dialogue("be", "\x1b[2J\r\x7f", "a\n\tb")})
     assert "␛[2J␍␡" in shown and "⟦a\n\tb<|im_end|>⟧" in shown
 
 
 def test_a_worse_reply_stands_below(talk):
     row = {"id": "0", "messages": dialogue("be", "a", "b"), "rejected": "c\x1b"}
-    assert marked.preview_row(talk, row).endswith("⟦b<|im_end|>⟧\n\n\nrejected: c␛")
+    assert preview.preview_row(talk, row).endswith("⟦b<|im_end|>⟧\n\n\nrejected: c␛")
 
 
 def test_a_row_that_the_template_cannot_take_is_refused(base):
     with pytest.raises(ValueError, match="not me"):
-        marked.preview_row(
-            chat.load(base, "{{ raise_exception('not me') }}" + CHATML), {"id": "0", "messages": ORDINARY}
+        preview.preview_row(
+            encoding.load(base, "{{ raise_exception('not me') }}" + CHATML), {"id": "0", "messages": ORDINARY}
         )

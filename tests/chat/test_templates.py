@@ -4,32 +4,31 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, with_template
 from transformers import PreTrainedTokenizerFast
 
-from refrain.chat import encoding as chat
-from refrain.chat import templates
+from refrain.chat import encoding, templates
 
 
 def test_a_model_without_template_needs_one(saved, tokenizer):
     with pytest.raises(ValueError, match=r"^/.*: the model has no chat template of its own; .*template=chatml$"):
-        chat.load(saved(tokenizer))
+        encoding.load(saved(tokenizer))
 
 
 def test_of_several_templates_the_default_is_taken(saved, tokenizer):
     named = [{"name": "tools", "template": "no"}, {"name": "default", "template": OWN}]
-    assert chat.load(saved(tokenizer, chat_template=named)).template == OWN
+    assert encoding.load(saved(tokenizer, chat_template=named)).template == OWN
 
 
 def test_the_template_given_is_taken_before_the_models_own(saved, tokenizer):
     folder = saved(tokenizer, chat_template=OWN)
-    assert chat.load(folder, CHATML).template == CHATML
+    assert encoding.load(folder, CHATML).template == CHATML
     (folder / "chat_template.jinja").write_text("{{ 'é' }}\n", encoding="utf-8")
-    assert chat.load(folder).template == "{{ 'é' }}\n"
+    assert encoding.load(folder).template == "{{ 'é' }}\n"
 
 
 def test_generation_tags_change_nothing(saved, tokenizer):
     tagged = CHATML.replace("{{ '<|im_start|>'", "{% generation %}{{ '<|im_start|>'", 1)
     tagged = tagged.replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
     plain, marked = (with_template(saved, tokenizer, jinja) for jinja in (CHATML, tagged))
-    assert chat.encode_conversation(marked, ORDINARY) == chat.encode_conversation(plain, ORDINARY)
+    assert encoding.encode_conversation(marked, ORDINARY) == encoding.encode_conversation(plain, ORDINARY)
 
 
 def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
@@ -41,7 +40,7 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
     folder = saved(tokenizer, bos_token={"__type": "AddedToken", "content": "<|bos|>"}, add_bos_token=True)
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = theirs.apply_chat_template(ORDINARY, chat_template=curious, tokenize=False, add_generation_prompt=True)
-    talk = chat.load(folder, curious)
+    talk = encoding.load(folder, curious)
     assert templates.render(talk.template, ORDINARY, talk.tokens, reply=True) == expected
 
 
@@ -54,12 +53,12 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
 def test_a_template_that_refuses_a_conversation_says_why(saved, tokenizer, jinja, reason):
     talk = with_template(saved, tokenizer, jinja)
     with pytest.raises(ValueError, match=f"^the chat template refuses a conversation of system, user: {reason}$"):
-        chat.encode_prompt(talk, ORDINARY[:2])
+        encoding.encode_prompt(talk, ORDINARY[:2])
 
 
 def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
     with pytest.raises(ValueError, match=r"^the chat template is not valid Jinja: .*endfor"):
-        chat.encode_prompt(with_template(saved, tokenizer, CHATML.replace("{% endfor %}", "")), ORDINARY[:2])
+        encoding.encode_prompt(with_template(saved, tokenizer, CHATML.replace("{% endfor %}", "")), ORDINARY[:2])
 
 
 @pytest.mark.parametrize("jinja", [
@@ -68,4 +67,4 @@ def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
 ])  # fmt: skip
 def test_a_template_without_end_marker_is_refused(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml$"):
-        chat.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)
+        encoding.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)

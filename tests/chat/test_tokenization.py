@@ -5,8 +5,7 @@ from dialogues import ORDINARY, TEMPLATES, controls, dialogue, learned, sentence
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from refrain.chat import encoding as chat
-from refrain.chat import tokenization as tokens
+from refrain.chat import encoding, tokenization
 from refrain.chat.tokenization import TokenizerIndex
 
 
@@ -17,12 +16,12 @@ def test_control_tokens_may_swallow_the_blanks_beside_them(saved, kind):
     swallowing = [AddedToken(f"<|{name}|>", lstrip=True, rstrip=True, normalized=False) for name in ("end", "user")]
     raw.add_special_tokens([*swallowing, AddedToken("<|assistant|>", rstrip=True, normalized=False)])
     folder = saved(raw, eos_token="</s>")
-    talk = chat.load(folder, TEMPLATES["phi"])
+    talk = encoding.load(folder, TEMPLATES["phi"])
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
-    features = chat.encode_conversation(talk, ORDINARY)
+    features = encoding.encode_conversation(talk, ORDINARY)
     assert features["input_ids"] == theirs.apply_chat_template(ORDINARY, chat_template=talk.template)
     typed = dialogue("", "hello  <|user|>  there", "no <|end|> yet \n", "\n<|user|>\n", "\n\nhello")
-    features = chat.encode_conversation(talk, typed)
+    features = encoding.encode_conversation(talk, typed)
     assert [text.lstrip() for text in learned(talk, features)] == ["no <|end|> yet<|end|>", "hello<|end|>"]
     assert "hello  <|user|>  there<|end|>" in talk.tokenizer.decode(features["input_ids"], skip_special_tokens=False)
     assert features["input_ids"].count(talk.vocabulary.special["<|user|>"]) == 2
@@ -31,8 +30,8 @@ def test_control_tokens_may_swallow_the_blanks_beside_them(saved, kind):
 def test_control_tokens_may_overlap_and_be_a_single_character(saved):
     raw = sentencepiece("first")
     raw.add_special_tokens([AddedToken(name, normalized=False) for name in ("s>?", "¤")])
-    talk = chat.load(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
-    features = chat.encode_conversation(talk, dialogue("", "", "a¤", "<s>?", "a"))
+    talk = encoding.load(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
+    features = encoding.encode_conversation(talk, dialogue("", "", "a¤", "<s>?", "a"))
     assert controls(talk, features["input_ids"]) == [talk.vocabulary.special["</s>"]] * 2
     assert learned(talk, features) == ["a¤</s>", "a</s>"]
 
@@ -43,6 +42,6 @@ def test_a_token_that_begins_within_a_character_and_crosses_a_border_doubles_no_
     last = cut.pre_tokenize_str("🙂")[0][0][-1]
     raw = Tokenizer(models.BPE(letters | {last + "h": 256}, [(last, "h")]))
     raw.pre_tokenizer, raw.decoder = cut, decoders.ByteLevel()
-    placed = tokens.tokenize(TokenizerIndex(raw), "🙂hi", [], [1])
+    placed = tokenization.tokenize(TokenizerIndex(raw), "🙂hi", [], [1])
     assert raw.decode([token for token, _ in placed]) == "🙂hi"
     assert [at for _, at in placed] == [0, 0, 0, 0, 1, 2]

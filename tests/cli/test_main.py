@@ -12,13 +12,11 @@ import pytest
 import traced_model
 from places import ROOT
 
-from refrain.chat import encoding as chat
-from refrain.cli import main as cli
-from refrain.cli import options, terminal
+from refrain.chat import encoding
+from refrain.cli import main, options, terminal
 from refrain.generation import sampling
 from refrain.pipeline import manifest
-from refrain.runtime import language_model as decoding
-from refrain.runtime import loading as runtime
+from refrain.runtime import language_model, loading
 from refrain.training import checkpoints
 
 REFRAIN = [sys.executable, "-m", "refrain.cli.main"]
@@ -52,13 +50,15 @@ def endless(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(model):
     """What the model must say, found without a stream: said("question", "reply", "next question")."""
-    session, language = runtime.load_model(model, threads=1), chat.load(model)
+    session, language = loading.load_model(model, threads=1), encoding.load(model)
 
     def reply(*turns, system=None, limit=12):
         roles = ["user", "assistant"] * len(turns)
         messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
         messages = [{"role": "system", "content": system}] * bool(system) + messages
-        [ids] = decoding.greedy_decode(session, [chat.encode_prompt(language, messages)], limit, language.stop_ids)
+        [ids] = language_model.greedy_decode(
+            session, [encoding.encode_prompt(language, messages)], limit, language.stop_ids
+        )
         return language.tokenizer.decode(ids).rstrip("\ufffd")  # a last character that was cut short
 
     return reply
@@ -164,7 +164,7 @@ def test_a_seed_repeats_a_sampled_reply(model):
 
 
 def test_every_option_of_sampling_arrives_and_none_changes_nothing():
-    bare = cli.arguments().parse_args(["chat"])
+    bare = main.arguments().parse_args(["chat"])
     assert options.generation_config(bare).sampling == sampling.SamplingParams()
     wanted = {
         **{"temperature": 0.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.5},
@@ -173,11 +173,11 @@ def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     command = ["--logit-bias", "5=-100", "--logit-bias", "7=3.5"]
     for name, value in wanted.items():
         command += [] if name == "logit_bias" else ["--" + name.replace("_", "-"), str(value)]
-    assert asdict(options.generation_config(cli.arguments().parse_args(["chat", *command])).sampling) == wanted
+    assert asdict(options.generation_config(main.arguments().parse_args(["chat", *command])).sampling) == wanted
 
 
 def test_a_bias_and_a_penalty_change_what_is_said(model, said):
-    ask, language = ["chat", "--model", model, "--prompt", "hello"], chat.load(model)
+    ask, language = ["chat", "--model", model, "--prompt", "hello"], encoding.load(model)
     letter = said("hello", limit=1)
     [number] = language.tokenizer.encode(letter).ids
     spoken = refrain(*ask, *SHORT, "--logit-bias", f"{number}=-100").stdout.decode()
@@ -364,7 +364,7 @@ def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model
 def test_a_whole_folder_is_called_whole(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
     manifest.write(tmp_path, {})
-    assert cli.main(["check", str(tmp_path)]) == 0
+    assert main.main(["check", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "whole: 1 files\n"
 
 
@@ -372,12 +372,12 @@ def test_a_bad_file_is_named(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
     manifest.write(tmp_path, {})
     (tmp_path / "model.onnx").write_bytes(b"abd")
-    assert cli.main(["check", str(tmp_path)]) == 1
+    assert main.main(["check", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "model.onnx: its bytes are not those listed\n"
 
 
 def test_a_folder_without_a_manifest_is_one_sentence(tmp_path, capsys):
-    assert cli.main(["check", str(tmp_path)]) == 1
+    assert main.main(["check", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"refrain: {tmp_path}/manifest.json: ")
 
 
@@ -410,5 +410,5 @@ def test_clean_removes_what_a_stopped_training_left_and_says_how_much(tmp_path, 
     with pytest.raises(KeyboardInterrupt), checkpoints.exclusive_folder("stopped") as folder:
         (folder / "weights").write_bytes(bytes(1_200_000))
         raise KeyboardInterrupt
-    assert (cli.main(["clean"]), capsys.readouterr().out) == (0, "1.2 MB of checkpoints removed\n")
-    assert (cli.main(["clean"]), capsys.readouterr().out) == (0, "0.0 MB of checkpoints removed\n")
+    assert (main.main(["clean"]), capsys.readouterr().out) == (0, "1.2 MB of checkpoints removed\n")
+    assert (main.main(["clean"]), capsys.readouterr().out) == (0, "0.0 MB of checkpoints removed\n")

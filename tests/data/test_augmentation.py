@@ -1,7 +1,7 @@
 import pytest
 
-from refrain.data import augmentation as augment
-from refrain.pipeline import validation as refusals
+from refrain.data import augmentation
+from refrain.pipeline import validation
 from refrain.pipeline.schema import AugmentationConfig
 
 OFF = {"paraphrases": [], "merge_input": False, "noise": 0.0, "truncate": 0.0}
@@ -16,7 +16,7 @@ def row(*turns, id="0-some.jsonl:7", **more):
 
 
 def variants(row, seed=1, **settings):
-    return list(augment.augmented(row, AugmentationConfig(**{**OFF, **settings}), seed))
+    return list(augmentation.augmented(row, AugmentationConfig(**{**OFF, **settings}), seed))
 
 
 def texts(row, **settings):
@@ -156,9 +156,9 @@ def test_the_share_is_drawn_from_the_seed_and_the_id_alone():
 
 
 def test_what_no_variant_could_honour_is_named():
-    assert list(refusals.augmentation_problems(AugmentationConfig(**ALL))) == []
+    assert list(validation.augmentation_problems(AugmentationConfig(**ALL))) == []
     wrong = AugmentationConfig(paraphrases=["Tell me: {question}"], merge_input=True, noise=1.5, truncate=-0.1)
-    assert list(refusals.augmentation_problems(wrong)) == [
+    assert list(validation.augmentation_problems(wrong)) == [
         "data.augment.paraphrases: 'Tell me: {question}' asks nothing; write {prompt} where the question belongs",
         "data.augment.noise=1.5 is no share from 0 to 1",
         "data.augment.truncate=-0.1 is no share from 0 to 1",

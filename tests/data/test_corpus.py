@@ -13,8 +13,8 @@ from prepare_stage import LONG, ids, numbered, qa
 
 from refrain.chat import records
 from refrain.data import corpus
-from refrain.data.parallel import mapping as workforce
-from refrain.data.readers import raw_rows as raw
+from refrain.data.parallel import mapping
+from refrain.data.readers import raw_rows
 from refrain.pipeline import paths
 
 
@@ -101,8 +101,8 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json"])
 def test_the_bytes_are_the_same_for_any_number_of_workers(prepared, monkeypatch, name):
     """Also where a block ends in the middle of things."""
-    monkeypatch.setattr(workforce, "HEAD_START", 0)
-    monkeypatch.setattr(raw, "CHUNK", 1 << 12)
+    monkeypatch.setattr(mapping, "HEAD_START", 0)
+    monkeypatch.setattr(raw_rows, "CHUNK", 1 << 12)
     rows = [*numbered(300), *[qa(f"{LONG} {n}\r\n\u2028 é") for n in range(40)], qa("")]
     content = {
         "a.jsonl": "".join(json.dumps(row) + "\n" for row in rows).replace("?", "") + "broken\n",

@@ -4,8 +4,7 @@ import prepare_stage
 import pytest
 from prepare_stage import numbered, qa
 
-from refrain.data import corpus
-from refrain.data import split_files as filing
+from refrain.data import corpus, split_files
 from refrain.data.shapes import errors
 from refrain.pipeline import paths
 
@@ -60,13 +59,13 @@ def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):
 
 @pytest.mark.parametrize("name", ["train", "duplicates", "quarantine"])
 def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
-    real = filing.write_splits
+    real = split_files.write_splits
 
     def twice(spool, placed, data):
         real(spool, placed, data)
         with (paths.PREPARED / f"{name}.jsonl").open("ab") as file:
             file.write(b"{}\n")
 
-    monkeypatch.setattr(filing, "write_splits", twice)
+    monkeypatch.setattr(split_files, "write_splits", twice)
     with pytest.raises(ValueError, match=r"^data/prepared: the lines do not add up"):
         prepared(("a.jsonl", numbered(3), {}))

@@ -7,21 +7,21 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from refrain.chat import encoding as chat
-from refrain.evaluation import divergence as likeness
+from refrain.chat import encoding
+from refrain.evaluation import divergence
 from refrain.evaluation.divergence import Divergence, DivergenceStats
-from refrain.models.pytorch import loading as models
+from refrain.models.pytorch import loading
 from refrain.models.pytorch.language_model import TorchLanguageModel
 
 
 @pytest.fixture(scope="module")
 def asked(talk, rows):
-    return [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows[:8]]
+    return [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows[:8]]
 
 
 @pytest.fixture(scope="module")
 def adapted(base, adapter):
-    return TorchLanguageModel(models.load_finetuned(base, adapter))
+    return TorchLanguageModel(loading.load_finetuned(base, adapter))
 
 
 def logits(*shares):
@@ -30,17 +30,17 @@ def logits(*shares):
 
 
 def test_a_model_is_all_like_itself(adapted, asked):
-    assert likeness.measure_divergence(adapted, adapted, asked) == Divergence(whole=0, mean=0, kl=0, top1=1)
+    assert divergence.measure_divergence(adapted, adapted, asked) == Divergence(whole=0, mean=0, kl=0, top1=1)
 
 
 def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked):
-    found = likeness.measure_divergence(adapted, TorchLanguageModel(models.load(merged)), asked)
-    likeness.require_equal(found, 1e-4)
+    found = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load(merged)), asked)
+    divergence.require_equal(found, 1e-4)
     assert found.whole > 0 and found.top1 == 1, "other sums, the same words"
-    lost = likeness.measure_divergence(adapted, TorchLanguageModel(models.load(base)), asked)
+    lost = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load(base)), asked)
     assert lost.whole > lost.mean > 0.1 and lost.kl > 0.1 and lost.top1 < 1
     with pytest.raises(ValueError) as error:
-        likeness.require_equal(lost, 1e-4)
+        divergence.require_equal(lost, 1e-4)
     assert str(error.value) == (
         f"merged: its logits differ from the adapter's by {lost.whole:.2g}, merge.tolerance allows 0.0001; "
         "an adapter on a tied head or on quantised weights cannot be folded in"
@@ -49,42 +49,42 @@ def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked
 
 def test_an_adapter_on_a_tied_head_is_refused(base, asked, tmp_path):
     """It changes the head alone while it stands beside it, and the table of tokens too once it is folded in."""
-    model = models.load(base)
+    model = loading.load(base)
     model.config.tie_word_embeddings = True
     model.tie_weights()
     model.save_pretrained(tmp_path / "tied")
-    adapter = get_peft_model(models.load(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
+    adapter = get_peft_model(loading.load(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
     torch.nn.init.normal_(adapter.base_model.model.lm_head.lora_B["default"].weight)
-    models.save(adapter, tmp_path / "adapter")
-    beside, folded = (models.load_finetuned(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
-    found = likeness.measure_divergence(
-        TorchLanguageModel(beside), TorchLanguageModel(models.merge_adapter(folded)), asked
+    loading.save(adapter, tmp_path / "adapter")
+    beside, folded = (loading.load_finetuned(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
+    found = divergence.measure_divergence(
+        TorchLanguageModel(beside), TorchLanguageModel(loading.merge_adapter(folded)), asked
     )
     with pytest.raises(ValueError, match=r"^merged: .* an adapter on a tied head .* cannot be folded in$"):
-        likeness.require_equal(found, 1e-4)
+        divergence.require_equal(found, 1e-4)
 
 
 def test_a_difference_just_as_large_as_allowed_passes_and_no_number_does_not():
-    likeness.require_equal(Divergence(whole=1e-4, mean=0, kl=0, top1=1), 1e-4)
+    divergence.require_equal(Divergence(whole=1e-4, mean=0, kl=0, top1=1), 1e-4)
     for whole in (1.001e-4, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"^merged: "):
-            likeness.require_equal(Divergence(whole=whole, mean=0, kl=0, top1=1), 1e-4)
+            divergence.require_equal(Divergence(whole=whole, mean=0, kl=0, top1=1), 1e-4)
 
 
 def test_divergence_is_that_of_the_candidate_from_the_reference_at_each_position():
     right, got = logits([0.5, 0.5], [0.5, 0.5], [0.25, 0.75]), logits([0.5, 0.5], [0.25, 0.75], [0.5, 0.5])
     nats = [0, 0.5 * math.log(4 / 3), 0.75 * math.log(3) - math.log(2)]
-    assert likeness.kl_divergence(right, got) == pytest.approx(nats, abs=1e-6)
+    assert divergence.kl_divergence(right, got) == pytest.approx(nats, abs=1e-6)
 
 
 def test_divergence_does_not_see_what_a_softmax_does_not():
     right = logits([0.1, 0.9], [0.6, 0.4])
-    assert likeness.kl_divergence(right, right + np.float32(7)) == pytest.approx([0, 0], abs=1e-6)
+    assert divergence.kl_divergence(right, right + np.float32(7)) == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_the_likelihood_of_very_sure_models_is_finite():
     sure = np.array([[1e4, 0, -1e4]], dtype=np.float32)
-    assert likeness.log_softmax(sure).tolist() == [[0, -1e4, -2e4]]
+    assert divergence.log_softmax(sure).tolist() == [[0, -1e4, -2e4]]
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
@@ -123,11 +123,11 @@ def test_a_long_sequence_weighs_more_than_a_short_one():
 
 
 def test_all_positions_are_given_or_the_last_ones(adapted, asked):
-    whole = likeness.sequence_logits(adapted, asked[0])
+    whole = divergence.sequence_logits(adapted, asked[0])
     assert len(whole) == len(asked[0])
-    assert np.abs(likeness.sequence_logits(adapted, asked[0], 3) - whole[-3:]).max() < 1e-4
+    assert np.abs(divergence.sequence_logits(adapted, asked[0], 3) - whole[-3:]).max() < 1e-4
 
 
 def test_facts_are_short():
     found = Divergence(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=-23.456789)
-    assert likeness.rounded_facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}
+    assert divergence.rounded_facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}

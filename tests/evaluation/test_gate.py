@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder
+from refrain.chat import encoding, model_folder
 from refrain.evaluation import gate
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
@@ -188,7 +187,7 @@ def test_a_missing_end_token_in_tokenizer_config_is_named(adapter, merged, folde
 def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows, tmp_path):
     jinja = "{% for m in messages %}{{ m.role }}: {{ m.content }}###\n{% endfor %}"
     folder = saved(tokenizer)
-    talk = chat.load(folder, jinja)
+    talk = encoding.load(folder, jinja)
     assert not talk.stop_ids and talk.stop_strings == ("###",)
     model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder, records
+from refrain.chat import encoding, model_folder, records
 from refrain.evaluation import gate, parity
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
@@ -136,7 +135,7 @@ def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settin
 
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
-    held_out = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
+    held_out = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
     one, hard, longest = asked.prompts[settings.prompts :]
     assert asked.prompts[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
     assert len(one) == 1

@@ -13,17 +13,12 @@ import pytest
 from onnx import TensorProto, helper
 from places import ROOT
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder, records
-from refrain.evaluation import divergence as likeness
-from refrain.evaluation import gate, parity
-from refrain.export.onnx import exporter as export
-from refrain.export.onnx import provenance
-from refrain.export.onnx import selection as choice
+from refrain.chat import encoding, model_folder, records
+from refrain.evaluation import divergence, gate, parity
+from refrain.export.onnx import exporter, provenance, selection
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
-from refrain.pipeline import manifest, paths, runner
-from refrain.pipeline import schema as config
+from refrain.pipeline import manifest, paths, runner, schema
 from refrain.runtime import loading as runtime
 
 
@@ -33,7 +28,7 @@ def nothing():
 
 def merge(cfg, plant=nothing):
     """What stages/merge.py does, with a fault planted in what it wrote."""
-    talk = chat.load(paths.ADAPTER)
+    talk = encoding.load(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
     models.save_for_serving(
         models.merge_adapter(models.load_finetuned(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED
@@ -41,20 +36,20 @@ def merge(cfg, plant=nothing):
     model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
     plant()
     rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [chat.encode_prompt(talk, row["messages"][:-1]) for row in rows]
+    prompts = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
     adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
     seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = likeness.measure_divergence(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **likeness.rounded_facts(found)})
-    likeness.require_equal(found, cfg.merge.tolerance)
+    found = divergence.measure_divergence(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **divergence.rounded_facts(found)})
+    divergence.require_equal(found, cfg.merge.tolerance)
 
 
 def export_onnx(cfg, plant=nothing):
     """What stages/export_onnx.py does, with a fault planted in what it wrote."""
     paths.make_empty(paths.ONNX)
-    export.export_variants(paths.MERGED, paths.ONNX, cfg.export)
+    exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
     plant()
-    talk, rows = chat.load(paths.ADAPTER), records.held_out(paths.PREPARED)
+    talk, rows = encoding.load(paths.ADAPTER), records.held_out(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
     asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
@@ -64,7 +59,7 @@ def export_onnx(cfg, plant=nothing):
         proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
     runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
-    best = choice.select_best(paths.ONNX, cfg.export)
+    best = selection.select_best(paths.ONNX, cfg.export)
     manifest.write(paths.ONNX, provenance.manifest_facts(best))
 
 
@@ -78,7 +73,7 @@ def cfg(base, adapter, rows, fitting, tmp_path, monkeypatch):
     paths.PREPARED.mkdir(parents=True)
     for split in ("train", "val", "test"):
         records.write_rows(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
-    return config.Config(merge=config.MergeConfig(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
+    return schema.Config(merge=schema.MergeConfig(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
 
 
 def without_adapter():

@@ -6,8 +6,8 @@ import torch
 from omegaconf import OmegaConf
 from places import ROOT
 
-from refrain.chat import encoding as chat
-from refrain.evaluation import scoring as evaluation
+from refrain.chat import encoding
+from refrain.evaluation import scoring
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.runtime import loading as runtime
@@ -40,7 +40,7 @@ def parrot(talk, text):
 
 
 def replies(lm, talk, rows, tokens=TOKENS, batch=BATCH):
-    _, predictions = evaluation.score_model(lm, talk, rows, tokens, batch)
+    _, predictions = scoring.score_model(lm, talk, rows, tokens, batch)
     return [prediction["prediction"] for prediction in predictions]
 
 
@@ -53,24 +53,24 @@ def loss_of(speaker, features):
 def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk, rows):
     row = rows[3]
     with torch.no_grad():
-        loss = loss_of(speaker, chat.encode_conversation(talk, row["messages"]))
-    scores, _ = evaluation.score_model(speaker, talk, [row], TOKENS, BATCH)
+        loss = loss_of(speaker, encoding.encode_conversation(talk, row["messages"]))
+    scores, _ = scoring.score_model(speaker, talk, [row], TOKENS, BATCH)
     assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
 
 
 def test_perplexity_is_per_token_not_per_row(speaker, talk, rows):
     total, count = 0.0, 0
     for row in rows[:4]:
-        features = chat.encode_conversation(talk, row["messages"])
-        labelled = sum(label != chat.IGNORE_INDEX for label in features["labels"])
+        features = encoding.encode_conversation(talk, row["messages"])
+        labelled = sum(label != encoding.IGNORE_INDEX for label in features["labels"])
         with torch.no_grad():
             total += loss_of(speaker, features) * labelled
         count += labelled
-    assert evaluation.perplexity(speaker, talk, rows[:4]) == pytest.approx(math.exp(total / count), rel=1e-4)
+    assert scoring.perplexity(speaker, talk, rows[:4]) == pytest.approx(math.exp(total / count), rel=1e-4)
 
 
 def test_who_finds_all_words_equally_likely_has_the_vocabulary_for_perplexity(talk, rows):
-    assert evaluation.perplexity(Parrot([], 294), talk, rows) == pytest.approx(294)
+    assert scoring.perplexity(Parrot([], 294), talk, rows) == pytest.approx(294)
 
 
 def test_the_batch_size_changes_no_prediction(speaker, onnx, talk, rows):
@@ -86,7 +86,7 @@ def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
 
 
 def test_every_row_is_scored_once_and_in_its_order(talk, rows):
-    scores, predictions = evaluation.score_model(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
+    scores, predictions = scoring.score_model(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
     assert scores["rows"] == 5
     assert [prediction["id"] for prediction in predictions] == [row["id"] for row in rows[:5]]
 
@@ -99,7 +99,7 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
     turns = ["Be kind", "one?", "1", "two 🙂?", "2 "]
     roles = ["system", "user", "assistant", "user", "assistant"]
     row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
-    scores, predictions = evaluation.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
+    scores, predictions = scoring.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
     assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
     assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
 
@@ -110,21 +110,21 @@ def test_a_reply_ends_at_the_template_s_marker(talk, rows):
 
 @pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
 def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, rows, said):
-    talk = chat.load(saved(tokenizer, eos_token="</end>"), ALPACA)
+    talk = encoding.load(saved(tokenizer, eos_token="</end>"), ALPACA)
     assert talk.stop_strings == ("</end>",) and not talk.stop_ids
     assert replies(parrot(talk, said), talk, rows[:2], tokens=len(parrot(talk, said).ids)) == ["fine"] * 2
 
 
 def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, rows, caplog):
-    sizes = [len(chat.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
-    asked = [len(chat.encode_prompt(talk, row["messages"][:-1])) for row in rows]
+    sizes = [len(encoding.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
+    asked = [len(encoding.encode_prompt(talk, row["messages"][:-1])) for row in rows]
     context = sorted(sizes)[8]
-    kept = evaluation.rows_that_fit(talk, rows, context, limit=0)
+    kept = scoring.rows_that_fit(talk, rows, context, limit=0)
     assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)
     assert caplog.messages == [
         f"{len(rows) - len(kept)} of {len(rows)} rows do not fit into the {context} tokens that the model sees"
     ]
     room = max(sizes) - min(asked)
-    assert evaluation.rows_that_fit(talk, rows, max(sizes), room) == [
+    assert scoring.rows_that_fit(talk, rows, max(sizes), room) == [
         row for row, prompt in zip(rows, asked, strict=True) if prompt + room <= max(sizes)
     ]

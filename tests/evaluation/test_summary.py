@@ -10,7 +10,6 @@ from pipeline_repository import dvc
 from refrain.evaluation import summary as tracking
 from refrain.pipeline import manifest, paths
 from refrain.training.callbacks import loss_curves
-from refrain.training.callbacks import loss_curves as live
 
 TRAIN, VAL, LR = [(1, 2.5), (2, 1.2345678)], [(0, 3.0), (2, 1.5)], [(1, 1e-3), (2, 3.3333333e-07)]
 TRAINING = f"""
@@ -105,4 +104,4 @@ def test_the_number_to_sort_by_is_that_of_the_variant_that_is_shipped(tmp_path):
 
 
 def test_every_curve_has_a_word_of_the_trainer():
-    assert sorted(live.LOGGED.values()) == sorted(loss_curves.CURVES)
+    assert sorted(loss_curves.LOGGED.values()) == sorted(loss_curves.CURVES)

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from refrain.experiments import bench as variants
+from refrain.experiments import bench
 from refrain.experiments.bench import Speed, measure, medians
 from refrain.pipeline import manifest
 
@@ -34,10 +34,10 @@ def artifact(tmp_path):
 
 def test_the_table_lists_the_variants_that_passed(artifact):
     folder = artifact("int8")
-    assert variants.passing_variants(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
-    text = variants.write_report(folder, SPEEDS, "a machine, 2 threads", folder / "variants.md")
+    assert bench.passing_variants(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
+    text = bench.write_report(folder, SPEEDS, "a machine, 2 threads", folder / "variants.md")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert lines[0] == variants.HEADER
+    assert lines[0] == bench.HEADER
     assert lines[3] == ["int8", "1.0", "0.20", "280", "1000", "150", "1.0e-04", "99.91%", "0.5900", "best"]
     assert len({len(line) for line in text.splitlines()[:5]}) == 1, "columns below each other"
     assert (folder / "variants.md").read_text().splitlines()[-1] == "![tokens a second, and ROUGE-L](variants.svg)"
@@ -49,13 +49,13 @@ def test_the_table_lists_the_variants_that_passed(artifact):
     ("fp32", "models/onnx/best is fp32, 62% slower here than int4: `dvc exp run -S export.best=int4` ships that one."),
 ])  # fmt: skip
 def test_a_best_that_is_slow_here_is_told_with_the_way_out(best, sentence):
-    assert variants.best_is_fastest(SPEEDS, best) == sentence
+    assert bench.best_is_fastest(SPEEDS, best) == sentence
 
 
 def test_the_plot_joins_what_no_other_beats_and_marks_the_best(artifact):
     folder = artifact("int8")
     slow = {**SPEEDS, "int4": Speed(0.2, 900, 100, 200)}  # slower and worse than int8
-    root = ElementTree.fromstring(variants.plot(slow, manifest.read(folder)))
+    root = ElementTree.fromstring(bench.plot(slow, manifest.read(folder)))
     tag = "{http://www.w3.org/2000/svg}"
     names = [each.text for each in root.iter(f"{tag}text")][-3:]
     dots = dict(zip(names, root.iter(f"{tag}circle"), strict=True))

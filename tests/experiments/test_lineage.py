@@ -6,7 +6,7 @@ import sys
 import pipeline_repository
 import pytest
 
-from refrain.experiments import lineage as info
+from refrain.experiments import lineage
 from refrain.pipeline import manifest
 
 FACTS = {
@@ -88,13 +88,13 @@ def test_files_that_no_commit_recorded_are_said_to_be_such(folder, repository):
 
 def test_the_columns_stand_below_each_other(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert len({line.index(line.split(maxsplit=1)[1]) for line in info.lineage_report(folder).splitlines()}) == 1
+    assert len({line.index(line.split(maxsplit=1)[1]) for line in lineage.lineage_report(folder).splitlines()}) == 1
 
 
 def test_an_artifact_of_before_says_what_it_knows(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     manifest.write(folder, {"best": "int8"})
-    assert [line.split()[0] for line in info.lineage_report(folder).splitlines()] == ["folder", "md5", "best"]
+    assert [line.split()[0] for line in lineage.lineage_report(folder).splitlines()] == ["folder", "md5", "best"]
 
 
 def test_a_folder_that_is_no_artifact_is_one_sentence(folder, tmp_path):

@@ -10,8 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from pipeline_repository import dvc
 
-from refrain.pipeline import params as launch
-from refrain.pipeline import paths
+from refrain.pipeline import params, paths
 
 SCORE = f"""
 import json, sys
@@ -31,7 +30,7 @@ def repository(tmp_path):
     """Our conf/ and library around a pipeline of one stage, which scores a learning rate at once."""
     folder = tmp_path / "repository"
     pipeline_repository.copy(folder, "conf", "refrain", ".dvc", ".dvcignore", ".gitignore")
-    OmegaConf.save(launch.compose_with_hydra("config", folder / "conf", []), folder / "params.yaml")
+    OmegaConf.save(params.compose_with_hydra("config", folder / "conf", []), folder / "params.yaml")
     metrics = [{str(paths.SUMMARY): {"cache": False}}]
     stage = {"cmd": "python score.py", "deps": ["score.py"], "params": ["train.lr"], "metrics": metrics}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"score": stage}}))

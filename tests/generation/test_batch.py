@@ -5,12 +5,9 @@ import re
 
 import pytest
 
-from refrain.chat import encoding as chat
-from refrain.chat import records
-from refrain.cli import main as cli
-from refrain.runtime import detokenizer as words
-from refrain.runtime import language_model as decoding
-from refrain.runtime import loading as runtime
+from refrain.chat import encoding, records
+from refrain.cli import main
+from refrain.runtime import detokenizer, language_model, loading
 
 ASKED = ["hello 🙂", "the user", "não, the assistant there", "hello the user and the assistant", "?", "hello 🙂 again"]
 LIMIT = 12
@@ -24,7 +21,7 @@ def generate(onnx, tmp_path, capsys):
         file = tmp_path / "prompts.jsonl"
         file.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
         given = ["--model", str(onnx / "fp32"), "--input", str(file), "--max-new-tokens", str(LIMIT), "--threads", "1"]
-        code = cli.main(["generate", *given, *options])
+        code = main.main(["generate", *given, *options])
         out, err = capsys.readouterr()
         return code, [json.loads(line) for line in out.splitlines()], err
 
@@ -33,10 +30,10 @@ def generate(onnx, tmp_path, capsys):
 
 def said(folder, question):
     """What the model must say, found one token after the other."""
-    talk = chat.load(folder)
-    prompt = chat.encode_prompt(talk, [{"role": "user", "content": question}])
-    ids = decoding.greedy_decode(runtime.load_model(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
-    return "".join(words.detokenize(ids, talk.tokenizer, talk.stop_strings))
+    talk = encoding.load(folder)
+    prompt = encoding.encode_prompt(talk, [{"role": "user", "content": question}])
+    ids = language_model.greedy_decode(loading.load_model(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
+    return "".join(detokenizer.detokenize(ids, talk.tokenizer, talk.stop_strings))
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "8"])

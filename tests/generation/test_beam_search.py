@@ -7,9 +7,8 @@ import torch
 import traced_model
 from transformers import AutoModelForCausalLM
 
-from refrain.generation import beam_search as beam
-from refrain.runtime import language_model as decoding
-from refrain.runtime import loading as runtime
+from refrain.generation import beam_search
+from refrain.runtime import language_model, loading
 from refrain.runtime.session import PREFILL_CHUNK
 
 NONE = frozenset()
@@ -26,7 +25,7 @@ def pair(request, tmp_path_factory):
     else:
         ours = compact_model.build(base, request.param, "fp32")
         theirs = compact_model.weights(base, request.param)
-    return runtime.load_model(ours, 1), AutoModelForCausalLM.from_pretrained(theirs).eval()
+    return loading.load_model(ours, 1), AutoModelForCausalLM.from_pretrained(theirs).eval()
 
 
 def theirs(model, prompt, limit, ends, width, power):
@@ -63,14 +62,14 @@ def test_beams_are_those_of_hugging_face(count, prompt, pair):
     lm, model = pair
     ends = common_ends(model, prompt, count) if count else NONE
     for limit in (1, 2, 3, 5, 8, 20):
-        same(beam.beam_search(lm, prompt, limit, ends, 4, 1.0), theirs(model, prompt, limit, ends, 4, 1.0))
+        same(beam_search.beam_search(lm, prompt, limit, ends, 4, 1.0), theirs(model, prompt, limit, ends, 4, 1.0))
 
 
 def test_as_many_beams_go_on_when_most_continuations_are_ends(pair):
     lm, model = pair
     ends = frozenset(range(0, 259, 2)) | frozenset(range(0, 259, 3))
     for prompt in PROMPTS:
-        same(beam.beam_search(lm, prompt, 9, ends, 4, 1.0), theirs(model, prompt, 9, ends, 4, 1.0))
+        same(beam_search.beam_search(lm, prompt, 9, ends, 4, 1.0), theirs(model, prompt, 9, ends, 4, 1.0))
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
@@ -79,14 +78,16 @@ def test_other_widths_and_length_penalties_are_too(width, power, pair):
     lm, model = pair
     ends = common_ends(model, PROMPTS[1], 3)
     for limit in (4, 15):
-        ours = beam.beam_search(lm, PROMPTS[1], limit, ends, width, power)
+        ours = beam_search.beam_search(lm, PROMPTS[1], limit, ends, width, power)
         same(ours, theirs(model, PROMPTS[1], limit, ends, width, power))
 
 
 def test_beams_end_at_different_times_and_at_the_limit(pair):
     lm, model = pair
     ends = common_ends(model, PROMPTS[1], 3)
-    lengths = [{len(each.ids) for each in beam.beam_search(lm, PROMPTS[1], limit, ends, 4, 1.0)} for limit in (2, 20)]
+    lengths = [
+        {len(each.ids) for each in beam_search.beam_search(lm, PROMPTS[1], limit, ends, 4, 1.0)} for limit in (2, 20)
+    ]
     assert 2 in lengths[0] and len(lengths[1]) > 1 and max(lengths[1]) < 20
 
 
@@ -95,19 +96,19 @@ def test_one_beam_says_what_greedy_decoding_says(count, pair):
     lm, model = pair
     for prompt in PROMPTS:
         ends = common_ends(model, prompt, count) if count else NONE
-        (only,) = beam.beam_search(lm, prompt, 20, ends, 1, 1.0)
-        assert only.ids == decoding.greedy_decode(lm, [prompt], 20, ends)[0]
+        (only,) = beam_search.beam_search(lm, prompt, 20, ends, 1, 1.0)
+        assert only.ids == language_model.greedy_decode(lm, [prompt], 20, ends)[0]
 
 
 def test_more_beams_find_what_is_likelier_as_a_whole(pair):
     lm, _ = pair
-    scores = [beam.beam_search(lm, PROMPTS[3], 12, NONE, width, 1.0)[0].score for width in (1, 16)]
+    scores = [beam_search.beam_search(lm, PROMPTS[3], 12, NONE, width, 1.0)[0].score for width in (1, 16)]
     assert scores[0] < scores[1] < 0
 
 
 def test_a_search_goes_no_further_than_the_model_sees(pair):
     lm, _ = pair
     prompt = np.resize(PROMPTS[2], lm.context - 4).tolist()
-    assert {len(each.ids) for each in beam.beam_search(lm, prompt, 5, NONE, 4, 1.0)} == {5}
+    assert {len(each.ids) for each in beam_search.beam_search(lm, prompt, 5, NONE, 4, 1.0)} == {5}
     with pytest.raises(ValueError, match=f"^{lm.context + 1} tokens: the model sees {lm.context} at once"):
-        beam.beam_search(lm, prompt, 6, NONE, 4, 1.0)
+        beam_search.beam_search(lm, prompt, 6, NONE, 4, 1.0)

@@ -12,8 +12,7 @@ from refrain.generation.engine import Engine, run
 from refrain.generation.grammar import Grammar, GrammarState
 from refrain.generation.sampling import Sampler, SamplingParams
 from refrain.generation.sequence import Sequence
-from refrain.runtime import language_model as decoding
-from refrain.runtime import loading as runtime
+from refrain.runtime import language_model, loading
 from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.session import PREFILL_CHUNK
 
@@ -35,8 +34,8 @@ def opened(tmp_path_factory):
 
     def load(name, repeats=False):
         if name == "optimum":
-            return runtime.load_model(traced_model.build(base / "tiny"), 1)
-        return runtime.load_model(compact_model.build(base, *name.split(), repeats), 1)
+            return loading.load_model(traced_model.build(base / "tiny"), 1)
+        return loading.load_model(compact_model.build(base, *name.split(), repeats), 1)
 
     return load
 
@@ -152,7 +151,7 @@ def test_the_likeliest_is_what_greedy_decoding_says(lm):
     replies = mixed()
     list(run(Engine(lm, 3), replies))
     for each, again in [(replies[i], mixed()[i]) for i in PLAIN]:
-        assert each.ids == decoding.greedy_decode(lm, [each.prompt], again._limit, again._ends)[0]
+        assert each.ids == language_model.greedy_decode(lm, [each.prompt], again._limit, again._ends)[0]
 
 
 def test_a_row_that_is_free_is_taken_in_the_same_step(llama):

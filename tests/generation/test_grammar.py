@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.grammar import Grammar, GrammarState
 from refrain.generation.sampling import Sampler, SamplingParams
-from refrain.runtime import detokenizer as words
+from refrain.runtime import detokenizer
 
 NAMES = {"eos_token": "<|endoftext|>"}
 TEXT = ['{"name": "Zoë", "age": 31, "tags": ["a", "b"]}', "hello world, how are you today?", "true false null"] * 9
@@ -76,7 +76,7 @@ def babble(language, grammar, seed=0, limit=2000, spare=7):
 
 
 def decode(language, ids):
-    return "".join(words.detokenize(ids, language.tokenizer))
+    return "".join(detokenizer.detokenize(ids, language.tokenizer))
 
 
 def size(language):

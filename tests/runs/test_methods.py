@@ -10,12 +10,10 @@ import pytest
 import torch
 from pipeline_repository import ROOT
 
-from refrain.chat import encoding as chat
-from refrain.chat import records
+from refrain.chat import encoding, records
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
-from refrain.pipeline import params as launch
-from refrain.pipeline import paths
+from refrain.pipeline import params, paths
 from refrain.runtime import language_model as decoding
 from refrain.runtime import loading as runtime
 from stages import evaluate, export_onnx, merge, train
@@ -44,7 +42,7 @@ def workspace(base, rows, tmp_path, monkeypatch):
 
 def configured(preset, export):
     """What a person gets who asks for that preset, on a model and rows that are tiny."""
-    cfg = launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", [f"method={preset}"]))
+    cfg = params.to_config(params.compose_with_hydra("config", ROOT / "conf", [f"method={preset}"]))
     sections = {name: replace(getattr(cfg, name), **values) for name, values in SHORT.items()}
     return replace(cfg, **sections, export=replace(export, best="fp32"))
 
@@ -64,8 +62,10 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     before = models.load_finetuned(paths.BASE, Path("begun")).state_dict()
     assert learned.keys() == before.keys() and any(not torch.equal(learned[name], before[name]) for name in learned)
 
-    talk = chat.load(paths.ADAPTER)
-    asked = [chat.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")]
+    talk = encoding.load(paths.ADAPTER)
+    asked = [
+        encoding.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")
+    ]
     merged, best = (
         language_model.TorchLanguageModel(models.load(paths.MERGED)),
         runtime.load_model(paths.ONNX / paths.BEST),
@@ -137,7 +137,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("overrides", IMPOSSIBLE)
 def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrides):
     with pytest.raises(ValueError) as refusal:
-        launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", overrides.split()))
+        params.to_config(params.compose_with_hydra("config", ROOT / "conf", overrides.split()))
     assert str(refusal.value) == IMPOSSIBLE[overrides]
 
 
@@ -151,11 +151,11 @@ def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrid
     ],
 )
 def test_all_other_axes_go_together(overrides):
-    launch.to_config(launch.compose_with_hydra("config", ROOT / "conf", overrides.split()))
+    params.to_config(params.compose_with_hydra("config", ROOT / "conf", overrides.split()))
 
 
 def test_a_method_of_every_kind_has_a_preset():
-    methods = [launch.compose_with_hydra("config", ROOT / "conf", [f"method={name}"])["method"] for name in PRESETS]
+    methods = [params.compose_with_hydra("config", ROOT / "conf", [f"method={name}"])["method"] for name in PRESETS]
     adapters = [method["adapter"] for method in methods if method["adapter"]]
     assert [method["name"] for method in methods] == PRESETS
     assert {method["weights"] for method in methods} == {"pretrained", "random"}

@@ -10,7 +10,7 @@ import pytest
 import remote_repository
 from pipeline_repository import dvc
 
-from refrain.cli import main as cli
+from refrain.cli import main
 from refrain.pipeline import paths
 
 ONNX = str(paths.ONNX)
@@ -73,7 +73,7 @@ def compared(finished, tmp_path_factory):
 
 def check(folder, capsys):
     """The exit code of `refrain check` and the lines that it printed."""
-    code = cli.main(["check", str(folder)])
+    code = main.main(["check", str(folder)])
     return code, capsys.readouterr().out.splitlines()
 
 

@@ -4,7 +4,7 @@ import compact_model
 import numpy as np
 import pytest
 
-from refrain.runtime import loading as runtime
+from refrain.runtime import loading
 from refrain.runtime.compact_session import ROOM
 from refrain.runtime.session import PREFILL_CHUNK
 
@@ -17,7 +17,7 @@ EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32",
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """A function that opens a model."""
-    return lambda name: runtime.load_model(compact_model.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
+    return lambda name: loading.load_model(compact_model.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
 
 
 @pytest.fixture(scope="module", params=[*EXACT, "llama int4-64", "wide fp32", "wide int8"])

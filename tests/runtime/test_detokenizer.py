@@ -7,7 +7,7 @@ import pytest
 import traced_model
 from tokenizers import AddedToken, Tokenizer, decoders, models
 
-from refrain.runtime import detokenizer as words
+from refrain.runtime import detokenizer
 from refrain.runtime.detokenizer import Detokenizer
 
 TEXT = "né 😀 👩‍🚀 naïve 東京 end"
@@ -41,7 +41,7 @@ def numbers(pieces, letters):
 def test_emoji_and_accents_come_whole(tokenizer):
     ids = tokenizer.encode(TEXT).ids
     assert len(ids) == len(TEXT.encode()) > len(TEXT), "each byte is an id of its own"
-    assert list(words.detokenize(ids, tokenizer)) == list(TEXT)
+    assert list(detokenizer.detokenize(ids, tokenizer)) == list(TEXT)
 
 
 def test_a_character_comes_with_its_last_byte_and_not_before(tokenizer):
@@ -49,23 +49,23 @@ def test_a_character_comes_with_its_last_byte_and_not_before(tokenizer):
 
 
 def test_a_character_that_was_cut_short_is_left_out(tokenizer):
-    assert "".join(words.detokenize(tokenizer.encode("oh 😀").ids[:-1], tokenizer)) == "oh "
+    assert "".join(detokenizer.detokenize(tokenizer.encode("oh 😀").ids[:-1], tokenizer)) == "oh "
 
 
 def test_special_tokens_are_no_text(tokenizer):
     ids = [END, *tokenizer.encode("né").ids, END - 1, *tokenizer.encode("!").ids]
-    assert "".join(words.detokenize(ids, tokenizer)) == "né!"
+    assert "".join(detokenizer.detokenize(ids, tokenizer)) == "né!"
 
 
 def test_ids_that_the_tokenizer_does_not_have_are_no_text(tokenizer):
-    assert "".join(words.detokenize([300, *tokenizer.encode("né").ids, 300], tokenizer)) == "né"
+    assert "".join(detokenizer.detokenize([300, *tokenizer.encode("né").ids, 300], tokenizer)) == "né"
 
 
 def test_any_bytes_at_all_become_the_text_that_they_are(tokenizer):
     rng = random.Random(0)
     for _ in range(200):
         ids = [rng.randrange(259) for _ in range(40)]
-        streamed = "".join(words.detokenize(ids, tokenizer))
+        streamed = "".join(detokenizer.detokenize(ids, tokenizer))
         whole = tokenizer.decode(ids)
         assert whole.startswith(streamed) and not whole[len(streamed) :].strip("\ufffd")
 
@@ -74,22 +74,22 @@ def test_words_keep_the_spaces_between_them():
     metaspace = Tokenizer(models.WordLevel({"▁two": 0, "▁words": 1, "</s>": 2}, unk_token="</s>"))
     metaspace.decoder = decoders.Metaspace()
     metaspace.add_special_tokens([AddedToken("</s>")])
-    assert list(words.detokenize([0, 1, 2, 0], metaspace)) == ["two", " words", " two"]
+    assert list(detokenizer.detokenize([0, 1, 2, 0], metaspace)) == ["two", " words", " two"]
 
 
 def test_a_stop_string_across_token_borders_ends_the_text(tokenizer):
     ids = tokenizer.encode("one\nUser: two").ids
-    assert "".join(words.detokenize(ids, tokenizer, ["\nUser:"])) == "one"
+    assert "".join(detokenizer.detokenize(ids, tokenizer, ["\nUser:"])) == "one"
 
 
 def test_a_stop_string_may_be_a_character_of_many_bytes(tokenizer):
     ids = tokenizer.encode("one 東京 two").ids
-    assert "".join(words.detokenize(ids, tokenizer, ["東"])) == "one "
+    assert "".join(detokenizer.detokenize(ids, tokenizer, ["東"])) == "one "
 
 
 def test_nothing_is_read_after_a_stop_string(tokenizer):
     endless = islice(cycle(tokenizer.encode("ab!").ids), 100)
-    assert "".join(words.detokenize(endless, tokenizer, ["!ab!"])) == "ab"
+    assert "".join(detokenizer.detokenize(endless, tokenizer, ["!ab!"])) == "ab"
     assert len(list(endless)) == 94
 
 
@@ -101,7 +101,7 @@ def test_after_a_stop_string_nothing_more_is_said(tokenizer):
 
 def test_what_only_looked_like_a_stop_string_is_said(tokenizer):
     ids = tokenizer.encode("a\nUs, a\nUse").ids
-    assert "".join(words.detokenize(ids, tokenizer, ["\nUser:"])) == "a\nUs, a\nUse"
+    assert "".join(detokenizer.detokenize(ids, tokenizer, ["\nUser:"])) == "a\nUs, a\nUse"
 
 
 def test_what_waited_is_given_at_the_end_and_once(tokenizer):
@@ -121,13 +121,15 @@ def test_how_text_is_cut_into_tokens_makes_no_difference(letters):
         pieces = rng.choices(["a", "b", "ba", "abab"], k=6)
         stops = ["".join(rng.choices("ab", k=rng.randint(2, 5))) for _ in range(rng.randint(0, 3))]
         whole = "".join(pieces)
-        said = "".join(words.detokenize(numbers(pieces, letters), letters, stops))
-        assert said == "".join(words.detokenize(numbers(whole, letters), letters, stops))
+        said = "".join(detokenizer.detokenize(numbers(pieces, letters), letters, stops))
+        assert said == "".join(detokenizer.detokenize(numbers(whole, letters), letters, stops))
         assert whole.startswith(said) and not any(stop in said for stop in stops)
         assert (said == whole) is not any(stop in whole for stop in stops)
 
 
 @pytest.mark.parametrize("pieces", [list("mababm"), ["m", "abab", "m"]])
 def test_the_stop_string_that_is_complete_first_ends_the_text(pieces, letters):
-    assert "".join(words.detokenize(numbers(pieces, letters), letters, ["abab", "ba"])) == "ma"
-    assert "".join(words.detokenize(numbers(pieces, letters), letters, ["bab", "abab"])) == "m", "of two the longer"
+    assert "".join(detokenizer.detokenize(numbers(pieces, letters), letters, ["abab", "ba"])) == "ma"
+    assert "".join(detokenizer.detokenize(numbers(pieces, letters), letters, ["bab", "abab"])) == "m", (
+        "of two the longer"
+    )

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import traced_model
 
-from refrain.runtime import language_model as decoding
-from refrain.runtime import loading as runtime
+from refrain.runtime import language_model, loading
 
 NONE = frozenset()
 PROMPTS = [[5], [200, 7, 7, 31], list(range(100))]
@@ -28,12 +27,12 @@ class Counter:
 def lm(request, tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     if request.param == "optimum":
-        return runtime.load_model(traced_model.build(base / "tiny"), 1)
-    return runtime.load_model(compact_model.build(base, *request.param.split()), 1)
+        return loading.load_model(traced_model.build(base / "tiny"), 1)
+    return loading.load_model(compact_model.build(base, *request.param.split()), 1)
 
 
 def test_a_reply_stops_before_its_first_end():
-    assert decoding.greedy_decode(Counter(), [[3], [1, 2, 3], [50]], 4, frozenset({6})) == [
+    assert language_model.greedy_decode(Counter(), [[3], [1, 2, 3], [50]], 4, frozenset({6})) == [
         [4, 5],
         [4, 5],
         [51, 52, 53, 54],
@@ -41,33 +40,33 @@ def test_a_reply_stops_before_its_first_end():
 
 
 def test_without_ends_every_reply_has_the_full_length():
-    assert [len(reply) for reply in decoding.greedy_decode(Counter(), [[3], [1, 2]], 7, NONE)] == [7, 7]
+    assert [len(reply) for reply in language_model.greedy_decode(Counter(), [[3], [1, 2]], 7, NONE)] == [7, 7]
 
 
 def test_decoding_stops_when_every_row_has_ended():
     lm = Counter()
-    decoding.greedy_decode(lm, [[3], [1, 2]], 50, frozenset({6}))
+    language_model.greedy_decode(lm, [[3], [1, 2]], 50, frozenset({6}))
     assert len(lm.calls) == 4, "the slower row says 3, 4, 5 and its end"
 
 
 def test_only_the_prompt_and_then_single_ids_are_fed():
     lm = Counter()
-    decoding.greedy_decode(lm, [[7], [1, 2, 3]], 3, NONE)
+    language_model.greedy_decode(lm, [[7], [1, 2, 3]], 3, NONE)
     assert lm.calls == [[[0, 0, 7], [1, 2, 3]], [[8], [4]], [[9], [5]]]
 
 
 def test_no_prompts_give_no_replies():
-    assert decoding.greedy_decode(Counter(), [], 5, NONE) == []
+    assert language_model.greedy_decode(Counter(), [], 5, NONE) == []
 
 
 def test_an_empty_prompt_is_refused_by_its_number():
     with pytest.raises(ValueError, match=r"^prompt 2: it has no ids; "):
-        decoding.greedy_decode(Counter(), [[1], []], 5, NONE)
+        language_model.greedy_decode(Counter(), [[1], []], 5, NONE)
 
 
 def test_a_left_padded_row_says_what_it_says_alone(lm):
-    together = decoding.greedy_decode(lm, PROMPTS, 20, NONE)
-    assert together == [decoding.greedy_decode(lm, [prompt], 20, NONE)[0] for prompt in PROMPTS]
+    together = language_model.greedy_decode(lm, PROMPTS, 20, NONE)
+    assert together == [language_model.greedy_decode(lm, [prompt], 20, NONE)[0] for prompt in PROMPTS]
     assert len({tuple(reply) for reply in together}) == 3
 
 
@@ -76,10 +75,14 @@ def test_the_cache_changes_nothing_that_is_said(lm):
     for _ in range(20):
         logits, _ = lm.forward(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64), None)
         ids.append(int(logits[0, -1].argmax()))
-    assert decoding.greedy_decode(lm, [ids[:4]], 20, NONE) == [ids[4:]]
+    assert language_model.greedy_decode(lm, [ids[:4]], 20, NONE) == [ids[4:]]
 
 
 def test_a_row_that_ended_does_not_disturb_the_others(lm):
-    first, second, third = decoding.greedy_decode(lm, PROMPTS, 20, NONE)
+    first, second, third = language_model.greedy_decode(lm, PROMPTS, 20, NONE)
     end = next(token for token in second if token not in first and token not in third)
-    assert decoding.greedy_decode(lm, PROMPTS, 20, frozenset({end})) == [first, second[: second.index(end)], third]
+    assert language_model.greedy_decode(lm, PROMPTS, 20, frozenset({end})) == [
+        first,
+        second[: second.index(end)],
+        third,
+    ]

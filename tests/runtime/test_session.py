@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from refrain.chat import model_folder
 from refrain.export.onnx import graph
-from refrain.runtime import loading as runtime
-from refrain.runtime import session
+from refrain.runtime import loading, session
 from refrain.runtime.session import PREFILL_CHUNK
 
 
@@ -39,7 +38,7 @@ def one_head(tmp_path_factory):
 
 def test_a_missing_model_is_named_with_the_way_out(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere/model\.onnx: .*`dvc pull models/onnx` .*`dvc repro`"):
-        runtime.load_model(tmp_path / "nowhere")
+        loading.load_model(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("kept", [0, 0.1, 0.9])
@@ -49,7 +48,7 @@ def test_a_broken_graph_is_named_in_one_sentence(kept, folder, tmp_path):
     whole = (folder / "model.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(ValueError, match=r"^.*/model\.onnx: it does not open .*`refrain check .*$"):
-        runtime.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 0.5])
@@ -60,14 +59,14 @@ def test_weights_that_are_cut_short_or_missing_are_no_model(kept, folder, tmp_pa
         whole = (folder / "model.onnx.data").read_bytes()
         (tmp_path / "model.onnx.data").write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(ValueError, match=r"^.*/model\.onnx: it does not open .*`refrain check .*$"):
-        runtime.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 def test_a_model_without_its_config_is_told_where_it_belongs(folder, tmp_path):
     for name in ("model.onnx", "model.onnx.data"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ValueError, match=r"config\.json: no such file; it belongs beside model\.onnx"):
-        runtime.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 def test_a_graph_without_a_past_is_refused(tmp_path):
@@ -79,7 +78,7 @@ def test_a_graph_without_a_past_is_refused(tmp_path):
     onnx.save(helper.make_model(drawn, opset_imports=opset, ir_version=9), tmp_path / "model.onnx")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="it takes no past; export it as text-generation-with-past"):
-        runtime.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 @pytest.mark.parametrize("config, context, heads", [
@@ -102,7 +101,7 @@ def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but
 
 def test_a_long_row_is_rounded_alone_as_it_is_in_company(one_head):
     ids = np.random.default_rng(0).integers(0, 99, 1500)
-    slots = runtime.load_model(one_head).slots(3)
+    slots = loading.load_model(one_head).slots(3)
     for row in range(3):
         slots.prefill(row, ids)
     together = slots.decode(np.array([5, 6, 7]))[0]

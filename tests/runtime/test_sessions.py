@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import traced_model
 
-from refrain.runtime import compact_session as compact
-from refrain.runtime import loading as runtime
-from refrain.runtime import traced_session as traced
+from refrain.runtime import compact_session, loading, traced_session
 from refrain.runtime.session import PREFILL_CHUNK
 
 IDS = np.random.default_rng(0).integers(0, 259, (3, 240))
@@ -25,8 +23,8 @@ def name(request):
 def lm(name, tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     if name == "optimum":
-        return runtime.load_model(traced_model.build(base / "tiny"), 1)
-    return runtime.load_model(compact_model.build(base, *name.split()), 1)
+        return loading.load_model(traced_model.build(base / "tiny"), 1)
+    return loading.load_model(compact_model.build(base, *name.split()), 1)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +45,8 @@ def whole(lm, ids):
 
 def test_a_graph_is_opened_as_what_it_is(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
-    assert isinstance(runtime.load_model(compact_model.build(base, "llama", "fp32")), compact.CompactSession)
-    assert isinstance(runtime.load_model(traced_model.build(base / "tiny")), traced.TracedSession)
+    assert isinstance(loading.load_model(compact_model.build(base, "llama", "fp32")), compact_session.CompactSession)
+    assert isinstance(loading.load_model(traced_model.build(base / "tiny")), traced_session.TracedSession)
 
 
 def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):

@@ -11,9 +11,8 @@ from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from transformers import AutoModelForCausalLM
 
-from refrain.export.onnx import exporter as export
-from refrain.runtime import loading as runtime
-from refrain.runtime import traced_session as traced
+from refrain.export.onnx import exporter
+from refrain.runtime import loading, traced_session
 from refrain.runtime.session import PREFILL_CHUNK
 
 ROW = [72, 200, 3, 258, 41, 41, 0, 199]
@@ -27,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lm(folder):
-    return runtime.load_model(folder, 1)
+    return loading.load_model(folder, 1)
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def changed(folder, tmp_path):
     def load(model):
         onnx.save(model, tmp_path / "model.onnx")
         (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-        return runtime.load_model(tmp_path, 1)
+        return loading.load_model(tmp_path, 1)
 
     return load
 
@@ -62,7 +61,7 @@ def piecewise(lm, row=ROW, first=3):
 
 
 def test_it_is_opened_as_what_it_is(lm):
-    assert isinstance(lm, traced.TracedSession)
+    assert isinstance(lm, traced_session.TracedSession)
 
 
 def test_logits_are_those_of_the_model_that_was_exported(lm, folder):
@@ -78,7 +77,7 @@ def test_cached_logits_are_the_uncached_ones(lm):
 
 
 def test_positions_count_what_the_mask_shows():
-    assert traced.positions(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
+    assert traced_session.positions(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
 def test_a_head_may_be_wider_than_hidden_size_by_heads(lm, folder):
@@ -131,9 +130,9 @@ def test_a_graph_that_counts_positions_itself_is_given_none(lm, folder, changed)
 
 
 def test_with_a_scale_for_all_tokens_of_a_call_rows_that_begin_alike_still_do(folder, tmp_path):
-    export.quantize_dynamically(folder, tmp_path)
+    exporter.quantize_dynamically(folder, tmp_path)
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-    lm = runtime.load_model(tmp_path, 1)
+    lm = loading.load_model(tmp_path, 1)
     slots = lm.slots(3)
     slots.prefill(0, LONG)
     slots.prefill(1, LONG[: 2 * PREFILL_CHUNK + 9])

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from refrain.chat import encoding as chat
+from refrain.chat import encoding
 
 OWN = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -59,7 +59,7 @@ def sentencepiece(kind):
 def learned(talk, features):
     """The text of each stretch of labels."""
     ids, text, at = features["input_ids"], [], 0
-    for kept, stretch in groupby(features["labels"], lambda label: label != chat.IGNORE_INDEX):
+    for kept, stretch in groupby(features["labels"], lambda label: label != encoding.IGNORE_INDEX):
         before, at = at, at + len(list(stretch))
         if kept:
             whole, half = (talk.tokenizer.decode(ids[:end], skip_special_tokens=False) for end in (at, before))
@@ -73,4 +73,4 @@ def controls(talk, ids):
 
 
 def with_template(saved, tokenizer, jinja, **settings):
-    return chat.load(saved(tokenizer, eos_token="<|im_end|>", **settings), jinja)
+    return encoding.load(saved(tokenizer, eos_token="<|im_end|>", **settings), jinja)

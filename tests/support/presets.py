@@ -2,7 +2,7 @@
 
 from places import ROOT
 
-from refrain.pipeline import params as launch
+from refrain.pipeline import params
 from refrain.pipeline.schema import Config, MethodConfig, TrainConfig
 
 CONF = ROOT / "conf"
@@ -11,7 +11,7 @@ SMALL = ("method.adapter.rank=4", "method.adapter.alpha=8")
 
 def config(*overrides: str) -> Config:
     """The configuration with these overrides."""
-    return launch.to_config(launch.compose_with_hydra("config", CONF, list(overrides)))
+    return params.to_config(params.compose_with_hydra("config", CONF, list(overrides)))
 
 
 def lora(*overrides: str) -> MethodConfig:

@@ -14,7 +14,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 from pipeline_repository import dvc, stage
 
-from refrain.evaluation import summary as tracking
+from refrain.evaluation import summary
 from refrain.pipeline import manifest, paths, runner
 from refrain.training.callbacks import loss_curves
 
@@ -75,8 +75,8 @@ def results(folder: Path, score: float, rows: int) -> None:
     loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
     loss_curves.write_curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
     runner.write_report(folder / paths.METRICS, scores)
-    tracking.write_scores(folder / paths.SCORES, scores)
-    runner.write_report(folder / paths.SUMMARY, tracking.summarise(scores, train, folder / paths.ONNX))
+    summary.write_scores(folder / paths.SCORES, scores)
+    runner.write_report(folder / paths.SUMMARY, summary.summarise(scores, train, folder / paths.ONNX))
 
 
 def experiment(folder: Path, name: str, *overrides: str, block: int, score: float, rows: int) -> None:

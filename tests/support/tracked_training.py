@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from refrain.pipeline import schema as config
-from refrain.training.callbacks import loss_curves as live
-from refrain.training.callbacks import trackers
+from refrain.pipeline import schema
+from refrain.training.callbacks import loss_curves, trackers
 
 CALLS = []  # addresses outside of this machine that were asked for
 
@@ -51,7 +50,7 @@ def train(callbacks, resume=None):
 
 
 def told(run):
-    return [*trackers.callbacks(list(config.TRACKERS), run), live.DVCLiveCallback(Path("loss"))]
+    return [*trackers.callbacks(list(schema.TRACKERS), run), loss_curves.DVCLiveCallback(Path("loss"))]
 
 
 if __name__ == "__main__":

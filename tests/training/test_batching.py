@@ -2,13 +2,13 @@ import itertools
 
 import pytest
 
-from refrain.training import batching as batches
+from refrain.training import batching
 
 LENGTHS = [7, 3, 30, 3, 12, 1, 9, 9, 22, 5, 3]
 
 
 def epoch(seed=1, number=0, size=4, lengths=LENGTHS):
-    steps = batches.StepSampler(lengths, size, seed)
+    steps = batching.StepSampler(lengths, size, seed)
     steps.epoch = number
     assert len(list(steps)) == len(steps)
     return list(steps)
@@ -36,7 +36,7 @@ def test_the_longest_row_is_in_the_first_step(seed):
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("tokens", [1, 9, 25, 64, 1000])
 def test_passes_hold_each_row_once_and_no_more_than_their_tokens(tokens, packed):
-    cut = batches.forward_passes(LENGTHS, tokens, packed)
+    cut = batching.forward_passes(LENGTHS, tokens, packed)
     assert sorted(itertools.chain(*cut)) == list(range(len(LENGTHS)))
     for some in cut:
         held = [LENGTHS[row] for row in some]
@@ -45,14 +45,14 @@ def test_passes_hold_each_row_once_and_no_more_than_their_tokens(tokens, packed)
 
 
 def test_passes_fill_what_they_are_given():
-    assert batches.forward_passes([5, 5, 5, 5], 10, packed=True) == [[0, 1], [2, 3]]
-    assert batches.forward_passes([6, 5, 4, 3], 12, packed=False) == [[0, 1], [2, 3]]
-    assert batches.forward_passes([6, 5, 4, 3], 18, packed=True) == [[0, 1, 2, 3]]
+    assert batching.forward_passes([5, 5, 5, 5], 10, packed=True) == [[0, 1], [2, 3]]
+    assert batching.forward_passes([6, 5, 4, 3], 12, packed=False) == [[0, 1], [2, 3]]
+    assert batching.forward_passes([6, 5, 4, 3], 18, packed=True) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 16])
 def test_processes_share_all_rows_of_a_step_evenly(processes):
-    shares = [batches.process_share(LENGTHS, number, processes) for number in range(processes)]
+    shares = [batching.process_share(LENGTHS, number, processes) for number in range(processes)]
     assert sorted(itertools.chain(*shares)) == list(range(len(LENGTHS)))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     if processes == 2:
@@ -61,4 +61,4 @@ def test_processes_share_all_rows_of_a_step_evenly(processes):
 
 
 def test_no_rows_make_no_passes():
-    assert batches.forward_passes([], 10, packed=True) == []
+    assert batching.forward_passes([], 10, packed=True) == []

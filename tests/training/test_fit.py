@@ -16,10 +16,10 @@ import torch
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from refrain.chat.encoding import IGNORE_INDEX
-from refrain.models.pytorch import loading as models
+from refrain.models.pytorch import loading
 from refrain.training import checkpoints
 from refrain.training import fit as training
-from refrain.training.callbacks import checkpointing as keeper
+from refrain.training.callbacks import checkpointing
 from refrain.training.objectives import sft
 from refrain.training.objectives.logprobs import sequence_logprobs
 
@@ -44,7 +44,7 @@ def fit(base, features, folder, held_out=(), method=FULL, seed=7, callbacks=(), 
     """A trained model and its curves."""
     recipe = {"lr": 3e-3, "epochs": 3, "batch_size": 4, "warmup": 0.0, "schedule": "constant", **changes}
     folder.mkdir(exist_ok=True)
-    model = models.build_trainable(base, method, seed)
+    model = loading.build_trainable(base, method, seed)
     done = training.fit(model, features, list(held_out), objective, presets.train(**recipe), seed, folder,
                         callbacks=tuple(callbacks))  # fmt: skip
     return model, done
@@ -113,7 +113,7 @@ def test_a_step_is_the_same_in_one_forward_pass_and_in_many(base, features, tmp_
     large, whole = fit(base, features, tmp_path / "large", micro_tokens=4096, packing=True, **changes)
     small, parts = fit(base, features, tmp_path / "small", micro_tokens=20, packing=packing, **changes)
     assert [loss for _, loss in parts.train] == pytest.approx([loss for _, loss in whole.train], abs=1e-5)
-    apart, moved = distances(large, small, models.build_trainable(base, method, 7))
+    apart, moved = distances(large, small, loading.build_trainable(base, method, 7))
     assert apart < 1e-4 < 1e-3 < moved
 
 
@@ -188,8 +188,8 @@ def test_facts_count_what_was_learned():
 @pytest.fixture
 def eager(monkeypatch):
     """A checkpoint at each step that may have one."""
-    monkeypatch.setenv(keeper.SECONDS, "0")
-    monkeypatch.setattr(keeper, "SHARE", 0)
+    monkeypatch.setenv(checkpointing.SECONDS, "0")
+    monkeypatch.setattr(checkpointing, "SHARE", 0)
 
 
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from refrain.chat.records import Message
 from refrain.data.cleaning import pii
-from refrain.data.shapes import fields as rules
+from refrain.data.shapes import fields
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies
@@ -91,14 +91,14 @@ def without_system(messages: list[Message], policy: str) -> list[Message]:
 
 def without_empty(messages: list[Message], policy: str) -> list[Message]:
     """RowError, whatever the policy, when there is nothing to learn from: the last reply is empty."""
-    empty = [nth for nth, message in enumerate(messages) if rules.is_blank(message["content"])]
+    empty = [nth for nth, message in enumerate(messages) if fields.is_blank(message["content"])]
     if not empty:
         return messages
     if last_of(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
-    return [message for message in messages if not rules.is_blank(message["content"])]
+    return [message for message in messages if not fields.is_blank(message["content"])]
 
 
 def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
@@ -153,7 +153,7 @@ def check_order(roles: list[str]) -> None:
 
 
 def check_replies(better: str, worse: str) -> None:
-    if rules.is_blank(worse):
+    if fields.is_blank(worse):
         raise RowError("empty_text", "the worse reply is empty")
     if better.strip() == worse.strip():
         raise RowError("same_reply", "the better and the worse reply are the same text")

@@ -18,9 +18,7 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from refrain.chat import encoding as chat
-from refrain.chat import examples as lessons
-from refrain.chat import templates
+from refrain.chat import encoding, examples, templates
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message, Row
 from refrain.data.shapes.errors import RowError
@@ -54,7 +52,7 @@ def upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -
     plain = growth is not None and not (growth.only_ascii or growth.prefixed)
     if plain and (rough := len(templates.render(talk.template, messages, talk.tokens).encode())) <= enough:
         return rough
-    text, typed = chat.render(talk, messages)
+    text, typed = encoding.render(talk, messages)
     if growth is None or (growth.only_ascii and not text.isascii()):
         return math.inf
     found = [(each.start(), len(each[0].encode()) - 1) for each in talk.vocabulary.control.finditer(text)]
@@ -157,7 +155,7 @@ def count_tokens(talk: ChatTokenizer, row: Row, limit: int) -> int:
     """
     if count_replies(row["messages"]) > limit:
         return count_replies(row["messages"])
-    return max(len(lessons.encode_row(talk, row["id"], side)["input_ids"]) for side in lessons.conversations_of(row))
+    return max(len(examples.encode_row(talk, row["id"], side)["input_ids"]) for side in examples.conversations_of(row))
 
 
 def count_replies(messages: list[Message]) -> int:
@@ -172,6 +170,6 @@ def surely_fits(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(upper_bound(talk, side, limit) <= limit for side in lessons.conversations_of(row))
+        return all(upper_bound(talk, side, limit) <= limit for side in examples.conversations_of(row))
     except ValueError:  # `fitted` says it, and of which row
         return False

@@ -6,8 +6,7 @@ from itertools import chain, islice
 from time import perf_counter
 from typing import TypeVar
 
-from refrain.data.parallel import process_pool as crew
-from refrain.data.parallel import ray_cluster as cluster
+from refrain.data.parallel import process_pool, ray_cluster
 from refrain.pipeline.schema import DataConfig
 
 Item = TypeVar("Item")
@@ -26,7 +25,7 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     and what it loads it keeps in a functools.cache. ValueError when a worker dies, or when Ray is not installed.
     """
     workers = available_cores() if data.workers is None else data.workers
-    return (cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, workers)
+    return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, workers)
 
 
 def available_cores() -> int:
@@ -43,6 +42,6 @@ def map_locally(function: Callable[[Item], Result], items: Iterator[Item], worke
             break
     first = list(islice(items, 2))
     if len(first) == 2:
-        yield from crew.map_in_processes(function, chain(first, items), workers)
+        yield from process_pool.map_in_processes(function, chain(first, items), workers)
     else:
         yield from map(function, first)

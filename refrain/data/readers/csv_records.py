@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from refrain.data.readers import raw_rows as raw
+from refrain.data.readers import raw_rows
 from refrain.data.readers.raw_rows import LIMIT, Line, decoding_error
 
 LINES = 10_000  # of a record
@@ -48,7 +48,7 @@ class CsvRecordReader:
 
     def __init__(self, chunks: Iterable[bytes], delimiter: str) -> None:
         csv.field_size_limit(sys.maxsize)
-        self.source, self.back, self.delimiter = raw.split_lines(chunks), deque[Line](), delimiter
+        self.source, self.back, self.delimiter = raw_rows.split_lines(chunks), deque[Line](), delimiter
         self.reader = csv.reader(self, delimiter=delimiter, strict=True)
         self.taken: list[Line] = []
         self.length, self.ended, self.multiline = 0, False, False

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from refrain.data.readers import json_document as documents
-from refrain.data.readers import json_lines as json_rows
-from refrain.data.readers import tables
+from refrain.data.readers import json_document, json_lines, tables
 from refrain.data.readers.json_lines import JsonLinesBlock
 from refrain.data.readers.raw_rows import CHUNK, RawRow, RowBlock
 
@@ -112,9 +110,9 @@ def parquet_blocks(content: OpenFile) -> Iterator[Block]:
 
 
 READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
-    ".json": lambda content: documents.read_blocks(content.text()),
-    ".jsonl": lambda content: json_rows.read_blocks(content.text()),
-    ".ndjson": lambda content: json_rows.read_blocks(content.text()),
+    ".json": lambda content: json_document.read_blocks(content.text()),
+    ".jsonl": lambda content: json_lines.read_blocks(content.text()),
+    ".ndjson": lambda content: json_lines.read_blocks(content.text()),
     ".csv": lambda content: tables.read_delimited(content.text(), ","),
     ".tsv": lambda content: tables.read_delimited(content.text(), "\t"),
     ".parquet": parquet_blocks,

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from refrain.data.readers import json_lines as json_rows
+from refrain.data.readers import json_lines
 from refrain.data.readers.raw_rows import BOM, LIMIT, TOO_LONG, RawRow, RowBlock, byte_length, decoding_error, in_blocks
 
 
@@ -44,14 +44,14 @@ class JsonCursor:
     def next(self) -> str:
         """The character that is not blank to which the window moves; nothing at the end of the file."""
         while True:
-            self.move(json_rows.skip_blank(self.text, self.at))
+            self.move(json_lines.skip_blank(self.text, self.at))
             if self.at < len(self.text) or not self.more():
                 return self.text[self.at : self.at + 1]
 
     def value(self) -> tuple[Any, str]:
         """The value that begins here, or why it could not be read; the window moves beyond it."""
         while True:
-            value, end, error = json_rows.parse_value(self.text, self.at)
+            value, end, error = json_lines.parse_value(self.text, self.at)
             broken, quoted = end == self.at, False
             if broken:
                 end, _, quoted = end_of_value(self.text, self.at)
@@ -118,7 +118,7 @@ REST = re.compile(STRING, re.DOTALL)
 TOKEN = re.compile(f'"{STRING}|[][{{}},]', re.DOTALL)
 
 
-def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_rows.JsonLinesBlock | RowBlock]:
+def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_lines.JsonLinesBlock | RowBlock]:
     """The rows of a document, or of JSON Lines that are called .json."""
     chunks, head = iter(chunks), b""
     for chunk in chunks:
@@ -128,7 +128,7 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_rows.JsonLinesBlock | 
             break
     whole = chain([head], chunks)
     if OBJECTS.match(head.removeprefix(BOM)):
-        yield from json_rows.read_blocks(whole)
+        yield from json_lines.read_blocks(whole)
     else:
         yield from in_blocks(number_in_line(document_rows(JsonCursor(whole))))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NotRequired, ParamSpec, TypedDict
 
 from refrain.chat.records import Message
-from refrain.data.shapes import fields as rules
+from refrain.data.shapes import fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 
@@ -45,7 +45,7 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
 
 def question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer."""
-    return with_reply(prompt_of(question, row), rules.require_text(row, answer))
+    return with_reply(prompt_of(question, row), fields.require_text(row, answer))
 
 
 def with_reply(prompt: Conversation, reply: str) -> Conversation:
@@ -55,25 +55,25 @@ def with_reply(prompt: Conversation, reply: str) -> Conversation:
 
 def prompt_of(question: str, row: Fields) -> Conversation:
     """A prompt of one turn that nobody has answered yet."""
-    above = rules.require_text(row, question)
+    above = fields.require_text(row, question)
     if "input" not in row:
         return {"messages": [{"role": "user", "content": above}]}
-    content = f"{above}\n\n{rules.require_text(row, 'input')}"
+    content = f"{above}\n\n{fields.require_text(row, 'input')}"
     return {"messages": [{"role": "user", "content": content}], "input_from": len(above) + 2}
 
 
 def instances(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each pair of an input and an output below one instruction."""
-    instruction = rules.require_text(row, "instruction")
-    for number, value in enumerate(rules.require_list(row, "instances"), start=1):
+    instruction = fields.require_text(row, "instruction")
+    for number, value in enumerate(fields.require_list(row, "instances"), start=1):
         said = try_parse(instance, instruction, value, f"instance {number}")
         yield said if isinstance(said, RowError) else {**said, "group": instruction}
 
 
 def instance(instruction: str, value: Any, place: str) -> Conversation:
-    there = {name: field for name, field in rules.require_object(value, place).items() if not rules.is_empty(field)}
+    there = {name: field for name, field in fields.require_object(value, place).items() if not fields.is_empty(field)}
     if "output" not in there:
-        rules.require_text(value, "output", place)
+        fields.require_text(value, "output", place)
     return question_answer("instruction", "output", {**there, "instruction": instruction})
 
 
@@ -88,7 +88,7 @@ def preference(prompt: str, better: str, worse: str, row: Fields) -> Conversatio
 def reply(row: Fields, side: str, prompt: list[Message]) -> str:
     """The text of a reply that may be given as turns, which may repeat the prompt."""
     if not isinstance(row.get(side), list):
-        return rules.require_text(row, side)
+        return fields.require_text(row, side)
     messages = turns(row, side)
     rest = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
     if [message["role"] for message in rest] != ["assistant"]:
@@ -126,17 +126,17 @@ def from_turns(name: str, row: Fields) -> Conversation:
 def turns(row: Fields, name: str) -> list[Message]:
     """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
     return [
-        turn(value, f"turn {number} of {name}") for number, value in enumerate(rules.require_list(row, name), start=1)
+        turn(value, f"turn {number} of {name}") for number, value in enumerate(fields.require_list(row, name), start=1)
     ]
 
 
 def turn(value: Any, place: str) -> Message:
-    speaker, content = next((pair for pair in TURNS if pair[0] in rules.require_object(value, place)), TURNS[0])
-    return {"role": role(value, speaker, place), "content": rules.require_string(value, content, place)}
+    speaker, content = next((pair for pair in TURNS if pair[0] in fields.require_object(value, place)), TURNS[0])
+    return {"role": role(value, speaker, place), "content": fields.require_string(value, content, place)}
 
 
 def role(value: Fields, name: str, place: str) -> str:
-    spoken = rules.require(value, name, place)
+    spoken = fields.require(value, name, place)
     if not isinstance(spoken, str) or spoken.lower() not in ROLES:
         raise RowError("unknown_role", f"{place} has the {name} {spoken!a:.40}, not one of {', '.join(ROLES)}")
     return ROLES[spoken.lower()]

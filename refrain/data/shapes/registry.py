@@ -4,11 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from refrain.data.shapes import conversations as talks
-from refrain.data.shapes import squad as passages
-from refrain.data.shapes import transcript as transcripts
-from refrain.data.shapes import tree as trees
-from refrain.data.shapes import votes
+from refrain.data.shapes import conversations, squad, transcript, tree, votes
 from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.fields import Fields
 from refrain.pipeline.schema import Policies
@@ -58,29 +54,35 @@ REPLIES = ("chosen", "rejected")
 
 
 SHAPES = (
-    Shape("messages", ("messages",), single(talks.from_turns, "messages"), takes=GROUP),
-    Shape("sharegpt", ("conversations",), single(talks.from_turns, "conversations"), takes=GROUP),
-    Shape("utterances", ("utterances",), single(talks.from_turns, "utterances"), takes=GROUP),
+    Shape("messages", ("messages",), single(conversations.from_turns, "messages"), takes=GROUP),
+    Shape("sharegpt", ("conversations",), single(conversations.from_turns, "conversations"), takes=GROUP),
+    Shape("utterances", ("utterances",), single(conversations.from_turns, "utterances"), takes=GROUP),
     Shape(
         "alpaca",
         ("instruction", "output"),
-        single(talks.question_answer, "instruction", "output"),
+        single(conversations.question_answer, "instruction", "output"),
         uses=ASIDE,
         takes=GROUP,
     ),
-    Shape("qa", ("question", "answer"), single(talks.question_answer, "question", "answer")),
-    Shape("completion", ("prompt", "completion"), single(talks.question_answer, "prompt", "completion")),
-    Shape("preference", ("prompt", *REPLIES), single(talks.preference, "prompt", *REPLIES)),
-    Shape("preference", ("question", *REPLIES), single(talks.preference, "question", *REPLIES)),
+    Shape("qa", ("question", "answer"), single(conversations.question_answer, "question", "answer")),
+    Shape("completion", ("prompt", "completion"), single(conversations.question_answer, "prompt", "completion")),
+    Shape("preference", ("prompt", *REPLIES), single(conversations.preference, "prompt", *REPLIES)),
+    Shape("preference", ("question", *REPLIES), single(conversations.preference, "question", *REPLIES)),
     Shape(
         "preference",
         ("instruction", *REPLIES),
-        single(talks.preference, "instruction", *REPLIES),
+        single(conversations.preference, "instruction", *REPLIES),
         uses=ASIDE,
         takes=GROUP,
     ),
-    Shape("preference", REPLIES, single(talks.two_branches, *REPLIES), takes=GROUP, fits=talks.has_branches),
-    Shape("transcript", REPLIES, single(transcripts.preference), takes=GROUP, fits=transcripts.has_speakers),
+    Shape(
+        "preference",
+        REPLIES,
+        single(conversations.two_branches, *REPLIES),
+        takes=GROUP,
+        fits=conversations.has_branches,
+    ),
+    Shape("transcript", REPLIES, single(transcript.preference), takes=GROUP, fits=transcript.has_speakers),
     *(
         Shape(
             "votes",
@@ -94,18 +96,18 @@ SHAPES = (
     Shape(
         "squad",
         ("context", "question", "answers"),
-        single(passages.passage),
+        single(squad.passage),
         uses=("is_impossible", "system", "id"),
         takes=GROUP,
     ),
-    Shape("squad", ("paragraphs",), partial(parse_many, passages.articles), takes=GROUP, fits=passages.has_questions),
-    Shape("instances", ("instruction", "instances"), partial(parse_many, talks.instances), takes=GROUP),
+    Shape("squad", ("paragraphs",), partial(parse_many, squad.articles), takes=GROUP, fits=squad.has_questions),
+    Shape("instances", ("instruction", "instances"), partial(parse_many, conversations.instances), takes=GROUP),
     Shape(
         "tree",
         ("message_tree_id", "prompt"),
-        trees.conversations_of_tree,
+        tree.conversations_of_tree,
         uses=("system",),
         takes=GROUP,
-        fits=trees.has_root,
+        fits=tree.has_root,
     ),
 )

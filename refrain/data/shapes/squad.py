@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from refrain.data.shapes import fields as rules
+from refrain.data.shapes import fields
 from refrain.data.shapes.conversations import Conversation, ParseResult, try_parse
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -11,10 +11,10 @@ from refrain.data.shapes.fields import Fields
 
 def articles(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each question about each paragraph."""
-    for number, value in enumerate(rules.require_list(row, "paragraphs"), start=1):
+    for number, value in enumerate(fields.require_list(row, "paragraphs"), start=1):
         try:
-            paragraph = rules.require_object(value, f"paragraph {number}")
-            questions = rules.require_list(paragraph, "qas", f"paragraph {number}")
+            paragraph = fields.require_object(value, f"paragraph {number}")
+            questions = fields.require_list(paragraph, "qas", f"paragraph {number}")
         except RowError as error:
             yield error
             continue
@@ -23,24 +23,24 @@ def articles(row: Fields) -> Iterator[ParseResult]:
 
 
 def question_about(paragraph: Fields, value: Any, place: str) -> Conversation:
-    question = rules.require_object(value, place)
+    question = fields.require_object(value, place)
     context = {"context": paragraph["context"]} if "context" in paragraph else {}
     said = passage({**question, **context}, place)
     if isinstance(question.get("id"), str):
-        said["own_id"] = rules.require_string(question, "id", place)
+        said["own_id"] = fields.require_string(question, "id", place)
     return said
 
 
 def passage(row: Fields, place: str = "the row") -> Conversation:
     """The context, a blank line and the question; rows about one context are a group."""
-    context, question = rules.require_text(row, "context", place), rules.require_text(row, "question", place)
-    found = answers(rules.require(row, "answers", place), place)
+    context, question = fields.require_text(row, "context", place), fields.require_text(row, "question", place)
+    found = answers(fields.require(row, "answers", place), place)
     if row.get("is_impossible") is True and found:
         raise RowError("contradiction", f"{place} is said to have no answer, and has one")
     if not found:
         raise RowError("unanswerable", f"{place} has no answer in its context")
-    reply = rules.require_text(found[0], "text", f"the first answer of {place}")
-    start = rules.require(found[0], "answer_start", f"the first answer of {place}")
+    reply = fields.require_text(found[0], "text", f"the first answer of {place}")
+    start = fields.require(found[0], "answer_start", f"the first answer of {place}")
     if type(start) is not int or start < 0 or not context.startswith(reply, start):
         raise RowError("wrong_offset", f"the first answer of {place} does not begin at character {start!a:.20}")
     asked = f"{context}\n\n{question}"
@@ -50,9 +50,9 @@ def passage(row: Fields, place: str = "the row") -> Conversation:
 def answers(value: Any, place: str) -> list[Fields]:
     """Answers in a list of objects, or in an object of lists."""
     if isinstance(value, list):
-        return [rules.require_object(answer, f"an answer of {place}") for answer in value]
-    there = rules.require_object(value, f"answers of {place}")
-    texts, starts = (rules.require_list(there, name, f"answers of {place}") for name in ("text", "answer_start"))
+        return [fields.require_object(answer, f"an answer of {place}") for answer in value]
+    there = fields.require_object(value, f"answers of {place}")
+    texts, starts = (fields.require_list(there, name, f"answers of {place}") for name in ("text", "answer_start"))
     if len(texts) != len(starts):
         raise RowError("contradiction", f"{place} has {len(texts)} answers, and {len(starts)} places where they begin")
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]

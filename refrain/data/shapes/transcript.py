@@ -2,7 +2,7 @@
 
 import re
 
-from refrain.data.shapes import fields as rules
+from refrain.data.shapes import fields
 from refrain.data.shapes.conversations import Conversation, two_branches
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -15,7 +15,7 @@ SIDES = ("chosen", "rejected")
 
 def preference(row: Fields) -> Conversation:
     """Two transcripts that are alike but for the last reply."""
-    return two_branches(*SIDES, {side: turns(rules.require_text(row, side), side) for side in SIDES})
+    return two_branches(*SIDES, {side: turns(fields.require_text(row, side), side) for side in SIDES})
 
 
 def turns(text: str, name: str) -> list[Fields]:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from refrain.chat.records import Message
-from refrain.data.shapes import conversations
-from refrain.data.shapes import fields as rules
+from refrain.data.shapes import conversations, fields
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -16,7 +15,7 @@ Path = tuple[Any, Message] | None  # what was said before, and the last message
 
 def conversations_of_tree(row: Fields, policies: Policies) -> Iterator[ParseResult]:
     """One conversation per leaf, in the order of the file, or why there is none; deleted messages are left out."""
-    root, group = row["prompt"], rules.require_text(row, "message_tree_id")
+    root, group = row["prompt"], fields.require_text(row, "message_tree_id")
     if isinstance(root, dict) and root.get("deleted") is True:
         raise RowError("unwanted_path", "the first message is marked as deleted")
     waiting: list[tuple[Any, Path, bool]] = [(root, None, True)]  # trees may be deeper than calls
@@ -35,11 +34,11 @@ def conversations_of_tree(row: Fields, policies: Policies) -> Iterator[ParseResu
 
 
 def message(node: Any) -> Message:
-    value = rules.require_object(node, "a message")
+    value = fields.require_object(node, "a message")
     place = describe(value)
     if isinstance(value.get("message_id"), str):
-        rules.require_string(value, "message_id", place)
-    return {"role": conversations.role(value, "role", place), "content": rules.require_string(value, "text", place)}
+        fields.require_string(value, "message_id", place)
+    return {"role": conversations.role(value, "role", place), "content": fields.require_string(value, "text", place)}
 
 
 def describe(node: Fields) -> str:
@@ -50,7 +49,7 @@ def describe(node: Fields) -> str:
 def replies(node: Fields) -> list[Any]:
     if node.get("replies") is None:
         return []
-    listed = rules.require_list(node, "replies", describe(node))
+    listed = fields.require_list(node, "replies", describe(node))
     return [reply for reply in listed if not (isinstance(reply, dict) and reply.get("deleted") is True)]
 
 

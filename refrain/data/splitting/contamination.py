@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from refrain.data.parallel import mapping as workforce
-from refrain.data.splitting import ragged
-from refrain.data.splitting import shingles as runs
+from refrain.data.parallel import mapping
+from refrain.data.splitting import ragged, shingles
 from refrain.data.splitting.ragged import Array, RaggedArray
 from refrain.data.splitting.row_store import RowStore
 from refrain.pipeline.schema import DataConfig
@@ -53,7 +52,7 @@ def held_out_shingles(questions: RaggedArray, size: int) -> Array:
     found = []
     for some in questions.portions(np.arange(len(questions))):
         words, lengths = questions.taken(some)
-        found.append(runs.all_shingles(words, size)[runs.within_one_text(lengths, size)])
+        found.append(shingles.all_shingles(words, size)[shingles.within_one_text(lengths, size)])
     ordered = np.sort(np.concatenate(found))
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
     return ordered[first[np.diff(first, append=len(ordered)) <= COMMON]]
@@ -74,7 +73,7 @@ def locate(questions: RaggedArray, telling: Array, size: int) -> tuple[Array, Ar
 
 def matches(words: Array, lengths: Array, wanted: Array, size: int, sieve: Array | None = None) -> tuple[Array, ...]:
     """Where a wanted run begins, which it is, and in which of the texts."""
-    here = runs.all_shingles(words, size)
+    here = shingles.all_shingles(words, size)
     at = np.arange(len(here)) if sieve is None else np.flatnonzero(maybe_member(sieve, here))
     ends = np.cumsum(lengths)
     text = np.searchsorted(ends, at, side="right")
@@ -130,7 +129,7 @@ def rows_with_shingles(spool: RowStore, rows: Array, wanted: Array, size: int, d
     among[rows] = True
     counts, found = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
     search = ShingleSearch(spool.folder / "words", wanted, size)
-    for pairs in workforce.parallel_map(search, portions(spool), data) if len(wanted) else ():
+    for pairs in mapping.parallel_map(search, portions(spool), data) if len(wanted) else ():
         pairs = pairs[among[pairs[:, 1]]]
         np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int64))
         found.append(pairs[counts[pairs[:, 0]] <= COMMON])
@@ -150,8 +149,8 @@ def are_common_phrases(spool: RowStore, rows: Array, places: Array, size: int, d
     """For runs of words at these places, whether a part of them is a phrase."""
     part, every = min(size, PHRASE), spool.ragged("words")
     words, lengths = RaggedArray(every.flat, places, places + size).taken(np.arange(len(places)))
-    whole = runs.within_one_text(lengths, part)
-    some, which = np.unique(runs.all_shingles(words, part)[whole], return_inverse=True)
+    whole = shingles.within_one_text(lengths, part)
+    some, which = np.unique(shingles.all_shingles(words, part)[whole], return_inverse=True)
     rare = np.zeros(len(some), bool)
     rare[rows_with_shingles(spool, rows, some, part, data)[:, 0]] = True  # each is said by a row
     return ~np.asarray(rare[which].reshape(len(places), size - part + 1).all(axis=1))

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refrain.data.shapes.errors import Reason
-from refrain.data.splitting import near_duplicates as near
-from refrain.data.splitting import ragged
+from refrain.data.splitting import near_duplicates, ragged
 from refrain.data.splitting.ragged import Array, RaggedArray
 from refrain.data.splitting.row_store import RowStore
 
@@ -72,7 +71,9 @@ class LeakageResolver:
     def __init__(self, spool: RowStore, prompts: UniquePrompts, rows: Array, drawn: Array, share: float | None) -> None:
         self.sets, self.share = spool.ragged("runs").chosen(prompts.row), share
         self.candidates = (
-            near.candidates(self.sets, share) if share is not None else near.no_candidates(len(prompts.row))
+            near_duplicates.candidates(self.sets, share)
+            if share is not None
+            else near_duplicates.no_candidates(len(prompts.row))
         )
         self.groups, self.grouped = members(spool["group"][rows], prompts.of[rows], len(prompts.row))
         self.declared = prompts.split
@@ -125,7 +126,7 @@ class LeakageResolver:
             return [int(others[0])]
         for begin in range(0, len(others), 64):
             some = others[begin : begin + 64]
-            alike = near.is_near(self.sets[prompt], self.sets, some, self.share or 0)
+            alike = near_duplicates.is_near(self.sets[prompt], self.sets, some, self.share or 0)
             if alike.any():
                 return [int(some[alike.argmax()])]
         return []

@@ -18,8 +18,7 @@ import numpy as np
 
 from refrain.chat import records
 from refrain.chat.records import Row
-from refrain.data.splitting import shingles as runs
-from refrain.data.splitting import shingles as wording
+from refrain.data.splitting import shingles
 from refrain.data.splitting.ragged import Array, FileArray, RaggedArray
 
 COLUMNS = {
@@ -86,7 +85,7 @@ class RowBatchBuilder:
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
         *asked, reply = row["messages"]
-        turns = [(turn["role"], " ".join(wording.normalise(turn["content"]).split())) for turn in asked]
+        turns = [(turn["role"], " ".join(shingles.normalise(turn["content"]).split())) for turn in asked]
         prompt = json.dumps(turns)
         replies = [reply["content"], row.get("rejected", "")]
         said = "\0".join([prompt, *replies])  # no text holds a NUL
@@ -94,9 +93,9 @@ class RowBatchBuilder:
         text = records.to_json_line(row)
         found: dict[str, int] = {
             **place,
-            "prompt": wording.text_key(prompt),
-            "said": wording.text_key(said),
-            "group": 0 if group is None else wording.text_key(group) or 1,
+            "prompt": shingles.text_key(prompt),
+            "said": shingles.text_key(said),
+            "group": 0 if group is None else shingles.text_key(group) or 1,
             "draw": int.from_bytes(draw[:8]),
             "pair": "rejected" in row,
             "text": len(text),
@@ -105,14 +104,14 @@ class RowBatchBuilder:
             self.values[column].append(value)
         self.texts.append(text)
         self.wordings.append("\n".join(text for role, text in turns if role != "system"))
-        self.wordings.append(wording.normalise("\n".join(replies)))
+        self.wordings.append(shingles.normalise("\n".join(replies)))
 
     def part(self, spool: Path) -> RowBatch:
         """All rows so far, with what is long in the spool."""
-        words, counts = wording.hash_words(self.wordings)
+        words, counts = shingles.hash_words(self.wordings)
         asked = counts[::2]
         question = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
-        some, several = runs.shingle_sets(runs.centred_shingles(words[question], asked, self.run), asked)
+        some, several = shingles.shingle_sets(shingles.centred_shingles(words[question], asked, self.run), asked)
         measures: dict[str, Any] = {"asked": asked, "words": asked + counts[1::2], "runs": several}
         for name, content in (("text", b"".join(self.texts)), ("words", words.tobytes()), ("runs", some.tobytes())):
             lengths = np.array((self.values | measures)[name], np.int64)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refrain.data.shapes.errors import Reason
-from refrain.data.splitting import contamination
-from refrain.data.splitting import leakage as prompts
+from refrain.data.splitting import contamination, leakage
 from refrain.data.splitting.leakage import NONE, SPLITS, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowStore
@@ -37,13 +36,13 @@ def assign_splits(spool: RowStore, data: DataConfig) -> Assignment:
     """Where each row goes."""
     declared = np.array([SPLITS.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
     placed = Assignment(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
-    asked = prompts.unique_prompts(spool["prompt"], declared)
+    asked = leakage.unique_prompts(spool["prompt"], declared)
     theirs = asked.split[asked.of]
     elsewhere = np.flatnonzero((theirs != declared) & ((theirs == TEST) | (theirs == VAL)))
     placed.drop(elsewhere, "exact_leak", asked.row[asked.of[elsewhere]])
     drop_duplicates(placed, spool, asked, data.policies.answers)
     rows = placed.left()
-    asked = prompts.with_rows(asked, rows)
+    asked = leakage.with_rows(asked, rows)
     found = LeakageResolver(spool, asked, rows, random_split(spool["draw"][asked.row], data), data.leaks.near).resolve()
     placed.split[rows] = found.split[asked.of[rows]]
     for reason in found.leaks:

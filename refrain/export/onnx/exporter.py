@@ -10,8 +10,7 @@ import onnx
 
 from refrain.chat import model_folder
 from refrain.export.architectures import families
-from refrain.export.onnx import builder as drawing
-from refrain.export.onnx import graph
+from refrain.export.onnx import builder, graph
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 
 log = logging.getLogger(__name__)
@@ -127,4 +126,4 @@ def save(model: onnx.ModelProto, out: Path, operator: str) -> None:
     if not any(node.op_type == operator for node in model.graph.node):
         raise ValueError("model.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
     large = sum(len(each.raw_data) for each in model.graph.initializer) > LARGE  # ByteSize() fails beyond 2 GiB
-    onnx.save(model, out / "model.onnx", save_as_external_data=large, location=drawing.EXTERNAL_DATA)
+    onnx.save(model, out / "model.onnx", save_as_external_data=large, location=builder.EXTERNAL_DATA)

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from refrain.export.architectures import families
 from refrain.export.architectures.decoder import Decoder
 from refrain.export.architectures.model_files import Array
-from refrain.export.onnx import quantization as blocks
+from refrain.export.onnx import quantization
 from refrain.export.onnx.builder import EXTERNAL_DATA, MICROSOFT, GraphBuilder
 from refrain.export.onnx.layers import full_precision, linear, matmul_nbits, norm, transformer_block
 from refrain.pipeline.schema import BLOCKS, QuantizationConfig
@@ -67,7 +67,7 @@ def embedding_table(to: GraphBuilder, table: Array) -> list[str]:
     size, bits = block_size(table, to.precision), to.precision.head_bits or to.precision.bits
     if size is None:
         return [full_precision(to, "table", table)]
-    parts = blocks.quantize(table, bits, size, to.precision.symmetric, to.precision.rounding)
+    parts = quantization.quantize(table, bits, size, to.precision.symmetric, to.precision.rounding)
     zeros = [] if parts.zeros is None else [to.constant("table.zeros", parts.zeros)]
     return [to.constant("table.codes", parts.codes), to.constant("table.scales", parts.scales), *zeros]
 

@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from refrain.export.architectures.decoder import Decoder, Layer, Linear, Norm
 from refrain.export.architectures.model_files import Array
-from refrain.export.onnx import quantization as blocks
+from refrain.export.onnx import quantization
 from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
 
 GELUS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
@@ -116,7 +116,7 @@ def linear(
             if layer.bias is None
             else to.node("Add", [product, to.constant(f"{name}.bias", layer.bias)], output)
         )
-    parts = blocks.quantize(layer.weight, bits, to.precision.block, to.precision.symmetric, to.precision.rounding)
+    parts = quantization.quantize(layer.weight, bits, to.precision.block, to.precision.symmetric, to.precision.rounding)
     inputs = [read, to.constant(f"{name}.codes", parts.codes), to.constant(f"{name}.scales", parts.scales)]
     inputs.append("" if parts.zeros is None else to.constant(f"{name}.zeros", parts.zeros))
     inputs += ["", "" if layer.bias is None else to.constant(f"{name}.bias", layer.bias)]

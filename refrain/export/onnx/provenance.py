@@ -7,8 +7,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from refrain.evaluation import divergence as likeness
-from refrain.evaluation import gate
+from refrain.evaluation import divergence, gate
 from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.pipeline import manifest, paths
 from refrain.pipeline.schema import VariantConfig
@@ -35,7 +34,7 @@ def parity_report(
     links = {
         name: {
             "reference": "merged",
-            **likeness.rounded_facts(proof),
+            **divergence.rounded_facts(proof),
             "fails": gate.failed_thresholds(name, variants[name].bars, proof),
         }
         for name, proof in proofs.items()

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from refrain.chat.encoding import Features
 from refrain.pipeline.schema import TinyConfig, TrainConfig
-from refrain.training import fit as training
+from refrain.training import fit
 from refrain.training.objectives import sft
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -43,7 +43,7 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     set_seed(seed)
     model = LlamaForCausalLM(llama_config(tiny, tokenizer.get_vocab_size()))
     with tempfile.TemporaryDirectory() as scratch:
-        training.fit(
+        fit.fit(
             model, [encode_line(tokenizer, line) for line in lines], [], sft, train_config(tiny), seed, Path(scratch)
         )
     model.save_pretrained(out)

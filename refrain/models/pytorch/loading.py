@@ -15,7 +15,7 @@ from transformers import (
     set_seed,
 )
 
-from refrain.models.pytorch import lora as adapters
+from refrain.models.pytorch import lora
 from refrain.pipeline.schema import MethodConfig
 
 
@@ -25,13 +25,13 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
     ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.
     """
     if method.adapter is not None:
-        adapters.check(load_on_meta(folder), method.adapter, start)
+        lora.check(load_on_meta(folder), method.adapter, start)
     set_seed(seed)
     if method.weights == "random":
         model = load_random(folder)
     else:
         model = load(folder) if method.base_bits is None else load_in_4bit(folder)
-    return model if method.adapter is None else cast(PreTrainedModel, adapters.attach(model, method.adapter, start))
+    return model if method.adapter is None else cast(PreTrainedModel, lora.attach(model, method.adapter, start))
 
 
 def load(folder: Path, **settings: Any) -> PreTrainedModel:
@@ -81,7 +81,7 @@ def load_in_4bit(folder: Path) -> PreTrainedModel:
 
 def load_finetuned(base: Path, out: Path) -> PreTrainedModel:
     """What the train stage left in `out`: its adapter on the base, unquantised, or its full weights."""
-    if not (out / adapters.SETTINGS).is_file():
+    if not (out / lora.SETTINGS).is_file():
         return load(out)
     return cast(PreTrainedModel, PeftModel.from_pretrained(load(base), str(out)))
 
@@ -94,7 +94,7 @@ def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
 def save(model: PreTrainedModel, out: Path) -> None:
     """Safetensors and config, the same bytes every time; `trained` gives the function that was trained."""
     if isinstance(model, PeftModel):
-        adapters.save(model, out)
+        lora.save(model, out)
     else:
         model.save_pretrained(out, safe_serialization=True)
 

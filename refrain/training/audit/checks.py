@@ -1,6 +1,6 @@
 """One conversation that is to be learned, held against its row and against the prompt that is asked.
 
-Whether exactly the replies and their end markers are learned, found without a word of `chat.features`.
+Whether exactly the replies and their end markers are learned, found without a word of `encoding.features`.
 
 The learned ids are decoded and compared with the words of the row, so that a mask is right or wrong by what it says.
 """
@@ -10,9 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from refrain.chat import encoding as chat
-from refrain.chat import preview as marked
-from refrain.chat import templates
+from refrain.chat import encoding, preview, templates
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.training.audit.faults import Fault
@@ -75,7 +73,7 @@ def only_template_controls(exam: AuditContext, lesson: Example, expected: Templa
     own = [token for token in lesson.features["input_ids"] if token in exam.controls]
     if own == expected.controls:
         return True
-    text, typed = chat.render(exam.talk, lesson.messages)
+    text, typed = encoding.render(exam.talk, lesson.messages)
     matches = exam.talk.vocabulary.control.finditer(text)
     return own == [special[match[0]] for match in matches if match.start() not in typed]
 
@@ -105,7 +103,7 @@ def check_labels(
 
 def classify(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, spans: list[str]) -> Fault:
     """What is wrong with a conversation that does not teach these spans."""
-    [rest] = marked.decode_spans(talk, [lesson.features["input_ids"][start or 0 :]])
+    [rest] = preview.decode_spans(talk, [lesson.features["input_ids"][start or 0 :]])
     if not any(without_blank(text) in without_blank(rest) for text in (spans[-1], roundtrip(talk, spans[-1]))):
         return "cut"
     if not said:
@@ -131,10 +129,10 @@ def opens(lesson: Example, reply: int, start: int) -> bool:
 def labels_outer_blank(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    prompts = [chat.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
+    prompts = [encoding.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
     lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
-        all(marked.escape_controls(text).strip() for text in marked.decode_spans(talk, lasts))
+        all(preview.escape_controls(text).strip() for text in preview.decode_spans(talk, lasts))
         and all(opens(lesson, at, len(prompt)) for at, prompt in enumerate(prompts, 1))
     )
 
@@ -161,7 +159,7 @@ def same_text(talk: ChatTokenizer, said: str, text: str) -> bool:
 
 def roundtrip(talk: ChatTokenizer, text: str) -> str:
     """A text as it comes back from the tokenizer, which may know fewer characters or one spelling of several."""
-    return marked.decode_spans(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
+    return preview.decode_spans(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
 
 
 def without_blank(text: str) -> str:

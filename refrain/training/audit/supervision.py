@@ -9,13 +9,11 @@ from tempfile import TemporaryDirectory
 
 from tokenizers import Tokenizer
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder
-from refrain.chat import preview as marked
+from refrain.chat import encoding, model_folder, preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Message, Row
-from refrain.training.audit import checks as exam
+from refrain.training.audit import checks
 from refrain.training.audit.faults import FAULTS, Fault
 
 SHOWN = 3
@@ -48,7 +46,7 @@ def template_error(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
     """Why no conversation of these roles can be learned, if so."""
     turns: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
     try:
-        chat.encode_conversation(talk, turns)
+        encoding.encode_conversation(talk, turns)
     except ValueError as error:
         return str(error)
     return None
@@ -74,16 +72,16 @@ def audit_examples(
     talk: ChatTokenizer, taught: Sequence[Example], room: int, served: ChatTokenizer | None = None
 ) -> AuditResult:
     """Every conversation held against its row, and against how a model that is served would be asked."""
-    common = exam.AuditContext(talk, room, unknown(talk.tokenizer))
+    common = checks.AuditContext(talk, room, unknown(talk.tokenizer))
     other = served if served and not same_chat(talk, served) else None
     ids = [lesson.features["input_ids"] for lesson in taught]
     learned = [list(compress(each, supervised(lesson))) for each, lesson in zip(ids, taught, strict=True)]
     broken: dict[Fault, list[Example]] = {}
     stripped, strange = set(), set()
-    for lesson, said in zip(taught, marked.decode_spans(talk, learned), strict=True):
+    for lesson, said in zip(taught, preview.decode_spans(talk, learned), strict=True):
         before = lesson.messages[: lesson.turns[-1]]
-        asked = chat.encode_prompt(talk, before)
-        finding = exam.check_example(common, lesson, said, asked)
+        asked = encoding.encode_prompt(talk, before)
+        finding = checks.check_example(common, lesson, said, asked)
         if fault := finding.fault or ("served" if other and asks_differently(talk, other, before, asked) else None):
             broken.setdefault(fault, []).append(lesson)
         stripped |= {lesson.name} if finding.stripped else set()
@@ -105,7 +103,7 @@ def describe_faults(talk: ChatTokenizer, name: str, findings: AuditResult) -> li
     for fault, those in findings.broken.items():
         meaning = FAULTS[fault]
         rows = list({lesson.name: lesson for lesson in reversed(those)}.values())[::-1]
-        shown = (f"{row.name}\n{clipped(marked.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
+        shown = (f"{row.name}\n{clipped(preview.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
         where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
         result.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *shown]))
     return result
@@ -116,10 +114,10 @@ def supervised(lesson: Example) -> list[bool]:
 
 
 def served_chat(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
-    """The chat as it will be read where the model is served: from a folder that `chat.copy` has written."""
+    """The chat as it will be read where the model is served: from a folder that `encoding.copy` has written."""
     with TemporaryDirectory() as folder:
         model_folder.copy_tokenizer(source, Path(folder), talk.template)
-        return chat.load(Path(folder))
+        return encoding.load(Path(folder))
 
 
 def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:
@@ -130,7 +128,7 @@ def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:
 
 def asks_differently(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:
     """Whether the other chat has another template, or asks with other ids."""
-    return one.template != other.template or chat.encode_prompt(other, messages) != asked
+    return one.template != other.template or encoding.encode_prompt(other, messages) != asked
 
 
 def unknown(tokenizer: Tokenizer) -> int | None:
@@ -146,7 +144,7 @@ def counted(rows: float) -> str:
 
 
 def as_text(messages: Sequence[Message]) -> str:
-    return marked.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
+    return preview.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
 
 
 def clipped(text: str) -> str:

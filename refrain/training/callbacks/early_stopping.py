@@ -6,8 +6,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from refrain.training.distributed import fsdp as sharding
-from refrain.training.distributed import processes
+from refrain.training.distributed import fsdp, processes
 
 
 class EarlyStoppingCallback(TrainerCallback):
@@ -23,7 +22,7 @@ class EarlyStoppingCallback(TrainerCallback):
         waited = epochs_since_best(state)
         if waited == 0 and processes.rank() == keeping_rank(model):
             part = self.file(model).with_suffix(".part")
-            save_file({name: weight.contiguous() for name, weight in sharding.trainable_shards(model).items()}, part)
+            save_file({name: weight.contiguous() for name, weight in fsdp.trainable_shards(model).items()}, part)
             part.replace(self.file(model))
         control.should_training_stop |= waited >= self.epochs
 
@@ -31,7 +30,7 @@ class EarlyStoppingCallback(TrainerCallback):
         """Put the best weights into the model, unless the last ones are."""
         if epochs_since_best(state):
             best = load_file(self.file(model))
-            for name, weight in sharding.trainable_shards(model).items():
+            for name, weight in fsdp.trainable_shards(model).items():
                 weight.copy_(best[name])
 
     def file(self, model: Any) -> Path:
@@ -41,7 +40,7 @@ class EarlyStoppingCallback(TrainerCallback):
 
 def keeping_rank(model: Any) -> int:
     """The number of the process that keeps what this one has: its own when it has a share, else the first."""
-    return processes.rank() if sharding.is_sharded(model) else 0
+    return processes.rank() if fsdp.is_sharded(model) else 0
 
 
 def epochs_since_best(state: TrainerState) -> int:

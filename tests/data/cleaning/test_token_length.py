@@ -7,10 +7,8 @@ import pytest
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, dialogue, sentencepiece
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
-from refrain.chat import encoding as chat
-from refrain.chat import model_folder
-from refrain.data.cleaning import token_length as bounds
-from refrain.data.cleaning import token_length as lengths
+from refrain.chat import encoding, model_folder
+from refrain.data.cleaning import token_length
 from refrain.data.shapes.errors import RowError
 
 CHAT = {
@@ -23,12 +21,12 @@ JINJA = TEMPLATES | {"own": OWN, "trimmed": TRIMMED, "twice": "{{ messages[0]['c
 
 
 def tokens(talk, messages):
-    return len(chat.encode_conversation(talk, messages)["input_ids"])
+    return len(encoding.encode_conversation(talk, messages)["input_ids"])
 
 
 def refused(talk, row, limit, policy):
     with pytest.raises(RowError) as error:
-        lengths.fit_to_limit(talk, row, limit, policy)
+        token_length.fit_to_limit(talk, row, limit, policy)
     assert error.value.reason == "overlong"
     return str(error.value)
 
@@ -36,7 +34,7 @@ def refused(talk, row, limit, policy):
 @pytest.mark.parametrize("policy", ["drop", "cut", "fail"])
 def test_a_row_that_fits_stays_itself(talk, policy):
     size = tokens(talk, CHAT["messages"])
-    row, found = lengths.fit_to_limit(talk, CHAT, size, policy)
+    row, found = token_length.fit_to_limit(talk, CHAT, size, policy)
     assert row is CHAT and found == size
 
 
@@ -50,7 +48,7 @@ def test_or_ends_the_run_with_the_way_out(talk):
     sentence = (rf"^row 0-a\.jsonl:1: the row has {size} tokens, {size - 1} are allowed; raise data\.max_tokens, or "
                 r"set data\.policies\.overlong to drop or cut$")  # fmt: skip
     with pytest.raises(ValueError, match=sentence):
-        lengths.fit_to_limit(talk, CHAT, size - 1, "fail")
+        token_length.fit_to_limit(talk, CHAT, size - 1, "fail")
 
 
 @pytest.mark.parametrize("turns", [3, 5])
@@ -58,7 +56,7 @@ def test_a_chat_is_cut_behind_a_reply(talk, turns):
     """The last turns go: no reply that stays has lost what it refers to."""
     most = tokens(talk, CHAT["messages"][: turns + 2]) - 1
     for limit in (tokens(talk, CHAT["messages"][:turns]), most):
-        row, size = lengths.fit_to_limit(talk, CHAT, limit, "cut")
+        row, size = token_length.fit_to_limit(talk, CHAT, limit, "cut")
         assert row == {**CHAT, "messages": CHAT["messages"][:turns]}
         assert size == tokens(talk, row["messages"]) <= limit
     assert len(CHAT["messages"]) == 7, "the row itself is not touched"
@@ -68,14 +66,18 @@ def test_a_chat_is_cut_behind_a_reply(talk, turns):
 def test_a_preference_loses_its_first_turns(talk, start):
     """For its last reply is what is compared; the system's turn stays."""
     left = [CHAT["messages"][0], *CHAT["messages"][start:]]
-    row, size = lengths.fit_to_limit(talk, PAIR, tokens(talk, left), "cut")
+    row, size = token_length.fit_to_limit(talk, PAIR, tokens(talk, left), "cut")
     assert row == {**PAIR, "messages": left} and size == tokens(talk, left)
 
 
 def test_a_preference_is_as_long_as_its_longer_side(talk):
     longer = {**PAIR, "rejected": "no " * 99}
     side = [*PAIR["messages"][:-1], {"role": "assistant", "content": longer["rejected"]}]
-    assert lengths.fit_to_limit(talk, longer, 10_000, "drop")[1] == tokens(talk, side) > tokens(talk, PAIR["messages"])
+    assert (
+        token_length.fit_to_limit(talk, longer, 10_000, "drop")[1]
+        == tokens(talk, side)
+        > tokens(talk, PAIR["messages"])
+    )
 
 
 @pytest.mark.parametrize("row", [CHAT, PAIR], ids=["chat", "pair"])
@@ -93,7 +95,7 @@ def test_a_cut_is_made_between_a_reply_and_a_question(talk, row):
     odd = {**row, "messages": [{"role": said[role], "content": f"hello {i}"} for i, role in enumerate(roles)]}
     for limit in range(30, tokens(talk, odd["messages"])):
         try:
-            left = lengths.fit_to_limit(talk, odd, limit, "cut")[0]["messages"]
+            left = token_length.fit_to_limit(talk, odd, limit, "cut")[0]["messages"]
         except RowError:
             continue
         assert (left[0]["role"], left[-1]["role"]) == ("user", "assistant") and tokens(talk, left) <= limit
@@ -104,16 +106,16 @@ def test_a_cut_is_made_between_a_reply_and_a_question(talk, row):
 def test_a_hundred_thousand_turns_are_no_work(talk):
     long = {"id": "0", "messages": dialogue("be", *["hello", "there"] * 50_000)}
     assert refused(talk, long, 64, "drop") == "the row has 50000 tokens or more, 64 are allowed"
-    row, size = lengths.fit_to_limit(talk, long, 64, "cut")
+    row, size = token_length.fit_to_limit(talk, long, 64, "cut")
     assert size <= 64 < tokens(talk, long["messages"][: len(row["messages"]) + 2])
-    assert not lengths.surely_fits(talk, long, 64)
+    assert not token_length.surely_fits(talk, long, 64)
 
 
 def test_a_row_that_the_template_refuses_is_named(base):
-    strict = chat.load(base, "{{ raise_exception('not me') }}")
-    assert not lengths.surely_fits(strict, CHAT, 10_000)
+    strict = encoding.load(base, "{{ raise_exception('not me') }}")
+    assert not token_length.surely_fits(strict, CHAT, 10_000)
     with pytest.raises(ValueError, match=r"^row 0-a\.jsonl:1: the chat template refuses .*: not me$"):
-        lengths.fit_to_limit(strict, CHAT, 10_000, "drop")
+        token_length.fit_to_limit(strict, CHAT, 10_000, "drop")
 
 
 # Without the tokenizer
@@ -161,29 +163,31 @@ def folder(request, saved, tokenizer):
 
 @pytest.mark.parametrize("jinja", JINJA)
 def test_a_bound_is_never_too_low(folder, jinja):
-    talk = chat.load(folder, JINJA[jinja])
+    talk = encoding.load(folder, JINJA[jinja])
     for messages in TEXTS:
         size = tokens(talk, messages)
-        assert bounds.upper_bound(talk, messages) >= size
-        assert not any(lengths.surely_fits(talk, {"id": "", "messages": messages}, size - less) for less in (1, 2, 5))
+        assert token_length.upper_bound(talk, messages) >= size
+        assert not any(
+            token_length.surely_fits(talk, {"id": "", "messages": messages}, size - less) for less in (1, 2, 5)
+        )
 
 
 def test_of_bytes_the_bound_is_exact(saved, tokenizer):
     """A tokenizer without merges, and a text between control tokens: as many tokens as bytes."""
     shape = json.loads(tokenizer.to_str())
     shape["model"]["merges"] = []
-    talk = chat.load(saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN)
+    talk = encoding.load(saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN)
     messages = [{"role": "user", "content": "🙂 a"}, {"role": "assistant", "content": "<|end|> ß\n"}]
-    assert bounds.upper_bound(talk, messages) == tokens(talk, messages)
-    assert lengths.surely_fits(talk, {"id": "", "messages": messages}, tokens(talk, messages))
+    assert token_length.upper_bound(talk, messages) == tokens(talk, messages)
+    assert token_length.surely_fits(talk, {"id": "", "messages": messages}, tokens(talk, messages))
 
 
 def test_a_normal_form_that_makes_a_text_longer_is_not_trusted(saved):
-    talk = chat.load(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
+    talk = encoding.load(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
     long = dialogue("be", "\ufdfa" * 9, "hi")
-    assert tokens(talk, long) > len(chat.render(talk, long)[0].encode())
-    assert bounds.upper_bound(talk, long) == float("inf")
-    assert bounds.upper_bound(talk, dialogue("be", "hello", "hi")) < float("inf")
+    assert tokens(talk, long) > len(encoding.render(talk, long)[0].encode())
+    assert token_length.upper_bound(talk, long) == float("inf")
+    assert token_length.upper_bound(talk, dialogue("be", "hello", "hi")) < float("inf")
 
 
 def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokenizer):
@@ -192,19 +196,21 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
     always = pre_tokenizers.Metaspace(prepend_scheme="always")
     worded.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), always])
     for raw in (spaced, worded):
-        assert bounds.upper_bound(chat.load(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY) == float("inf")
+        assert token_length.upper_bound(encoding.load(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY) == float(
+            "inf"
+        )
 
 
 def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(saved, tokenizer):
     raw = tokenizer.from_str(tokenizer.to_str())
     raw.add_tokens([AddedToken("o<|im_end", normalized=False)])
-    talk = chat.load(saved(raw, eos_token="<|im_end|>"), CHATML)
+    talk = encoding.load(saved(raw, eos_token="<|im_end|>"), CHATML)
     hello = dialogue("hello", "hello", "hello")
-    assert bounds.upper_bound(talk, hello) == len(chat.render(talk, hello)[0].encode()) >= tokens(talk, hello)
+    assert token_length.upper_bound(talk, hello) == len(encoding.render(talk, hello)[0].encode()) >= tokens(talk, hello)
 
 
 def test_most_rows_need_no_tokenizer(talk, rows):
-    assert sum(lengths.surely_fits(talk, row, 128) for row in rows) == len(rows)
+    assert sum(token_length.surely_fits(talk, row, 128) for row in rows) == len(rows)
 
 
 @pytest.mark.parametrize(("config", "size"), [({"max_position_embeddings": 7}, 7), ({"n_positions": 9}, 9)])

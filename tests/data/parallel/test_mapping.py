@@ -11,19 +11,18 @@ import pytest
 import worker_functions
 from worker_functions import Said, die, interrupt, large, loaded, process, refuse, stumble
 
-from refrain.data.parallel import mapping as workforce
-from refrain.data.parallel import process_pool as crew
+from refrain.data.parallel import mapping, process_pool
 from refrain.pipeline.schema import DataConfig
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """A crew is called however quick the items are."""
-    monkeypatch.setattr(workforce, "HEAD_START", 0)
+    monkeypatch.setattr(mapping, "HEAD_START", 0)
 
 
 def mapped(function, items, workers, engine="local"):
-    return workforce.parallel_map(function, iter(items), DataConfig(engine=engine, workers=workers))
+    return mapping.parallel_map(function, iter(items), DataConfig(engine=engine, workers=workers))
 
 
 ITEMS = [(number, f"é\ud800{number}") for number in range(23)]
@@ -63,18 +62,18 @@ def test_one_worker_a_single_item_and_quick_items_need_no_other_process(monkeypa
     assert set(mapped(process, range(9), 1)) == {os.getpid()}
     assert set(mapped(process, range(2), 2)) == {os.getpid()}  # the second one is alone
     assert list(mapped(process, [], 2)) == []
-    monkeypatch.setattr(workforce, "HEAD_START", 60)
+    monkeypatch.setattr(mapping, "HEAD_START", 60)
     assert set(mapped(process, range(9), 2)) == {os.getpid()}
 
 
 def test_all_cores_of_this_process_are_used_unless_a_number_is_given():
     assert len(set(mapped(process, range(40), None)) - {os.getpid()}) == (
-        workforce.available_cores() if workforce.available_cores() > 1 else 0
+        mapping.available_cores() if mapping.available_cores() > 1 else 0
     )
 
 
 def test_workers_do_not_share_their_core_with_threads_of_a_tokenizer():
-    assert {result[2] for result in crew.map_in_processes(Said("it"), iter(ITEMS), 2)} == {"false"}
+    assert {result[2] for result in process_pool.map_in_processes(Said("it"), iter(ITEMS), 2)} == {"false"}
 
 
 def test_what_is_loaded_is_loaded_once_by_each_worker():
@@ -104,7 +103,7 @@ def test_an_error_is_raised_as_itself_in_its_turn():
 
 def test_a_defect_says_where_in_the_worker_it_was():
     with pytest.raises(KeyError) as caught:
-        list(crew.map_in_processes(stumble, iter(range(9)), 2))
+        list(process_pool.map_in_processes(stumble, iter(range(9)), 2))
     assert "in stumble" in caught.value.__notes__[0]
 
 
@@ -114,7 +113,7 @@ def test_a_killed_worker_is_one_sentence():
 
 
 def test_an_interruption_is_for_the_process_that_called_the_workers():
-    assert list(crew.map_in_processes(interrupt, iter(range(9)), 2)) == list(range(9))
+    assert list(process_pool.map_in_processes(interrupt, iter(range(9)), 2)) == list(range(9))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from raw_files import bad, good, read
 
-from refrain.data.readers import raw_rows as raw
+from refrain.data.readers import raw_rows
 
 
 @pytest.fixture
@@ -159,12 +159,12 @@ def test_any_line_end_ends_a_line(rows):
 
 def test_a_line_is_the_same_wherever_the_file_is_cut_into_chunks():
     text = "\ufeffa,é\r\n\r1,2\n\n3\r".encode()
-    whole = list(raw.split_lines([text]))
+    whole = list(raw_rows.split_lines([text]))
     assert [(line.number, line.offset, line.text) for line in whole] == [
         (1, 3, "a,é\r\n"), (2, 9, "\r"), (3, 10, "1,2\n"), (4, 14, "\n"), (5, 15, "3\r")
     ]  # fmt: skip
     for cut in range(3, len(text)):
-        assert list(raw.split_lines([text[:cut], text[cut:]])) == whole
+        assert list(raw_rows.split_lines([text[:cut], text[cut:]])) == whole
 
 
 def test_bytes_that_are_not_utf8_cost_their_record_only(rows):

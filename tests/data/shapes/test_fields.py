@@ -7,8 +7,7 @@ import pytest
 from single_rows import DEFAULT, TURNS, parsed, said, talk, wanted
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import errors
-from refrain.data.shapes import parsing as shapes
+from refrain.data.shapes import errors, parsing
 from refrain.pipeline.schema import SourceConfig
 
 QA = {"question": "Hi", "answer": "Hello"}
@@ -105,7 +104,7 @@ def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
 
 
 def test_an_unreadable_row_keeps_its_message():
-    (error,) = shapes.parse_row(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
+    (error,) = parsing.parse_row(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
     assert (error.reason, str(error)) == ("unreadable", "the row cannot be read: cut short")
 
 

@@ -7,8 +7,7 @@ import pytest
 from single_rows import DEFAULT, TURNS, parsed, said, talk
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing as shapes
-from refrain.data.shapes import registry
+from refrain.data.shapes import parsing, registry
 from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import SourceConfig
 
@@ -108,8 +107,8 @@ def test_the_first_rows_decide_together():
         RawRow(3, {"question": "Hi"}),
         RawRow(4, {"answer": "Hello"}),
     ]
-    assert shapes.recognise(SourceConfig("file"), raws).name == "qa"
-    assert shapes.recognise(SourceConfig("file"), raws[:2]) is None
+    assert parsing.recognise(SourceConfig("file"), raws).name == "qa"
+    assert parsing.recognise(SourceConfig("file"), raws[:2]) is None
 
 
 AMBIGUOUS = {"instruction": "Do", "input": "", "output": "Done", "chosen": "Done", "rejected": "No"}
@@ -181,5 +180,5 @@ def test_a_field_of_any_kind_is_an_error_of_its_row_alone(shape):
         for value in ODD:
             for tree in ("all", "best"):
                 raw = RawRow(1, {**whole, name: value})
-                found = shapes.parse_row(raw, shape, SourceConfig("file"), replace(DEFAULT, tree=tree))
+                found = parsing.parse_row(raw, shape, SourceConfig("file"), replace(DEFAULT, tree=tree))
                 assert found and all(isinstance(one, RowError) or one["messages"] for one in found), (value, tree)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refrain.data.splitting import shingles as runs
+from refrain.data.splitting import shingles
 
 
 def flat(*texts):
@@ -11,30 +11,30 @@ def flat(*texts):
 
 def test_each_word_has_a_run_around_it_and_texts_do_not_touch():
     words, lengths = flat("abc", "", "x", "bc")
-    found = runs.centred_shingles(words, lengths, 3)
+    found = shingles.centred_shingles(words, lengths, 3)
     assert (len(found), len(set(found.tolist()))) == (6, 5)  # the end of "abc" is that of "bc"
-    alone = np.concatenate([runs.centred_shingles(*flat(text), 3) for text in ("abc", "x", "bc")])
+    alone = np.concatenate([shingles.centred_shingles(*flat(text), 3) for text in ("abc", "x", "bc")])
     assert np.array_equal(found, alone)
 
 
 def test_the_order_of_words_counts_in_a_run():
-    assert runs.all_shingles(flat("abc")[0], 3) != runs.all_shingles(flat("bac")[0], 3)
+    assert shingles.all_shingles(flat("abc")[0], 3) != shingles.all_shingles(flat("bac")[0], 3)
 
 
 def test_a_run_is_found_wherever_it_stands_and_only_within_a_text():
-    wanted = runs.all_shingles(flat("bcd")[0], 3)
+    wanted = shingles.all_shingles(flat("bcd")[0], 3)
     words, lengths = flat("a", "abcd", "bc", "d", "bcde")
-    same = runs.all_shingles(words, 3) == wanted
+    same = shingles.all_shingles(words, 3) == wanted
     assert np.flatnonzero(same).tolist() == [2, 5, 8]
-    assert np.flatnonzero(same & runs.within_one_text(lengths, 3)).tolist() == [2, 8]
+    assert np.flatnonzero(same & shingles.within_one_text(lengths, 3)).tolist() == [2, 8]
 
 
 def test_fewer_words_than_a_run_needs_are_none():
-    assert not len(runs.all_shingles(flat("ab")[0], 3))
-    assert not len(runs.within_one_text(flat("ab")[1], 3))
-    assert not len(runs.centred_shingles(*flat(), 3))
+    assert not len(shingles.all_shingles(flat("ab")[0], 3))
+    assert not len(shingles.within_one_text(flat("ab")[1], 3))
+    assert not len(shingles.centred_shingles(*flat(), 3))
 
 
 def test_sets_hold_each_run_once_in_order():
-    found, counts = runs.shingle_sets(np.array([5, 3, 5, 9, 9, 1], np.uint64), np.array([3, 0, 2, 1]))
+    found, counts = shingles.shingle_sets(np.array([5, 3, 5, 9, 9, 1], np.uint64), np.array([3, 0, 2, 1]))
     assert (found.tolist(), counts.tolist()) == ([3, 5, 9, 1], [2, 0, 1, 1])

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from refrain.data.splitting import shingles as wording
+from refrain.data.splitting import shingles
 
 WORD = re.compile(r"""\w+|[^\w\s.,;:!?'"\u2018-\u201f]""")  # what a word is, said the other way
 
 
 def numbers(text):
-    return wording.hash_words([wording.normalise(text)])[0].tolist()
+    return shingles.hash_words([shingles.normalise(text)])[0].tolist()
 
 
 @pytest.mark.parametrize("other", ["what is  FOG", "What\u00a0is\n'fog'?!", "\uff37hat is fog...", "What, is: fog;"])
@@ -25,13 +25,13 @@ def test_signs_accents_and_borders_of_words_do(one, other):
     assert numbers(one) != numbers(other)
 
 
-@pytest.mark.parametrize("at_once", [wording.AT_ONCE, 40])
+@pytest.mark.parametrize("at_once", [shingles.AT_ONCE, 40])
 def test_every_word_of_every_text_has_its_number(monkeypatch, at_once):
-    monkeypatch.setattr(wording, "AT_ONCE", at_once)
+    monkeypatch.setattr(shingles, "AT_ONCE", at_once)
     rng = random.Random(0)
     pieces = "ab +.-_9\n\u201c\u2028\u00e9\u00df\u4e16\u754c\U0001f642\u0301\u0600\udcff"
-    texts = [wording.normalise("".join(rng.choices(pieces, k=rng.randint(0, 30)))) for _ in range(2000)]
-    words, counts = wording.hash_words(texts)
+    texts = [shingles.normalise("".join(rng.choices(pieces, k=rng.randint(0, 30)))) for _ in range(2000)]
+    words, counts = shingles.hash_words(texts)
     expected = [WORD.findall(text) for text in texts]
     assert counts.tolist() == [len(listed) for listed in expected]
     known = {}
@@ -42,10 +42,10 @@ def test_every_word_of_every_text_has_its_number(monkeypatch, at_once):
 
 
 def test_there_may_be_no_text_and_no_word():
-    assert [each.tolist() for each in wording.hash_words([])] == [[], []]
-    assert [each.tolist() for each in wording.hash_words(["", "?!", " "])] == [[], [0, 0, 0]]
+    assert [each.tolist() for each in shingles.hash_words([])] == [[], []]
+    assert [each.tolist() for each in shingles.hash_words(["", "?!", " "])] == [[], [0, 0, 0]]
 
 
 def test_words_of_one_letter_are_told_apart():
     assert len(set(numbers(" ".join(map(chr, range(0x4E00, 0x5E00)))))) == 0x1000
-    assert wording.hash_words(["a"])[0].dtype == np.uint32
+    assert shingles.hash_words(["a"])[0].dtype == np.uint32

@@ -20,14 +20,12 @@ from transformers import (
 
 from refrain.chat import model_folder
 from refrain.evaluation import gate, parity
-from refrain.export.onnx import builder as drawing
-from refrain.export.onnx import exporter as export
+from refrain.export.onnx import builder, exporter
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
 from refrain.pipeline.schema import BLOCKS, QuantizationConfig, Thresholds, VariantConfig
-from refrain.runtime import compact_session as compact
+from refrain.runtime import compact_session, traced_session
 from refrain.runtime import loading as runtime
-from refrain.runtime import traced_session as traced
 
 SIZES = {"vocab_size": 320, "bos_token_id": 0, "eos_token_id": 2, "initializer_range": 0.1}
 SHAPES = {
@@ -71,7 +69,7 @@ def by_optimum(merged, settings, tmp_path_factory):
 def exported(folder, out, settings, graph=None, **precisions):
     """An artifact folder: fp32, and the variants named."""
     variants = {name: VariantConfig(precision) for name, precision in precisions.items()} | {"fp32": FULL}
-    export.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
+    exporter.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
     return out
 
 
@@ -93,10 +91,10 @@ def size(folder):
 
 
 @pytest.mark.parametrize("graph, name, kind", [
-    (None, "merged", compact.CompactSession),
-    (None, "neox", traced.TracedSession),
-    ("compact", "merged", compact.CompactSession),
-    ("optimum", "merged", traced.TracedSession),
+    (None, "merged", compact_session.CompactSession),
+    (None, "neox", traced_session.TracedSession),
+    ("compact", "merged", compact_session.CompactSession),
+    ("optimum", "merged", traced_session.TracedSession),
 ])  # fmt: skip
 def test_the_graph_is_compact_where_it_can_be_drawn_and_nothing_else_was_asked_for(
     graph, name, kind, request, settings, tmp_path
@@ -113,14 +111,14 @@ def test_a_family_that_cannot_be_drawn_is_refused_when_it_has_to_be(neox, settin
 @pytest.mark.parametrize("change", ["field", "weight"])
 def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_path):
     folder = shutil.copytree(merged, tmp_path / "merged")
-    assert export.is_compact(folder, None)
+    assert exporter.is_compact(folder, None)
     if change == "field":
         settings = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(settings | {"logit_scale": 0.5}))
     else:
         weights = load_file(folder / "model.safetensors") | {"model.layers.1.gate.weight": np.ones(64, np.float32)}
         save_file(weights, folder / "model.safetensors")
-    assert not export.is_compact(folder, None) and export.is_compact(folder, "compact")
+    assert not exporter.is_compact(folder, None) and exporter.is_compact(folder, "compact")
 
 
 def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
@@ -161,7 +159,7 @@ def test_dynamic_quantisation_shrinks_the_file_and_says_nearly_the_same(graph, m
     (QuantizationConfig(bits=4, block=32, symmetric=False), 0.9),
 ])  # fmt: skip
 def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_optimum, tmp_path):
-    export.quantize_traced(by_optimum / "fp32", tmp_path, precision)
+    exporter.quantize_traced(by_optimum / "fp32", tmp_path, precision)
     found = operators(tmp_path)
     nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
     inputs = {len(node.input) for node in nodes if node.op_type == "MatMulNBits"}
@@ -174,7 +172,7 @@ def test_a_traced_graph_in_few_bits_says_nearly_the_same(precision, least, by_op
 
 @pytest.mark.parametrize("head_bits, found", [(None, {4: 15}), (8, {4: 14, 8: 1}), (32, {4: 14})])
 def test_the_head_of_a_traced_graph_has_bits_of_its_own(head_bits, found, by_optimum, tmp_path):
-    export.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=4, block=32, head_bits=head_bits))
+    exporter.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=4, block=32, head_bits=head_bits))
     nodes = onnx_format.load(tmp_path / "model.onnx").graph.node
     given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
     assert Counter(each["bits"] for each in given) == found
@@ -185,7 +183,7 @@ def test_every_block_size_runs_in_both_graphs(block, merged, by_optimum, setting
     precision = QuantizationConfig(bits=8, block=block)
     out = exported(merged, tmp_path, settings, "compact", few=precision)
     shutil.copytree(by_optimum / "fp32", tmp_path / "traced")
-    export.quantize_traced(by_optimum / "fp32", tmp_path / "traced", precision)
+    exporter.quantize_traced(by_optimum / "fp32", tmp_path / "traced", precision)
     for folder in (out / "few", tmp_path / "traced"):
         nodes = onnx_format.load(folder / "model.onnx", load_external_data=False).graph.node
         given = [{each.name: each.i for each in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
@@ -202,7 +200,7 @@ def test_a_graph_that_holds_nothing_to_quantise_is_refused(shaped, settings, tmp
 
 def test_half_precision_is_of_the_compact_graph_only(by_optimum, tmp_path):
     with pytest.raises(ValueError, match=r"^export\.variants: 16 bits need the compact graph; leave .* export=fp32$"):
-        export.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=16))
+        exporter.quantize_traced(by_optimum / "fp32", tmp_path, QuantizationConfig(bits=16))
 
 
 def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk):
@@ -235,17 +233,17 @@ def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
         graph = onnx_format.load(folder / "model.onnx", load_external_data=False).graph
         beside = [each for each in graph.initializer if each.data_location == onnx_format.TensorProto.EXTERNAL]
         places = [{part.key: part.value for part in each.external_data} for each in beside]
-        assert {each["location"] for each in places} == {drawing.EXTERNAL_DATA}
+        assert {each["location"] for each in places} == {builder.EXTERNAL_DATA}
         assert not any(int(each["offset"]) % 64 for each in places)
         assert max(len(each.raw_data) for each in graph.initializer if each not in beside) <= 1024
         ends = [int(each["offset"]) + int(each["length"]) for each in places]
-        assert max(ends) == (folder / drawing.EXTERNAL_DATA).stat().st_size
+        assert max(ends) == (folder / builder.EXTERNAL_DATA).stat().st_size
 
 
 @pytest.mark.parametrize("precision", [DYNAMIC, QuantizationConfig(bits=8, block=32)])
 def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, settings, tmp_path, monkeypatch):
     small = exported(merged, tmp_path / "small", settings, "optimum", few=precision)
-    monkeypatch.setattr(export, "LARGE", 50_000)
+    monkeypatch.setattr(exporter, "LARGE", 50_000)
     large = exported(merged, tmp_path / "large", settings, "optimum", few=precision)
     assert files(large / "few").keys() - files(small / "few").keys() == {"model.onnx.data"}
     assert len(files(large / "few")["model.onnx"]) < len(files(large / "few")["model.onnx.data"])

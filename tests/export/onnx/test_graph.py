@@ -20,7 +20,7 @@ from transformers import (
 
 from refrain.export.onnx import graph
 from refrain.pipeline.schema import QuantizationConfig
-from refrain.runtime import loading as runtime
+from refrain.runtime import loading
 
 SHAPE = {
     "vocab_size": 300,
@@ -109,7 +109,7 @@ def whole(lm, ids=IDS, keep=0):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_family_has_the_logits_of_pytorch(name, folder, drawn):
     right = expected(folder(name))
-    got = whole(runtime.load_model(drawn(name)))
+    got = whole(loading.load_model(drawn(name)))
     assert got.shape == right.shape and right.std() > 0.1
     assert np.abs(got - right).max() < 1e-4
 
@@ -117,7 +117,7 @@ def test_a_family_has_the_logits_of_pytorch(name, folder, drawn):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_token_by_token_on_the_cache_they_are_the_same(name, folder, drawn):
     right = expected(folder(name))
-    slots = runtime.load_model(drawn(name)).slots(2)
+    slots = loading.load_model(drawn(name)).slots(2)
     slots.prefill(1, IDS[0, :5])
     steps = [slots.prefill(0, IDS[0, :3], keep=3), *(slots.decode(IDS[:, at]) for at in range(3, IDS.shape[1]))]
     assert np.abs(np.concatenate(steps) - right[0]).max() < 1e-4
@@ -132,7 +132,7 @@ def test_fewer_bits_say_nearly_the_same_in_less_space(name, bits, head, least, f
     )
     sizes = [(each / "model.onnx.data").stat().st_size for each in (full, small)]
     assert sizes[1] < sizes[0] * (0.95 if head == 32 else 0.75)
-    right, got = expected(folder(name))[0], whole(runtime.load_model(small))[0]
+    right, got = expected(folder(name))[0], whole(loading.load_model(small))[0]
     assert least <= np.corrcoef(right.ravel(), got.ravel())[0, 1] < 1
 
 
@@ -146,7 +146,7 @@ def test_zero_points_reach_the_operators(precision, name, folder, drawn):
     out = drawn(name, precision)
     names = {each.name for each in onnx.load(out / "model.onnx", load_external_data=False).graph.initializer}
     assert {"table.zeros", "layers.0.qkv.zeros", "layers.1.down.zeros"} <= names
-    assert np.corrcoef(expected(folder(name)).ravel(), whole(runtime.load_model(out)).ravel())[0, 1] > 0.8
+    assert np.corrcoef(expected(folder(name)).ravel(), whole(loading.load_model(out)).ravel())[0, 1] > 0.8
 
 
 def test_every_weight_is_in_few_bits(drawn):
@@ -175,7 +175,7 @@ def test_weights_tell_whether_the_head_is_tied_whatever_the_config_says(folder, 
     right = expected(copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
-    assert np.abs(whole(runtime.load_model(drawn(copy))) - right).max() < 1e-4
+    assert np.abs(whole(loading.load_model(drawn(copy))) - right).max() < 1e-4
 
 
 def test_the_same_weights_make_the_same_bytes(drawn):
@@ -226,7 +226,7 @@ def test_weights_in_several_files_are_read_as_one(folder, drawn, tmp_path_factor
     out = tmp_path_factory.mktemp("sharded")
     AutoModelForCausalLM.from_pretrained(folder("qwen2")).save_pretrained(out, max_shard_size="50KB")
     assert len(list(out.glob("*.safetensors"))) > 2
-    assert np.abs(whole(runtime.load_model(drawn(out))) - expected(folder("qwen2"))).max() < 1e-4
+    assert np.abs(whole(loading.load_model(drawn(out))) - expected(folder("qwen2"))).max() < 1e-4
 
 
 def test_a_family_of_its_own_goes_to_the_other_exporter(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refrain.export.onnx import quantization as blocks
+from refrain.export.onnx import quantization
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.normal(0, 0.02, (24, 160)).astype(np.float32)
@@ -11,8 +11,8 @@ KINDS = [(True, "nearest"), (False, "nearest"), (True, "search"), (False, "searc
 
 
 def restored(weight, bits, size, symmetric, rounding):
-    parts = blocks.quantize(weight, bits, size, symmetric, rounding)
-    return blocks.dequantize(parts, bits, weight.shape[1])
+    parts = quantization.quantize(weight, bits, size, symmetric, rounding)
+    return quantization.dequantize(parts, bits, weight.shape[1])
 
 
 @pytest.mark.parametrize("symmetric, rounding", KINDS)
@@ -27,9 +27,9 @@ def test_what_comes_back_is_near(bits, size, most, symmetric, rounding):
 @pytest.mark.parametrize("symmetric, rounding", [KINDS[0], KINDS[1]])
 @pytest.mark.parametrize("bits", [8, 4])
 def test_no_weight_is_further_off_than_its_step(bits, symmetric, rounding):
-    parts = blocks.quantize(WEIGHT, bits, 32, symmetric, rounding)
+    parts = quantization.quantize(WEIGHT, bits, 32, symmetric, rounding)
     step = np.repeat(np.abs(parts.scales), 32, axis=1)
-    assert (np.abs(blocks.dequantize(parts, bits, 160) - WEIGHT) <= step * 1.001).all()
+    assert (np.abs(quantization.dequantize(parts, bits, 160) - WEIGHT) <= step * 1.001).all()
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -62,15 +62,15 @@ def test_a_block_of_one_value_comes_back_finite_and_right(value, symmetric, roun
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_an_odd_number_of_blocks_and_a_rest_are_filled_up(symmetric):
     weight = WEIGHT[:, :77]
-    parts = blocks.quantize(weight, 4, 32, symmetric, "nearest")
+    parts = quantization.quantize(weight, 4, 32, symmetric, "nearest")
     assert parts.codes.shape == (24, 3, 16) and parts.scales.shape == (24, 3)
     assert symmetric or parts.zeros.shape == (24, 2)
-    assert np.abs(blocks.dequantize(parts, 4, 77) - weight).max() < 0.01
+    assert np.abs(quantization.dequantize(parts, 4, 77) - weight).max() < 0.01
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8])
 def test_two_codes_share_a_byte_the_first_below(count):
     codes = np.arange(count, dtype=np.uint8) + 3
-    packed = blocks.pack(codes, 4)
+    packed = quantization.pack(codes, 4)
     assert len(packed) == (count + 1) // 2 and packed[0] & 15 == 3
-    assert blocks.unpack(packed, 4)[:count].tolist() == codes.tolist()
+    assert quantization.unpack(packed, 4)[:count].tolist() == codes.tolist()

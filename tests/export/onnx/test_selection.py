@@ -8,9 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from refrain.chat import model_folder
-from refrain.export.onnx import exporter as export
-from refrain.export.onnx import selection as choice
-from refrain.models.pytorch import loading as models
+from refrain.export.onnx import exporter, selection
+from refrain.models.pytorch import loading
 from refrain.pipeline.schema import QuantizationConfig, VariantConfig
 
 BLOCKED = {"head_bits": 8, "block": 32}
@@ -31,7 +30,7 @@ def tied(adapter, talk, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tied")
     torch.manual_seed(0)
     shape = GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4, n_positions=96)
-    models.save_for_serving(AutoModelForCausalLM.from_config(shape), talk.stop_ids, folder)
+    loading.save_for_serving(AutoModelForCausalLM.from_config(shape), talk.stop_ids, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
 
@@ -49,15 +48,15 @@ def bytes_of(folder):
 def written(folder, out, settings, graph, *names):
     """The weights by kind of the variants of a graph."""
     variants = {name: VariantConfig(PRECISIONS[name]) for name in names} | {"fp32": VariantConfig(PRECISIONS["full"])}
-    export.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
+    exporter.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
     return {
-        name: {kind: count for kind, count in choice.weight_counts(out / name).items() if count} for name in variants
+        name: {kind: count for kind, count in selection.weight_counts(out / name).items() if count} for name in variants
     }
 
 
 def linear(folder):
     """How many weights the layers of a model multiply with, and its head."""
-    model = models.load(folder)
+    model = loading.load(folder)
     matrices = {name: each.numel() for name, each in model.named_parameters() if each.dim() == 2}
     layers = sum(count for name, count in matrices.items() if ".layers." in name or ".h." in name)
     return layers, model.get_output_embeddings().weight.numel()
@@ -72,15 +71,15 @@ def linear(folder):
     ({"a": (3, 3)}, "a"),
 ])  # fmt: skip
 def test_the_cheapest_is_best_and_of_those_within_five_in_a_hundred_the_smallest(costs, best):
-    assert choice.cheapest(costs) == best
+    assert selection.cheapest(costs) == best
 
 
 def test_each_weight_costs_what_its_kind_does(onnx, merged):
     layers, head = linear(merged)
     by_kind = {"fp32": 1e6, "int8": 1e3, "int4": 1.0}
-    assert choice.cost(onnx / "fp32", by_kind) == pytest.approx(layers + head)
-    assert choice.cost(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
-    assert choice.cost(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
+    assert selection.cost(onnx / "fp32", by_kind) == pytest.approx(layers + head)
+    assert selection.cost(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
+    assert selection.cost(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
 
 
 @pytest.mark.parametrize("name", ["merged", "tied"])
@@ -119,8 +118,8 @@ def test_gemm_and_a_tied_head_of_optimum_are_counted(tied, settings, tmp_path):
 
 def test_the_best_is_the_same_bytes_once_more(artifact, settings):
     before = {name: bytes_of(artifact / name) for name in settings.variants}
-    best = choice.select_best(artifact, settings)
-    costs = {name: choice.cost(artifact / name, settings.cost) for name in settings.variants}
+    best = selection.select_best(artifact, settings)
+    costs = {name: selection.cost(artifact / name, settings.cost) for name in settings.variants}
     assert best == "int4" == min(costs, key=costs.get)
     assert bytes_of(artifact / "best") == before["int4"]
     assert {name: bytes_of(artifact / name) for name in settings.variants} == before
@@ -132,22 +131,22 @@ def test_the_best_is_the_same_bytes_once_more(artifact, settings):
     ({"fp32": 1, "int8": 1, "int4": 1}, "int4"),
 ])  # fmt: skip
 def test_costs_in_conf_decide(cost, best, artifact, settings):
-    assert choice.select_best(artifact, replace(settings, cost=cost)) == best
+    assert selection.select_best(artifact, replace(settings, cost=cost)) == best
 
 
 def test_a_variant_that_the_gate_left_out_is_no_choice(artifact, settings):
     shutil.rmtree(artifact / "int4")
-    assert choice.select_best(artifact, settings) == "int8"
+    assert selection.select_best(artifact, settings) == "int8"
     with pytest.raises(ValueError, match=r"^export\.best=int4: the gate has left it out; choose one of fp32, int8$"):
-        choice.select_best(artifact, replace(settings, best="int4"))
+        selection.select_best(artifact, replace(settings, best="int4"))
 
 
 def test_what_was_asked_for_is_best_whatever_it_costs(artifact, settings):
-    assert choice.select_best(artifact, replace(settings, best="fp32")) == "fp32"
+    assert selection.select_best(artifact, replace(settings, best="fp32")) == "fp32"
     assert bytes_of(artifact / "best") == bytes_of(artifact / "fp32")
 
 
 def test_the_size_is_that_of_the_graph_and_the_weights_beside_it(onnx):
     for folder in onnx.iterdir():
         files = {name: len(content) for name, content in bytes_of(folder).items()}
-        assert choice.model_bytes(folder) == files["model.onnx"] + files["model.onnx.data"]
+        assert selection.model_bytes(folder) == files["model.onnx"] + files["model.onnx.data"]

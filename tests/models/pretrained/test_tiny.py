@@ -7,8 +7,8 @@ from places import ROOT
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from refrain.chat import encoding as chat
-from refrain.models.pretrained import tiny as pretraining
+from refrain.chat import encoding
+from refrain.models.pretrained import tiny
 from refrain.pipeline.schema import TinyConfig
 
 DEFAULT = TinyConfig(**OmegaConf.load(ROOT / "conf/model/tiny.yaml").tiny)
@@ -31,7 +31,7 @@ def made(corpus, tmp_path_factory):
 
     def make(**changes):
         folder = tmp_path_factory.mktemp("made")
-        pretraining.pretrain(replace(SMALL, **changes), corpus, 7, folder)
+        tiny.pretrain(replace(SMALL, **changes), corpus, 7, folder)
         return folder
 
     return make
@@ -50,7 +50,7 @@ def test_the_same_corpus_gives_the_same_bytes(folder, made):
 
 def test_the_default_has_two_to_five_million_weights():
     with torch.device("meta"):
-        model = LlamaForCausalLM(pretraining.llama_config(DEFAULT, DEFAULT.vocabulary))
+        model = LlamaForCausalLM(tiny.llama_config(DEFAULT, DEFAULT.vocabulary))
     weights = model.state_dict().values()  # the head, though it is the embedding again, counts where it works
     assert 2e6 < sum(weight.numel() for weight in weights) < 5e6
 
@@ -80,14 +80,14 @@ def test_a_vocabulary_is_at_most_as_large_as_asked_and_every_id_has_a_vector(fol
 
 def test_a_line_is_learned_whole_and_ends(folder):
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    row = pretraining.encode_line(raw, "A água é vida.")
+    row = tiny.encode_line(raw, "A água é vida.")
     assert row["labels"] == row["input_ids"] and row["input_ids"][-1] == raw.token_to_id("<|endoftext|>")
     assert raw.decode(row["input_ids"]) == "A água é vida."
 
 
 def test_it_speaks_chatml(folder):
-    talk = chat.load(folder)
-    ids = chat.encode_prompt(talk, [{"role": "user", "content": "Water?"}])
+    talk = encoding.load(folder)
+    ids = encoding.encode_prompt(talk, [{"role": "user", "content": "Water?"}])
     assert talk.tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_start|>user\nWater?<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -97,4 +97,4 @@ def test_it_speaks_chatml(folder):
 def test_a_corpus_without_text_is_refused(tmp_path):
     (tmp_path / "corpus.txt").write_text("\n\n")
     with pytest.raises(ValueError, match=r"^data/raw/corpus\.txt: the corpus has no text$"):
-        pretraining.pretrain(SMALL, tmp_path / "corpus.txt", 7, tmp_path)
+        tiny.pretrain(SMALL, tmp_path / "corpus.txt", 7, tmp_path)

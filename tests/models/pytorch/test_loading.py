@@ -22,12 +22,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from refrain.chat import encoding as chat
-from refrain.evaluation import divergence as likeness
-from refrain.models.pytorch import loading as models
+from refrain.chat import encoding
+from refrain.evaluation import divergence
+from refrain.models.pytorch import loading
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.schema import AdapterConfig, MethodConfig
-from refrain.runtime import language_model as decoding
+from refrain.runtime import language_model
 
 PLAIN = AdapterConfig(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
 LORA = MethodConfig(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, start=None)
@@ -66,7 +66,7 @@ def padded(rows):
     return {
         "input_ids": pad_sequence(ids, batch_first=True),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=chat.IGNORE_INDEX),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=encoding.IGNORE_INDEX),
     }
 
 
@@ -94,14 +94,14 @@ def taught(model, rows, folder, steps=6, resume=None, lr=1e-2):
 
 @pytest.fixture(scope="module")
 def lessons(talk, rows):
-    return [dict(chat.encode_conversation(talk, row["messages"])) for row in rows]
+    return [dict(encoding.encode_conversation(talk, row["messages"])) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def tied(base, tmp_path_factory):
     """The base with one matrix for the table of tokens and the head."""
     folder = tmp_path_factory.mktemp("tied")
-    model = models.load(base)
+    model = loading.load(base)
     settings = model.config.to_dict() | {"tie_word_embeddings": True, "initializer_range": 0.1}
     torch.manual_seed(1)
     AutoModelForCausalLM.from_config(LlamaConfig(**settings)).save_pretrained(folder)
@@ -131,8 +131,8 @@ def carriers(model):
 
 @pytest.mark.parametrize("bits", [None, 4])
 def test_lora_stands_beside_every_linear_layer_but_the_head(base, bits):
-    model = models.build_trainable(base, replace(LORA, base_bits=bits), 3)
-    linear = {name for name, layer in models.load(base).named_modules() if isinstance(layer, torch.nn.Linear)}
+    model = loading.build_trainable(base, replace(LORA, base_bits=bits), 3)
+    linear = {name for name, layer in loading.load(base).named_modules() if isinstance(layer, torch.nn.Linear)}
     assert carriers(model) == linear - {"lm_head"} != set()
     learning = {name.split(".")[-3] for name, weight in model.named_parameters() if weight.requires_grad}
     assert learning == {"lora_A", "lora_B"}
@@ -140,50 +140,50 @@ def test_lora_stands_beside_every_linear_layer_but_the_head(base, bits):
 
 @pytest.mark.parametrize("method", [LORA, RANDOM, QLORA, METHODS["pissa"]], ids=["lora", "random", "qlora", "pissa"])
 def test_new_weights_repeat_with_the_seed(base, method):
-    assert same(models.build_trainable(base, method, 3), models.build_trainable(base, method, 3))
+    assert same(loading.build_trainable(base, method, 3), loading.build_trainable(base, method, 3))
 
 
 @pytest.mark.parametrize("method", [LORA, RANDOM, QLORA], ids=["lora", "random", "qlora"])
 def test_new_weights_are_others_with_another_seed(base, method):
-    assert not same(models.build_trainable(base, method, 3), models.build_trainable(base, method, 4))
+    assert not same(loading.build_trainable(base, method, 3), loading.build_trainable(base, method, 4))
 
 
 def test_random_weights_are_not_the_pretrained_ones(base):
-    random = models.build_trainable(base, RANDOM, 3)
-    assert random.config.to_dict() | {"dtype": None} == models.load(base).config.to_dict() | {"dtype": None}
+    random = loading.build_trainable(base, RANDOM, 3)
+    assert random.config.to_dict() | {"dtype": None} == loading.load(base).config.to_dict() | {"dtype": None}
     assert (
-        likeness.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(models.load(base)), ASKED).whole
+        divergence.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(loading.load(base)), ASKED).whole
         > 0.1
     )
 
 
 def test_weights_are_loaded_in_single_precision(base, tmp_path):
-    models.load(base).to(torch.bfloat16).save_pretrained(tmp_path)
-    assert {weight.dtype for weight in models.load(tmp_path).parameters()} == {torch.float32}
-    assert {weight.dtype for weight in models.load_random(tmp_path).parameters()} == {torch.float32}
+    loading.load(base).to(torch.bfloat16).save_pretrained(tmp_path)
+    assert {weight.dtype for weight in loading.load(tmp_path).parameters()} == {torch.float32}
+    assert {weight.dtype for weight in loading.load_random(tmp_path).parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("family", ["tied", "gpt2"])
 def test_random_weights_come_in_any_family(family, request):
     folder = request.getfixturevalue(family)
-    random, before = models.build_trainable(folder, RANDOM, 3), models.load(folder)
+    random, before = loading.build_trainable(folder, RANDOM, 3), loading.load(folder)
     assert {name: weight.shape for name, weight in random.named_parameters()} == {
         name: weight.shape for name, weight in before.named_parameters()
     }
-    assert likeness.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(before), ASKED).whole > 0.1
+    assert divergence.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(before), ASKED).whole > 0.1
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, base, lessons, tmp_path):
     method = METHODS[name]
-    models.save(taught(models.build_trainable(base, method, 7), lessons, tmp_path / "runs"), tmp_path / "whole")
+    loading.save(taught(loading.build_trainable(base, method, 7), lessons, tmp_path / "runs"), tmp_path / "whole")
     for checkpoint in ("checkpoint-3", "checkpoint-6"):
         again = taught(
-            models.build_trainable(base, method, 7), lessons, tmp_path / "again", resume=tmp_path / "runs" / checkpoint
+            loading.build_trainable(base, method, 7), lessons, tmp_path / "again", resume=tmp_path / "runs" / checkpoint
         )
-        models.save(again, tmp_path / checkpoint)
+        loading.save(again, tmp_path / checkpoint)
         assert contents(tmp_path / checkpoint) == contents(tmp_path / "whole")
-    models.save(models.build_trainable(base, method, 7), tmp_path / "untaught")
+    loading.save(loading.build_trainable(base, method, 7), tmp_path / "untaught")
     assert contents(tmp_path / "untaught") != contents(tmp_path / "whole")
 
 
@@ -194,36 +194,36 @@ def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, 
 )
 def test_what_is_saved_is_what_was_trained_and_so_is_its_merge(name, family, request, lessons, tmp_path):
     folder, method = request.getfixturevalue(family), METHODS[name]
-    model = taught(models.build_trainable(folder, method, 7), lessons, tmp_path / "runs")
-    models.save(model, tmp_path / "out")
-    saved = TorchLanguageModel(models.load_finetuned(folder, tmp_path / "out"))
-    merged = models.merge_adapter(models.load_finetuned(folder, tmp_path / "out"))
+    model = taught(loading.build_trainable(folder, method, 7), lessons, tmp_path / "runs")
+    loading.save(model, tmp_path / "out")
+    saved = TorchLanguageModel(loading.load_finetuned(folder, tmp_path / "out"))
+    merged = loading.merge_adapter(loading.load_finetuned(folder, tmp_path / "out"))
     assert not isinstance(merged, PeftModel) and not any("lora" in name for name, _ in merged.named_parameters())
-    likeness.require_equal(likeness.measure_divergence(TorchLanguageModel(model), saved, ASKED), 1e-4)
-    likeness.require_equal(likeness.measure_divergence(saved, TorchLanguageModel(merged), ASKED), 1e-4)
-    assert likeness.measure_divergence(saved, TorchLanguageModel(models.load(folder)), ASKED).whole > 0.1
+    divergence.require_equal(divergence.measure_divergence(TorchLanguageModel(model), saved, ASKED), 1e-4)
+    divergence.require_equal(divergence.measure_divergence(saved, TorchLanguageModel(merged), ASKED), 1e-4)
+    assert divergence.measure_divergence(saved, TorchLanguageModel(loading.load(folder)), ASKED).whole > 0.1
 
 
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
 def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family, request, lessons, tmp_path):
     folder = request.getfixturevalue(family)
-    model = taught(models.build_trainable(folder, QLORA, 7), lessons, tmp_path / "runs")
-    models.save(model, tmp_path / "out")
-    saved, merged = (TorchLanguageModel(models.load_finetuned(folder, tmp_path / "out")) for _ in range(2))
+    model = taught(loading.build_trainable(folder, QLORA, 7), lessons, tmp_path / "runs")
+    loading.save(model, tmp_path / "out")
+    saved, merged = (TorchLanguageModel(loading.load_finetuned(folder, tmp_path / "out")) for _ in range(2))
     assert {weight.dtype for weight in saved.model.parameters()} == {torch.float32}
-    merged = TorchLanguageModel(models.merge_adapter(merged.model))
-    likeness.require_equal(likeness.measure_divergence(saved, merged, ASKED), 1e-4)
+    merged = TorchLanguageModel(loading.merge_adapter(merged.model))
+    divergence.require_equal(divergence.measure_divergence(saved, merged, ASKED), 1e-4)
     four_bits = TorchLanguageModel(model)
     near, far = (
-        likeness.measure_divergence(four_bits, other, ASKED)
-        for other in (merged, TorchLanguageModel(models.load(folder)))
+        divergence.measure_divergence(four_bits, other, ASKED)
+        for other in (merged, TorchLanguageModel(loading.load(folder)))
     )
     assert 0 < near.kl < far.kl
 
 
 def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
-    model, before = models.build_trainable(base, METHODS["pissa"], 7), models.load(base)
-    assert likeness.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(before), ASKED).whole < 1e-4
+    model, before = loading.build_trainable(base, METHODS["pissa"], 7), loading.load(base)
+    assert divergence.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(before), ASKED).whole < 1e-4
     layer, weight = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj"), before.model.layers[0].mlp
     taken = torch.linalg.svdvals(layer.get_delta_weight("default"))
     assert torch.allclose(taken[:4], torch.linalg.svdvals(weight.up_proj.weight)[:4], rtol=1e-4)
@@ -231,7 +231,9 @@ def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
 
 
 def test_pissa_is_saved_for_the_base_as_it_was(base, lessons, tmp_path):
-    models.save(taught(models.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs"), tmp_path / "out")
+    loading.save(
+        taught(loading.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs"), tmp_path / "out"
+    )
     settings = json.loads((tmp_path / "out/adapter_config.json").read_text())
     assert (settings["r"], settings["lora_alpha"], settings["init_lora_weights"]) == (8, 16, True)
     ranks = {weight.shape[0] for name, weight in load_file(tmp_path / "out/adapter_model.safetensors").items()
@@ -240,10 +242,10 @@ def test_pissa_is_saved_for_the_base_as_it_was(base, lessons, tmp_path):
 
 
 def test_dora_learns_the_size_of_each_row_too(base, lessons, tmp_path):
-    model = models.build_trainable(base, METHODS["dora"], 7)
+    model = loading.build_trainable(base, METHODS["dora"], 7)
     sizes = {name: weight for name, weight in model.named_parameters() if "lora_magnitude_vector" in name}
     before = {name: weight.clone() for name, weight in sizes.items()}
-    row = models.load(base).model.layers[1].self_attn.q_proj.weight.norm(dim=1)
+    row = loading.load(base).model.layers[1].self_attn.q_proj.weight.norm(dim=1)
     assert any(weight.shape == row.shape and torch.allclose(weight, row) for weight in before.values())
     taught(model, lessons, tmp_path)
     assert len(sizes) == len(carriers(model)) and not any(torch.equal(sizes[name], before[name]) for name in sizes)
@@ -251,14 +253,14 @@ def test_dora_learns_the_size_of_each_row_too(base, lessons, tmp_path):
 
 @pytest.mark.parametrize("rslora, scale", [(False, 8 / 4), (True, 8 / 4**0.5)])
 def test_matrices_are_scaled_by_alpha_over_the_rank_or_its_root(base, rslora, scale):
-    layer = models.build_trainable(base, adapted(rslora=rslora), 7).get_submodule(
+    layer = loading.build_trainable(base, adapted(rslora=rslora), 7).get_submodule(
         "base_model.model.model.layers.0.mlp.up_proj"
     )
     assert layer.scaling["default"] == scale
 
 
 def test_an_adapter_holds_no_weight_of_the_base(base, tmp_path):
-    models.save(models.build_trainable(base, METHODS["table and head"], 7), tmp_path)
+    loading.save(loading.build_trainable(base, METHODS["table and head"], 7), tmp_path)
     names = load_file(tmp_path / "adapter_model.safetensors").keys()
     assert names and all(".lora_" in name for name in names)
 
@@ -266,12 +268,12 @@ def test_an_adapter_holds_no_weight_of_the_base(base, tmp_path):
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
 def test_four_bits_are_for_linear_layers_and_the_rest_stays_as_it_is(family, request):
     folder = request.getfixturevalue(family)
-    model, before = models.build_trainable(folder, QLORA, 3).get_base_model(), models.load(folder)
+    model, before = loading.build_trainable(folder, QLORA, 3).get_base_model(), loading.load(folder)
     head = before.get_output_embeddings()
     names = {
         name
         for name, layer in before.named_modules()
-        if isinstance(layer, models.adapters.Layer) and not isinstance(layer, torch.nn.Embedding) and layer is not head
+        if isinstance(layer, loading.adapters.Layer) and not isinstance(layer, torch.nn.Embedding) and layer is not head
     }
     packed = {name for name, weight in model.named_parameters() if weight.dtype == torch.uint8}
     assert packed == {f"{name}.base_layer.weight" for name in names} != set()
@@ -283,7 +285,7 @@ def test_four_bits_are_for_linear_layers_and_the_rest_stays_as_it_is(family, req
 
 @pytest.mark.parametrize("family", ["base", "gpt2"])
 def test_evaluating_four_bits_does_not_change_what_is_learned(family, request, lessons):
-    model = models.build_trainable(request.getfixturevalue(family), QLORA, 3)
+    model = loading.build_trainable(request.getfixturevalue(family), QLORA, 3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -305,7 +307,7 @@ def test_four_bits_want_their_package_before_any_weight_loads(tmp_path, base, mo
     assert importlib.util.find_spec("bitsandbytes") is None
     shutil.copyfile(base / "config.json", tmp_path / "config.json")  # and no weights
     with pytest.raises(ValueError, match=r"^method\.base_bits=4 needs the package .* pip install 'refrain\[qlora\]'$"):
-        models.build_trainable(tmp_path, QLORA, 3)
+        loading.build_trainable(tmp_path, QLORA, 3)
 
 
 REFUSED = {
@@ -336,7 +338,7 @@ def test_an_adapter_that_cannot_be_is_refused_before_weights_load(case, request,
     family, changes, sentence = REFUSED[case]
     shutil.copyfile(request.getfixturevalue(family) / "config.json", tmp_path / "config.json")  # and no weights
     with pytest.raises(ValueError, match=rf"^method\.adapter\..*{sentence}") as refusal:
-        models.build_trainable(tmp_path, adapted(**changes), 3)
+        loading.build_trainable(tmp_path, adapted(**changes), 3)
     assert "\n" not in str(refusal.value)
 
 
@@ -344,8 +346,8 @@ def test_an_adapter_that_cannot_be_is_refused_before_weights_load(case, request,
 def earlier(base, lessons, tmp_path_factory):
     """What a first round of training left, and the model that it was."""
     folder = tmp_path_factory.mktemp("earlier")
-    model = taught(models.build_trainable(base, LORA, 7), lessons, tmp_path_factory.mktemp("runs"))
-    models.save(model, folder)
+    model = taught(loading.build_trainable(base, LORA, 7), lessons, tmp_path_factory.mktemp("runs"))
+    loading.save(model, folder)
     return folder, model
 
 
@@ -353,20 +355,22 @@ def earlier(base, lessons, tmp_path_factory):
 def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earlier, tmp_path, bits):
     folder, first = earlier
     method = replace(adapted(dropout=0.5), base_bits=bits)
-    models.save(models.build_trainable(base, method, 7, folder), tmp_path / "begun")
+    loading.save(loading.build_trainable(base, method, 7, folder), tmp_path / "begun")
     first_weights, begun = (load_file(place / "adapter_model.safetensors") for place in (folder, tmp_path / "begun"))
     assert first_weights.keys() == begun.keys() and all(torch.equal(first_weights[name], begun[name]) for name in begun)
     if bits is None:
         assert (
-            likeness.measure_divergence(
-                TorchLanguageModel(models.build_trainable(base, method, 7, folder)), TorchLanguageModel(first), ASKED
+            divergence.measure_divergence(
+                TorchLanguageModel(loading.build_trainable(base, method, 7, folder)), TorchLanguageModel(first), ASKED
             ).whole
             == 0
         )
-    models.save(taught(models.build_trainable(base, method, 7, folder), lessons, tmp_path / "runs"), tmp_path / "whole")
-    again = models.build_trainable(base, method, 7, folder)
+    loading.save(
+        taught(loading.build_trainable(base, method, 7, folder), lessons, tmp_path / "runs"), tmp_path / "whole"
+    )
+    again = loading.build_trainable(base, method, 7, folder)
     taught(again, lessons, tmp_path / "again", resume=tmp_path / "runs/checkpoint-3")
-    models.save(again, tmp_path / "resumed")
+    loading.save(again, tmp_path / "resumed")
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
     learned = load_file(tmp_path / "whole/adapter_model.safetensors")
     assert not any(torch.equal(learned[name], begun[name]) for name in begun)
@@ -374,13 +378,13 @@ def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earli
 
 
 def test_a_second_round_after_pissa_wants_twice_the_rank(base, lessons, tmp_path):
-    model = taught(models.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs")
-    models.save(model, tmp_path / "out")
+    model = taught(loading.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs")
+    loading.save(model, tmp_path / "out")
     with pytest.raises(ValueError, match=r"has rank=8, and method.adapter.rank is 4; set method.adapter.rank=8$"):
-        models.build_trainable(base, LORA, 7, tmp_path / "out")
-    second = models.build_trainable(base, adapted(rank=8, alpha=16), 7, tmp_path / "out")
-    likeness.require_equal(
-        likeness.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(second), ASKED), 1e-4
+        loading.build_trainable(base, LORA, 7, tmp_path / "out")
+    second = loading.build_trainable(base, adapted(rank=8, alpha=16), 7, tmp_path / "out")
+    divergence.require_equal(
+        divergence.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(second), ASKED), 1e-4
     )
 
 
@@ -409,7 +413,7 @@ def test_a_second_round_with_another_adapter_is_refused_before_weights_load(case
     changes, sentence = OTHERS[case]
     shutil.copyfile(base / "config.json", tmp_path / "config.json")
     with pytest.raises(ValueError) as refusal:
-        models.build_trainable(tmp_path, adapted(**changes), 7, earlier[0])
+        loading.build_trainable(tmp_path, adapted(**changes), 7, earlier[0])
     assert sentence in str(refusal.value)
 
 
@@ -418,30 +422,30 @@ def test_a_second_round_on_a_base_of_another_shape_is_refused(base, earlier, tmp
     for changes in ({"intermediate_size": 96}, {"num_hidden_layers": 3, "layer_types": None}):
         (tmp_path / "config.json").write_text(json.dumps(settings | changes))
         with pytest.raises(ValueError, match=r"^method\.start: its adapter is for a base of another depth or width"):
-            models.build_trainable(tmp_path, LORA, 7, earlier[0])
+            loading.build_trainable(tmp_path, LORA, 7, earlier[0])
 
 
 def test_a_second_round_wants_an_adapter(base, tmp_path):
     with pytest.raises(ValueError, match=r"^method\.start: no adapter was trained at that revision"):
-        models.build_trainable(base, LORA, 7, tmp_path)
+        loading.build_trainable(base, LORA, 7, tmp_path)
 
 
 def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
-    model = models.build_trainable(base, FULL, 3)
+    model = loading.build_trainable(base, FULL, 3)
     assert all(weight.requires_grad for weight in model.parameters())
     torch.nn.init.normal_(model.lm_head.weight)
-    models.save(model, tmp_path)
-    loaded = models.load_finetuned(base, tmp_path)
-    assert models.merge_adapter(loaded) is loaded and same(loaded, model)
+    loading.save(model, tmp_path)
+    loaded = loading.load_finetuned(base, tmp_path)
+    assert loading.merge_adapter(loaded) is loaded and same(loaded, model)
 
 
 def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path):
     code = (
         "import sys; from pathlib import Path; from refrain.pipeline import schema as config;"
         "from refrain.models.pytorch import loading as models;"
-        f"method = config.{LORA!r}".replace("=Adapter(", "=config.Adapter(")
+        f"method = config.{LORA!r}".replace("=AdapterConfig(", "=config.AdapterConfig(")
         + ";"
-        "base, out = map(Path, sys.argv[1:]); models.save(models.build(base, method, 3), out)"
+        "base, out = map(Path, sys.argv[1:]); models.save(models.build_trainable(base, method, 3), out)"
     )
     folders = [tmp_path / seed for seed in "012"]
     started = [
@@ -459,7 +463,7 @@ def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path
 
 
 def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, tmp_path):
-    model = models.load(base)
+    model = loading.load(base)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=0.6,
@@ -470,7 +474,7 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
         pad_token_id=0,
         eos_token_id=4,
     )
-    models.save_for_serving(model, frozenset({4, 2}), tmp_path)
+    loading.save_for_serving(model, frozenset({4, 2}), tmp_path)
     settings = GenerationConfig.from_pretrained(tmp_path)
     assert (settings.eos_token_id, settings.pad_token_id) == ([2, 4], 0)
     assert settings.to_diff_dict().keys() <= {
@@ -481,7 +485,7 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
     }
     greedy = AutoModelForCausalLM.from_pretrained(tmp_path).generate(torch.tensor([ASKED[0]]), max_new_tokens=3)
     assert greedy[0, 4] == model(torch.tensor([ASKED[0]])).logits[0, -1].argmax()
-    assert same(models.load(tmp_path), model)
+    assert same(loading.load(tmp_path), model)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
@@ -489,27 +493,27 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
     torch.manual_seed(0)
     learned = GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=32, initializer_range=0.2)
     speaker = TorchLanguageModel(
-        models.load(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned)
+        loading.load(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned)
     )
-    ids, mask = decoding.left_pad(ASKED)
+    ids, mask = language_model.left_pad(ASKED)
     _, cache = speaker.forward(ids, mask, None, 1)
-    logits, _ = speaker.forward(np.array([[5], [6]]), decoding.extend_mask(mask), cache, 1)
+    logits, _ = speaker.forward(np.array([[5], [6]]), language_model.extend_mask(mask), cache, 1)
     for row, prompt, token in zip(logits[:, 0], ASKED, (5, 6), strict=True):
-        assert np.abs(row - likeness.sequence_logits(speaker, [*prompt, token])[-1]).max() < 1e-4
+        assert np.abs(row - divergence.sequence_logits(speaker, [*prompt, token])[-1]).max() < 1e-4
 
 
 @pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
 def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, count):
-    model = models.load(base)
+    model = loading.load(base)
     right = model(torch.tensor([ASKED[0]])).logits[0, -count:].detach().numpy()
-    got = likeness.sequence_logits(TorchLanguageModel(model), ASKED[0], keep)
+    got = divergence.sequence_logits(TorchLanguageModel(model), ASKED[0], keep)
     assert got.shape == right.shape and np.abs(got - right).max() < 1e-5
 
 
 def test_a_speaker_drops_nothing_out(base):
-    model = models.build_trainable(base, adapted(dropout=0.9), 3)
+    model = loading.build_trainable(base, adapted(dropout=0.9), 3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.ones_(weight)
     speaker = TorchLanguageModel(model.train())
-    assert likeness.measure_divergence(speaker, speaker, ASKED).whole == 0
+    assert divergence.measure_divergence(speaker, speaker, ASKED).whole == 0

@@ -14,15 +14,11 @@ from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, dialogue, sentenc
 from omegaconf import OmegaConf
 from tokenizers import AddedToken, normalizers
 
-from refrain.chat import encoding as chat
-from refrain.chat import examples as lessons
-from refrain.chat import model_folder, records
+from refrain.chat import encoding, examples, model_folder, records
 from refrain.chat.encoding import IGNORE_INDEX
-from refrain.cli import main as cli
+from refrain.cli import main
 from refrain.pipeline import paths
-from refrain.training.audit import checks as exam
-from refrain.training.audit import faults
-from refrain.training.audit import supervision as audit
+from refrain.training.audit import checks, faults, supervision
 from refrain.training.objectives import pairs
 from stages import train
 
@@ -54,7 +50,7 @@ TOKENIZERS = {
 
 
 def lesson(talk, row):
-    return lessons.from_all_replies(row, lessons.encode_row(talk, row["id"], row["messages"]))
+    return examples.from_all_replies(row, examples.encode_row(talk, row["id"], row["messages"]))
 
 
 def taught(talk, rows=ROWS):
@@ -71,7 +67,9 @@ def features(ids, labels):
 
 
 def broken(talk, lessons, room=ROOM, served=None):
-    return {fault: len(those) for fault, those in audit.audit_examples(talk, lessons, room, served).broken.items()}
+    return {
+        fault: len(those) for fault, those in supervision.audit_examples(talk, lessons, room, served).broken.items()
+    }
 
 
 @pytest.mark.parametrize("jinja", JINJA)
@@ -81,9 +79,9 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
     named = {"bos_token": "<|bos|>", "eos_token": "<|im_end|>"} if kind == "bytes" else {
         "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}  # fmt: skip
     folder = saved(raw, **named)
-    talk = chat.load(folder, JINJA[jinja])
-    audit.require_teachable(talk, ROWS)
-    found = audit.audit_examples(talk, taught(talk), ROOM, audit.served_chat(folder, talk))
+    talk = encoding.load(folder, JINJA[jinja])
+    supervision.require_teachable(talk, ROWS)
+    found = supervision.audit_examples(talk, taught(talk), ROOM, supervision.served_chat(folder, talk))
     assert found.broken == {}
     assert found.facts["rows"] == len(ROWS) and 0.1 < found.facts["learned"] < 0.9
     assert found.facts["stripped"] == (1 if jinja == "trimmed" else 0)
@@ -93,7 +91,7 @@ def test_pairs_as_they_should_be_raise_no_alarm(talk):
     rows = [{**row, "rejected": text} for row in ROWS for text in ("no", " 🙂\n", "<|im_end|>")]
     rows = [{**row, "id": str(i)} for i, row in enumerate(rows)]
     kept, _ = pairs.features(talk, rows)
-    found = audit.audit_examples(talk, pairs.examples(rows, kept), ROOM)
+    found = supervision.audit_examples(talk, pairs.examples(rows, kept), ROOM)
     assert found.broken == {} and found.facts["rows"] == len(rows)
 
 
@@ -102,7 +100,7 @@ def test_control_tokens_that_swallow_blanks_raise_no_alarm(saved):
     raw = sentencepiece("prepended")
     names = [AddedToken(f"<|{name}|>", lstrip=True, rstrip=True, normalized=False) for name in ("end", "user")]
     raw.add_special_tokens([*names, AddedToken("<|assistant|>", rstrip=True, normalized=False)])
-    talk = chat.load(saved(raw, eos_token="</s>", unk_token="<unk>"), TEMPLATES["phi"])
+    talk = encoding.load(saved(raw, eos_token="</s>", unk_token="<unk>"), TEMPLATES["phi"])
     assert broken(talk, taught(talk)) == {}
 
 
@@ -118,7 +116,7 @@ def test_control_tokens_that_swallow_blanks_raise_no_alarm(saved):
 def test_a_template_without_end_marker_is_named(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml; "
                                          r"so it is for 1 row, the first:\n\nordinary\nsystem: Be kind"):  # fmt: skip
-        audit.require_teachable(with_template(saved, tokenizer, jinja), ROWS[:1])
+        supervision.require_teachable(with_template(saved, tokenizer, jinja), ROWS[:1])
 
 
 def test_an_end_marker_without_a_label_is_named(talk):
@@ -133,14 +131,14 @@ def test_an_end_marker_without_a_label_is_named(talk):
 ], ids=["human", "no system"])  # fmt: skip
 def test_a_role_that_the_template_does_not_know_is_named(saved, tokenizer, jinja):
     talk = with_template(saved, tokenizer, jinja)
-    audit.require_teachable(talk, ROWS)
+    supervision.require_teachable(talk, ROWS)
     assert broken(talk, taught(talk)) == {"turns": len(ROWS)}
 
 
 def test_a_role_that_is_renamed_is_named(saved, tokenizer):
     talk = with_template(saved, tokenizer, CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"))
     with pytest.raises(ValueError, match=r"^turn 3: .*; so it is for 4 rows, the first:\n\nordinary\nsystem: Be"):
-        audit.require_teachable(talk, [*ROWS[:3], {**ROWS[0], "id": "short", "messages": ORDINARY[:3]}])
+        supervision.require_teachable(talk, [*ROWS[:3], {**ROWS[0], "id": "short", "messages": ORDINARY[:3]}])
 
 
 def moved(ids, labels, left, right):
@@ -184,18 +182,18 @@ def test_a_question_that_is_learned_in_place_of_the_same_reply_is_named(talk):
     size = sum(label != IGNORE_INDEX for label in whole.features["labels"])
     at = ids.index(end) + 1 - size
     wrong = features(ids, [token if at <= i < at + size else IGNORE_INDEX for i, token in enumerate(ids)])
-    assert audit.audit_examples(talk, [whole], ROOM).broken == {}
+    assert supervision.audit_examples(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wrong)]) == {"mask": 1}
 
 
 def test_a_blank_that_is_learned_before_a_reply_without_its_own_is_named(base):
     """Where a template drops white space, the words alone do not tell whose it is."""
-    talk = chat.load(base, TRIMMED)
+    talk = encoding.load(base, TRIMMED)
     [whole] = taught(talk, [{"id": "borders", "messages": BORDERS}])
     ids, labels = whole.features.values()
     at = next(i for i, label in enumerate(labels) if label != IGNORE_INDEX)
     wide = features(ids, [*labels[: at - 1], ids[at - 1], *labels[at:]])
-    assert talk.tokenizer.decode([ids[at - 1]]) == "\n" and audit.audit_examples(talk, [whole], ROOM).broken == {}
+    assert talk.tokenizer.decode([ids[at - 1]]) == "\n" and supervision.audit_examples(talk, [whole], ROOM).broken == {}
     assert broken(talk, [whole._replace(features=wide)]) == {"mask": 1}
 
 
@@ -247,7 +245,7 @@ def test_a_control_token_inside_of_words_is_named(talk):
     """Where the name of one is typed in a system turn: its id stands there, and in the prompt too."""
     end, row = talk.vocabulary.special["<|end|>"], {"id": "0", "messages": dialogue("a <|end|>", "b", "c")}
     [whole] = taught(talk, [row])
-    asked = chat.encode_prompt(talk, row["messages"][:2])
+    asked = encoding.encode_prompt(talk, row["messages"][:2])
     at = next(i for i, token in enumerate(asked) if talk.tokenizer.decode([token]) == "<")
     name = len(talk.vocabulary.verbatim.encode("<|end|>", add_special_tokens=False).ids)
 
@@ -256,20 +254,20 @@ def test_a_control_token_inside_of_words_is_named(talk):
 
     labels = whole.features["labels"]
     spoilt = whole._replace(features=features(naive(whole.features["input_ids"]), labels[name - 1 :]))
-    common = exam.AuditContext(talk, ROOM, None)
-    assert exam.check_example(common, spoilt, "c<|im_end|>", naive(asked)).fault == "control"
-    assert exam.check_example(common, whole, "c<|im_end|>", asked) == exam.Finding(None)
+    common = checks.AuditContext(talk, ROOM, None)
+    assert checks.check_example(common, spoilt, "c<|im_end|>", naive(asked)).fault == "control"
+    assert checks.check_example(common, whole, "c<|im_end|>", asked) == checks.Finding(None)
 
 
 def test_characters_that_the_tokenizer_does_not_know_are_counted_and_not_learned(saved):
     raw = sentencepiece("first")
     shape = json.loads(raw.to_str())
     shape["model"]["byte_fallback"] = False
-    talk = chat.load(saved(raw.from_str(json.dumps(shape)), eos_token="</s>", unk_token="<unk>"), CHATML)
+    talk = encoding.load(saved(raw.from_str(json.dumps(shape)), eos_token="</s>", unk_token="<unk>"), CHATML)
     rows = [
         {"id": text, "messages": dialogue("be", asked, text)} for asked, text in (("ж", "hi"), ("hi", "ж"), ("a", "b"))
     ]
-    found = audit.audit_examples(talk, taught(talk, rows), ROOM)
+    found = supervision.audit_examples(talk, taught(talk, rows), ROOM)
     assert {fault: [each.name for each in those] for fault, those in found.broken.items()} == {"unknown": ["ж"]}
     assert found.facts["unknown"] == 3, "it does not know the line breaks of the template"
 
@@ -282,10 +280,10 @@ def test_rows_longer_than_the_model_sees_are_named(talk):
 
 def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_path):
     model_folder.copy_tokenizer(base, tmp_path, talk.template)
-    assert broken(talk, taught(talk), served=chat.load(tmp_path)) == {}
+    assert broken(talk, taught(talk), served=encoding.load(tmp_path)) == {}
     (tmp_path / "chat_template.jinja").write_text(CHATML.replace("assistant\\n", "assistant: "))
-    assert chat.load(tmp_path).template != talk.template
-    assert broken(talk, taught(talk), served=chat.load(tmp_path)) == {"served": len(ROWS)}
+    assert encoding.load(tmp_path).template != talk.template
+    assert broken(talk, taught(talk), served=encoding.load(tmp_path)) == {"served": len(ROWS)}
 
 
 def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters(base, talk, tmp_path):
@@ -294,7 +292,7 @@ def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters
     shape["model"]["merges"] = [merge for merge in shape["model"]["merges"] if "hello" not in "".join(merge)]
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
     rows = [{"id": text, "messages": dialogue("be", text, "hi")} for text in ("hello there", "why")]
-    found = audit.audit_examples(talk, taught(talk, rows), ROOM, chat.load(tmp_path))
+    found = supervision.audit_examples(talk, taught(talk, rows), ROOM, encoding.load(tmp_path))
     assert [each.name for each in found.broken["served"]] == ["hello there"]
 
 
@@ -356,7 +354,7 @@ def test_facts_of_a_training_are_reported(workspace):
 
 def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(workspace, base, capsys):
     workspace()
-    assert cli.main(["audit"]) == 0
+    assert main.main(["audit"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in table}) == 1 and table[0].split() == ["train", "val", "test"]
     assert sum(line.split()[-3:] == ["OK"] * 3 for line in table) == len(faults.FAULTS)
@@ -364,7 +362,7 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
         base, paths.make_empty(paths.ONNX / paths.BEST) or paths.ONNX / paths.BEST, CHATML + " "
     )
     records.write_rows(paths.PREPARED / "test.jsonl", [])
-    assert cli.main(["audit"]) == 1
+    assert main.main(["audit"]) == 1
     shown = capsys.readouterr().out
     assert [line.split() for line in shown.splitlines() if line.startswith("served")] == [
         ["served", "as", "learned", "4", "violated", "4", "violated", "OK"]
@@ -375,7 +373,7 @@ def test_the_command_shows_a_table_and_exits_with_one_when_something_is_wrong(wo
 
 def test_the_command_holds_rows_to_what_is_allowed(workspace, capsys):
     workspace("data.max_tokens=80")
-    assert cli.main(["audit"]) == 1
+    assert main.main(["audit"]) == 1
     assert (
         "in 1 of 4 rows there are more tokens than the model sees at once or data.max_tokens allows"
         in capsys.readouterr().out

@@ -11,9 +11,8 @@ import pipeline_repository
 import pytest
 from places import ROOT
 
-from refrain.pipeline import schema as config
+from refrain.pipeline import schema
 from refrain.training.callbacks import loss_curves, trackers
-from refrain.training.callbacks import loss_curves as live
 
 slow = pytest.mark.slow
 
@@ -118,7 +117,7 @@ def comet(folder):
 
 
 @slow
-@pytest.mark.parametrize("read", [wandb, mlflow, tensorboard, comet], ids=config.TRACKERS)
+@pytest.mark.parametrize("read", [wandb, mlflow, tensorboard, comet], ids=schema.TRACKERS)
 def test_the_curve_of_each_training_is_kept_in_the_workspace(read, folder, facts, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     kept = list(read(folder / "runs" / read.__name__))
@@ -184,7 +183,7 @@ def test_no_tracker_is_no_callback_and_no_folder(monkeypatch, tmp_path):
 
 
 def test_there_is_a_tracker_for_each_name_that_the_configuration_allows():
-    assert tuple(trackers.TRACKERS) == config.TRACKERS
+    assert tuple(trackers.TRACKERS) == schema.TRACKERS
 
 
 @slow
@@ -192,7 +191,7 @@ def test_curves_that_grew_while_training_are_those_of_its_history(folder, facts,
     history = facts["plain"]["history"]
     loss_curves.write_curves(tmp_path, **{
         ours: [(entry["step"], entry[theirs]) for entry in history if theirs in entry]
-        for theirs, ours in live.LOGGED.items()
+        for theirs, ours in loss_curves.LOGGED.items()
     })  # fmt: skip
     assert contents(folder / "loss/plots") == contents(tmp_path / "plots") != {}
 

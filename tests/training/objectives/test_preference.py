@@ -12,16 +12,14 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
-from refrain.chat import encoding as chat
-from refrain.chat import records
+from refrain.chat import encoding, records
 from refrain.chat.encoding import IGNORE_INDEX
-from refrain.models.pytorch import loading as models
+from refrain.models.pytorch import loading
 from refrain.pipeline import paths
 from refrain.pipeline.schema import PreferenceConfig
 from refrain.training import fit as training
 from refrain.training import packing
-from refrain.training.objectives import logprobs as likelihood
-from refrain.training.objectives import pairs, preference, sft
+from refrain.training.objectives import logprobs, pairs, preference, sft
 from stages import train
 
 LOSSES = ["sigmoid", "ipo", "kto", "orpo"]
@@ -51,7 +49,7 @@ def objective(loss):
 @pytest.fixture
 def policy(base):
     """A model that is not as `base`, and likes what strangers say."""
-    model, rng = models.load(base), torch.Generator().manual_seed(6)
+    model, rng = loading.load(base), torch.Generator().manual_seed(6)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.02 * torch.randn(weight.shape, generator=rng)
@@ -59,14 +57,14 @@ def policy(base):
 
 
 def asked(model, packed=False):
-    return partial(likelihood.sequence_logprobs, model, packed=packed)
+    return partial(logprobs.sequence_logprobs, model, packed=packed)
 
 
 def begun(loss, talk, base, rows=ROWS):
     """The pairs, with the likelihoods of the base as their reference."""
     learned = objective(loss)
     with torch.no_grad():
-        return learned.prepare(asked(models.load(base)), learned.features(talk, rows)[0])
+        return learned.prepare(asked(loading.load(base)), learned.features(talk, rows)[0])
 
 
 def step(loss, model, rows, packed=False, cut=1):
@@ -136,7 +134,7 @@ def trl(base, tmp_path_factory):
     def run(loss, model, rows):
         trainer, config, settings, batch = kinds[loss]
         args = config(str(tmp_path_factory.mktemp("trl")), beta=BETA[loss], **settings, **common)
-        reference = {} if loss == "orpo" else {"ref_model": models.load(base)}
+        reference = {} if loss == "orpo" else {"ref_model": loading.load(base)}
         made = trainer(model, args=args, train_dataset=Dataset.from_list(text), **reference,
                        processing_class=AutoTokenizer.from_pretrained(base))  # fmt: skip
         found = made.compute_loss(made.model, batch(rows))
@@ -174,7 +172,7 @@ def test_a_step_is_the_same_in_any_number_of_passes(talk, base, policy, loss, pa
 def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
     """A trained model and its curves."""
     settings = {"lr": 0.003, "epochs": 1, "batch_size": 4, "warmup": 0, "schedule": "constant"}
-    model = model or models.build_trainable(base, presets.lora(), 7)
+    model = model or loading.build_trainable(base, presets.lora(), 7)
     return model, training.fit(
         model, rows, list(held_out), objective(loss), presets.train(**settings | changes), 7, tmp_path
     )
@@ -199,7 +197,7 @@ def test_dpo_starts_at_log_two(base, many, tmp_path, micro_tokens, packing):
 @pytest.mark.parametrize("loss", ["sigmoid", "kto"])
 @pytest.mark.parametrize("method", ["full", "started"])
 def test_the_reference_is_the_model_as_it_stands(base, many, tmp_path, loss, method):
-    model = models.build_trainable(base, presets.full() if method == "full" else presets.lora(), 7)
+    model = loading.build_trainable(base, presets.full() if method == "full" else presets.lora(), 7)
     if method == "started":
         with torch.no_grad():
             for name, weight in model.named_parameters():
@@ -223,7 +221,7 @@ def test_the_loss_falls(base, many, tmp_path, loss):
 def test_the_size_of_a_pass_changes_no_weight(base, many, tmp_path, loss):
     sizes = {size: {"micro_tokens": size, "lr": 0.001} for size in (1, 10_000)}
     ends = [fit(base, loss, many[loss][:8], tmp_path / str(size), **changes)[0] for size, changes in sizes.items()]
-    start = models.build_trainable(base, presets.lora(), 7)
+    start = loading.build_trainable(base, presets.lora(), 7)
     one, two, begin = (torch.cat([weight.flatten() for weight in each.parameters()]) for each in (*ends, start))
     assert (one - two).abs().max() < 1e-5 and (one - begin).abs().max() > 1e-3
 
@@ -234,7 +232,7 @@ COUNTS = [("sigmoid", 24, 8), ("ipo", 24, 8), ("kto", 48, 16), ("orpo", 0, 8)]
 @pytest.mark.parametrize(("loss", "once", "each"), COUNTS)
 def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each):
     """Texts that go through the model: so many before the first step, and so many in every step of four pairs."""
-    model, texts = models.build_trainable(base, presets.lora(), 7), []
+    model, texts = loading.build_trainable(base, presets.lora(), 7), []
     model.get_base_model().model.register_forward_pre_hook(
         lambda module, args, given: texts.append(len(given["input_ids"])), with_kwargs=True
     )
@@ -264,7 +262,7 @@ def test_only_the_last_reply_is_labelled(talk):
     assert left_out == {"unpaired": []} and len(kept) == len(ROWS)
     for row, pair in zip(ROWS, kept, strict=True):
         *asked_before, better = row["messages"]
-        start = chat.encode_prompt(talk, asked_before)
+        start = encoding.encode_prompt(talk, asked_before)
         for side, said in ((pair.chosen, better["content"]), (pair.rejected, row["rejected"])):
             assert side["input_ids"][: len(start)] == start
             labels = [label for label in side["labels"] if label != IGNORE_INDEX]
@@ -299,7 +297,7 @@ def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_repl
     kept, _ = objective("kto").features(talk, data)
     assert [len(text["input_ids"]) for text in kept[0].kl_examples] == [longest, longest]
     for text in kept[0].kl_examples:
-        assert len(text["labels"]) == longest and 0 < likelihood.count_labels(text) < 19
+        assert len(text["labels"]) == longest and 0 < logprobs.count_labels(text) < 19
 
 
 def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
@@ -312,7 +310,7 @@ def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base):
-    strict = chat.load(base, "{{ raise_exception('not me') }}")
+    strict = encoding.load(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
         objective("sigmoid").features(strict, ROWS)
 
@@ -344,10 +342,10 @@ def test_a_stranger_is_none_of_the_same_prompt(talk, data):
 def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, base, policy):
     rows, learned = begun("kto", talk, base), objective("kto")
     with torch.no_grad():
-        gained = [asked(policy)([text]).item() - asked(models.load(base))([text]).item()
+        gained = [asked(policy)([text]).item() - asked(loading.load(base))([text]).item()
                   for row in rows for text in row.kl_examples]  # fmt: skip
         drift = learned.step_context(asked(policy), rows).drift
-        back = learned.step_context(asked(models.load(base)), learned.prepare(asked(policy), rows)).drift
+        back = learned.step_context(asked(loading.load(base)), learned.prepare(asked(policy), rows)).drift
     assert drift == pytest.approx(sum(gained) / len(gained), abs=1e-5) and drift > 0.5
     assert back == 0
 

@@ -6,18 +6,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from refrain.chat import encoding as chat
-from refrain.models.pytorch import loading as models
+from refrain.chat import encoding
+from refrain.models.pytorch import loading
 from refrain.training import packing
-from refrain.training.objectives import logprobs as likelihood
-from refrain.training.objectives import sft
+from refrain.training.objectives import logprobs, sft
 
-IGNORE = chat.IGNORE_INDEX
+IGNORE = encoding.IGNORE_INDEX
 
 
 @pytest.fixture
 def model(base):
-    return models.load(base)
+    return loading.load(base)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def kept(talk, rows):
 
 def loss(model, rows, packed=False):
     """The mean loss of a step, its gradient left in the model."""
-    ask = partial(likelihood.sequence_logprobs, model, packed=packed)
+    ask = partial(logprobs.sequence_logprobs, model, packed=packed)
     mean = sft.loss(ask, sft.prepare(ask, rows), sft.step_context(ask, rows)) / sft.normaliser(rows)
     mean.backward()
     return mean.item()
@@ -48,7 +47,9 @@ def padded(rows):
 
 def test_every_row_is_learned_whole(talk, rows):
     kept, left_out = sft.features(talk, rows)
-    assert kept == [chat.encode_conversation(talk, row["messages"]) for row in rows] and left_out == {"unpaired": []}
+    assert kept == [encoding.encode_conversation(talk, row["messages"]) for row in rows] and left_out == {
+        "unpaired": []
+    }
     for row, each, lesson in zip(rows, kept, sft.examples(rows, kept), strict=True):
         assert lesson == (row["id"], row["messages"], each, [1])
 
@@ -58,7 +59,7 @@ def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base, rows):
-    strict = chat.load(base, "{{ raise_exception('not me') }}")
+    strict = encoding.load(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row 0-said\.jsonl:0: the chat template refuses .*: not me$"):
         sft.features(strict, rows)
 
@@ -95,7 +96,7 @@ def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
 
 def test_a_token_weighs_the_same_in_whichever_row_it_stands(model, kept):
     """The step is the mean over its labelled tokens, not the mean of the means of its rows."""
-    parts = [(loss(model, [row]), likelihood.count_labels(row)) for row in kept]
+    parts = [(loss(model, [row]), logprobs.count_labels(row)) for row in kept]
     assert len({count for _, count in parts}) > 1
     mean = sum(part * count for part, count in parts) / sum(count for _, count in parts)
     assert loss(model, kept) == pytest.approx(mean, abs=1e-5)
