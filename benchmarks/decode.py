@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import contest, machine, scores, shapes, tables
-from benchmarks.contest import CONTENDERS, Child, Contender
-from benchmarks.machine import Memory
-from benchmarks.rivals import CannotRunError
-from benchmarks.scores import Result, Turn
+from benchmarks.harness import contest, machine, model_shapes, scores, tables
+from benchmarks.harness.contest import CONTENDERS, Child, Contender
+from benchmarks.harness.machine import Memory
+from benchmarks.harness.rivals import CannotRunError
+from benchmarks.harness.scores import Result, Turn
 
 log = logging.getLogger(__name__)
 
@@ -36,91 +36,91 @@ CALM, TRIES = 0.05, 3  # a turn is tried again when others used more than this s
 
 
 def main() -> None:
-    asked = arguments()
+    options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    contenders = [each for each in CONTENDERS if not asked.only or each.name in asked.only]
+    contenders = [each for each in CONTENDERS if not options.only or each.name in options.only]
     memory, pages = Memory(THREADS), []
-    for shape in asked.shapes:
-        results = compared(shape, asked.folder.resolve(), contenders, memory, asked.rounds)
-        title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {asked.rounds} rounds"
-        print(scores.page(title, results, tables.aligned), end="\n\n", flush=True)
-        pages.append(scores.page(title, results, tables.markdown))
-    if asked.markdown:
-        asked.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+    for shape in options.shapes:
+        results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds)
+        title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {options.rounds} rounds"
+        print(scores.page(title, results, tables.align), end="\n\n", flush=True)
+        pages.append(scores.page(title, results, tables.to_markdown))
+    if options.markdown:
+        options.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shapes", nargs="+", choices=list(shapes.SHAPES), default=list(shapes.SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 
-def compared(
+def compare(
     shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int
 ) -> dict[str, Result]:
     """What each contender did in every round, or why it could not."""
-    source = shapes.source(shape, folder)
+    source = model_shapes.make_source(shape, folder)
     vocabulary = json.loads((source / "config.json").read_text())["vocab_size"]
-    rng = np.random.default_rng(shapes.SEED)
+    rng = np.random.default_rng(model_shapes.SEED)
     results = {each.name: Result() for each in contenders}
     children: dict[str, Child] = {}
     for each in contenders:
         log.info("%s: %s", shape, each.name)
-        with noted(results[each.name]):
+        with record_refusal(results[each.name]):
             children[each.name] = contest.start(each, source, folder, THREADS)
-            children[each.name].ask(prompt(rng, vocabulary), WARM)
+            children[each.name].ask(random_prompt(rng, vocabulary), WARM)
     for i in range(rounds):
         log.info("%s: round %d of %d", shape, i + 1, rounds)
-        ids = prompt(rng, vocabulary)
+        ids = random_prompt(rng, vocabulary)
         for name in rng.permutation(list(children)):
             if results[name].refusal is None:
-                with noted(results[name]):
-                    results[name].turns.append(turn(children[name], ids, memory))
+                with record_refusal(results[name]):
+                    results[name].turns.append(measure_turn(children[name], ids, memory))
     for child in children.values():
         child.close()
     return results
 
 
-def turn(child: Child, ids: list[int], memory: Memory) -> Turn:
+def measure_turn(child: Child, ids: list[int], memory: Memory) -> Turn:
     """One contender's part of a round; where others disturbed it, the calmest of some tries."""
     tries: list[Turn] = []
     while not tries or (tries[-1].others > CALM and len(tries) < TRIES):
-        tries.append(attempt(child, ids, memory))
+        tries.append(measure_once(child, ids, memory))
     return min(tries, key=lambda each: each.others)
 
 
-def attempt(child: Child, ids: list[int], memory: Memory) -> Turn:
+def measure_once(child: Child, ids: list[int], memory: Memory) -> Turn:
     """What a contender does, between two looks at what memory delivers."""
     time.sleep(REST)
     before = memory.bandwidth()
     then, used = machine.cores_time(), machine.process_time(child.pid)
-    told = child.ask(ids[:PROMPT], NEW)
-    others = machine.others(then, machine.process_time(child.pid) - used)
+    answer = child.ask(ids[:PROMPT], NEW)
+    others = machine.others_share(then, machine.process_time(child.pid) - used)
     bandwidth = (before + memory.bandwidth()) / 2
-    read = child.ask(ids, 1)
+    long_answer = child.ask(ids, 1)
     return Turn(
-        decode=(len(told["tokens"]) - 1) / told["decode_s"],
-        prefill=PROMPT / told["prefill_s"],
-        long_prefill=LONG_PROMPT / read["prefill_s"],
+        decode=(len(answer["tokens"]) - 1) / answer["decode_s"],
+        prefill=PROMPT / answer["prefill_s"],
+        long_prefill=LONG_PROMPT / long_answer["prefill_s"],
         bandwidth=bandwidth,
         others=others,
         bytes_per_token=child.bytes_per_token,
-        tokens=told["tokens"],
-        peak_mb=read["peak_mb"],
+        tokens=answer["tokens"],
+        peak_mb=long_answer["peak_mb"],
         start_s=child.start_s,
     )
 
 
-def prompt(rng: np.random.Generator, vocabulary: int) -> list[int]:
+def random_prompt(rng: np.random.Generator, vocabulary: int) -> list[int]:
     return [int(token) for token in rng.integers(vocabulary, size=LONG_PROMPT)]
 
 
 @contextmanager
-def noted(result: Result) -> Iterator[None]:
+def record_refusal(result: Result) -> Iterator[None]:
     """A refusal ends what is under this, and stands in the contender's line."""
     try:
         yield

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import prepare_rows, tables
+from benchmarks.harness import prepare_rows, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0))
@@ -34,26 +34,28 @@ class Run:
     seconds: float
     cpu: float  # seconds of all its processes; more steady than the others on a machine that is shared
     peaks: list[float]  # MB: the process, then its workers
-    said: str
+    output: str
 
 
 def main() -> None:
-    asked = arguments()
-    folder = asked.folder.resolve()
+    options = arguments()
+    folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     table = [["job", "rows", "seconds", "rows/s", "CPU s", "peak MB", "of a worker", *PLACES]]
-    for count in sorted({*asked.rows, *asked.rival_rows}):
-        scratch = stage_folder(folder, rows(folder, count), asked)
-        if count in asked.rows:
-            ran = watched([sys.executable, "-m", "stages.prepare", "--quiet"], scratch)
+    for count in sorted({*options.rows, *options.rival_rows}):
+        scratch = stage_folder(folder, make_rows(folder, count), options)
+        if count in options.rows:
+            result = run_watched([sys.executable, "-m", "stages.prepare", "--quiet"], scratch)
             report = json.loads((scratch / "reports/data.json").read_text())
-            table.append(line("refrain", count, ran, report))
-        if count in asked.rival_rows:
-            script = ROOT / "benchmarks/prepare_rival.py"
-            ran = watched([sys.executable, script, scratch / "cache", str(asked.workers)], scratch, rival(folder))
-            table.append(line("datasets + datasketch", count, ran, json.loads(ran.said.splitlines()[-1])))
-        print(tables.aligned(table), end="\n\n", flush=True)
-    print(tables.markdown(table))
+            table.append(table_row("refrain", count, result, report))
+        if count in options.rival_rows:
+            script = ROOT / "benchmarks/harness/prepare_rival.py"
+            result = run_watched(
+                [sys.executable, script, scratch / "cache", str(options.workers)], scratch, datasketch_folder(folder)
+            )
+            table.append(table_row("datasets + datasketch", count, result, json.loads(result.output.splitlines()[-1])))
+        print(tables.align(table), end="\n\n", flush=True)
+    print(tables.to_markdown(table))
 
 
 def arguments() -> argparse.Namespace:
@@ -67,7 +69,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(folder: Path, count: int) -> Path:
+def make_rows(folder: Path, count: int) -> Path:
     """So many rows in a file, made now if it is not there."""
     file = folder / f"rows-{count}.jsonl"
     if not file.is_file():
@@ -79,7 +81,7 @@ def rows(folder: Path, count: int) -> Path:
     return file
 
 
-def stage_folder(folder: Path, file: Path, asked: argparse.Namespace) -> Path:
+def stage_folder(folder: Path, file: Path, options: argparse.Namespace) -> Path:
     """A working folder in which the stage finds its code, its values, its rows and its base model."""
     if not (ROOT / "models/base/tokenizer.json").is_file():
         sys.exit("models/base is missing, and rows are measured in its tokens; run `dvc repro base` first")
@@ -90,14 +92,14 @@ def stage_folder(folder: Path, file: Path, asked: argparse.Namespace) -> Path:
     for name in ("models/base", "data/raw"):
         (scratch / name).parent.mkdir(exist_ok=True)
         (scratch / name).symlink_to(ROOT / name)
-    values = {"workers": asked.workers, "engine": asked.engine, "max_tokens": 8192, "leaks.run": asked.run}
+    values = {"workers": options.workers, "engine": options.engine, "max_tokens": 8192, "leaks.run": options.run}
     overrides = [f"data.{name}={value}" for name, value in values.items()]
     compose = [sys.executable, "-m", "stages.compose", "data=files", f"data.sources=[{{path: {file}}}]", *overrides]
     subprocess.run(compose, cwd=scratch, check=True)
     return scratch
 
 
-def rival(folder: Path) -> Path:
+def datasketch_folder(folder: Path) -> Path:
     """Where datasketch is installed."""
     home = folder / ".cache" / "datasketch"
     if not (home / "datasketch").is_dir():
@@ -107,37 +109,37 @@ def rival(folder: Path) -> Path:
     return home
 
 
-def watched(command: list[Any], folder: Path, packages: Path | None = None) -> Run:
+def run_watched(command: list[Any], folder: Path, packages: Path | None = None) -> Run:
     """Run to the end and keep the greatest memory of every process; the last words when it fails."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"} | ({"PYTHONPATH": str(packages)} if packages else {})
     peaks: dict[int, float] = {}
     cpu: dict[int, float] = {}
     begin = time.perf_counter()
-    with (folder / "said.txt").open("w+") as said, (folder / "errors.txt").open("w+") as errors:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=errors)
+    with (folder / "output.txt").open("w+") as output, (folder / "errors.txt").open("w+") as errors:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=errors)
         while process.poll() is None:
-            look(process.pid, peaks, cpu)
+            sample_usage(process.pid, peaks, cpu)
             time.sleep(OFTEN)
         seconds = time.perf_counter() - begin
-        said.seek(0)
+        output.seek(0)
         errors.seek(0)
         if process.returncode:
             sys.exit(f"{command}: {errors.read().strip()[-2000:]}")
-        return Run(seconds, sum(cpu.values()), list(peaks.values()), said.read())
+        return Run(seconds, sum(cpu.values()), list(peaks.values()), output.read())
 
 
-def look(pid: int, peaks: dict[int, float], cpu: dict[int, float]) -> None:
+def sample_usage(pid: int, peaks: dict[int, float], cpu: dict[int, float]) -> None:
     """A process tells its peak and its time as long as it lives."""
     with suppress(psutil.NoSuchProcess, OSError):
         for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            if found := re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{each.pid}/status").read_text()):
-                peaks[each.pid] = int(found[1]) / 1e3
+            if peak := re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{each.pid}/status").read_text()):
+                peaks[each.pid] = int(peak[1]) / 1e3
                 cpu[each.pid] = sum(each.cpu_times()[:2])
 
 
-def line(job: str, count: int, ran: Run, places: dict[str, Any]) -> list[str]:
-    numbers = [f"{ran.seconds:.1f}", f"{count / ran.seconds:,.0f}", f"{ran.cpu:.1f}", f"{ran.peaks[0]:.0f}",
-               f"{max(ran.peaks[1:], default=0):.0f}"]  # fmt: skip
+def table_row(job: str, count: int, result: Run, places: dict[str, Any]) -> list[str]:
+    numbers = [f"{result.seconds:.1f}", f"{count / result.seconds:,.0f}", f"{result.cpu:.1f}", f"{result.peaks[0]:.0f}",
+               f"{max(result.peaks[1:], default=0):.0f}"]  # fmt: skip
     return [job, f"{count:,}", *numbers, *(f"{places.get(place, 0):,}" for place in PLACES)]
 
 

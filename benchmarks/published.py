@@ -7,6 +7,7 @@ taskmaster4/ and llms-from-scratch/ as published; see conf/data/. Each run is ma
 shares the DVC cache of this repository, so that the base model is made once.
 """
 
+import argparse
 import json
 import shlex
 import subprocess
@@ -31,13 +32,20 @@ HEADER = (
 
 
 def main() -> None:
-    folder, *names = (word for word in sys.argv[1:] if word != "--rows")
-    short = "--rows" in sys.argv
-    print("| data | " + " | ".join(PLACES) + " | reasons |" if short else HEADER)
-    print("|---|" + "---:|" * len(PLACES) + "---|" if short else "|---|" + "---:|" * 12)
-    for name in names or RUNS:
-        found = run(RUNS[name], Path(folder).resolve(), "prepare" if short else "")
-        print(rows(name, found["data"]) if short else row(name, found), flush=True)
+    options = arguments()
+    print("| data | " + " | ".join(PLACES) + " | reasons |" if options.rows else HEADER)
+    print("|---|" + "---:|" * len(PLACES) + "---|" if options.rows else "|---|" + "---:|" * 12)
+    for name in options.names or RUNS:
+        reports = run(RUNS[name], options.folder.resolve(), "prepare" if options.rows else "")
+        print(rows(name, reports["data"]) if options.rows else row(name, reports), flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: all")
+    parser.add_argument("--rows", action="store_true", help="stop behind prepare and say where the rows went")
+    return parser.parse_args()
 
 
 def run(overrides: str, folder: Path, target: str) -> dict[str, Any]:
@@ -51,8 +59,8 @@ def run(overrides: str, folder: Path, target: str) -> dict[str, Any]:
         call(f"dvc repro --quiet {target}", clone)
         minutes = (time.monotonic() - begin) / 60
         names = ("data",) if target else ("data", "train", "metrics")
-        reports = {name: json.loads((clone / f"reports/{name}.json").read_text()) for name in names}
-    return {**reports, "minutes": minutes}
+        documents = {name: json.loads((clone / f"reports/{name}.json").read_text()) for name in names}
+    return {**documents, "minutes": minutes}
 
 
 def rows(name: str, data: dict[str, Any]) -> str:
@@ -61,11 +69,11 @@ def rows(name: str, data: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, [name, *(data[place] for place in PLACES), reasons]))} |"
 
 
-def row(name: str, found: dict[str, Any]) -> str:
+def row(name: str, reports: dict[str, Any]) -> str:
     """A line of the table."""
-    data, loss, scores = found["data"], found["train"]["val_loss"], found["metrics"]
+    data, loss, scores = reports["data"], reports["train"]["val_loss"], reports["metrics"]
     counts = [data[key] for key in ("rows", "train", "val", "test", "duplicates", "quarantined")]
-    numbers = [f"{found['minutes']:.1f}", f"{loss['before']:.2f}", f"{loss['after']:.2f}"]
+    numbers = [f"{reports['minutes']:.1f}", f"{loss['before']:.2f}", f"{loss['after']:.2f}"]
     rouge = [f"{scores[model]['rougeL']:.3f}" for model in ("base", "onnx-int8")]
     return f"| {' | '.join(map(str, [name, *counts, *numbers, *rouge, scores['base']['rows']]))} |"
 

@@ -15,9 +15,9 @@ from statistics import median
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import shapes, tables
 from benchmarks.contenders import refrain_model
 from benchmarks.contenders.protocol import peak_mb
+from benchmarks.harness import model_shapes, tables
 from refrain.generation.engine import Engine, run
 from refrain.generation.sampling import Sampler, SamplingParams
 from refrain.generation.sequence import Sequence
@@ -33,55 +33,55 @@ HEADER = ["shape", "variant", "1 row", *(f"{rows} rows" for rows in ROWS[1:]), *
 
 
 def main() -> None:
-    asked = arguments()
+    options = arguments()
     rows = [HEADER]
-    for shape in asked.shapes:
-        source = shapes.source(shape, asked.folder.resolve())
-        for variant in asked.variants:
+    for shape in options.shapes:
+        source = model_shapes.make_source(shape, options.folder.resolve())
+        for variant in options.variants:
             folder = source.parent / "refrain" / variant
             if not folder.is_dir():
-                refrain_model.refrain_variant(source, folder, variant)
-            rows.append([shape, variant, *measured(folder, asked.rounds)])
-            print(tables.aligned([HEADER, rows[-1]]), flush=True)
-    if asked.markdown:
-        asked.markdown.write_text(tables.markdown(rows) + "\n", encoding="utf-8")
+                refrain_model.export_variant(source, folder, variant)
+            rows.append([shape, variant, *measure_variant(folder, options.rounds)])
+            print(tables.align([HEADER, rows[-1]]), flush=True)
+    if options.markdown:
+        options.markdown.write_text(tables.to_markdown(rows) + "\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shapes", nargs="+", choices=list(shapes.SHAPES), default=list(shapes.SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
     parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int4"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 
-def measured(folder: Path, rounds: int) -> list[str]:
+def measure_variant(folder: Path, rounds: int) -> list[str]:
     """The cells of a variant's line."""
     lm, tokenizer = (
         loading.load_model(folder, len(os.sched_getaffinity(0))),
         Tokenizer.from_file(str(folder / "tokenizer.json")),
     )
-    rng = np.random.default_rng(shapes.SEED)
-    asked = [(rng.integers(256, size=rng.integers(*PROMPTS)).tolist(), int(rng.integers(*REPLIES)))
+    rng = np.random.default_rng(model_shapes.SEED)
+    requests = [(rng.integers(256, size=rng.integers(*PROMPTS)).tolist(), int(rng.integers(*REPLIES)))
              for _ in range(REQUESTS)]  # fmt: skip
     speeds: dict[int, list[float]] = {rows: [] for rows in ROWS}
-    said: set[str] = set()
+    outputs: set[str] = set()
     for _ in range(rounds):
         for rows in rng.permutation(ROWS):
-            replies = [reply(prompt, limit, tokenizer) for prompt, limit in asked]
+            sequences = [new_sequence(prompt, limit, tokenizer) for prompt, limit in requests]
             engine = Engine(lm, int(rows))
             begin = time.perf_counter()
-            count = sum(len(each.ids) for each in run(engine, replies))
+            count = sum(len(each.ids) for each in run(engine, sequences))
             speeds[int(rows)].append(count / (time.perf_counter() - begin))
-            said.add(str([each.ids for each in replies]))
-    one = speeds[ROWS[0]]
-    gains = [median(many / single for many, single in zip(speeds[rows], one, strict=True)) for rows in ROWS[1:]]
+            outputs.add(str([each.ids for each in sequences]))
+    single_row = speeds[ROWS[0]]
+    gains = [median(many / single for many, single in zip(speeds[rows], single_row, strict=True)) for rows in ROWS[1:]]
     return [
         *(f"{median(speeds[rows]):.0f}" for rows in ROWS),
         *(f"{gain:.2f}" for gain in gains),
-        "yes" if len(said) == 1 else "no",
+        "yes" if len(outputs) == 1 else "no",
         f"{1000 * first_token(lm, tokenizer, rng):.0f}",
         f"{peak_mb():.0f}",
     ]
@@ -92,15 +92,15 @@ def first_token(lm: loading.Session, tokenizer: Tokenizer, rng: np.random.Genera
     engine, system = Engine(lm, 1), rng.integers(256, size=SYSTEM).tolist()
     times = []
     for _ in range(6):
-        asked = reply([*system, *rng.integers(256, size=QUESTION).tolist()], 2, tokenizer)
+        sequence = new_sequence([*system, *rng.integers(256, size=QUESTION).tolist()], 2, tokenizer)
         begin = time.perf_counter()
-        engine.add(asked)
+        engine.add(sequence)
         times.append(time.perf_counter() - begin)
-        engine.remove(asked)
+        engine.remove(sequence)
     return median(times[1:])
 
 
-def reply(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Sequence:
+def new_sequence(prompt: list[int], limit: int, tokenizer: Tokenizer) -> Sequence:
     return Sequence(prompt, limit, frozenset(), Detokenizer(tokenizer), Sampler(SamplingParams(), prompt))
 
 

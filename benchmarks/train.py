@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import shapes, tables
+from benchmarks.harness import model_shapes, tables
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,20 @@ CONTENDERS = {  # what is changed in the defaults of each
 
 
 def main() -> None:
-    asked = arguments()
+    options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if asked.contender:
-        print(json.dumps(contend(asked)))
+    if options.contender:
+        print(json.dumps(train_once(options)))
         return
-    source = shapes.source(asked.shape, asked.folder.resolve())
-    for data in asked.data:
-        rows = encoded(data, asked.folder.resolve(), asked.published.resolve(), asked.steps * BATCH)
-        rounds = [{name: child(name, rows, source, asked.method) for name in asked.only} for _ in range(asked.rounds)]
-        title = f"{data}, {asked.shape}, {asked.method}: {asked.steps} steps of {BATCH} rows, {THREADS} threads"
-        print(f"\n{title}, medians of {asked.rounds} rounds\n\n{tables.markdown(table(rounds))}\n", flush=True)
+    source = model_shapes.make_source(options.shape, options.folder.resolve())
+    for data in options.data:
+        rows = encode_rows(data, options.folder.resolve(), options.published.resolve(), options.steps * BATCH)
+        rounds = [
+            {name: run_contender(name, rows, source, options.method) for name in options.only}
+            for _ in range(options.rounds)
+        ]
+        title = f"{data}, {options.shape}, {options.method}: {options.steps} steps of {BATCH} rows, {THREADS} threads"
+        print(f"\n{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(table(rounds))}\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -57,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", nargs="+", default=["environment", "gsm8k"])
     parser.add_argument("--published", type=Path, default=Path("data/external"), help="where presets find their files")
-    parser.add_argument("--shape", choices=list(shapes.SHAPES), default="smollm2-135m")
+    parser.add_argument("--shape", choices=list(model_shapes.SHAPES), default="smollm2-135m")
     parser.add_argument("--method", choices=list(METHODS), default="lora")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -67,7 +70,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
+def encode_rows(data: str, folder: Path, published: Path, count: int) -> Path:
     """So many rows of a data set, drawn once, as ids and labels in a file."""
     from refrain.chat import encoding, records
     from refrain.pipeline import paths
@@ -75,13 +78,17 @@ def encoded(data: str, folder: Path, published: Path, count: int) -> Path:
 
     file = folder / f"{data}-{count}.jsonl"
     if not file.is_file():
-        rows = prepared(data, published) if data != "environment" else records.read_rows(paths.PREPARED / "train.jsonl")
-        kept = sft.features(encoding.load(paths.BASE), rows)[0]
-        records.write_rows(file, [kept[i * len(kept) // count] for i in range(count)])
+        rows = (
+            prepare_rows(data, published)
+            if data != "environment"
+            else records.read_rows(paths.PREPARED / "train.jsonl")
+        )
+        examples = sft.features(encoding.load(paths.BASE), rows)[0]
+        records.write_rows(file, [examples[i * len(examples) // count] for i in range(count)])
     return file
 
 
-def prepared(data: str, published: Path) -> list[Any]:
+def prepare_rows(data: str, published: Path) -> list[Any]:
     """The training rows of a preset of conf/data, as the prepare stage places them; the workspace stays as it is."""
     from refrain.chat import records
     from refrain.pipeline import params, paths
@@ -99,7 +106,7 @@ def prepared(data: str, published: Path) -> list[Any]:
         return list(records.read_rows(paths.PREPARED / "train.jsonl"))
 
 
-def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
+def run_contender(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
     """What a contender told of itself."""
     log.info("%s: %s", rows.stem, name)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train", rows, "--contender", name, "--source", source]
@@ -110,15 +117,15 @@ def child(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def contend(asked: argparse.Namespace) -> dict[str, float]:
+def train_once(options: argparse.Namespace) -> dict[str, float]:
     """Train once, as a child; speed without start-up, and the most memory that it ever had."""
-    rows = [json.loads(line) for line in asked.folder.read_text().splitlines()]
-    run: Callable[..., tuple[float, list[float]]] = trl if asked.contender.startswith("trl") else refrain
+    rows = [json.loads(line) for line in options.folder.read_text().splitlines()]
+    run: Callable[..., tuple[float, list[float]]] = trl if options.contender.startswith("trl") else refrain
     with tempfile.TemporaryDirectory() as scratch:
-        seconds, losses = run(asked.source, rows, asked.method, CONTENDERS[asked.contender], Path(scratch))
-    learned = sum(label >= 0 for row in rows for label in row["labels"][1:])
+        seconds, losses = run(options.source, rows, options.method, CONTENDERS[options.contender], Path(scratch))
+    label_count = sum(label >= 0 for row in rows for label in row["labels"][1:])
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return {"rate": learned / seconds, "peak": int(peak.split()[1]) / 1e3, "first": losses[0], "last": losses[-1]}
+    return {"rate": label_count / seconds, "peak": int(peak.split()[1]) / 1e3, "first": losses[0], "last": losses[-1]}
 
 
 def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
@@ -188,11 +195,11 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> list[list[str]]:
     first = next(iter(rounds[0]))
     rows = [["contender", "supervised tokens/s", f"x {first}", "peak MB", "first loss", "last loss"]]
     for name in rounds[0]:
-        told = {fact: median(each[name][fact] for each in rounds) for fact in rounds[0][name]}
+        facts = {fact: median(each[name][fact] for each in rounds) for fact in rounds[0][name]}
         ratios = sorted(each[name]["rate"] / each[first]["rate"] for each in rounds)
         spread = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        rows.append([name, f"{told['rate']:.1f}", spread, f"{told['peak']:.0f}", f"{told['first']:.3f}",
-                     f"{told['last']:.3f}"])  # fmt: skip
+        rows.append([name, f"{facts['rate']:.1f}", spread, f"{facts['peak']:.0f}", f"{facts['first']:.3f}",
+                     f"{facts['last']:.3f}"])  # fmt: skip
     return rows
 
 

@@ -19,9 +19,9 @@ def make(source: Path, out: Path, precision: str) -> int:
 
     with tempfile.TemporaryDirectory() as cache:
         builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-        asked = ["-i", source, "-o", out, "-p", precision, "-e", "cpu", "-c", cache, "--extra_options", LAST_LOGITS]
-        asked += OPTIONS.get(precision, [])
-        done = subprocess.run([*builder, *asked], capture_output=True, text=True)
+        arguments = ["-i", source, "-o", out, "-p", precision, "-e", "cpu", "-c", cache, "--extra_options", LAST_LOGITS]
+        arguments += OPTIONS.get(precision, [])
+        done = subprocess.run([*builder, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     path = out / "genai_config.json"
@@ -31,7 +31,7 @@ def make(source: Path, out: Path, precision: str) -> int:
     return onnx_weights.bytes_per_token(out / "model.onnx")
 
 
-def opened(folder: Path, threads: int) -> protocol.Speak:
+def open_model(folder: Path, threads: int) -> protocol.Generate:
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(str(folder))
@@ -48,8 +48,8 @@ def opened(folder: Path, threads: int) -> protocol.Speak:
             generator.generate_next_token()
             yield int(generator.get_next_tokens()[0])
 
-    return lambda prompt, new: protocol.timed(islice(stream(prompt, new), new))
+    return lambda prompt, new: protocol.time_tokens(islice(stream(prompt, new), new))
 
 
 if __name__ == "__main__":
-    protocol.run(make, opened)
+    protocol.run(make, open_model)

@@ -8,27 +8,27 @@ from transformers.generation.streamers import BaseStreamer
 from benchmarks.contenders import protocol
 
 
-class Moments(BaseStreamer):
+class TokenTimes(BaseStreamer):
     """Notes when `generate` hands over each token."""
 
     def __init__(self) -> None:
-        self.spoken: protocol.Spoken = []
+        self.timed_tokens: protocol.TimedTokens = []
 
     def put(self, value: torch.Tensor) -> None:
-        self.spoken.append((time.perf_counter(), int(value.flatten()[-1])))
+        self.timed_tokens.append((time.perf_counter(), int(value.flatten()[-1])))
 
     def end(self) -> None:
         pass
 
 
-def by(model) -> protocol.Speak:
+def generate_with(model) -> protocol.Generate:
     """Greedy decoding by the model's own `generate`."""
 
-    def speak(prompt: list[int], new: int) -> protocol.Spoken:
-        ids, moments = torch.tensor([prompt]), Moments()
-        asked = {"attention_mask": torch.ones_like(ids), "max_new_tokens": new, "do_sample": False}
+    def generate(prompt: list[int], new: int) -> protocol.TimedTokens:
+        ids, times = torch.tensor([prompt]), TokenTimes()
+        settings = {"attention_mask": torch.ones_like(ids), "max_new_tokens": new, "do_sample": False}
         with torch.inference_mode():
-            model.generate(ids, streamer=moments, **asked)
-        return moments.spoken[1:]  # the first that a streamer is handed is the prompt
+            model.generate(ids, streamer=times, **settings)
+        return times.timed_tokens[1:]  # the first that a streamer is handed is the prompt
 
-    return speak
+    return generate

@@ -24,8 +24,8 @@ def write(source: Path, path: Path) -> None:
     writer.add_tokenizer_model("none")
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA if rotary else gguf.MODEL_ARCH.GPT2, layers)
     for name, weight in load_file(source / "model.safetensors").items():
-        named = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        writer.add_tensor(named, np.ascontiguousarray(laid_out(name, weight, config)))
+        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        writer.add_tensor(gguf_name, np.ascontiguousarray(to_gguf_layout(name, weight, config)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -51,7 +51,7 @@ def describe_gpt2(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
 
 
-def laid_out(name: str, weight: np.ndarray, config: dict) -> np.ndarray:
+def to_gguf_layout(name: str, weight: np.ndarray, config: dict) -> np.ndarray:
     """A weight as llama.cpp multiplies by it."""
     if name.endswith(CONV1D):
         return weight.T

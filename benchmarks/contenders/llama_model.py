@@ -15,30 +15,30 @@ def make(source: Path, out: Path, precision: str) -> int:
 
     types = {"q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0}
     out.mkdir(parents=True, exist_ok=True)
-    whole, path = out / "f32.gguf", out / "model.gguf"
-    gguf_file.write(source, whole)
+    full, path = out / "f32.gguf", out / "model.gguf"
+    gguf_file.write(source, full)
     if precision == "f32":
-        whole.rename(path)
+        full.rename(path)
     else:
-        asked = llama_cpp.llama_model_quantize_default_params()
-        asked.ftype = types[precision]
-        if llama_cpp.llama_model_quantize(bytes(whole), bytes(path), asked):
+        settings = llama_cpp.llama_model_quantize_default_params()
+        settings.ftype = types[precision]
+        if llama_cpp.llama_model_quantize(bytes(full), bytes(path), settings):
             raise RuntimeError(f"llama_model_quantize cannot make {precision} of these weights")
-        whole.unlink()
+        full.unlink()
     return gguf_file.bytes_per_token(path)
 
 
-def opened(folder: Path, threads: int) -> protocol.Speak:
+def open_model(folder: Path, threads: int) -> protocol.Generate:
     from llama_cpp import Llama
 
     model = Llama(str(folder / "model.gguf"), n_ctx=CONTEXT, n_threads=threads, n_threads_batch=threads, verbose=False)
 
-    def speak(prompt: list[int], new: int) -> protocol.Spoken:
+    def generate(prompt: list[int], new: int) -> protocol.TimedTokens:
         model.reset()  # else it keeps what two prompts begin with in common
-        return protocol.timed(islice(model.generate(prompt, temp=0.0), new))
+        return protocol.time_tokens(islice(model.generate(prompt, temp=0.0), new))
 
-    return speak
+    return generate
 
 
 if __name__ == "__main__":
-    protocol.run(make, opened)
+    protocol.run(make, open_model)

@@ -15,7 +15,7 @@ def make(source: Path, out: Path, precision: str) -> int:
     return onnx_weights.bytes_per_token(out / "model.onnx")
 
 
-def opened(folder: Path, threads: int) -> protocol.Speak:
+def open_model(folder: Path, threads: int) -> protocol.Generate:
     import onnxruntime
     from optimum.onnxruntime import ORTModelForCausalLM
 
@@ -23,8 +23,10 @@ def opened(folder: Path, threads: int) -> protocol.Speak:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return generation.by(ORTModelForCausalLM.from_pretrained(folder, use_io_binding=True, session_options=options))
+    return generation.generate_with(
+        ORTModelForCausalLM.from_pretrained(folder, use_io_binding=True, session_options=options)
+    )
 
 
 if __name__ == "__main__":
-    protocol.run(make, opened)
+    protocol.run(make, open_model)

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a contender: a module with `make` and `opened`, run by the interpreter that has its needs.
+"""What a benchmark asks of a contender: a module with `make` and `open_model`, run by the Python that has its packages.
 
     python -m benchmarks.contenders.NAME make SOURCE OUT PRECISION
     python -m benchmarks.contenders.NAME serve OUT THREADS
@@ -18,42 +18,42 @@ from pathlib import Path
 from typing import TextIO
 
 SIZE = "bytes_per_token"  # the file that ends `make`: how many bytes of weights one token reads
-Spoken = list[tuple[float, int]]  # when each token was known, and which it is
-Speak = Callable[[list[int], int], Spoken]  # prompt, how many new tokens
+TimedTokens = list[tuple[float, int]]  # when each token was known, and which it is
+Generate = Callable[[list[int], int], TimedTokens]  # prompt, how many new tokens
 Make = Callable[[Path, Path, str], int]  # source, out, precision; the bytes that SIZE holds
-Opened = Callable[[Path, int], Speak]  # folder, threads
+OpenModel = Callable[[Path, int], Generate]  # folder, threads
 
 
-def run(make: Make, opened: Opened) -> None:
+def run(make: Make, open_model: OpenModel) -> None:
     """What the command line asks of the contender whose two functions these are."""
     answers = quiet_stdout()
-    task, *rest = sys.argv[1:]
+    task, *arguments = sys.argv[1:]
     try:
         if task == "make":
-            source, out, precision = rest
+            source, out, precision = arguments
             size = make(Path(source), Path(out), precision)
             Path(out, SIZE).write_text(f"{size}\n")
         else:
-            folder, threads = rest
-            serve(opened(Path(folder), int(threads)), answers)
+            folder, threads = arguments
+            serve(open_model(Path(folder), int(threads)), answers)
     except Exception as error:  # whatever a library raises is the answer
-        tell(answers, error=reason(error))
+        send(answers, error=first_line(error))
         sys.exit(1)
 
 
-def serve(speak: Speak, answers: TextIO) -> None:
+def serve(generate: Generate, answers: TextIO) -> None:
     """Answers, one for each line of standard input."""
-    tell(answers, ready=True)
+    send(answers, ready=True)
     for line in sys.stdin:
         request = json.loads(line)
         begin = time.perf_counter()
-        spoken = speak(request["prompt"], request["new"])
-        first, last = spoken[0][0], spoken[-1][0]
-        tokens = [token for _, token in spoken]
-        tell(answers, prefill_s=first - begin, decode_s=last - first, tokens=tokens, peak_mb=peak_mb())
+        timed_tokens = generate(request["prompt"], request["new"])
+        first, last = timed_tokens[0][0], timed_tokens[-1][0]
+        tokens = [token for _, token in timed_tokens]
+        send(answers, prefill_s=first - begin, decode_s=last - first, tokens=tokens, peak_mb=peak_mb())
 
 
-def timed(tokens: Iterable[int]) -> Spoken:
+def time_tokens(tokens: Iterable[int]) -> TimedTokens:
     """Each token of a stream with the moment at which it came."""
     return [(time.perf_counter(), token) for token in tokens]
 
@@ -65,11 +65,11 @@ def quiet_stdout() -> TextIO:
     return answers
 
 
-def tell(answers: TextIO, **facts: object) -> None:
+def send(answers: TextIO, **facts: object) -> None:
     print(json.dumps(facts), file=answers, flush=True)
 
 
-def reason(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error."""
     return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 

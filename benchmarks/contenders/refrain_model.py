@@ -13,11 +13,11 @@ VALUES = Path("conf/export/cpu.yaml")
 def make(source: Path, out: Path, precision: str) -> int:
     from benchmarks.contenders import onnx_weights
 
-    refrain_variant(source, out, precision)
+    export_variant(source, out, precision)
     return onnx_weights.bytes_per_token(out / "model.onnx")
 
 
-def refrain_variant(source: Path, out: Path, name: str) -> None:
+def export_variant(source: Path, out: Path, name: str) -> None:
     """The folder that the runtime serves: fp32, int8 or int4 as in conf/, or with blocks of the size behind a dash."""
     from omegaconf import OmegaConf
 
@@ -25,15 +25,15 @@ def refrain_variant(source: Path, out: Path, name: str) -> None:
     from refrain.pipeline import schema
 
     values = OmegaConf.load(VALUES)
-    known, _, block = name.partition("-")
-    variant = values.variants[known]
+    preset, _, block = name.partition("-")
+    variant = values.variants[preset]
     if block:
         variant.weights.block = int(block)
     values.variants = {name: variant}
     exporter.export_variants(source, out.parent, OmegaConf.to_object(OmegaConf.merge(schema.ExportConfig, values)))
 
 
-def opened(folder: Path, threads: int) -> protocol.Speak:
+def open_model(folder: Path, threads: int) -> protocol.Generate:
     from refrain.runtime import loading
 
     slots = loading.load_model(folder, threads).slots(1)
@@ -46,8 +46,8 @@ def opened(folder: Path, threads: int) -> protocol.Speak:
             logits = slots.decode(np.array([token]))
         yield int(logits[-1].argmax())
 
-    return lambda prompt, new: protocol.timed(stream(prompt, new))
+    return lambda prompt, new: protocol.time_tokens(stream(prompt, new))
 
 
 if __name__ == "__main__":
-    protocol.run(make, opened)
+    protocol.run(make, open_model)

@@ -18,10 +18,10 @@ def make(source: Path, out: Path, precision: str) -> int:
     return sum(weight.nbytes for weight in set(model.parameters()) - tables)
 
 
-def opened(folder: Path, threads: int) -> protocol.Speak:
+def open_model(folder: Path, threads: int) -> protocol.Generate:
     torch.set_num_threads(threads)
-    return generation.by(AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval())
+    return generation.generate_with(AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval())
 
 
 if __name__ == "__main__":
-    protocol.run(make, opened)
+    protocol.run(make, open_model)

@@ -43,10 +43,10 @@ class Memory:
         search(self._buffer.ctypes.data + at, ABSENT, PIECE)
 
 
-def others(since: tuple[int, int], ours: int) -> float:
-    """The share of the cores' time since a `cores_time` that other processes used; ours used so many ticks."""
+def others_share(since: tuple[int, int], own_ticks: int) -> float:
+    """The share of the cores' time since a `cores_time` that other processes used; `own_ticks` are not theirs."""
     busy, total = cores_time()
-    return max(0.0, (busy - since[0] - ours) / max(1, total - since[1]))
+    return max(0.0, (busy - since[0] - own_ticks) / max(1, total - since[1]))
 
 
 def cores_time() -> tuple[int, int]:

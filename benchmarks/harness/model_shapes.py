@@ -9,7 +9,7 @@ CONTEXT = 8192
 NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # so that every contender decodes as many tokens as it is asked
 
 
-def source(name: str, folder: Path) -> Path:
+def make_source(name: str, folder: Path) -> Path:
     """folder/name/source: config, fp32 weights drawn from SEED, and the smallest tokenizer that builders accept."""
     out = folder / name / "source"
     if not out.is_dir():
@@ -19,7 +19,7 @@ def source(name: str, folder: Path) -> Path:
         torch.manual_seed(SEED)
         unfinished = out.with_suffix(".unfinished")
         AutoModelForCausalLM.from_config(SHAPES[name]()).save_pretrained(unfinished)
-        tokenizer().save_pretrained(unfinished)
+        byte_tokenizer().save_pretrained(unfinished)
         unfinished.rename(out)
     return out
 
@@ -48,7 +48,7 @@ def distilgpt2():
     return GPT2Config(vocab_size=50257, n_embd=768, n_layer=6, n_head=12, n_positions=1024, **NO_ENDS)
 
 
-def tokenizer():
+def byte_tokenizer():
     """One id for each byte: prompts come as ids, and nothing is ever made text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -1,6 +1,6 @@
 """The prepare stage as it is often written: datasets.map over all cores, then datasketch's index in one process.
 
-    python benchmarks/prepare_rival.py CACHE WORKERS
+    python benchmarks/harness/prepare_rival.py CACHE WORKERS
 
 In a folder with params.yaml and data/linked; writes data/rival. It has the same rules for a row, its length, its copies
 and its near copies, which it compares word by word where the index finds candidates. It does less: no search for runs
@@ -43,7 +43,7 @@ def main() -> None:
     lines = load_dataset("text", data_files=files, split="train", cache_dir=cache_folder)
     examine = Examination(data.max_tokens, data.leaks.run)
     rows = lines.map(examine, batched=True, batch_size=BATCH, num_proc=workers, with_indices=True)
-    place, counts = placed(rows, data)
+    place, counts = assign_splits(rows, data)
     OUT.mkdir(parents=True, exist_ok=True)
     for name in ("train", "val", "test"):
         chosen = rows.select([number for number, where in enumerate(place) if where == name])
@@ -65,36 +65,36 @@ class Examination:
     run: int
 
     def __call__(self, batch: dict[str, list[str]], numbers: list[int]) -> dict[str, list[Any]]:
-        found = [conversation(text) for text in batch["text"]]
-        chats = [messages for messages in found if messages]
+        conversations = [parse_conversation(text) for text in batch["text"]]
+        chats = [messages for messages in conversations if messages]
         rendered = tokenizer().apply_chat_template(chats, tokenize=False) if chats else []
         lengths = iter(map(len, tokenizer()(rendered, add_special_tokens=False)["input_ids"]) if chats else [])
         rows: defaultdict[str, list[Any]] = defaultdict(list)
-        for number, messages in zip(numbers, found, strict=True):
+        for number, messages in zip(numbers, conversations, strict=True):
             place = "quarantined" if not messages else "set_aside" if next(lengths) > self.max_tokens else ""
-            turns = [(turn["role"], plain(turn["content"])) for turn in messages]
+            turns = [(turn["role"], normalise(turn["content"])) for turn in messages]
             words = [word for role, text in turns[:-1] if role != "system" for word in WORD.findall(text)]
             rows["place"].append(place)
             rows["row"].append(json.dumps({"id": f"line {number + 1}", "messages": messages}, ensure_ascii=False))
-            rows["said"].append(sha256(json.dumps(turns).encode()).digest())
+            rows["digest"].append(sha256(json.dumps(turns).encode()).digest())
             rows["words"].append(" ".join(words))
             rows["signature"].append(signature(words, self.run) if not place else [])
         return rows
 
 
-def conversation(text: str) -> list[dict[str, str]]:
+def parse_conversation(text: str) -> list[dict[str, str]]:
     """The turns of a row; none when it is broken."""
     try:
         messages = [{"role": turn["role"], "content": turn["content"]} for turn in json.loads(text)["messages"]]
     except (ValueError, KeyError, TypeError):
         return []
     roles = [turn["role"] for turn in messages]
-    whole = all(turn["content"].strip() and not BAD.search(turn["content"]) for turn in messages)
-    right = {"user", "assistant"} <= set(roles) <= {"system", "user", "assistant"} and roles[-1] == "assistant"
-    return messages if whole and right and "system" not in roles[1:] else []
+    has_text = all(turn["content"].strip() and not BAD.search(turn["content"]) for turn in messages)
+    has_roles = {"user", "assistant"} <= set(roles) <= {"system", "user", "assistant"} and roles[-1] == "assistant"
+    return messages if has_text and has_roles and "system" not in roles[1:] else []
 
 
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -110,29 +110,29 @@ def signature(words: list[str], run: int) -> list[int]:
     return list(minhash.hashvalues)
 
 
-def placed(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[str]]:
+def assign_splits(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[str]]:
     """Where each row goes: copies out, near copies into one split; and how many pairs were near."""
     place: list[str] = list(rows["place"])
     root = list(range(len(place)))
     first: set[bytes] = set()
     index = MinHashLSH(threshold=data.leaks.near, num_perm=PERMUTATIONS)
     near = Counter(near_pairs=0)
-    for number, row in enumerate(rows.select_columns(["said", "words", "signature"])):
-        if not place[number] and row["said"] in first:
+    for number, row in enumerate(rows.select_columns(["digest", "words", "signature"])):
+        if not place[number] and row["digest"] in first:
             place[number] = "duplicates"
         if place[number]:
             continue
-        first.add(row["said"])
+        first.add(row["digest"])
         minhash = LeanMinHash(seed=1, hashvalues=np.array(row["signature"], dtype=np.uint32), scheme=SCHEME)
-        mine = runs(row["words"].split(), data.leaks.run)
+        shingles = runs(row["words"].split(), data.leaks.run)
         for other in index.query(minhash):
-            theirs = runs(rows[other]["words"].split(), data.leaks.run)
-            if len(mine & theirs) >= data.leaks.near * len(mine | theirs):
+            other_shingles = runs(rows[other]["words"].split(), data.leaks.run)
+            if len(shingles & other_shingles) >= data.leaks.near * len(shingles | other_shingles):
                 near["near_pairs"] += 1
                 root[max(top(root, number), top(root, other))] = min(top(root, number), top(root, other))
         index.insert(number, minhash)
     for number, where in enumerate(place):
-        place[number] = where or drawn(rows[top(root, number)]["words"], data)
+        place[number] = where or draw_split(rows[top(root, number)]["words"], data)
     return place, near
 
 
@@ -142,7 +142,7 @@ def top(root: list[int], number: int) -> int:
     return number
 
 
-def drawn(words: str, data: DataConfig) -> str:
+def draw_split(words: str, data: DataConfig) -> str:
     share = int.from_bytes(sha256(words.encode()).digest()[:8]) / 2**64
     if share < data.test_fraction:
         return "test"

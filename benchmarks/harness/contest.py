@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rivals
 from benchmarks.contenders.protocol import SIZE
-from benchmarks.rivals import CannotRunError
+from benchmarks.harness import rivals
+from benchmarks.harness.rivals import CannotRunError
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,23 @@ class Child:
                 env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
             )
         self.pid = self._process.pid
-        self._told()
+        self._read_answer()
         self.start_s = time.perf_counter() - begin
 
     def ask(self, prompt: list[int], new: int) -> dict[str, Any]:
         """What protocol.py promises in answer to a prompt; CannotRunError when nothing of the kind comes."""
-        with suppress(BrokenPipeError):  # it has ended, which _told puts in words
+        with suppress(BrokenPipeError):  # it has ended, which _read_answer puts in words
             print(json.dumps({"prompt": prompt, "new": new}), file=self._process.stdin, flush=True)
-        return self._told()
+        return self._read_answer()
 
     def close(self) -> None:
         self._process.communicate()
 
-    def _told(self) -> dict[str, Any]:
+    def _read_answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
         if not line:
-            status, said = self._process.wait(), self._errors.read_text().strip().splitlines()
-            raise CannotRunError(f"ended with status {status}{': ' + said[-1] if said else ''}")
+            status, lines = self._process.wait(), self._errors.read_text().strip().splitlines()
+            raise CannotRunError(f"ended with status {status}{': ' + lines[-1] if lines else ''}")
         facts = json.loads(line)
         if "error" in facts:
             raise CannotRunError(facts["error"])
@@ -89,10 +89,10 @@ class Child:
 
 def start(contender: Contender, source: Path, folder: Path, threads: int) -> Child:
     """The contender, open, built first where it is not yet; CannotRunError when it cannot."""
-    python = rivals.interpreter(contender.rival, folder) if contender.rival else sys.executable
+    python = rivals.make_interpreter(contender.rival, folder) if contender.rival else sys.executable
     module = [python, "-m", f"benchmarks.contenders.{contender.module}"]
     out = source.parent / contender.library / contender.precision
-    if contender.fresh or is_old(out / SIZE):
+    if contender.fresh or is_stale(out / SIZE):
         build([*module, "make", source, out, contender.precision], out)
     serve = [*module, "serve", out, str(threads)]
     errors, size = out.with_suffix(".log"), int((out / SIZE).read_text())
@@ -100,9 +100,9 @@ def start(contender: Contender, source: Path, folder: Path, threads: int) -> Chi
     return Child(serve, threads, errors, size)
 
 
-def is_old(built: Path) -> bool:
+def is_stale(built: Path) -> bool:
     """Whether it is not there, or was built before the code of a contender changed."""
-    code = Path(__file__).with_name("contenders").glob("*.py")
+    code = Path(__file__).parents[1].joinpath("contenders").glob("*.py")
     return not built.is_file() or built.stat().st_mtime < max(file.stat().st_mtime for file in code)
 
 

@@ -56,9 +56,9 @@ BROKEN = (
 
 def vocabulary(corpus: str) -> list[str]:
     """Words by rank: those of the text, then made-up ones; then the same again in other scripts."""
-    found = list(dict.fromkeys(re.findall(r"[a-z]+", corpus.lower())))
+    known = list(dict.fromkeys(re.findall(r"[a-z]+", corpus.lower())))
     made = ("".join(parts) for size in (2, 3) for parts in product(SYLLABLES, repeat=size))
-    words = list(islice(dict.fromkeys([*found, *islice(made, VOCABULARY)]), VOCABULARY))
+    words = list(islice(dict.fromkeys([*known, *islice(made, VOCABULARY)]), VOCABULARY))
     return words + [foreign(word, SCRIPTS[rank % len(SCRIPTS)]) for rank, word in enumerate(words)]
 
 
@@ -76,45 +76,48 @@ class Maker:
         forms = [words, [word + "." for word in words], [word.capitalize() for word in words]]
         self._forms = np.array(forms, dtype=object).reshape(3, 2, VOCABULARY)
         self._drawn: list[list[str]] = [[], []]
-        self._templates = [self.drawn(18) for _ in range(20)]
+        self._templates = [self.draw_words(18) for _ in range(20)]
         self._earlier: list[tuple[Messages, list[str], str]] = []  # turns before a question, the question, its answer
 
     def messages(self, kind: str) -> Messages:
         """One conversation: half of them a question and an answer, half a chat."""
         known = kind in ("copy", "near") and bool(self._earlier)
-        before, question, answer = self.among(self._earlier) if known else self.new(kind)
+        before, question, answer = self.choose(self._earlier) if known else self.new_conversation(kind)
         if known and kind == "near":
             at = self.below(len(question))
-            question, answer = [*question[:at], *self.drawn(1), *question[at + 1 :]], " ".join(self.drawn(160))
+            question, answer = (
+                [*question[:at], *self.draw_words(1), *question[at + 1 :]],
+                " ".join(self.draw_words(160)),
+            )
         return [*before, {"role": "user", "content": " ".join(question)}, {"role": "assistant", "content": answer}]
 
-    def new(self, kind: str) -> tuple[Messages, list[str], str]:
+    def new_conversation(self, kind: str) -> tuple[Messages, list[str], str]:
         size, foreign = 50 + self.below(70), kind == "foreign"
         before: Messages = []
         if size % 2:
             if size % 10 == 1:
                 before.append({"role": "system", "content": "You are a patient assistant."})
-            before.append({"role": "user", "content": " ".join(self.drawn(30, foreign))})
-            before.append({"role": "assistant", "content": " ".join(self.drawn(60, foreign))})
-        above = self.among(self._templates) if kind == "templated" else []
-        made = before, above + self.drawn(size, foreign), " ".join(self.drawn(size * 2, foreign))
+            before.append({"role": "user", "content": " ".join(self.draw_words(30, foreign))})
+            before.append({"role": "assistant", "content": " ".join(self.draw_words(60, foreign))})
+        above = self.choose(self._templates) if kind == "templated" else []
+        conversation = before, above + self.draw_words(size, foreign), " ".join(self.draw_words(size * 2, foreign))
         if len(self._earlier) < REMEMBERED:
-            self._earlier.append(made)
+            self._earlier.append(conversation)
         elif size % 4 == 0:
-            self._earlier[self.below(REMEMBERED)] = made
-        return made
+            self._earlier[self.below(REMEMBERED)] = conversation
+        return conversation
 
     def below(self, limit: int) -> int:
         return int(self._chance() * limit)
 
-    def among(self, some: list[Any]) -> Any:
-        return some[self.below(len(some))]
+    def choose(self, items: list[Any]) -> Any:
+        return items[self.below(len(items))]
 
-    def drawn(self, size: int, foreign: bool = False) -> list[str]:
+    def draw_words(self, size: int, foreign: bool = False) -> list[str]:
         """Words with a full stop and a capital after each twelfth."""
         if size > len(self._drawn[foreign]):
             ranks = self._ranks[self._rng.integers(0, RANKS, (DRAWN, 12))]
             self._drawn[foreign] = self._forms[SENTENCE, int(foreign), ranks].ravel().tolist()
-        taken = self._drawn[foreign][-size:]
+        words = self._drawn[foreign][-size:]
         del self._drawn[foreign][-size:]
-        return taken
+        return words

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.tables import Rows
+from benchmarks.harness.tables import Rows
 
 TORCH, OPTIMUM = "torch fp32", "optimum fp32"
 HEADER = [
     *["contender", "tokens/s", "x torch fp32", "x optimum", "of memory limit", "MB a token"],
     *["prefill 128", "prefill 512", "same tokens", "peak MB", "start s"],
 ]
-FASTER = [  # who, than whom, how many times
+SPEED_GOALS = [  # who, than whom, how many times
     *[("refrain fp32", TORCH, 3.2), ("refrain int8", TORCH, 8.5), ("refrain int4", TORCH, 12.0)],
     *[("refrain int8-64", TORCH, 8.5), ("refrain int4-64", TORCH, 12.0)],
     *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
     *[("refrain int8-64", OPTIMUM, 3.5), ("refrain int4-64", OPTIMUM, 5.0)],
     *[(f"refrain {precision}", f"genai {precision}", 1.1) for precision in ("fp32", "int8", "int4")],
 ]
-LIMIT = [
+LIMIT_GOALS = [
     *[("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)],
     *[("refrain int8-64", 0.70), ("refrain int4-64", 0.45)],
 ]
@@ -57,10 +57,10 @@ def page(title: str, results: Results, layout: Callable[[Rows], str]) -> str:
     """All that there is to say of a shape: the machine, the contenders, the goals."""
     turns = [turn for result in results.values() for turn in result.turns]
     if turns:
-        title += f"; memory delivers {spread([turn.bandwidth / 1e9 for turn in turns], '.1f')} GB/s"
-        title += f", other processes use {spread([turn.others for turn in turns], '.0%')} of the cores"
+        title += f"; memory delivers {format_range([turn.bandwidth / 1e9 for turn in turns], '.1f')} GB/s"
+        title += f", other processes use {format_range([turn.others for turn in turns], '.0%')} of the cores"
     standings = [HEADER, *(standing(name, results) for name in results)]
-    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *faster(results), *near_limit(results)]
+    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *speed_goals(results), *limit_goals(results)]
     return "\n\n".join([f"{title}.", layout(standings), layout(goals)])
 
 
@@ -71,62 +71,62 @@ def standing(name: str, results: Results) -> list[str]:
         return [name, f"does not run: {refusal}"]
     return [
         name,
-        middle([turn.decode for turn in turns], ".1f"),
-        middle(ratios(results, name, TORCH), ".2f"),
-        middle(ratios(results, name, OPTIMUM), ".2f"),
-        middle([turn.share for turn in turns], ".0%"),
-        middle([turn.bytes_per_token / 1e6 for turn in turns], ".1f"),
-        middle([turn.prefill for turn in turns], ".0f"),
-        middle([turn.long_prefill for turn in turns], ".0f"),
-        middle([agreement(ours, theirs) for ours, theirs in pairs(results, name, TORCH)], ".0f"),
-        middle([turn.peak_mb for turn in turns], ".0f"),
-        middle([turn.start_s for turn in turns], ".2f"),
+        format_median([turn.decode for turn in turns], ".1f"),
+        format_median(ratios(results, name, TORCH), ".2f"),
+        format_median(ratios(results, name, OPTIMUM), ".2f"),
+        format_median([turn.share for turn in turns], ".0%"),
+        format_median([turn.bytes_per_token / 1e6 for turn in turns], ".1f"),
+        format_median([turn.prefill for turn in turns], ".0f"),
+        format_median([turn.long_prefill for turn in turns], ".0f"),
+        format_median([agreement(turn, other) for turn, other in paired_turns(results, name, TORCH)], ".0f"),
+        format_median([turn.peak_mb for turn in turns], ".0f"),
+        format_median([turn.start_s for turn in turns], ".2f"),
     ]
 
 
-def faster(results: Results) -> Rows:
+def speed_goals(results: Results) -> Rows:
     """What is to be reached against others."""
     return [
-        goal(f"{ours} against {theirs}", wanted, ratios(results, ours, theirs), ".2f")
-        for ours, theirs, wanted in FASTER
+        goal_row(f"{name} against {rival}", wanted, ratios(results, name, rival), ".2f")
+        for name, rival, wanted in SPEED_GOALS
     ]
 
 
-def near_limit(results: Results) -> Rows:
+def limit_goals(results: Results) -> Rows:
     """What is to be reached of what memory allows."""
     ran = {name: result.turns if result.refusal is None else [] for name, result in results.items()}
     return [
-        goal(f"{name}, of the memory limit", wanted, [turn.share for turn in ran.get(name, [])], ".0%")
-        for name, wanted in LIMIT
+        goal_row(f"{name}, of the memory limit", wanted, [turn.share for turn in ran.get(name, [])], ".0%")
+        for name, wanted in LIMIT_GOALS
     ]
 
 
-def goal(what: str, wanted: float, found: list[float], form: str) -> list[str]:
-    if not found:
+def goal_row(what: str, wanted: float, values: list[float], form: str) -> list[str]:
+    if not values:
         return [what, f"{wanted:{form}}", "-", "not measured"]
-    return [what, f"{wanted:{form}}", spread(found, form), "yes" if median(found) >= wanted else "no"]
+    return [what, f"{wanted:{form}}", format_range(values, form), "yes" if median(values) >= wanted else "no"]
 
 
-def ratios(results: Results, ours: str, theirs: str) -> list[float]:
+def ratios(results: Results, name: str, rival: str) -> list[float]:
     """How many times as fast one decodes as another, once for each round."""
-    return [mine.decode / other.decode for mine, other in pairs(results, ours, theirs)]
+    return [turn.decode / other.decode for turn, other in paired_turns(results, name, rival)]
 
 
-def pairs(results: Results, ours: str, theirs: str) -> list[tuple[Turn, Turn]]:
+def paired_turns(results: Results, name: str, rival: str) -> list[tuple[Turn, Turn]]:
     """The turns of two contenders in the same rounds; none where one of them does not run."""
-    both = [results[name] for name in (ours, theirs) if name in results and results[name].refusal is None]
+    both = [results[each] for each in (name, rival) if each in results and results[each].refusal is None]
     return list(zip(both[0].turns, both[1].turns, strict=True)) if len(both) == 2 else []
 
 
-def agreement(ours: Turn, theirs: Turn) -> int:
+def agreement(turn: Turn, other: Turn) -> int:
     """How many tokens are the same before the first that is not."""
-    same = [mine == other for mine, other in zip(ours.tokens, theirs.tokens, strict=True)]
+    same = [token == rival for token, rival in zip(turn.tokens, other.tokens, strict=True)]
     return [*same, False].index(False)
 
 
-def middle(numbers: list[float], form: str) -> str:
+def format_median(numbers: list[float], form: str) -> str:
     return f"{median(numbers):{form}}" if numbers else "-"
 
 
-def spread(numbers: list[float], form: str) -> str:
+def format_range(numbers: list[float], form: str) -> str:
     return f"{median(numbers):{form}} ({min(numbers):{form}} to {max(numbers):{form}})"

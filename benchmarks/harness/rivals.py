@@ -30,16 +30,16 @@ ENVIRONMENTS = {
 }
 
 
-def interpreter(name: str, folder: Path) -> Path:
+def make_interpreter(name: str, folder: Path) -> Path:
     """The Python of an environment, made now if it is not there; CannotRunError when it cannot be made."""
-    wanted, home = ENVIRONMENTS[name], folder.resolve() / ".cache" / name
-    python, done = home / "bin" / "python", home / "installed"
-    packages = "\n".join(wanted.packages)
-    if not done.is_file() or done.read_text() != packages:
+    environment, home = ENVIRONMENTS[name], folder.resolve() / ".cache" / name
+    python, installed = home / "bin" / "python", home / "installed"
+    packages = "\n".join(environment.packages)
+    if not installed.is_file() or installed.read_text() != packages:
         venv.create(home, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *wanted.packages]
-        ran = subprocess.run(command, env=os.environ | wanted.build, stderr=subprocess.PIPE, text=True)
-        if ran.returncode:
-            raise CannotRunError(f"pip: {ran.stderr.strip().splitlines()[-1]}")
-        done.write_text(packages)
+        command = [python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *environment.packages]
+        result = subprocess.run(command, env=os.environ | environment.build, stderr=subprocess.PIPE, text=True)
+        if result.returncode:
+            raise CannotRunError(f"pip: {result.stderr.strip().splitlines()[-1]}")
+        installed.write_text(packages)
     return python
