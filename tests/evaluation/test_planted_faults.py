@@ -1,66 +1,34 @@
 """Ten faults, each planted in the files of a real artifact: the stage stops with a sentence that names the link."""
 
-import ast
 import copy
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from places import ROOT
 
-from refrain.chat import encoding, model_folder, records
-from refrain.evaluation import divergence, gate, parity
-from refrain.export.onnx import exporter, provenance, selection
-from refrain.models.pytorch import language_model
-from refrain.models.pytorch import loading as models
-from refrain.pipeline import manifest, paths, runner, schema
-from refrain.runtime import loading as runtime
+from refrain.chat import records
+from refrain.export.onnx import exporter
+from refrain.models.pytorch import loading
+from refrain.pipeline import manifest, paths, schema
+from stages import export_onnx, merge
 
 
-def nothing():
-    pass
+@pytest.fixture
+def plant_after(monkeypatch):
+    """A function that lets a stage go on with a fault in what one of its steps wrote."""
 
+    def arrange(module, step, plant):
+        def step_with_fault(*arguments, **named):
+            step(*arguments, **named)
+            plant()
 
-def merge(cfg, plant=nothing):
-    """What stages/merge.py does, with a fault planted in what it wrote."""
-    talk = encoding.load(paths.ADAPTER)
-    paths.make_empty(paths.MERGED)
-    models.save_for_serving(
-        models.merge_adapter(models.load_finetuned(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED
-    )
-    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
-    plant()
-    rows = records.held_out(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    adapted = language_model.TorchLanguageModel(models.load_finetuned(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= model_folder.context_length(paths.MERGED)]
-    found = divergence.measure_divergence(adapted, language_model.TorchLanguageModel(models.load(paths.MERGED)), seen)
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **divergence.rounded_facts(found)})
-    divergence.require_equal(found, cfg.merge.tolerance)
+        monkeypatch.setattr(module, step.__name__, step_with_fault)
 
-
-def export_onnx(cfg, plant=nothing):
-    """What stages/export_onnx.py does, with a fault planted in what it wrote."""
-    paths.make_empty(paths.ONNX)
-    exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
-    plant()
-    talk, rows = encoding.load(paths.ADAPTER), records.held_out(paths.PREPARED)
-    merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
-    asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
-    gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
-    proofs = {}
-    for name in cfg.export.variants:
-        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-        proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
-    runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
-    gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
-    best = selection.select_best(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.manifest_facts(best))
+    return arrange
 
 
 @pytest.fixture
@@ -179,8 +147,8 @@ FAULTS = {
 
 
 def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
-    merge(cfg)
-    export_onnx(cfg)
+    merge.main(cfg)
+    export_onnx.main(cfg)
     assert manifest.problems(paths.ONNX) == []
     assert {each.name for each in paths.ONNX.iterdir()} == {*cfg.export.variants, "best", "manifest.json"}
     facts = manifest.read(paths.ONNX)
@@ -195,9 +163,9 @@ def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
 
 
 def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
-    merge(cfg)
+    merge.main(cfg)
     cfg.export.variants["int4"].bars = replace(cfg.export.variants["int4"].bars, top1=1.0)
-    export_onnx(cfg)
+    export_onnx.main(cfg)
     assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
     facts = manifest.read(paths.ONNX)
     assert facts["best"] == "int8" and manifest.problems(paths.ONNX) == []
@@ -206,21 +174,12 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
 
 
 @pytest.mark.parametrize(("plant", "link", "sentence"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_stops_the_stage_by_the_name_of_the_link(plant, link, sentence, cfg):
+def test_a_planted_fault_stops_the_stage_by_the_name_of_the_link(plant, link, sentence, cfg, plant_after):
+    if link == "merged":
+        plant_after(loading, loading.save_for_serving, plant)
+    else:
+        plant_after(exporter, exporter.export_variants, plant)
     with pytest.raises(ValueError) as error:
-        merge(cfg, plant if link == "merged" else nothing)
-        export_onnx(cfg, plant)
+        merge.main(cfg)
+        export_onnx.main(cfg)
     assert str(error.value).startswith(f"{link}: {sentence}")
-
-
-@pytest.mark.parametrize("stage", ["merge", "export_onnx"])
-def test_what_is_tested_here_is_what_the_stage_does(stage):
-    assert statements(Path(__file__), stage) == statements(ROOT / f"stages/{stage}.py", "main")
-
-
-def statements(source, name):
-    """The code of a function without docstring, imports and what plants a fault."""
-    tree = ast.parse(source.read_text())
-    body = next(each.body for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name)
-    code = [ast.unparse(each) for each in body if not isinstance(each, ast.ImportFrom)]
-    return [line for line in code if line != "plant()" and not line.startswith(('"', "'"))]
