@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/installed ## the pinned environment in .venv
+install: .venv/installed ## the pinned environment in .venv, pipeline and tests included
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

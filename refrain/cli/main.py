@@ -26,10 +26,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"refrain: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if (error.name or "refrain").startswith("refrain"):
+        if (error.name or "refrain").partition(".")[0] == "refrain":
             raise
-        print(f"refrain: this command needs {error.name}, which is not installed; "
-              "`pip install 'refrain[train]'` brings all that the pipeline needs", file=sys.stderr)  # fmt: skip
+        print(f"refrain: this command needs the extra train, for {error.name} is not installed; "
+              "`pip install 'refrain[train]'` brings it", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
         return 130

@@ -21,10 +21,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Rebuild a commit from nothing in another folder, and compare all that its stages make with what it recorded."""
     from refrain.experiments import rebuild, verify
-    from refrain.pipeline import revisions
+    from refrain.pipeline import git, revisions
 
-    commit, recorded = revisions.resolve_commit(options.rev), revisions.read_lock(options.rev)
-    if revisions.git("status", "--porcelain"):
+    commit, recorded = git.resolve_commit(options.rev), revisions.read_lock(options.rev)
+    if git.run_git("status", "--porcelain"):
         print(f"there are changes that are not committed; {commit[:12]} is rebuilt without them", file=sys.stderr)
     with ExitStack() as files:
         folder = options.folder or Path(files.enter_context(tempfile.TemporaryDirectory(prefix="refrain-")))

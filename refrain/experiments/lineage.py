@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.experiments.text_tables import text_table
-from refrain.pipeline import manifest, paths, revisions
+from refrain.pipeline import git, manifest, paths
 
 
 def lineage_report(folder: Path) -> str:
@@ -30,11 +30,11 @@ def base_line(base: dict[str, Any]) -> str:
 
 def commits(md5: str) -> list[str]:
     """The commits whose dvc.lock names what has this md5, newest first; one sentence if a repository knows none."""
-    history = revisions.git("log", "--all", "--format=%H", "--", "dvc.lock").split()
+    history = git.run_git("log", "--all", "--format=%H", "--", "dvc.lock").split()
     if not history:
         return []
-    holding = revisions.git("grep", "-l", "-F", md5, *history, "--", "dvc.lock").splitlines()
+    holding = git.run_git("grep", "-l", "-F", md5, *history, "--", "dvc.lock").splitlines()
     known = [line.partition(":")[0] for line in holding]
     if not known:
         return ["none of this repository recorded these files"]
-    return revisions.git("log", "--no-walk", "--format=%h %cs %s", *known).splitlines()
+    return git.run_git("log", "--no-walk", "--format=%h %cs %s", *known).splitlines()

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from dvc.repo import Repo
 from omegaconf import OmegaConf
 
 from refrain.pipeline import manifest, paths
+from refrain.pipeline.git import resolve_commit, run_git
 
 Lock = dict[str, dict[str, Any]]  # stages of a dvc.lock: cmd, deps, params, outs
 
@@ -28,7 +28,7 @@ def start_adapter(start: str | None, out: Path) -> Path | None:
 def fetch_adapter(start: str, out: Path) -> None:
     """Put the adapter of an earlier commit or tag into `out`; ValueError unless it fits models/base."""
     commit = resolve_commit(start)
-    if not (git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
+    if not (run_git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
         raise ValueError(f"method.start={start} moves on; write the commit that it is now: method.start={commit}")
     recorded = output_hashes(read_lock(commit))
     if recorded.get(str(paths.BASE)) != manifest.dvc_md5(paths.BASE):
@@ -41,21 +41,9 @@ def fetch_adapter(start: str, out: Path) -> None:
                          "name a commit whose method has one")  # fmt: skip
 
 
-def resolve_commit(name: str) -> str:
-    """The full commit that a name stands for; ValueError when it stands for none."""
-    if commit := commit_of(name):
-        return commit
-    raise ValueError(f"{name}: this repository has no such commit or tag; `git log --oneline` lists them, "
-                     "`git fetch --tags` brings those of others")  # fmt: skip
-
-
-def commit_of(name: str) -> str:
-    return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-
-
 def read_lock(rev: str) -> Lock:
     """The stages that the dvc.lock of a commit lists; ValueError when it has none."""
-    text = git("show", f"{resolve_commit(rev)}:./dvc.lock")
+    text = run_git("show", f"{resolve_commit(rev)}:./dvc.lock")
     if not text:
         raise ValueError(f"{rev}: this commit has no dvc.lock, so nothing was run in it; name one that has")
     return parse_lock(text)
@@ -73,7 +61,7 @@ def output_hashes(lock: Lock) -> dict[str, str]:
 
 def file_at(rev: str, path: str) -> str:
     """A file that Git keeps, as it was; empty when there was none."""
-    return git("show", f"{resolve_commit(rev)}:./{path}")
+    return run_git("show", f"{resolve_commit(rev)}:./{path}")
 
 
 def fetch(rev: str, path: str, out: Path) -> None:
@@ -115,9 +103,3 @@ def cache_path(md5: str) -> Path:
     """Where this repository's cache keeps what has this md5."""
     with Repo(str(paths.workspace())) as repo:
         return Path(repo.cache.local.oid_to_path(md5))
-
-
-def git(*arguments: str) -> str:
-    """What Git prints; nothing when it fails or there is no repository."""
-    command = ["git", "-C", str(paths.workspace()), *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.rstrip("\n")

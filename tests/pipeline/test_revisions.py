@@ -7,7 +7,7 @@ import pytest
 import toy_repository
 from pipeline_repository import dvc, edit, rewrite
 
-from refrain.pipeline import manifest, revisions
+from refrain.pipeline import git, manifest, revisions
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,14 @@ def back(folder):
 
 
 def test_tags_branches_and_short_hashes_are_resolved(bench):
-    assert (
-        revisions.resolve_commit("main")
-        == revisions.resolve_commit("HEAD")
-        == revisions.resolve_commit(commit("HEAD")[:8])
-    )
-    assert revisions.resolve_commit("v1") == commit("HEAD~2") != commit("HEAD")
+    assert git.resolve_commit("main") == git.resolve_commit("HEAD") == git.resolve_commit(commit("HEAD")[:8])
+    assert git.resolve_commit("v1") == commit("HEAD~2") != commit("HEAD")
 
 
 @pytest.mark.parametrize("name", ["v2", "0123456789", "--help", "", "v1:params.yaml"])
 def test_a_name_that_stands_for_nothing_is_one_sentence(bench, name):
     with pytest.raises(ValueError, match=r"^.*: this repository has no such commit or tag; [^\n]*$"):
-        revisions.resolve_commit(name)
+        git.resolve_commit(name)
 
 
 def test_small_numbers_of_a_lock_stay_numbers(bench):

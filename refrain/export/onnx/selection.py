@@ -7,11 +7,12 @@ Nothing is timed here: a time is another one on every run, and the artifact's by
 import math
 import shutil
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from refrain.pipeline import paths
-from refrain.pipeline.schema import ExportConfig
+
+if TYPE_CHECKING:
+    from refrain.pipeline.schema import ExportConfig
 
 WEIGHTED = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 
@@ -19,7 +20,7 @@ WEIGHTED = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
 
 
-def select_best(folder: Path, export: ExportConfig) -> str:
+def select_best(folder: Path, export: "ExportConfig") -> str:
     """The variant that was asked for, else the cheapest; copied to folder/best. ValueError if the gate removed it."""
     there = {name: folder / name for name in export.variants if (folder / name).is_dir()}
     if export.best is not None and export.best not in there:
@@ -43,6 +44,8 @@ def cost(folder: Path, by_kind: dict[str, float]) -> float:
 
 def weight_counts(folder: Path) -> dict[str, int]:
     """How many weights are multiplied for each token, by what they are in memory: fp32, int8 or int4."""
+    import onnx  # what serves measures variants without it
+
     graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
     sizes = {each.name: math.prod(each.dims) for each in graph.initializer}
     widened = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("Cast", "Transpose")}
