@@ -92,7 +92,7 @@ def stage_folder(folder: Path, file: Path, options: argparse.Namespace) -> Path:
     for name in ("models/base", "data/raw"):
         (scratch / name).parent.mkdir(exist_ok=True)
         (scratch / name).symlink_to(ROOT / name)
-    values = {"workers": options.workers, "engine": options.engine, "max_tokens": 8192, "leaks.run": options.run}
+    values = {"workers": options.workers, "engine": options.engine, "max_tokens": 8192, "leaks.ngram_size": options.run}
     overrides = [f"data.{name}={value}" for name, value in values.items()]
     compose = [sys.executable, "-m", "stages.compose", "data=files", f"data.sources=[{{path: {file}}}]", *overrides]
     subprocess.run(compose, cwd=scratch, check=True)

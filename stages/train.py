@@ -34,7 +34,7 @@ def main(cfg: schema.Config) -> None:
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.fingerprint(settings, [paths.BASE, paths.PREPARED], fit.device_name())
     with processes.entered_by_main(checkpoints.exclusive_folder(key)) as folder:
-        start = revisions.start_adapter(cfg.method.start, folder / f"start-{processes.rank()}")
+        start = revisions.start_adapter(cfg.method.init_adapter, folder / f"start-{processes.rank()}")
         model = fsdp.shard(loading.build_trainable(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
         watchers = [
             loss_curves.DVCLiveCallback(paths.LOSS),

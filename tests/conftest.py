@@ -135,7 +135,7 @@ def settings():
 def fitting(settings):
     """The same with bars for a model of random weights: its best two tokens are often as good as equal."""
     bars = {"int8": {"top1": 0.9, "kl": 0.01}, "int4": {"top1": 0.6, "kl": 1.0, "rouge": None}}
-    variants = {name: replace(variant, bars=replace(variant.bars, **bars.get(name, {})))
+    variants = {name: replace(variant, thresholds=replace(variant.thresholds, **bars.get(name, {})))
                 for name, variant in settings.variants.items()}  # fmt: skip
     return replace(settings, variants=variants)
 

@@ -41,7 +41,7 @@ def main() -> None:
     logging.set_verbosity_error()
     files = [str(file.resolve()) for file in sorted(paths.LINKED_DATA.iterdir())]
     lines = load_dataset("text", data_files=files, split="train", cache_dir=cache_folder)
-    examine = Examination(data.max_tokens, data.leaks.run)
+    examine = Examination(data.max_tokens, data.leaks.ngram_size)
     rows = lines.map(examine, batched=True, batch_size=BATCH, num_proc=workers, with_indices=True)
     place, counts = assign_splits(rows, data)
     OUT.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def assign_splits(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[s
     place: list[str] = list(rows["place"])
     root = list(range(len(place)))
     first: set[bytes] = set()
-    index = MinHashLSH(threshold=data.leaks.near, num_perm=PERMUTATIONS)
+    index = MinHashLSH(threshold=data.leaks.near_duplicate_threshold, num_perm=PERMUTATIONS)
     near = Counter(near_pairs=0)
     for number, row in enumerate(rows.select_columns(["digest", "words", "signature"])):
         if not place[number] and row["digest"] in first:
@@ -124,10 +124,10 @@ def assign_splits(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[s
             continue
         first.add(row["digest"])
         minhash = LeanMinHash(seed=1, hashvalues=np.array(row["signature"], dtype=np.uint32), scheme=SCHEME)
-        shingles = runs(row["words"].split(), data.leaks.run)
+        shingles = runs(row["words"].split(), data.leaks.ngram_size)
         for other in index.query(minhash):
-            other_shingles = runs(rows[other]["words"].split(), data.leaks.run)
-            if len(shingles & other_shingles) >= data.leaks.near * len(shingles | other_shingles):
+            other_shingles = runs(rows[other]["words"].split(), data.leaks.ngram_size)
+            if len(shingles & other_shingles) >= data.leaks.near_duplicate_threshold * len(shingles | other_shingles):
                 near["near_pairs"] += 1
                 root[max(top(root, number), top(root, other))] = min(top(root, number), top(root, other))
         index.insert(number, minhash)

@@ -163,7 +163,7 @@ class AugmentRows:
 
     def __call__(self, rows: list[bytes]) -> RowBatch:
         data, seed = self.reading.data, self.reading.seed
-        collected = RowBatchBuilder("", data.leaks.run, seed)
+        collected = RowBatchBuilder("", data.leaks.ngram_size, seed)
         for text in rows:
             for variant in augmented(json.loads(text), data.augment, seed):
                 collected.rows += 1
@@ -203,7 +203,11 @@ def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig
     same = made[np.isin(spool["prompt"][made], spool["prompt"][held])]
     dirty = [
         same,
-        *(near_held_out(spool, made, held, float(share)) for share in [data.leaks.near] if share is not None),
+        *(
+            near_held_out(spool, made, held, float(share))
+            for share in [data.leaks.near_duplicate_threshold]
+            if share is not None
+        ),
     ]
     dirty.append(contamination.contaminated_rows(spool, made, held, data)[0])
     return np.unique(np.concatenate(dirty))

@@ -52,7 +52,7 @@ class RowPreparer:
     spool: Path
 
     def __call__(self, portion: SourceBlock) -> RowBatch:
-        collected = RowBatchBuilder(portion.name, self.data.leaks.run, self.seed)
+        collected = RowBatchBuilder(portion.name, self.data.leaks.ngram_size, self.seed)
         source = self.data.sources[portion.index]
         for raw in portion.block.rows():
             for member, said in enumerate(parsing.parse_row(raw, portion.shape, source, self.data.policies), 1):

@@ -44,8 +44,8 @@ def remove_failing(
     onnx: Path, variants: dict[str, VariantConfig], proofs: dict[str, ParityResult]
 ) -> dict[str, list[str]]:
     """Remove the variants that fail, and say why for each; ValueError naming the required ones among them."""
-    why = {name: failed_thresholds(name, variants[name].bars, proof) for name, proof in proofs.items()}
-    if broken := [sentence for name in why if variants[name].bars.required for sentence in why[name]]:
+    why = {name: failed_thresholds(name, variants[name].thresholds, proof) for name, proof in proofs.items()}
+    if broken := [sentence for name in why if variants[name].thresholds.required for sentence in why[name]]:
         raise ValueError("; ".join(broken))
     for name, sentences in why.items():
         if sentences:
@@ -56,7 +56,7 @@ def remove_failing(
 
 def failed_thresholds(name: str, bars: Thresholds, proof: ParityResult) -> list[str]:
     """A sentence for each bar that the variant does not reach; nan reaches none."""
-    at, result = f"export.variants.{name}.bars", []
+    at, result = f"export.variants.{name}.thresholds", []
     most = inf if bars.logits is None else bars.logits
     for way in ("whole", "cached", "batched", "chunked"):
         if not ((value := getattr(proof, way)) <= most and value < inf):

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from refrain.pipeline import manifest, paths, revisions
+from refrain.pipeline import manifest, old_names, paths, revisions
 
 BEGINS = re.compile(r"Running stage '(.+)':")
 
@@ -53,7 +53,8 @@ def copy_inputs(commit: str, folder: Path, cache: Path) -> None:
         for out in OmegaConf.load(file).outs:
             place = (file.parent / out.path).relative_to(folder)
             revisions.fetch(commit, place.as_posix(), folder / place)
-    start = OmegaConf.select(OmegaConf.create(revisions.file_at(commit, str(paths.PARAMS))), "method.start")
+    recorded = OmegaConf.to_container(OmegaConf.create(revisions.file_at(commit, str(paths.PARAMS))))
+    start = OmegaConf.select(OmegaConf.create(old_names.upgrade(cast(dict[str, Any], recorded))), "method.init_adapter")
     if start is not None:
         adapter = cache / "tmp/adapter"
         revisions.fetch(start, str(paths.ADAPTER), adapter)

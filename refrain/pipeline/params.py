@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from refrain.pipeline import paths
+from refrain.pipeline import old_names, paths
 from refrain.pipeline.schema import Config
 from refrain.pipeline.validation import problems
 
@@ -35,6 +35,7 @@ def load(overrides: list[str]) -> Config:
 
 def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """What Hydra makes of folder/name.yaml and the overrides, the same call that `dvc exp run -S` makes."""
+    overrides = [old_names.renamed_override(override) for override in overrides]
     try:
         with initialize_config_dir(str(folder.absolute()), version_base="1.3"):
             plain = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
@@ -43,7 +44,7 @@ def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[st
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(line.strip() for line in str(error).split("\n")[:2])
         raise ValueError(suggest_override(overrides, folder) or reason) from error
-    return cast(dict[str, Any], plain)
+    return old_names.upgrade(cast(dict[str, Any], plain))
 
 
 def suggest_override(overrides: list[str], folder: Path) -> str | None:

@@ -29,15 +29,17 @@ def fetch_adapter(start: str, out: Path) -> None:
     """Put the adapter of an earlier commit or tag into `out`; ValueError unless it fits models/base."""
     commit = resolve_commit(start)
     if not (run_git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
-        raise ValueError(f"method.start={start} moves on; write the commit that it is now: method.start={commit}")
+        raise ValueError(
+            f"method.init_adapter={start} moves on; write the commit that it is now: method.init_adapter={commit}"
+        )
     recorded = output_hashes(read_lock(commit))
     if recorded.get(str(paths.BASE)) != manifest.dvc_md5(paths.BASE):
-        raise ValueError(f"method.start={start}: its adapter was trained on another {paths.BASE} than this one; "
+        raise ValueError(f"method.init_adapter={start}: its adapter was trained on another {paths.BASE} than this one; "
                          "start from a commit with this base, or choose the model of that commit")  # fmt: skip
     fetch(commit, str(paths.ADAPTER), out)
     if not (out / "adapter_config.json").is_file():
         shutil.rmtree(out)
-        raise ValueError(f"method.start={start}: what it trained is no adapter but all weights; "
+        raise ValueError(f"method.init_adapter={start}: what it trained is no adapter but all weights; "
                          "name a commit whose method has one")  # fmt: skip
 
 

@@ -39,9 +39,9 @@ class Policies:
 class LeakConfig:
     """What two prompts may have in common and still stand in different splits."""
 
-    near: float | None = MISSING  # less than this share of their runs of words (Jaccard); null: all but equal prompts
-    run: int = MISSING  # words in such a run
-    contamination: int | None = MISSING  # a run of so many words of a held-out prompt is in no training row; null: any
+    near_duplicate_threshold: float | None = MISSING  # share of n-grams (Jaccard), at most; null: all but equal prompts
+    ngram_size: int = MISSING  # words in such an n-gram
+    contamination_ngram: int | None = MISSING  # so many words of a held-out prompt are in no training row; null: any
 
 
 @dataclass
@@ -131,7 +131,7 @@ class MethodConfig:
     base_bits: int | None = MISSING  # 4: the frozen base as NF4 while an adapter learns; null: as it is
     adapter: AdapterConfig | None = MISSING  # null: every weight is trained
     preference: PreferenceConfig | None = MISSING  # null: the next token
-    start: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
+    init_adapter: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
 
 
 @dataclass
@@ -139,7 +139,7 @@ class TrainConfig:
     lr: float = MISSING
     epochs: float = MISSING
     batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
-    micro_tokens: int = MISSING  # tokens of a forward pass: the memory it takes, never the result
+    micro_batch_tokens: int = MISSING  # tokens of a forward pass: the memory it takes, never the result
     packing: bool = MISSING  # rows of a forward pass one after the other, without padding
     warmup: float = MISSING  # fraction of the steps
     schedule: str = MISSING
@@ -194,7 +194,7 @@ class Thresholds:
 @dataclass
 class VariantConfig:
     weights: QuantizationConfig = field(default_factory=QuantizationConfig)
-    bars: Thresholds = field(default_factory=Thresholds)
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass

@@ -60,12 +60,13 @@ def data_problems(data: DataConfig) -> Iterator[str]:
     yield from policy_problems(data.policies)
     yield from augmentation_problems(data.augment)
     leaks = data.leaks
-    if leaks.near is not None and not 0 < leaks.near <= 1:
-        yield f"data.leaks.near={leaks.near} is no share above 0; null compares no wording"
-    if leaks.run <= 0:
-        yield f"data.leaks.run={leaks.run} must be above 0"
-    if leaks.contamination is not None and leaks.contamination <= 0:
-        yield f"data.leaks.contamination={leaks.contamination} must be above 0; null looks for none"
+    share = leaks.near_duplicate_threshold
+    if share is not None and not 0 < share <= 1:
+        yield f"data.leaks.near_duplicate_threshold={share} is no share above 0; null compares no wording"
+    if leaks.ngram_size <= 0:
+        yield f"data.leaks.ngram_size={leaks.ngram_size} must be above 0"
+    if leaks.contamination_ngram is not None and leaks.contamination_ngram <= 0:
+        yield f"data.leaks.contamination_ngram={leaks.contamination_ngram} must be above 0; null looks for none"
 
 
 def policy_problems(policies: Policies) -> Iterator[str]:
@@ -108,7 +109,7 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
     adapter, preference = method.adapter, method.preference
     if method.weights not in ("pretrained", "random"):
         yield f"method.weights={method.weights} is neither pretrained nor random"
-    if method.weights == "random" and (method.base_bits == 4 or method.start is not None):
+    if method.weights == "random" and (method.base_bits == 4 or method.init_adapter is not None):
         yield "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
     if method.weights == "random" and adapter is not None:
         yield "method.weights=random needs method.adapter=null: an adapter cannot teach frozen random weights"
@@ -116,10 +117,10 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
         yield f"method.base_bits={method.base_bits} is neither 4 nor null"
     if method.base_bits == 4 and adapter is None:
         yield "method.base_bits=4 needs method.adapter: 4-bit weights are frozen; choose method=qlora"
-    if method.start == "":
-        yield "method.start has no value yet; give one: -S 'method.start=...', the commit or tag of an earlier adapter"
-    if method.start is not None and adapter is None:
-        yield "method.start needs method.adapter: what is trained further is an adapter; choose method=continue"
+    if method.init_adapter == "":
+        yield "method.init_adapter has no value yet; give the commit or tag of an adapter: -S method.init_adapter=v1"
+    if method.init_adapter is not None and adapter is None:
+        yield "method.init_adapter needs method.adapter: what is trained further is an adapter; choose method=continue"
     if adapter is not None:
         if adapter.rank <= 0:
             yield f"method.adapter.rank={adapter.rank} must be above 0"
@@ -131,8 +132,8 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
             yield f"method.adapter.init={adapter.init} is none of {', '.join(INITS)}"
         if adapter.init == "pissa" and method.base_bits == 4:
             yield "method.adapter.init=pissa takes its components from the weights; set method.base_bits=null"
-        if adapter.init == "pissa" and method.start is not None:
-            yield "method.start has its own matrices to begin with, so pissa has no say; set method.adapter.init=zero"
+        if adapter.init == "pissa" and method.init_adapter is not None:
+            yield "method.init_adapter has matrices of its own, so pissa has no say; set method.adapter.init=zero"
         if adapter.layers is not None and not adapter.layers:
             yield "method.adapter.layers=[] leaves nothing to train; null is all linear layers but the head"
     if preference is not None:
@@ -146,7 +147,7 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
 
 def training_problems(train: TrainConfig, launch: LaunchConfig, method: MethodConfig) -> Iterator[str]:
     """What no trainer could do."""
-    for name in ("lr", "epochs", "batch_size", "micro_tokens"):
+    for name in ("lr", "epochs", "batch_size", "micro_batch_tokens"):
         if getattr(train, name) <= 0:
             yield f"train.{name}={getattr(train, name)} must be above 0"
     if train.schedule not in SCHEDULES:
@@ -199,8 +200,8 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
             yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
         if name == "best" or "/" in name or name.startswith("."):
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
-    if not any(variant.bars.required for variant in export.variants.values()):
-        yield "export.variants: none is required, so none may be left; set export.variants.fp32.bars.required=true"
+    if not any(variant.thresholds.required for variant in export.variants.values()):
+        yield "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     if missing := {"fp32", "int8", "int4"} - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
     if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:

@@ -39,7 +39,7 @@ class StepTrainer(Trainer):
         super().__init__(train_dataset=cast(Any, rows), eval_dataset=cast(Any, held_out), **common)
         self.objective: Objective = objective
         self.rows, self.held_out, self.steps, self.clock = rows, held_out, steps, clock
-        self.micro_tokens = train.micro_tokens
+        self.micro_batch_tokens = train.micro_batch_tokens
         self.packed = train.packing and not train.compile and packing.is_supported(cast(Any, self.model))
         self.spread = fsdp.is_sharded(self.model)
 
@@ -50,15 +50,15 @@ class StepTrainer(Trainer):
 
     def restore_state(self, state: TrainerState) -> None:
         """What the training knew when it was saved, beside what the Trainer itself restores."""
-        known = [entry["micro_tokens"] for entry in state.log_history if "micro_tokens" in entry]
-        self.micro_tokens = int(known[-1]) if known else self.micro_tokens
+        known = [entry["micro_batch_tokens"] for entry in state.log_history if "micro_batch_tokens" in entry]
+        self.micro_batch_tokens = int(known[-1]) if known else self.micro_batch_tokens
         log.info("going on from step %d", state.global_step)
 
     def logprob_function(self, model: Any) -> LogprobFunction:
         """How likely any number of rows are, in as many forward passes as memory asks for, without a gradient."""
 
         def ask(rows: list[Features]) -> torch.Tensor:
-            cut = batching.forward_passes([len(row["input_ids"]) for row in rows], self.micro_tokens, self.packed)
+            cut = batching.forward_passes([len(row["input_ids"]) for row in rows], self.micro_batch_tokens, self.packed)
             model.eval()
             found = torch.zeros(len(rows), device=self.args.device)
             with torch.no_grad(), self.accelerator.autocast():
@@ -115,7 +115,8 @@ class StepTrainer(Trainer):
         lengths, world = [self.objective.tokens(row) for row in rows], processes.world_size()
         shares = [batching.process_share(lengths, number, world) for number in range(world)]
         cut = [
-            batching.forward_passes([lengths[row] for row in rows], self.micro_tokens, self.packed) for rows in shares
+            batching.forward_passes([lengths[row] for row in rows], self.micro_batch_tokens, self.packed)
+            for rows in shares
         ]
         mine = [([rows[shares[processes.rank()][row]] for row in some], float(world)) for some in cut[processes.rank()]]
         return mine + [(rows[:1], 0.0)] * (max(map(len, cut)) - len(mine))
@@ -124,11 +125,11 @@ class StepTrainer(Trainer):
         """Forward passes of half the size from now on; ValueError when that helps no more."""
         longest = max(map(self.objective.tokens, rows))
         if processes.world_size() > 1 or len(self.passes(rows)) == len(rows):
-            raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or "
-                             "train.micro_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
-        self.micro_tokens //= 2
-        self.log({"micro_tokens": self.micro_tokens})
-        log.warning("out of memory: the same batch goes on in forward passes of %d tokens", self.micro_tokens)
+            raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or train."
+                             "micro_batch_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
+        self.micro_batch_tokens //= 2
+        self.log({"micro_batch_tokens": self.micro_batch_tokens})
+        log.warning("out of memory: the same batch goes on in forward passes of %d tokens", self.micro_batch_tokens)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The mean loss of the held-out rows, by the same weights as in training."""

@@ -34,7 +34,7 @@ def test_variants_stand_behind_all_rows_and_are_counted(prepared):
     ],
 )
 def test_a_variant_that_asks_what_is_held_out_is_not_made(prepared, asked, held_out):
-    leaks = {"near": 0.85, "contamination": None} if asked == LONG else {}
+    leaks = {"near_duplicate_threshold": 0.85, "contamination_ngram": None} if asked == LONG else {}
     files = prepared(
         ("a.jsonl", [qa(asked), qa("z")], {}),
         ("b.jsonl", [qa(held_out)], {"split": "test"}),

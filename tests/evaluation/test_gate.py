@@ -51,7 +51,7 @@ def edit(file, **changes):
 
 
 def variants(**required):
-    return {name: VariantConfig(bars=replace(BARS, required=each)) for name, each in required.items()}
+    return {name: VariantConfig(thresholds=replace(BARS, required=each)) for name, each in required.items()}
 
 
 @pytest.mark.parametrize("worse, sentence", [
@@ -70,7 +70,7 @@ def variants(**required):
 def test_each_bar_has_its_sentence(worse, sentence):
     assert gate.failed_thresholds("v", BARS, JUST) == []
     assert gate.failed_thresholds("v", BARS, replace(JUST, **worse)) == [
-        "v: " + sentence.format("export.variants.v.bars")
+        "v: " + sentence.format("export.variants.v.thresholds")
     ]
 
 

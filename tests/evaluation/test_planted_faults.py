@@ -164,7 +164,7 @@ def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
 
 def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     merge.main(cfg)
-    cfg.export.variants["int4"].bars = replace(cfg.export.variants["int4"].bars, top1=1.0)
+    cfg.export.variants["int4"].thresholds = replace(cfg.export.variants["int4"].thresholds, top1=1.0)
     export_onnx.main(cfg)
     assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
     facts = manifest.read(paths.ONNX)

@@ -17,7 +17,7 @@ OVERRIDES = [
     ["model=hub", "model.hub=some/thing", "model.revision='1234567'"],
     ["model=folder", "model.folder='a folder/x'"],
     ["export=fp32"],
-    ["+export.variants.int8b={weights:{bits:8,block:32},bars:{top1:0.9}}", "export.best=int8b"],
+    ["+export.variants.int8b={weights:{bits:8,block:32},thresholds:{top1:0.9}}", "export.best=int8b"],
     ["~export.variants.int8"],
     ["data.sources=[{path:a.csv,split:test,fields:{question:Q,answer:'the answer'}},{path:b/c-d.json,shape:null}]"],
     ["data.sources=[]"],

@@ -173,7 +173,7 @@ def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_p
     (bench / "big" / "data.txt").write_text("many\nlines\n")
     dvc(bench, "add", "big/data.txt")
     edit(bench / "dvc.yaml", {"stages.train.deps": ["models/base", "work.py", "big/data.txt"]})
-    edit(bench / "params.yaml", {"method.start": "v1"})
+    edit(bench / "params.yaml", {"method.init_adapter": "v1"})
     toy_repository.again(bench)
     code, printed, said = refrain(bench, "verify", "--folder", str(tmp_path / "kept"))
     assert (code, verdicts(printed)) == (0, dict.fromkeys(OUTPUTS, "same")), said

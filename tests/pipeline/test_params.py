@@ -20,7 +20,7 @@ GAPS = {
     "data=files": ("data.sources", "[{path: some/file.csv}]"),
     "model=folder": ("model.folder", "some/folder"),
     "model=hub": ("model.hub", "someone/something"),
-    "method=continue": ("method.start", "v1.0.0"),
+    "method=continue": ("method.init_adapter", "v1.0.0"),
 }
 NEAREST = {
     "trian.lr=1": ("trian", "train"),
@@ -30,7 +30,7 @@ NEAREST = {
     "model.tiny.layer=3": ("model.tiny.layer", "model.tiny.layers"),
     "data.sources=[{pth: a.csv}]": ("data.sources[0].pth", "data.sources[0].path"),
     "export.variants.int8.weights.bit=4": ("export.variants.int8.weights.bit", "export.variants.int8.weights.bits"),
-    "+export.variants.int8.bar.top1=1": ("export.variants.int8.bar", "export.variants.int8.bars"),
+    "+export.variants.int8.bar.top1=1": ("export.variants.int8.bar", "export.variants.int8.thresholds"),
 }
 MISSPELT = {
     override: f"{wrong} is no key of the configuration; did you mean {right}?"
@@ -99,11 +99,11 @@ NO_EXPORT = {
     "export.graph=optimum export.variants.int8.weights.bits=16": (
         "export.variants.int8.weights.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
     ),
-    "+export.variants.best.weights.bits=32 +export.variants.best.bars.top1=1": (
+    "+export.variants.best.weights.bits=32 +export.variants.best.thresholds.top1=1": (
         "export.variants.best is no name of a variant; best is that of a copy, others of a folder"
     ),
-    "export.variants.fp32.bars.required=false export.variants.int8.bars.required=false": (
-        "export.variants: none is required, so none may be left; set export.variants.fp32.bars.required=true"
+    "export.variants.fp32.thresholds.required=false export.variants.int8.thresholds.required=false": (
+        "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     ),
     "export.steps=0": "export.steps=0 must be above 0",
     "export.prompts=0": "export.prompts=0 must be above 0",
@@ -114,7 +114,7 @@ EXPORTS = [
     "export.graph=optimum export.best=int8",
     f"{INT4}.bits=8 {INT4}.head_bits=null {INT4}.block=null",
     f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
-    "+export.variants.half.weights.bits=16 +export.variants.half.bars.top1=0.99",
+    "+export.variants.half.weights.bits=16 +export.variants.half.thresholds.top1=0.99",
 ]
 MISTAKES = {**MISSPELT, **WRONG, **IMPOSSIBLE}
 

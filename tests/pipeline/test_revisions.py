@@ -136,24 +136,30 @@ def test_an_adapter_starts_from_a_tag_or_a_commit(bench, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["HEAD", "HEAD~2", "main", "v1~0", "@"])
 def test_an_adapter_never_starts_from_a_name_that_moves(bench, tmp_path, name):
-    with pytest.raises(ValueError, match=rf"^method\.start={name} moves on; .* method\.start={commit(name)}$"):
+    with pytest.raises(
+        ValueError, match=rf"^method\.init_adapter={name} moves on; .* method\.init_adapter={commit(name)}$"
+    ):
         revisions.fetch_adapter(name, tmp_path / "adapter")
 
 
 def test_full_weights_are_no_adapter_to_start_from(bench, tmp_path):
     back(bench)
-    with pytest.raises(ValueError, match=r"^method\.start=full-weights: what it trained is no adapter but all weights"):
+    with pytest.raises(
+        ValueError, match=r"^method\.init_adapter=full-weights: what it trained is no adapter but all weights"
+    ):
         revisions.fetch_adapter("full-weights", tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
 def test_an_adapter_of_another_base_is_no_adapter_to_start_from(bench, tmp_path):
-    with pytest.raises(ValueError, match=r"^method\.start=v1: its adapter was trained on another models/base than "):
+    with pytest.raises(
+        ValueError, match=r"^method\.init_adapter=v1: its adapter was trained on another models/base than "
+    ):
         revisions.fetch_adapter("v1", tmp_path / "adapter")
 
 
 def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary_copy(bench):
-    edit(bench / "params.yaml", {"seed": 1, "method.start": "v1"})
+    edit(bench / "params.yaml", {"seed": 1, "method.init_adapter": "v1"})
     pipeline_repository.commit(bench)
     dvc(bench, "exp", "run", "--temp", "-n", "aside")
     dvc(bench, "repro")
@@ -167,4 +173,4 @@ def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary
 
 def test_a_stage_says_why_it_cannot_start(bench):
     rewrite(bench / "params.yaml", "start: null", "start: main")
-    assert "ValueError: method.start=main moves on" in dvc(bench, "repro", fails=True)
+    assert "ValueError: method.init_adapter=main moves on" in dvc(bench, "repro", fails=True)

@@ -21,7 +21,7 @@ from stages import evaluate, export_onnx, merge, train
 PRESETS = sorted(file.stem for file in (ROOT / "conf/method").glob("*.yaml"))
 ELSEWHERE = {"continue"}  # begins with a commit, so it wants a repository
 SHORT = {
-    "train": {"epochs": 2, "batch_size": 4, "micro_tokens": 256},
+    "train": {"epochs": 2, "batch_size": 4, "micro_batch_tokens": 256},
     "merge": {"prompts": 8},
     "evaluate": {"max_rows": 4, "max_new_tokens": 8, "batch_size": 2},
 }
@@ -84,10 +84,10 @@ def test_a_further_round_begins_where_the_adapter_of_an_earlier_commit_ended(tmp
     pipeline_repository.run(folder, "git", "tag", "v1")
     first = json.loads((folder / paths.TRAIN_REPORT).read_text())
     moving = pipeline_repository.dvc(
-        folder, "exp", "run", "-S", "method=continue", "-S", "method.start=main", fails=True
+        folder, "exp", "run", "-S", "method=continue", "-S", "method.init_adapter=main", fails=True
     )
-    assert "method.start=main moves on; write the commit that it is now: method.start=" in moving
-    pipeline_repository.dvc(folder, "exp", "run", "-S", "method=continue", "-S", "method.start=v1")
+    assert "method.init_adapter=main moves on; write the commit that it is now: method.init_adapter=" in moving
+    pipeline_repository.dvc(folder, "exp", "run", "-S", "method=continue", "-S", "method.init_adapter=v1")
     second = json.loads((folder / paths.TRAIN_REPORT).read_text())
     assert second["val_loss"]["before"] == pytest.approx(first["val_loss"]["after"], abs=1e-4)
     assert second["val_loss"]["after"] < second["val_loss"]["before"] < first["val_loss"]["before"]
@@ -100,7 +100,7 @@ IMPOSSIBLE = {
     "method.weights=random method.base_bits=4": (
         "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
     ),
-    "method=from_scratch method.start=v1": (
+    "method=from_scratch method.init_adapter=v1": (
         "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
     ),
     "method=from_scratch method.preference={loss:kto,beta:1}": (
@@ -111,10 +111,10 @@ IMPOSSIBLE = {
     ),
     "method.base_bits=8": "method.base_bits=8 is neither 4 nor null",
     "method=continue": (
-        "method.start has no value yet; give one: -S 'method.start=...', the commit or tag of an earlier adapter"
+        "method.init_adapter has no value yet; give the commit or tag of an adapter: -S method.init_adapter=v1"
     ),
-    "method=full method.start=v1": (
-        "method.start needs method.adapter: what is trained further is an adapter; choose method=continue"
+    "method=full method.init_adapter=v1": (
+        "method.init_adapter needs method.adapter: what is trained further is an adapter; choose method=continue"
     ),
     "method.adapter.rank=0": "method.adapter.rank=0 must be above 0",
     "method.adapter.alpha=0": "method.adapter.alpha=0 must be above 0",
@@ -123,8 +123,8 @@ IMPOSSIBLE = {
     "method=pissa method.base_bits=4": (
         "method.adapter.init=pissa takes its components from the weights; set method.base_bits=null"
     ),
-    "method=pissa method.start=v1": (
-        "method.start has its own matrices to begin with, so pissa has no say; set method.adapter.init=zero"
+    "method=pissa method.init_adapter=v1": (
+        "method.init_adapter has matrices of its own, so pissa has no say; set method.adapter.init=zero"
     ),
     "method.adapter.layers=[]": (
         "method.adapter.layers=[] leaves nothing to train; null is all linear layers but the head"
@@ -146,7 +146,7 @@ def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrid
     [
         "method=pissa method.adapter.dora=true method.adapter.rslora=true method.adapter.dropout=0.1",
         "method=qlora method.adapter.dora=true method.preference={loss:ipo,beta:0.1}",
-        "method=dora method.adapter.layers=[embed_tokens] method.base_bits=4 method.start=v1",
+        "method=dora method.adapter.layers=[embed_tokens] method.base_bits=4 method.init_adapter=v1",
         "method=full method.preference={loss:sigmoid,beta:0.1}",
     ],
 )

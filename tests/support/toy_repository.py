@@ -23,11 +23,12 @@ def base():
     write("models/base/weights", f"{params.seed} {Path('data.txt').read_text()}")
 
 def train():
-    if params.method.start:
+    if params.method.init_adapter:
         from refrain.pipeline import revisions
-        revisions.fetch_adapter(params.method.start, Path("models/adapter"))
+        revisions.fetch_adapter(params.method.init_adapter, Path("models/adapter"))
         more = Path("models/adapter/weights").read_text()
-    write("models/adapter/weights", Path("models/base/weights").read_text() + (more if params.method.start else ""))
+    earlier = more if params.method.init_adapter else ""
+    write("models/adapter/weights", Path("models/base/weights").read_text() + earlier)
     if params.method.adapter:
         write("models/adapter/adapter_config.json", "{}")
 
@@ -52,7 +53,7 @@ def repository(folder: Path) -> Path:
     (folder / "work.py").write_text(WORK)
     (folder / "data.txt").write_text("two\nlines\n")
     (folder / ".gitignore").write_text("/reports/loss\n")
-    values = {"seed": 1, "rate": 1e-6, "method": {"start": None, "adapter": True}}
+    values = {"seed": 1, "rate": 1e-6, "method": {"init_adapter": None, "adapter": True}}
     (folder / "params.yaml").write_text(OmegaConf.to_yaml(values))
     stages = {
         name: {"cmd": f"python work.py {name}", "params": [param] if param else [], "deps": deps, "outs": outs}

@@ -110,8 +110,8 @@ def test_the_loss_falls(base, features, tmp_path, method):
 @pytest.mark.parametrize("packing", [True, False])
 def test_a_step_is_the_same_in_one_forward_pass_and_in_many(base, features, tmp_path, method, packing):
     changes = {"method": method, "lr": 1e-3, "epochs": 2, "batch_size": 8}
-    large, whole = fit(base, features, tmp_path / "large", micro_tokens=4096, packing=True, **changes)
-    small, parts = fit(base, features, tmp_path / "small", micro_tokens=20, packing=packing, **changes)
+    large, whole = fit(base, features, tmp_path / "large", micro_batch_tokens=4096, packing=True, **changes)
+    small, parts = fit(base, features, tmp_path / "small", micro_batch_tokens=20, packing=packing, **changes)
     assert [loss for _, loss in parts.train] == pytest.approx([loss for _, loss in whole.train], abs=1e-5)
     apart, moved = distances(large, small, loading.build_trainable(base, method, 7))
     assert apart < 1e-4 < 1e-3 < moved
@@ -314,8 +314,8 @@ class Cramped:
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])
 def test_out_of_memory_the_step_is_made_again_in_smaller_passes(base, features, tmp_path, caplog, method):
     changes = {"method": method, "epochs": 1, "batch_size": 8, "packing": True}
-    roomy, _ = fit(base, features, tmp_path / "roomy", micro_tokens=128, **changes)
-    cramped, _ = fit(base, features, tmp_path / "cramped", micro_tokens=512, objective=Cramped(130), **changes)
+    roomy, _ = fit(base, features, tmp_path / "roomy", micro_batch_tokens=128, **changes)
+    cramped, _ = fit(base, features, tmp_path / "cramped", micro_batch_tokens=512, objective=Cramped(130), **changes)
     assert digest(cramped) == digest(roomy)
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         f"out of memory: the same batch goes on in forward passes of {tokens} tokens" for tokens in (256, 128)
@@ -323,7 +323,7 @@ def test_out_of_memory_the_step_is_made_again_in_smaller_passes(base, features, 
 
 
 def test_what_was_learned_of_the_memory_outlives_a_kill(base, features, tmp_path, caplog):
-    changes = {"epochs": 1, "batch_size": 4, "packing": True, "micro_tokens": 512}
+    changes = {"epochs": 1, "batch_size": 4, "packing": True, "micro_batch_tokens": 512}
     whole, _ = fit(base, features, tmp_path / "whole", objective=Cramped(90), **changes)
     with pytest.raises(KeyboardInterrupt):
         fit(base, features, tmp_path / "cut", objective=Cramped(90), callbacks=[At(2, interrupt)], **changes)

@@ -31,7 +31,7 @@ BITS = 29  # of the number of a slot in a sieve, at most
 
 def contaminated_rows(spool: RowStore, learned: Array, held: Array, data: DataConfig) -> tuple[Array, Array]:
     """Those of the `learned` rows that say a run of a `held` row's question, and for each the first such row."""
-    size = data.leaks.contamination
+    size = data.leaks.contamination_ngram
     if size is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     every = spool.ragged("words")

@@ -43,7 +43,9 @@ def assign_splits(spool: RowStore, data: DataConfig) -> Assignment:
     drop_duplicates(placed, spool, asked, data.policies.answers)
     rows = placed.left()
     asked = leakage.with_rows(asked, rows)
-    found = LeakageResolver(spool, asked, rows, random_split(spool["draw"][asked.row], data), data.leaks.near).resolve()
+    found = LeakageResolver(
+        spool, asked, rows, random_split(spool["draw"][asked.row], data), data.leaks.near_duplicate_threshold
+    ).resolve()
     placed.split[rows] = found.split[asked.of[rows]]
     for reason in found.leaks:
         leaking = rows[found.reason[asked.of[rows]] == reason]

@@ -35,7 +35,7 @@ def parity_report(
         name: {
             "reference": "merged",
             **divergence.rounded_facts(proof),
-            "fails": gate.failed_thresholds(name, variants[name].bars, proof),
+            "fails": gate.failed_thresholds(name, variants[name].thresholds, proof),
         }
         for name, proof in proofs.items()
     }

@@ -91,7 +91,7 @@ def train_config(tiny: TinyConfig) -> TrainConfig:
         lr=tiny.lr,
         epochs=tiny.epochs,
         batch_size=tiny.batch_size,
-        micro_tokens=4096,
+        micro_batch_tokens=4096,
         packing=True,
         warmup=0.02,
         schedule="cosine",

@@ -76,7 +76,9 @@ def check_components(name: str, layer: Layer, rank: int) -> None:
 def check_start(bare: PreTrainedModel, adapter: AdapterConfig, start: Path) -> None:
     """ValueError unless the folder holds an adapter like the configured one, trained on such a model."""
     if not (start / WEIGHTS).is_file():
-        raise ValueError("method.start: no adapter was trained at that revision; name one whose method has an adapter")
+        raise ValueError(
+            "method.init_adapter: no adapter was trained at that revision; name one whose method has an adapter"
+        )
     earlier = json.loads((start / SETTINGS).read_text(encoding="utf-8"))
     for ours, theirs in NAMES.items():
         require_equal(ours, earlier[theirs], getattr(adapter, ours))
@@ -86,7 +88,7 @@ def check_start(bare: PreTrainedModel, adapter: AdapterConfig, start: Path) -> N
     ends = (sorted({name.split(".lora_")[0].rpartition(".")[2] for name in shapes}) for shapes in (saved, fresh))
     require_equal("layers", *ends)
     if saved != fresh:
-        raise ValueError("method.start: its adapter is for a base of another depth or width, or for other "
+        raise ValueError("method.init_adapter: its adapter is for a base of another depth or width, or for other "
                          "method.adapter.layers; set both as they were then")  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def require_equal(name: str, was: Any, wanted: Any) -> None:
     """ValueError, with both values, if an earlier adapter differs there from the configured one."""
     if was != wanted:
         earlier, ours = (json.dumps(value).replace('"', "") for value in (was, wanted))
-        raise ValueError(f"method.start: its adapter has {name}={earlier}, and method.adapter.{name} is {ours}; "
+        raise ValueError(f"method.init_adapter: its adapter has {name}={earlier}, and method.adapter.{name} is {ours}; "
                          f"set method.adapter.{name}={earlier}")  # fmt: skip
 
 

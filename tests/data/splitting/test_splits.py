@@ -185,7 +185,7 @@ def test_a_crowd_of_like_wording_stands_together(prepared, monkeypatch):
     """Comparing each with each would take the square of their number."""
     monkeypatch.setattr("refrain.data.splitting.leakage.CROWD", 20)
     crowd = [qa(f"{LONG} {number} {number}x {number}y") for number in range(100)]
-    files = prepared(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near": 0.7})
+    files = prepared(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near_duplicate_threshold": 0.7})
     assert len({name for line, name in places(files).items() if int(line) <= 100}) == 1
     assert len(places(files)) == 109
 
@@ -194,6 +194,6 @@ def test_without_a_share_only_equal_prompts_are_one(prepared):
     files = prepared(
         ("a.jsonl", [qa(QUESTION + " now"), qa(QUESTION.upper())], {}),
         ("b.jsonl", [qa(QUESTION)], {"split": "test"}),
-        leaks={"near": None, "contamination": None},
+        leaks={"near_duplicate_threshold": None, "contamination_ngram": None},
     )
     assert ids(files["train"]) == ["0-a.jsonl:1"]

@@ -30,7 +30,7 @@ from refrain.pipeline.schema import AdapterConfig, MethodConfig
 from refrain.runtime import language_model
 
 PLAIN = AdapterConfig(rank=4, alpha=8, dropout=0.0, layers=None, init="zero", dora=False, rslora=False)
-LORA = MethodConfig(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, start=None)
+LORA = MethodConfig(name="", weights="pretrained", base_bits=None, adapter=PLAIN, preference=None, init_adapter=None)
 FULL = replace(LORA, adapter=None)
 RANDOM = replace(FULL, weights="random")
 QLORA = replace(LORA, base_bits=4)

@@ -81,7 +81,7 @@ def learned():
     "overrides",
     [
         [*presets.SMALL, "train.lr=1e-2", "train.batch_size=5", "train.packing=true"],
-        ["method=full", "train.lr=3e-3", "train.batch_size=15", "train.packing=false", "train.micro_tokens=60"],
+        ["method=full", "train.lr=3e-3", "train.batch_size=15", "train.packing=false", "train.micro_batch_tokens=60"],
     ],
     ids=["lora-packed", "full-padded-in-small-passes"],
 )

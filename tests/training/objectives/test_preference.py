@@ -186,9 +186,9 @@ def many(talk, rows):
 
 
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
-@pytest.mark.parametrize("micro_tokens", [1, 64, 10_000])
-def test_dpo_starts_at_log_two(base, many, tmp_path, micro_tokens, packing):
-    rows, size = many["sigmoid"], {"micro_tokens": micro_tokens, "packing": packing}
+@pytest.mark.parametrize("micro_batch_tokens", [1, 64, 10_000])
+def test_dpo_starts_at_log_two(base, many, tmp_path, micro_batch_tokens, packing):
+    rows, size = many["sigmoid"], {"micro_batch_tokens": micro_batch_tokens, "packing": packing}
     _, curves = fit(base, "sigmoid", rows, tmp_path, rows, **size)
     assert curves.val[0][1] == pytest.approx(math.log(2), abs=1e-6)
     assert curves.train[0][1] == pytest.approx(math.log(2), abs=1e-6)
@@ -219,7 +219,7 @@ def test_the_loss_falls(base, many, tmp_path, loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_size_of_a_pass_changes_no_weight(base, many, tmp_path, loss):
-    sizes = {size: {"micro_tokens": size, "lr": 0.001} for size in (1, 10_000)}
+    sizes = {size: {"micro_batch_tokens": size, "lr": 0.001} for size in (1, 10_000)}
     ends = [fit(base, loss, many[loss][:8], tmp_path / str(size), **changes)[0] for size, changes in sizes.items()]
     start = loading.build_trainable(base, presets.lora(), 7)
     one, two, begin = (torch.cat([weight.flatten() for weight in each.parameters()]) for each in (*ends, start))
@@ -236,7 +236,7 @@ def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each)
     model.get_base_model().model.register_forward_pre_hook(
         lambda module, args, given: texts.append(len(given["input_ids"])), with_kwargs=True
     )
-    _, curves = fit(base, loss, many[loss], tmp_path, model=model, epochs=2, packing=False, micro_tokens=10_000)
+    _, curves = fit(base, loss, many[loss], tmp_path, model=model, epochs=2, packing=False, micro_batch_tokens=10_000)
     assert len(curves.train) == 6 and sum(texts) == once + 6 * each
 
 

@@ -1,0 +1,78 @@
+"""Names that keys and options of conf/ had before, accepted for one release: read as the new ones, and said."""
+
+import logging
+import re
+from functools import cache
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+KEYS = {
+    "data.leaks.near": "data.leaks.near_duplicate_threshold",
+    "data.leaks.run": "data.leaks.ngram_size",
+    "data.leaks.contamination": "data.leaks.contamination_ngram",
+    "train.micro_tokens": "train.micro_batch_tokens",
+    "method.start": "method.init_adapter",
+    "export.variants.*.bars": "export.variants.*.thresholds",
+}
+OPTIONS = {("template", "own"): "default", ("launch", "one"): "single"}
+MISSING = "???"  # what conf/old_names.yaml holds, so that -S finds the key
+
+
+def renamed_override(override: str) -> str:
+    """An override of the command line under the names of today."""
+    key, equals, value = override.partition("=")
+    if new := OPTIONS.get((key, value)):
+        mention(override, f"{key}={new}")
+        return f"{key}={new}"
+    for old, new in KEYS.items():
+        pattern = re.escape(old).replace(r"\*", r"([^.=]+)")
+        if found := re.match(rf"([+~]*){pattern}(?=$|[.=])", key):
+            mention(old, new)
+            name = str(found.group(found.lastindex or 0))
+            return f"{found.group(1)}{new.replace('*', name)}{key[found.end() :]}{equals}{value}"
+    return override
+
+
+def upgrade(params: dict[str, Any]) -> dict[str, Any]:
+    """The same values under the names of today; a value under an old name wins over the default of the new one."""
+    for old, new in KEYS.items():
+        move(params, old.split("."), new.split(".")[-1], (old, new))
+    for (group, old), new in OPTIONS.items():
+        section = params.get(group)
+        if isinstance(section, dict) and section.get("name") == old:
+            mention(f"{group}={old}", f"{group}={new}")
+            section["name"] = new
+    return params
+
+
+def move(section: Any, path: list[str], new: str, names: tuple[str, str]) -> None:
+    """Put the value at `path` under its new last name, in every section that a * stands for."""
+    first, *rest = path
+    if not isinstance(section, dict):
+        return
+    if first == "*":
+        for name, part in list(section.items()):
+            move(part, rest, new, names)
+            if part == {}:  # there was nothing in it but what conf/old_names.yaml holds
+                del section[name]
+    elif rest:
+        move(section.get(first), rest, new, names)
+    elif is_set(value := without_missing(section.pop(first, MISSING))):
+        mention(*names)
+        section[new] = {**section.get(new, {}), **value} if isinstance(value, dict) else value
+
+
+def without_missing(value: Any) -> Any:
+    """A section without the entries that have no value."""
+    return {key: item for key, item in value.items() if item != MISSING} if isinstance(value, dict) else value
+
+
+def is_set(value: Any) -> bool:
+    return value not in (MISSING, {})
+
+
+@cache
+def mention(old: str, new: str) -> None:
+    """Say once that a name is an old one."""
+    log.warning("%s is now called %s; the old name is accepted for one release", old, new)
