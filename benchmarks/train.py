@@ -83,7 +83,7 @@ def encode_rows(data: str, folder: Path, published: Path, count: int) -> Path:
             if data != "environment"
             else records.read_rows(paths.PREPARED / "train.jsonl")
         )
-        examples = sft.features(encoding.load(paths.BASE), rows)[0]
+        examples = sft.features(encoding.load_tokenizer(paths.BASE), rows)[0]
         records.write_rows(file, [examples[i * len(examples) // count] for i in range(count)])
     return file
 

@@ -22,4 +22,4 @@ def main(cfg: schema.Config) -> None:
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run_stage(main)

@@ -11,9 +11,9 @@ from refrain.runtime.language_model import LanguageModel
 def main(cfg: schema.Config) -> None:
     from refrain.evaluation import scoring, summary
 
-    talk = encoding.load(paths.MERGED)
+    talk = encoding.load_tokenizer(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
-    rows = scoring.rows_that_fit(talk, rows, model_folder.context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
+    rows = scoring.rows_that_fit(talk, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():
@@ -41,4 +41,4 @@ def candidates() -> Iterator[tuple[str, LanguageModel]]:
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run_stage(main)

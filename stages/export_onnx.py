@@ -15,9 +15,9 @@ def main(cfg: schema.Config) -> None:
     paths.make_empty(paths.ONNX)
     exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
 
-    talk, rows = encoding.load(paths.ADAPTER), records.held_out(paths.PREPARED)
+    talk, rows = encoding.load_tokenizer(paths.ADAPTER), records.read_held_out_rows(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
-    asked = parity.parity_prompts(merged, talk, rows, model_folder.context_length(paths.MERGED), cfg.export)
+    asked = parity.parity_prompts(merged, talk, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
     proofs = {}
     for name in cfg.export.variants:
@@ -27,8 +27,8 @@ def main(cfg: schema.Config) -> None:
     runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
     best = selection.select_best(paths.ONNX, cfg.export)
-    manifest.write(paths.ONNX, provenance.manifest_facts(best))
+    manifest.write_manifest(paths.ONNX, provenance.manifest_facts(best))
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run_stage(main)

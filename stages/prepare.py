@@ -15,7 +15,7 @@ def main(cfg: schema.Config) -> None:
         split_files.write_splits(spool, placed, cfg.data)
         report = split_files.reconcile(spool, placed, tally)
 
-        talk = encoding.load(paths.BASE, cfg.template.jinja)
+        talk = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
         measured = datasheet.measure_lengths(spool, placed, talk)
         report["lengths"] = datasheet.percentiles(measured)
         datasheet.histogram(measured, paths.LENGTHS)
@@ -27,4 +27,4 @@ def main(cfg: schema.Config) -> None:
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run_stage(main)

@@ -20,7 +20,7 @@ def main(cfg: schema.Config) -> None:
     time = timing.PhaseTimer()
     objective = sft if cfg.method.preference is None else preference.PreferenceObjective(cfg.method.preference)
     with time.phase("tokenise"):
-        talk = encoding.load(paths.BASE, cfg.template.jinja)
+        talk = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
         supervision.require_teachable(talk, [*rows, *held_out])
         train, left_out = objective.features(talk, rows)
@@ -29,12 +29,12 @@ def main(cfg: schema.Config) -> None:
     with time.phase("audit"):
         taught = {"train": objective.examples(rows, train), "val": objective.examples(held_out, val)}
         audited = supervision.require_clean(
-            talk, taught, model_folder.context_length(paths.BASE), supervision.served_chat(paths.BASE, talk)
+            talk, taught, model_folder.read_context_length(paths.BASE), supervision.served_chat(paths.BASE, talk)
         )
     settings = [cfg.method, cfg.seed, cfg.template, cfg.train, cfg.launch]
     key = checkpoints.fingerprint(settings, [paths.BASE, paths.PREPARED], fit.device_name())
     with processes.entered_by_main(checkpoints.exclusive_folder(key)) as folder:
-        start = revisions.start_adapter(cfg.method.init_adapter, folder / f"start-{processes.rank()}")
+        start = revisions.fetch_start_adapter(cfg.method.init_adapter, folder / f"start-{processes.rank()}")
         model = fsdp.shard(loading.build_trainable(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
         watchers = [
             loss_curves.DVCLiveCallback(paths.LOSS),
@@ -53,4 +53,4 @@ def main(cfg: schema.Config) -> None:
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run_stage(main)

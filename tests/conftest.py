@@ -83,7 +83,7 @@ def base(saved, tokenizer):
 
 @pytest.fixture(scope="session")
 def talk(base):
-    return encoding.load(base)
+    return encoding.load_tokenizer(base)
 
 
 @pytest.fixture(scope="session")

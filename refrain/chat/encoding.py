@@ -125,4 +125,4 @@ def reply_borders(chat: ChatTokenizer, messages: Sequence[Message]) -> list[int]
 def render(chat: ChatTokenizer, messages: Sequence[Message], reply: bool = False) -> tuple[str, list[int]]:
     """The rendered text, and the positions of control tokens in it that a person typed."""
     masked, marks = tokenization.hide_control_tokens(chat.vocabulary, messages)
-    return tokenization.restore_control_tokens(templates.render(chat.template, masked, chat.tokens, reply), marks)
+    return tokenization.restore_control_tokens(templates.render_template(chat.template, masked, chat.tokens, reply), marks)

@@ -17,6 +17,6 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare a folder with the checksums in its manifest.json; name each bad file and exit with 1."""
-    wrong = manifest.problems(options.folder)
-    print("\n".join(wrong) or f"whole: {len(manifest.read(options.folder)['files'])} files")
+    wrong = manifest.find_problems(options.folder)
+    print("\n".join(wrong) or f"whole: {len(manifest.read_manifest(options.folder)['files'])} files")
     return 1 if wrong else 0

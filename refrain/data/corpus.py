@@ -114,7 +114,7 @@ class RowPreparer:
 @cache
 def cached_chat(base: Path, jinja: str | None) -> encoding.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
-    return encoding.load(base, jinja)
+    return encoding.load_tokenizer(base, jinja)
 
 
 @dataclass

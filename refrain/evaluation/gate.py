@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def require_same_tokenizer(trained: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
-    link, right, got = folder.name, encoding.load(trained), encoding.load(folder)
+    link, right, got = folder.name, encoding.load_tokenizer(trained), encoding.load(folder)
     for row in rows:
         if encoding.encode_prompt(right, row["messages"][:-1]) != encoding.encode_prompt(got, row["messages"][:-1]):
             part = "chat template" if right.template != got.template else "tokenizer"

@@ -21,9 +21,9 @@ def audit_report() -> tuple[str, bool]:
     ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
     """
     cfg = params.load([])
-    talk, best = encoding.load(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
-    served = encoding.load(best) if best.is_dir() else supervision.served_chat(paths.BASE, talk)
-    room = min(cfg.data.max_tokens, model_folder.context_length(paths.BASE))
+    talk, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
+    served = encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, talk)
+    room = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
     found = {}
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")

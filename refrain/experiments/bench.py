@@ -109,13 +109,13 @@ WIDTH, HEIGHT, EDGE = 640, 320, 70
 
 def passing_variants(onnx: Path) -> list[str]:
     """The variants that passed the gate; ValueError when there is no artifact."""
-    parity = manifest.read(onnx)["parity"]
+    parity = manifest.read_manifest(onnx)["parity"]
     return [name for name in parity if isinstance(parity[name], dict) and (onnx / name / "model.onnx").is_file()]
 
 
 def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
     """Put the table in Markdown into `out`, with the plot beside it; the text of both but the plot."""
-    facts = manifest.read(onnx)
+    facts = manifest.read_manifest(onnx)
     rows = [HEADER, *(row(onnx, name, speed, facts) for name, speed in speeds.items())]
     text = f"{markdown_table(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
     (out.parent / PLOT).write_text(plot(speeds, facts), encoding="utf-8")

@@ -10,7 +10,7 @@ from refrain.pipeline import git, manifest, paths
 
 def lineage_report(folder: Path) -> str:
     """Aligned facts about an artifact folder; without a Git repository around, no commits are named."""
-    held, md5 = manifest.read(folder), manifest.dvc_md5(folder)
+    held, md5 = manifest.read_manifest(folder), manifest.dvc_md5(folder)
     facts = {
         "folder": str(folder),
         "md5": md5,

@@ -23,7 +23,7 @@ def clone(commit: str, folder: Path) -> None:
     """Fill an empty folder with a commit and its inputs, and with nothing that a stage of it makes."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
-    for sentence in unreachable_inputs(revisions.file_at(commit, str(paths.PARAMS))):
+    for sentence in unreachable_inputs(revisions.read_git_file(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
     git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
     git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
@@ -52,12 +52,12 @@ def copy_inputs(commit: str, folder: Path, cache: Path) -> None:
     for file in filter(Path.is_file, folder.rglob("*.dvc")):
         for out in OmegaConf.load(file).outs:
             place = (file.parent / out.path).relative_to(folder)
-            revisions.fetch(commit, place.as_posix(), folder / place)
-    recorded = OmegaConf.to_container(OmegaConf.create(revisions.file_at(commit, str(paths.PARAMS))))
+            revisions.fetch_output(commit, place.as_posix(), folder / place)
+    recorded = OmegaConf.to_container(OmegaConf.create(revisions.read_git_file(commit, str(paths.PARAMS))))
     start = OmegaConf.select(OmegaConf.create(old_names.upgrade(cast(dict[str, Any], recorded))), "method.init_adapter")
     if start is not None:
         adapter = cache / "tmp/adapter"
-        revisions.fetch(start, str(paths.ADAPTER), adapter)
+        revisions.fetch_output(start, str(paths.ADAPTER), adapter)
         add_to_cache(adapter, cache)
 
 
@@ -65,7 +65,7 @@ def add_to_cache(folder: Path, cache: Path) -> None:
     """Move a folder's files to where DVC's cache keeps them."""
     listing = folder.with_suffix(".dir")
     listing.write_bytes(manifest.dvc_listing(folder))
-    names = {manifest.md5(file): file for file in manifest.files(folder).values()}
+    names = {manifest.file_md5(file): file for file in manifest.list_files(folder).values()}
     for md5, file in {**names, manifest.dvc_md5(folder): listing}.items():
         place = cache / "files/md5" / md5[:2] / md5[2:]
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -57,9 +57,13 @@ def table(rows: list[OutputComparison]) -> str:
 def differing_files(rows: list[OutputComparison], folder: Path) -> Iterator[str]:
     """A sentence for each folder that differs about the files that do, if the cache has the folder as it was."""
     for row in rows:
-        old = revisions.cached_files(row.recorded) if row.verdict == "differs" and row.recorded.endswith(".dir") else {}
+        old = (
+            revisions.list_cached_files(row.recorded)
+            if row.verdict == "differs" and row.recorded.endswith(".dir")
+            else {}
+        )
         if old:
-            new = {name: manifest.md5(file) for name, file in manifest.files(folder / row.path).items()}
+            new = {name: manifest.file_md5(file) for name, file in manifest.list_files(folder / row.path).items()}
             differ = sorted(name for name in old | new if old.get(name) != new.get(name))
             yield f"{row.path}: not equal are {', '.join(differ)}; equal are {len(old | new) - len(differ)} other files"
 
@@ -103,12 +107,12 @@ def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock,
     file = str(paths.METRICS)
     now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
     environments = environment_table(recorded_manifest(recorded), provenance.environment())
-    return f"{environments}\n\n{score_table(revisions.file_at(commit, file), now)}"
+    return f"{environments}\n\n{score_table(revisions.read_git_file(commit, file), now)}"
 
 
 def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
     """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
-    md5 = revisions.cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
+    md5 = revisions.list_cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.MANIFEST)
     return json.loads(revisions.cache_path(md5).read_text(encoding="utf-8")) if md5 else {}
 
 

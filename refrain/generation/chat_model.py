@@ -42,7 +42,7 @@ class ChatModel:
 def load(folder: Path, terms: GenerationConfig, threads: int | None, rows: int = 1, lookup: bool = False) -> ChatModel:
     """The model in a folder, ready for `rows` replies at once; ValueError when that or the terms are impossible."""
     sampling.validate(terms.sampling, None)  # a large model takes its time to open
-    lm, language = loading.load_model(folder, threads), encoding.load(folder)
+    lm, language = loading.load_model(folder, threads), encoding.load_tokenizer(folder)
     sampling.validate(terms.sampling, language.tokenizer.get_vocab_size())
     free = terms.schema is None and terms.regex is None
     grammar = None if free else constraint.Grammar(language, terms.schema, terms.regex)

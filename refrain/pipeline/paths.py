@@ -5,65 +5,25 @@ import shutil
 from pathlib import Path
 
 CONF = Path("conf")
-
-
 PARAMS = Path("params.yaml")
-
-
 LINKED_DATA = Path("data/linked")
-
-
 LINKED_MODEL = Path("models/linked")
-
-
 PREPARED = Path("data/prepared")
-
-
 BASE = Path("models/base")
-
-
 ADAPTER = Path("models/adapter")
-
-
 MERGED = Path("models/merged")
-
-
 ONNX = Path("models/onnx")
-
-
 BEST = "best"  # of the variants in ONNX, once more
-
-
 DATA_REPORT = Path("reports/data.json")
-
-
 DATA_SHEET = Path("reports/data.md")
-
-
 LENGTHS = Path("reports/lengths.csv")
-
-
 TRAIN_REPORT = Path("reports/train.json")
-
-
 MERGE_REPORT = Path("reports/merge.json")
-
-
 PARITY = Path("reports/parity.json")
-
-
 LOSS = Path("reports/loss")
-
-
 METRICS = Path("reports/metrics.json")
-
-
 SUMMARY = Path("reports/summary.json")
-
-
 SCORES = Path("reports/scores.csv")
-
-
 PREDICTIONS = Path("reports/predictions")
 
 

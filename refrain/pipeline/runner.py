@@ -1,7 +1,4 @@
-"""How a stage starts: params.yaml, values of the command line on top, checked before anything heavy loads.
-
-What a run leaves to look at: curves, reports, and the summary that experiments are compared by.
-"""
+"""How a stage starts, one process at a time, and the small reports that it leaves."""
 
 import argparse
 import fcntl
@@ -20,12 +17,12 @@ from refrain.pipeline.schema import Config
 log = logging.getLogger(__name__)
 
 
-def run(main: Callable[[Config], None]) -> None:
+def run_stage(main: Callable[[Config], None]) -> None:
     """Run a stage on params.yaml with the overrides of the command line, one process at a time."""
 
     def stage(overrides: list[str]) -> None:
         cfg = load(overrides)
-        with exclusive():
+        with exclusive_run():
             main(cfg)
 
     run_command(stage, sys.modules[main.__module__].__doc__ or "")
@@ -37,8 +34,8 @@ def run_name() -> str:
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
-    """Nobody else runs this script inside: when only `dvc` is killed, its stage lives on, and the next one waits."""
+def exclusive_run() -> Iterator[None]:
+    """Alone inside with this script: when only `dvc` is killed, its stage lives on, and the next one waits."""
     if "RANK" in os.environ:  # one of several processes of the same stage
         yield
         return
@@ -49,6 +46,11 @@ def exclusive() -> Iterator[None]:
             log.info("another process still runs this stage; waiting for it to end")
             fcntl.flock(script, fcntl.LOCK_EX)
         yield
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_command(main: Callable[[list[str]], None], document: str) -> None:
@@ -78,12 +80,15 @@ def run_command(main: Callable[[list[str]], None], document: str) -> None:
 def write_report(path: Path, facts: Mapping[str, Any]) -> None:
     """A small JSON file: sorted keys, floats to six digits, the same bytes for the same facts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rounded(facts), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(round_floats(facts), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
-def rounded(value: Any) -> Any:
+def round_floats(value: Any) -> Any:
+    """The value with six digits to each float, in mappings at any depth."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, Mapping):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: round_floats(item) for key, item in value.items()}
     return value

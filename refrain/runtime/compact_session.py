@@ -17,7 +17,7 @@ class CompactSession:
 
     def __init__(self, folder: Path, opened: InferenceSession) -> None:
         self.run = opened
-        self.context = model_folder.context_length(folder)
+        self.context = model_folder.read_context_length(folder)
         inputs = {each.name: each.shape for each in opened.get_inputs()}
         self.past = session.past_names(opened)
         self.present = [name.replace("past_key_values", "present") for name in self.past]

@@ -20,7 +20,7 @@ class TracedSession:
 
     def __init__(self, folder: Path, opened: InferenceSession) -> None:
         self._session = opened
-        self.context = model_folder.context_length(folder)
+        self.context = model_folder.read_context_length(folder)
         inputs = {each.name: each for each in opened.get_inputs()}
         self._positioned = "position_ids" in inputs
         self._past = session.past_names(opened)

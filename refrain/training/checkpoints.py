@@ -36,8 +36,8 @@ def fingerprint(settings: Iterable[Any], places: Iterable[Path], device: str) ->
     ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
     facts = {
         "settings": [repr(each) for each in settings],
-        "files": {file.as_posix(): manifest.sha256(file) for file in files},
-        "code": {name: manifest.sha256(Path(code.__file__)) for name, code in ours.items() if code.__file__},
+        "files": {file.as_posix(): manifest.file_sha256(file) for file in files},
+        "code": {name: manifest.file_sha256(Path(code.__file__)) for name, code in ours.items() if code.__file__},
         "versions": {name: installed(name) for name in LIBRARIES},
         "machine": [platform.machine(), device],
     }
@@ -92,13 +92,13 @@ def acquire(file: TextIO) -> bool:
 
 def seal(checkpoint: Path) -> None:
     """Write the checksums of a finished checkpoint: without them it does not count."""
-    manifest.write(checkpoint, {})
+    manifest.write_manifest(checkpoint, {})
 
 
 def is_complete(checkpoint: Path) -> bool:
     """Whether every byte of a checkpoint is as it was when it was sealed."""
     try:
-        return not manifest.problems(checkpoint)
+        return not manifest.find_problems(checkpoint)
     except ValueError:
         return False
 

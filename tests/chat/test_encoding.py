@@ -35,7 +35,7 @@ def template(request):
 
 @pytest.fixture
 def talk(folder, template):
-    return encoding.load(folder, TEMPLATES[template])
+    return encoding.load_tokenizer(folder, TEMPLATES[template])
 
 
 def conversations(**named):
@@ -66,7 +66,7 @@ def test_what_stands_before_a_reply_is_what_the_model_is_asked_with(talk, messag
 @conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
 def test_a_template_may_drop_the_white_space_around_a_text(folder, messages):
     """As many do: learned is what is left, behind what the model is asked with."""
-    talk = encoding.load(folder, TRIMMED)
+    talk = encoding.load_tokenizer(folder, TRIMMED)
     features = encoding.encode_conversation(talk, messages)
     words = [message["content"].strip() for message in messages if message["role"] == "assistant"]
     assert learned(talk, features) == [f"{each}<|im_end|>" for each in words]
@@ -142,7 +142,7 @@ def test_a_prompt_that_would_be_cut_otherwise_than_it_was_learned_is_refused(sav
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^/.*: there is no tokenizer\.json"):
-        encoding.load(tmp_path)
+        encoding.load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("template, ends, stops", [
@@ -157,16 +157,16 @@ def test_a_reply_ends_at_the_marker_or_the_eos(saved, tokenizer, template, ends,
 
 
 def test_a_marker_that_is_no_token_ends_a_reply_as_text(saved):
-    talk = encoding.load(saved(sentencepiece("first"), eos_token="</s>"), CHATML)
+    talk = encoding.load_tokenizer(saved(sentencepiece("first"), eos_token="</s>"), CHATML)
     assert (talk.stop_ids, talk.stop_strings) == ({talk.vocabulary.special["</s>"]}, ("<|im_end|>",))
 
 
 def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):
-    talk = encoding.load(folder, CHATML)
+    talk = encoding.load_tokenizer(folder, CHATML)
     model_folder.copy_tokenizer(folder, tmp_path, CHATML)
     assert (tmp_path / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    assert (tmp_path / "chat_template.jinja").read_text() == encoding.load(tmp_path).template == CHATML
-    assert encoding.encode_prompt(encoding.load(tmp_path), TYPED) == encoding.encode_prompt(talk, TYPED)
+    assert (tmp_path / "chat_template.jinja").read_text() == encoding.load_tokenizer(tmp_path).template == CHATML
+    assert encoding.encode_prompt(encoding.load_tokenizer(tmp_path), TYPED) == encoding.encode_prompt(talk, TYPED)
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(ORDINARY)
     assert encoding.encode_conversation(talk, ORDINARY)["input_ids"] == theirs

@@ -15,13 +15,13 @@ def test_between_the_brackets_stands_what_is_learned(saved, tokenizer, kind, tem
         if kind == "bytes"
         else {"bos_token": "<s>", "eos_token": "</s>"}
     )
-    talk = encoding.load(saved(raw, **named), TEMPLATES[template])
+    talk = encoding.load_tokenizer(saved(raw, **named), TEMPLATES[template])
     for messages in (ORDINARY, TYPED):
         shown = preview.preview_row(talk, {"id": "0", "messages": messages})
         assert [each.partition("⟧")[0] for each in shown.split("⟦")[1:]] == learned(
             talk, encoding.encode_conversation(talk, messages)
         )
-        whole = encoding.render(talk, messages)[0]
+        whole = encoding.render_conversation(talk, messages)[0]
         assert "".join(shown.replace("⟦", "").replace("⟧", "").split()) == "".join(whole.split())
 
 
@@ -43,5 +43,5 @@ def test_a_worse_reply_stands_below(talk):
 def test_a_row_that_the_template_cannot_take_is_refused(base):
     with pytest.raises(ValueError, match="not me"):
         preview.preview_row(
-            encoding.load(base, "{{ raise_exception('not me') }}" + CHATML), {"id": "0", "messages": ORDINARY}
+            encoding.load_tokenizer(base, "{{ raise_exception('not me') }}" + CHATML), {"id": "0", "messages": ORDINARY}
         )

@@ -9,19 +9,19 @@ from refrain.chat import encoding, templates
 
 def test_a_model_without_template_needs_one(saved, tokenizer):
     with pytest.raises(ValueError, match=r"^/.*: the model has no chat template of its own; .*template=chatml$"):
-        encoding.load(saved(tokenizer))
+        encoding.load_tokenizer(saved(tokenizer))
 
 
 def test_of_several_templates_the_default_is_taken(saved, tokenizer):
     named = [{"name": "tools", "template": "no"}, {"name": "default", "template": OWN}]
-    assert encoding.load(saved(tokenizer, chat_template=named)).template == OWN
+    assert encoding.load_tokenizer(saved(tokenizer, chat_template=named)).template == OWN
 
 
 def test_the_template_given_is_taken_before_the_models_own(saved, tokenizer):
     folder = saved(tokenizer, chat_template=OWN)
-    assert encoding.load(folder, CHATML).template == CHATML
+    assert encoding.load_tokenizer(folder, CHATML).template == CHATML
     (folder / "chat_template.jinja").write_text("{{ 'é' }}\n", encoding="utf-8")
-    assert encoding.load(folder).template == "{{ 'é' }}\n"
+    assert encoding.load_tokenizer(folder).template == "{{ 'é' }}\n"
 
 
 def test_generation_tags_change_nothing(saved, tokenizer):
@@ -40,8 +40,8 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
     folder = saved(tokenizer, bos_token={"__type": "AddedToken", "content": "<|bos|>"}, add_bos_token=True)
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = theirs.apply_chat_template(ORDINARY, chat_template=curious, tokenize=False, add_generation_prompt=True)
-    talk = encoding.load(folder, curious)
-    assert templates.render(talk.template, ORDINARY, talk.tokens, reply=True) == expected
+    talk = encoding.load_tokenizer(folder, curious)
+    assert templates.render_template(talk.template, ORDINARY, talk.tokens, reply=True) == expected
 
 
 @pytest.mark.parametrize("jinja, reason", [

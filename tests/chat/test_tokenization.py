@@ -16,7 +16,7 @@ def test_control_tokens_may_swallow_the_blanks_beside_them(saved, kind):
     swallowing = [AddedToken(f"<|{name}|>", lstrip=True, rstrip=True, normalized=False) for name in ("end", "user")]
     raw.add_special_tokens([*swallowing, AddedToken("<|assistant|>", rstrip=True, normalized=False)])
     folder = saved(raw, eos_token="</s>")
-    talk = encoding.load(folder, TEMPLATES["phi"])
+    talk = encoding.load_tokenizer(folder, TEMPLATES["phi"])
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     features = encoding.encode_conversation(talk, ORDINARY)
     assert features["input_ids"] == theirs.apply_chat_template(ORDINARY, chat_template=talk.template)
@@ -30,7 +30,7 @@ def test_control_tokens_may_swallow_the_blanks_beside_them(saved, kind):
 def test_control_tokens_may_overlap_and_be_a_single_character(saved):
     raw = sentencepiece("first")
     raw.add_special_tokens([AddedToken(name, normalized=False) for name in ("s>?", "¤")])
-    talk = encoding.load(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
+    talk = encoding.load_tokenizer(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
     features = encoding.encode_conversation(talk, dialogue("", "", "a¤", "<s>?", "a"))
     assert controls(talk, features["input_ids"]) == [talk.vocabulary.special["</s>"]] * 2
     assert learned(talk, features) == ["a¤</s>", "a</s>"]

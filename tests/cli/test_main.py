@@ -50,7 +50,7 @@ def endless(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(model):
     """What the model must say, found without a stream: said("question", "reply", "next question")."""
-    session, language = loading.load_model(model, threads=1), encoding.load(model)
+    session, language = loading.load_model(model, threads=1), encoding.load_tokenizer(model)
 
     def reply(*turns, system=None, limit=12):
         roles = ["user", "assistant"] * len(turns)
@@ -177,7 +177,7 @@ def test_every_option_of_sampling_arrives_and_none_changes_nothing():
 
 
 def test_a_bias_and_a_penalty_change_what_is_said(model, said):
-    ask, language = ["chat", "--model", model, "--prompt", "hello"], encoding.load(model)
+    ask, language = ["chat", "--model", model, "--prompt", "hello"], encoding.load_tokenizer(model)
     letter = said("hello", limit=1)
     [number] = language.tokenizer.encode(letter).ids
     spoken = refrain(*ask, *SHORT, "--logit-bias", f"{number}=-100").stdout.decode()
@@ -363,14 +363,14 @@ def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model
 
 def test_a_whole_folder_is_called_whole(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
-    manifest.write(tmp_path, {})
+    manifest.write_manifest(tmp_path, {})
     assert main.main(["check", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "whole: 1 files\n"
 
 
 def test_a_bad_file_is_named(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
-    manifest.write(tmp_path, {})
+    manifest.write_manifest(tmp_path, {})
     (tmp_path / "model.onnx").write_bytes(b"abd")
     assert main.main(["check", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "model.onnx: its bytes are not those listed\n"

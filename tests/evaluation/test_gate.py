@@ -187,7 +187,7 @@ def test_a_missing_end_token_in_tokenizer_config_is_named(adapter, merged, folde
 def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows, tmp_path):
     jinja = "{% for m in messages %}{{ m.role }}: {{ m.content }}###\n{% endfor %}"
     folder = saved(tokenizer)
-    talk = encoding.load(folder, jinja)
+    talk = encoding.load_tokenizer(folder, jinja)
     assert not talk.stop_ids and talk.stop_strings == ("###",)
     model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')

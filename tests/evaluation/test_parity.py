@@ -30,7 +30,7 @@ def speaker(merged):
 
 @pytest.fixture(scope="module")
 def asked(speaker, talk, rows, merged, settings):
-    return parity.parity_prompts(speaker, talk, rows, model_folder.context_length(merged), settings)
+    return parity.parity_prompts(speaker, talk, rows, model_folder.read_context_length(merged), settings)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def few(settings):
 
 @pytest.fixture(scope="module")
 def brief(speaker, talk, rows, merged, few):
-    return parity.parity_prompts(speaker, talk, rows, model_folder.context_length(merged), few)
+    return parity.parity_prompts(speaker, talk, rows, model_folder.read_context_length(merged), few)
 
 
 class Sometimes:
@@ -182,4 +182,4 @@ def test_prompts_are_held_out_where_there_are_any(rows, tmp_path, filled, taken)
     splits = {split: rows[i * 5 : i * 5 + 5] for i, split in enumerate(["train", "val", "test"])}
     for split, its_rows in splits.items():
         records.write_rows(tmp_path / f"{split}.jsonl", its_rows if split in filled else [])
-    assert records.held_out(tmp_path) == splits[taken]
+    assert records.read_held_out_rows(tmp_path) == splits[taken]

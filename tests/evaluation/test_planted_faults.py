@@ -149,9 +149,9 @@ FAULTS = {
 def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
     merge.main(cfg)
     export_onnx.main(cfg)
-    assert manifest.problems(paths.ONNX) == []
+    assert manifest.find_problems(paths.ONNX) == []
     assert {each.name for each in paths.ONNX.iterdir()} == {*cfg.export.variants, "best", "manifest.json"}
-    facts = manifest.read(paths.ONNX)
+    facts = manifest.read_manifest(paths.ONNX)
     assert facts["base"] == {"made": "by conftest.py"} and facts["best"] == "int4"
     assert facts["data"] == manifest.sha256_by_file(paths.PREPARED) and facts["versions"]["onnx"] == onnx.__version__
     proof = facts["parity"]
@@ -167,8 +167,8 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     cfg.export.variants["int4"].thresholds = replace(cfg.export.variants["int4"].thresholds, top1=1.0)
     export_onnx.main(cfg)
     assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
-    facts = manifest.read(paths.ONNX)
-    assert facts["best"] == "int8" and manifest.problems(paths.ONNX) == []
+    facts = manifest.read_manifest(paths.ONNX)
+    assert facts["best"] == "int8" and manifest.find_problems(paths.ONNX) == []
     (why,) = facts["parity"]["int4"]["fails"]
     assert why.startswith("int4: ") and "wants 100.0%" in why
 

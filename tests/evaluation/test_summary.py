@@ -94,7 +94,7 @@ def test_the_number_to_sort_by_is_that_of_the_variant_that_is_shipped(tmp_path):
     for name in ("fp32", "int8", "int4", "best"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.onnx").write_bytes(b"graph")
-    manifest.write(tmp_path, {"best": "int4"})
+    manifest.write_manifest(tmp_path, {"best": "int4"})
     results = {
         name: {"rougeL": i / 10} for i, name in enumerate(["base", "merged", "onnx-fp32", "onnx-int4", "onnx-int8"])
     }

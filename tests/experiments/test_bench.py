@@ -26,7 +26,9 @@ def artifact(tmp_path):
             (tmp_path / name / "model.onnx").write_bytes(bytes(1_000_000 * (1 + len(name) % 2)))
         proofs = {name: PROOF | {"rouge": rouge} for name, rouge in zip(SPEEDS, [0.6, 0.59, 0.4], strict=True)}
         struck = {"int2": PROOF}
-        manifest.write(tmp_path, {"best": best, "parity": {"prompts": 9, "merged": {"kl": 0.0}, **proofs, **struck}})
+        manifest.write_manifest(
+            tmp_path, {"best": best, "parity": {"prompts": 9, "merged": {"kl": 0.0}, **proofs, **struck}}
+        )
         return tmp_path
 
     return make
@@ -55,7 +57,7 @@ def test_a_best_that_is_slow_here_is_told_with_the_way_out(best, sentence):
 def test_the_plot_joins_what_no_other_beats_and_marks_the_best(artifact):
     folder = artifact("int8")
     slow = {**SPEEDS, "int4": Speed(0.2, 900, 100, 200)}  # slower and worse than int8
-    root = ElementTree.fromstring(bench.plot(slow, manifest.read(folder)))
+    root = ElementTree.fromstring(bench.plot(slow, manifest.read_manifest(folder)))
     tag = "{http://www.w3.org/2000/svg}"
     names = [each.text for each in root.iter(f"{tag}text")][-3:]
     dots = dict(zip(names, root.iter(f"{tag}circle"), strict=True))

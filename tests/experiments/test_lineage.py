@@ -24,7 +24,7 @@ def folder(tmp_path):
     out = tmp_path / "fetched"
     (out / "best").mkdir(parents=True)
     (out / "best" / "model.onnx").write_bytes(b"abc")
-    manifest.write(out, FACTS)
+    manifest.write_manifest(out, FACTS)
     return out
 
 
@@ -93,7 +93,7 @@ def test_the_columns_stand_below_each_other(folder, monkeypatch, tmp_path):
 
 def test_an_artifact_of_before_says_what_it_knows(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    manifest.write(folder, {"best": "int8"})
+    manifest.write_manifest(folder, {"best": "int8"})
     assert [line.split()[0] for line in lineage.lineage_report(folder).splitlines()] == ["folder", "md5", "best"]
 
 

@@ -30,7 +30,7 @@ def generate(onnx, tmp_path, capsys):
 
 def said(folder, question):
     """What the model must say, found one token after the other."""
-    talk = encoding.load(folder)
+    talk = encoding.load_tokenizer(folder)
     prompt = encoding.encode_prompt(talk, [{"role": "user", "content": question}])
     ids = language_model.greedy_decode(loading.load_model(folder, 1), [prompt], LIMIT, talk.stop_ids)[0]
     return "".join(detokenizer.detokenize(ids, talk.tokenizer, talk.stop_strings))

@@ -16,32 +16,32 @@ def folder(tmp_path):
     (tmp_path / "empty.txt").touch()
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "manifest.json").write_text("{}")
-    manifest.write(tmp_path, FACTS)
+    manifest.write_manifest(tmp_path, FACTS)
     return tmp_path
 
 
 def test_a_folder_as_it_was_written_is_whole(folder):
-    assert manifest.problems(folder) == []
+    assert manifest.find_problems(folder) == []
 
 
 def test_a_flipped_bit_is_named(folder):
     content = bytearray((folder / "model.onnx").read_bytes())
     content[100] ^= 1
     (folder / "model.onnx").write_bytes(content)
-    assert manifest.problems(folder) == ["model.onnx: its bytes are not those listed"]
+    assert manifest.find_problems(folder) == ["model.onnx: its bytes are not those listed"]
 
 
 def test_missing_and_unlisted_files_are_named(folder):
     (folder / "more" / "manifest.json").unlink()
     (folder / "guest.py").touch()
-    assert manifest.problems(folder) == [
+    assert manifest.find_problems(folder) == [
         "guest.py: it is there but not listed",
         "more/manifest.json: it is listed but missing",
     ]
 
 
 def test_facts_come_back_beside_the_checksums(folder):
-    content = manifest.read(folder)
+    content = manifest.read_manifest(folder)
     files = content.pop("files")
     assert content == FACTS
     assert list(files) == ["empty.txt", "model.onnx", "more/manifest.json"]
@@ -52,13 +52,13 @@ def test_files_are_listed_by_name_whatever_order_the_disk_has_them_in(tmp_path):
     names = sorted(f"{'abcdefgh'[n % 8]}{n}" for n in range(64))
     for name in reversed(names):
         (tmp_path / name).touch()
-    manifest.write(tmp_path, {})
-    assert list(manifest.read(tmp_path)["files"]) == names
+    manifest.write_manifest(tmp_path, {})
+    assert list(manifest.read_manifest(tmp_path)["files"]) == names
 
 
 def test_writing_again_gives_the_same_bytes(folder):
     before = (folder / "manifest.json").read_bytes()
-    manifest.write(folder, FACTS)
+    manifest.write_manifest(folder, FACTS)
     assert (folder / "manifest.json").read_bytes() == before
     assert before.endswith(b"}\n") and "🌟".encode() in before
 
@@ -67,7 +67,7 @@ def test_linked_files_count_as_files(folder, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache") / "d41d8"
     (folder / "model.onnx").rename(cache)
     (folder / "model.onnx").symlink_to(cache)
-    assert manifest.problems(folder) == []
+    assert manifest.find_problems(folder) == []
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"files": ["model.onnx"]}', "\0"])
@@ -77,7 +77,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_in_a_sentence(folder, content
     else:
         (folder / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json: .*; fetch .* again$"):
-        manifest.problems(folder)
+        manifest.find_problems(folder)
 
 
 def test_the_manifest_is_plain_json(folder):

@@ -76,11 +76,11 @@ def test_an_identity_is_what_dvc_writes(bench):
 def test_what_an_earlier_commit_recorded_takes_the_place_of_what_is_there(bench, tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "other").touch()
-    revisions.fetch("v1", "models/base", tmp_path / "base")
+    revisions.fetch_output("v1", "models/base", tmp_path / "base")
     assert [file.name for file in (tmp_path / "base").iterdir()] == ["weights"]
     assert (tmp_path / "base" / "weights").read_text() == "1 two\nlines\n"
-    revisions.fetch("v1", "models/onnx/model.onnx", tmp_path / "one" / "file")
-    revisions.fetch("v1", "reports/metrics.json", tmp_path / "metrics.json")
+    revisions.fetch_output("v1", "models/onnx/model.onnx", tmp_path / "one" / "file")
+    revisions.fetch_output("v1", "reports/metrics.json", tmp_path / "metrics.json")
     assert (tmp_path / "one" / "file").read_text() == "1 two\nlines\n"
     assert '"rows": 4' in (tmp_path / "metrics.json").read_text()
 
@@ -94,7 +94,7 @@ def remote(bench, tmp_path):
 
 
 def test_what_the_cache_lacks_comes_from_the_remote(bench, remote, tmp_path):
-    revisions.fetch("v1", "models/base", tmp_path / "base")
+    revisions.fetch_output("v1", "models/base", tmp_path / "base")
     assert (tmp_path / "base" / "weights").read_text() == "1 two\nlines\n"
 
 
@@ -103,7 +103,7 @@ def test_a_byte_that_changed_on_the_remote_is_refused(bench, remote, tmp_path):
     spoilt.chmod(0o644)
     spoilt.write_text("2 two\nlines\n")
     with pytest.raises(ValueError, match=r"^models/base of v1: its bytes are not those that dvc\.lock names; [^\n]*$"):
-        revisions.fetch("v1", "models/base", tmp_path / "base")
+        revisions.fetch_output("v1", "models/base", tmp_path / "base")
     assert not (tmp_path / "base").exists()
 
 
@@ -114,15 +114,15 @@ def test_what_is_nowhere_is_one_sentence(bench, tmp_path, path):
     with pytest.raises(
         ValueError, match=rf"^{path} of v1 is neither in DVC's cache nor to be had from a remote [^\n]*$"
     ):
-        revisions.fetch("v1", path, tmp_path / "out")
+        revisions.fetch_output("v1", path, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "as before"
 
 
 def test_the_listing_of_a_folder_is_read_from_the_cache_alone(bench, remote):
     md5 = revisions.output_hashes(revisions.read_lock("v1"))["models/base"]
-    assert revisions.cached_files(md5) == {}
+    assert revisions.list_cached_files(md5) == {}
     shutil.copytree(remote, bench / ".dvc/cache")
-    [(name, weights)] = revisions.cached_files(md5).items()
+    [(name, weights)] = revisions.list_cached_files(md5).items()
     assert name == "weights" and revisions.cache_path(weights).read_text() == "1 two\nlines\n"
 
 

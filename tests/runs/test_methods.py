@@ -62,7 +62,7 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     before = models.load_finetuned(paths.BASE, Path("begun")).state_dict()
     assert learned.keys() == before.keys() and any(not torch.equal(learned[name], before[name]) for name in learned)
 
-    talk = encoding.load(paths.ADAPTER)
+    talk = encoding.load_tokenizer(paths.ADAPTER)
     asked = [
         encoding.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")
     ]

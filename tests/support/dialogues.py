@@ -73,4 +73,4 @@ def controls(talk, ids):
 
 
 def with_template(saved, tokenizer, jinja, **settings):
-    return encoding.load(saved(tokenizer, eos_token="<|im_end|>", **settings), jinja)
+    return encoding.load_tokenizer(saved(tokenizer, eos_token="<|im_end|>", **settings), jinja)

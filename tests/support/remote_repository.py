@@ -57,7 +57,7 @@ def artifact(folder: Path, block: int) -> None:
     put(folder / "fp32/tokenizer.json", b'{"version": "1.0"}\n')
     put(folder / "int8/model.onnx", bytes(reversed(range(256))) * (300 + 6400 // block))
     put(folder / "int8/chat_template.jinja", "{{ messages }} né sous une étoile 🌟\n".encode())
-    manifest.write(folder, {"base": {"hub": None}, "best": "int8", "versions": {"onnx": "1.0"}})
+    manifest.write_manifest(folder, {"base": {"hub": None}, "best": "int8", "versions": {"onnx": "1.0"}})
 
 
 def results(folder: Path, score: float, rows: int) -> None:

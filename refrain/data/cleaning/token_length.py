@@ -50,9 +50,9 @@ def upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -
     """
     growth = tokenizer_growth(talk.tokenizer)
     plain = growth is not None and not (growth.only_ascii or growth.prefixed)
-    if plain and (rough := len(templates.render(talk.template, messages, talk.tokens).encode())) <= enough:
+    if plain and (rough := len(templates.render_template(talk.template, messages, talk.tokens).encode())) <= enough:
         return rough
-    text, typed = encoding.render(talk, messages)
+    text, typed = encoding.render_conversation(talk, messages)
     if growth is None or (growth.only_ascii and not text.isascii()):
         return math.inf
     found = [(each.start(), len(each[0].encode()) - 1) for each in talk.vocabulary.control.finditer(text)]

@@ -1,12 +1,12 @@
 """Who applies a function to a stream of items: this process, a crew of processes, or a Ray cluster."""
 
-import os
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from time import perf_counter
 from typing import TypeVar
 
 from refrain.data.parallel import process_pool, ray_cluster
+from refrain.pipeline.runner import available_cores
 from refrain.pipeline.schema import DataConfig
 
 Item = TypeVar("Item")
@@ -26,11 +26,6 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     """
     workers = available_cores() if data.workers is None else data.workers
     return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, workers)
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:

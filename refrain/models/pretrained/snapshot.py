@@ -1,6 +1,5 @@
 """A folder of published weights that may be trusted: what is taken of it, checked, then copied."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from refrain.pipeline import paths
+from refrain.pipeline import manifest, paths
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +160,7 @@ def check_safetensors(path: Path, where: str) -> None:
 
 
 def hashes(folder: Path, names: list[str]) -> dict[str, str]:
-    return {name: sha256(folder / name) for name in names}
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: manifest.file_sha256(folder / name) for name in names}
 
 
 def write(folder: Path, hashes: dict[str, str], out: Path, source: dict[str, Any]) -> None:

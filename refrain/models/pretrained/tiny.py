@@ -1,6 +1,5 @@
 """A tiny base from nothing but a text: a byte-level BPE tokenizer and a Llama-shaped model that has read it."""
 
-import hashlib
 import json
 import tempfile
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from refrain.chat.encoding import Features
+from refrain.pipeline.manifest import file_sha256
 from refrain.pipeline.schema import TinyConfig, TrainConfig
 from refrain.training import fit
 from refrain.training.objectives import sft
@@ -47,7 +47,7 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
             model, [encode_line(tokenizer, line) for line in lines], [], sft, train_config(tiny), seed, Path(scratch)
         )
     model.save_pretrained(out)
-    source = {"tiny": asdict(tiny), "corpus": hashlib.sha256(corpus.read_bytes()).hexdigest(), "seed": seed}
+    source = {"tiny": asdict(tiny), "corpus": file_sha256(corpus), "seed": seed}
     (out / "source.json").write_text(json.dumps(source, indent=2, sort_keys=True) + "\n")
 
 

@@ -73,7 +73,7 @@ def only_template_controls(exam: AuditContext, lesson: Example, expected: Templa
     own = [token for token in lesson.features["input_ids"] if token in exam.controls]
     if own == expected.controls:
         return True
-    text, typed = encoding.render(exam.talk, lesson.messages)
+    text, typed = encoding.render_conversation(exam.talk, lesson.messages)
     matches = exam.talk.vocabulary.control.finditer(text)
     return own == [special[match[0]] for match in matches if match.start() not in typed]
 
@@ -141,8 +141,8 @@ def rendered_replies(talk: ChatTokenizer, lesson: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
     result = []
     for i in lesson.turns:
-        before = templates.render(talk.template, lesson.messages[:i], talk.tokens, reply=True)
-        reply = templates.render(talk.template, lesson.messages[: i + 1], talk.tokens)[len(before) :]
+        before = templates.render_template(talk.template, lesson.messages[:i], talk.tokens, reply=True)
+        reply = templates.render_template(talk.template, lesson.messages[: i + 1], talk.tokens)[len(before) :]
         result.append(reply[: reply.rindex(talk.marker) + len(talk.marker)])
     return result
 

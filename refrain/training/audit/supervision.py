@@ -117,7 +117,7 @@ def served_chat(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
     """The chat as it will be read where the model is served: from a folder that `encoding.copy` has written."""
     with TemporaryDirectory() as folder:
         model_folder.copy_tokenizer(source, Path(folder), talk.template)
-        return encoding.load(Path(folder))
+        return encoding.load_tokenizer(Path(folder))
 
 
 def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:

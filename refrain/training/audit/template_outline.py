@@ -29,11 +29,11 @@ def outline_of(talk: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
     """Of a conversation of these roles; ValueError when the template refuses it."""
     marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
     messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = templates.render(talk.template, messages, talk.tokens)
+    text = templates.render_template(talk.template, messages, talk.tokens)
     frames = {}
     for i, mark in enumerate(marks):
         if roles[i] == "assistant" and mark in text:
-            before = templates.render(talk.template, messages[:i], talk.tokens, reply=True)
+            before = templates.render_template(talk.template, messages[:i], talk.tokens, reply=True)
             at = text.rindex(mark)
             head = text[len(before) : at] if text.startswith(before) else ""
             frames[i] = head, text[at + 1 : text.find(talk.marker, at) + len(talk.marker)]

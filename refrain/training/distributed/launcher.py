@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
+from refrain.pipeline.runner import available_cores
 from refrain.pipeline.schema import LaunchConfig
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,8 @@ def become_worker(launch: LaunchConfig) -> None:
 
 def start(number: int, count: int, port: int, said: Path) -> Worker:
     """This command as one of `count` workers. The first speaks to whom we speak; the words of others go to a file."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = {
-        "OMP_NUM_THREADS": str(max(1, cores // count)),
+        "OMP_NUM_THREADS": str(max(1, available_cores() // count)),
         "GLOO_SOCKET_IFNAME": next((name for _, name in socket.if_nameindex() if name.startswith("lo")), ""),
         **os.environ,
         **{"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)},

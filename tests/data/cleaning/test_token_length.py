@@ -112,7 +112,7 @@ def test_a_hundred_thousand_turns_are_no_work(talk):
 
 
 def test_a_row_that_the_template_refuses_is_named(base):
-    strict = encoding.load(base, "{{ raise_exception('not me') }}")
+    strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
     assert not token_length.surely_fits(strict, CHAT, 10_000)
     with pytest.raises(ValueError, match=r"^row 0-a\.jsonl:1: the chat template refuses .*: not me$"):
         token_length.fit_to_limit(strict, CHAT, 10_000, "drop")
@@ -163,7 +163,7 @@ def folder(request, saved, tokenizer):
 
 @pytest.mark.parametrize("jinja", JINJA)
 def test_a_bound_is_never_too_low(folder, jinja):
-    talk = encoding.load(folder, JINJA[jinja])
+    talk = encoding.load_tokenizer(folder, JINJA[jinja])
     for messages in TEXTS:
         size = tokens(talk, messages)
         assert token_length.upper_bound(talk, messages) >= size
@@ -176,16 +176,16 @@ def test_of_bytes_the_bound_is_exact(saved, tokenizer):
     """A tokenizer without merges, and a text between control tokens: as many tokens as bytes."""
     shape = json.loads(tokenizer.to_str())
     shape["model"]["merges"] = []
-    talk = encoding.load(saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN)
+    talk = encoding.load_tokenizer(saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN)
     messages = [{"role": "user", "content": "🙂 a"}, {"role": "assistant", "content": "<|end|> ß\n"}]
     assert token_length.upper_bound(talk, messages) == tokens(talk, messages)
     assert token_length.surely_fits(talk, {"id": "", "messages": messages}, tokens(talk, messages))
 
 
 def test_a_normal_form_that_makes_a_text_longer_is_not_trusted(saved):
-    talk = encoding.load(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
+    talk = encoding.load_tokenizer(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
     long = dialogue("be", "\ufdfa" * 9, "hi")
-    assert tokens(talk, long) > len(encoding.render(talk, long)[0].encode())
+    assert tokens(talk, long) > len(encoding.render_conversation(talk, long)[0].encode())
     assert token_length.upper_bound(talk, long) == float("inf")
     assert token_length.upper_bound(talk, dialogue("be", "hello", "hi")) < float("inf")
 
@@ -196,7 +196,7 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
     always = pre_tokenizers.Metaspace(prepend_scheme="always")
     worded.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), always])
     for raw in (spaced, worded):
-        assert token_length.upper_bound(encoding.load(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY) == float(
+        assert token_length.upper_bound(encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY) == float(
             "inf"
         )
 
@@ -204,9 +204,9 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
 def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(saved, tokenizer):
     raw = tokenizer.from_str(tokenizer.to_str())
     raw.add_tokens([AddedToken("o<|im_end", normalized=False)])
-    talk = encoding.load(saved(raw, eos_token="<|im_end|>"), CHATML)
+    talk = encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML)
     hello = dialogue("hello", "hello", "hello")
-    assert token_length.upper_bound(talk, hello) == len(encoding.render(talk, hello)[0].encode()) >= tokens(talk, hello)
+    assert token_length.upper_bound(talk, hello) == len(encoding.render_conversation(talk, hello)[0].encode()) >= tokens(talk, hello)
 
 
 def test_most_rows_need_no_tokenizer(talk, rows):
@@ -216,6 +216,6 @@ def test_most_rows_need_no_tokenizer(talk, rows):
 @pytest.mark.parametrize(("config", "size"), [({"max_position_embeddings": 7}, 7), ({"n_positions": 9}, 9)])
 def test_the_context_is_what_the_model_says(tmp_path, config, size):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert model_folder.context_length(tmp_path) == size
+    assert model_folder.read_context_length(tmp_path) == size
     (tmp_path / "config.json").write_text("{}")
-    assert model_folder.context_length(tmp_path) > 10**9
+    assert model_folder.read_context_length(tmp_path) > 10**9

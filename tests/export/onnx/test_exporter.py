@@ -134,7 +134,7 @@ def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp
     folder = shaped(name)
     out = exported(folder, tmp_path, settings, "optimum")
     speaker = language_model.TorchLanguageModel(models.load(folder))
-    asked = parity.parity_prompts(speaker, talk, rows, model_folder.context_length(folder), settings)
+    asked = parity.parity_prompts(speaker, talk, rows, model_folder.read_context_length(folder), settings)
     proof = parity.measure_parity(speaker, runtime.load_model(out / "fp32"), asked, settings)
     assert gate.failed_thresholds("fp32", FULL.thresholds, proof) == []
 

@@ -86,7 +86,7 @@ def test_a_line_is_learned_whole_and_ends(folder):
 
 
 def test_it_speaks_chatml(folder):
-    talk = encoding.load(folder)
+    talk = encoding.load_tokenizer(folder)
     ids = encoding.encode_prompt(talk, [{"role": "user", "content": "Water?"}])
     assert talk.tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_start|>user\nWater?<|im_end|>\n<|im_start|>assistant\n"

@@ -79,7 +79,7 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
     named = {"bos_token": "<|bos|>", "eos_token": "<|im_end|>"} if kind == "bytes" else {
         "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}  # fmt: skip
     folder = saved(raw, **named)
-    talk = encoding.load(folder, JINJA[jinja])
+    talk = encoding.load_tokenizer(folder, JINJA[jinja])
     supervision.require_teachable(talk, ROWS)
     found = supervision.audit_examples(talk, taught(talk), ROOM, supervision.served_chat(folder, talk))
     assert found.broken == {}
@@ -100,7 +100,7 @@ def test_control_tokens_that_swallow_blanks_raise_no_alarm(saved):
     raw = sentencepiece("prepended")
     names = [AddedToken(f"<|{name}|>", lstrip=True, rstrip=True, normalized=False) for name in ("end", "user")]
     raw.add_special_tokens([*names, AddedToken("<|assistant|>", rstrip=True, normalized=False)])
-    talk = encoding.load(saved(raw, eos_token="</s>", unk_token="<unk>"), TEMPLATES["phi"])
+    talk = encoding.load_tokenizer(saved(raw, eos_token="</s>", unk_token="<unk>"), TEMPLATES["phi"])
     assert broken(talk, taught(talk)) == {}
 
 
@@ -188,7 +188,7 @@ def test_a_question_that_is_learned_in_place_of_the_same_reply_is_named(talk):
 
 def test_a_blank_that_is_learned_before_a_reply_without_its_own_is_named(base):
     """Where a template drops white space, the words alone do not tell whose it is."""
-    talk = encoding.load(base, TRIMMED)
+    talk = encoding.load_tokenizer(base, TRIMMED)
     [whole] = taught(talk, [{"id": "borders", "messages": BORDERS}])
     ids, labels = whole.features.values()
     at = next(i for i, label in enumerate(labels) if label != IGNORE_INDEX)
@@ -263,7 +263,7 @@ def test_characters_that_the_tokenizer_does_not_know_are_counted_and_not_learned
     raw = sentencepiece("first")
     shape = json.loads(raw.to_str())
     shape["model"]["byte_fallback"] = False
-    talk = encoding.load(saved(raw.from_str(json.dumps(shape)), eos_token="</s>", unk_token="<unk>"), CHATML)
+    talk = encoding.load_tokenizer(saved(raw.from_str(json.dumps(shape)), eos_token="</s>", unk_token="<unk>"), CHATML)
     rows = [
         {"id": text, "messages": dialogue("be", asked, text)} for asked, text in (("ж", "hi"), ("hi", "ж"), ("a", "b"))
     ]
@@ -280,10 +280,10 @@ def test_rows_longer_than_the_model_sees_are_named(talk):
 
 def test_a_model_that_is_served_with_another_template_is_named(base, talk, tmp_path):
     model_folder.copy_tokenizer(base, tmp_path, talk.template)
-    assert broken(talk, taught(talk), served=encoding.load(tmp_path)) == {}
+    assert broken(talk, taught(talk), served=encoding.load_tokenizer(tmp_path)) == {}
     (tmp_path / "chat_template.jinja").write_text(CHATML.replace("assistant\\n", "assistant: "))
-    assert encoding.load(tmp_path).template != talk.template
-    assert broken(talk, taught(talk), served=encoding.load(tmp_path)) == {"served": len(ROWS)}
+    assert encoding.load_tokenizer(tmp_path).template != talk.template
+    assert broken(talk, taught(talk), served=encoding.load_tokenizer(tmp_path)) == {"served": len(ROWS)}
 
 
 def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters(base, talk, tmp_path):
@@ -292,7 +292,7 @@ def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters
     shape["model"]["merges"] = [merge for merge in shape["model"]["merges"] if "hello" not in "".join(merge)]
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
     rows = [{"id": text, "messages": dialogue("be", text, "hi")} for text in ("hello there", "why")]
-    found = supervision.audit_examples(talk, taught(talk, rows), ROOM, encoding.load(tmp_path))
+    found = supervision.audit_examples(talk, taught(talk, rows), ROOM, encoding.load_tokenizer(tmp_path))
     assert [each.name for each in found.broken["served"]] == ["hello there"]
 
 

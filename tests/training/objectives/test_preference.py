@@ -310,7 +310,7 @@ def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base):
-    strict = encoding.load(base, "{{ raise_exception('not me') }}")
+    strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
         objective("sigmoid").features(strict, ROWS)
 

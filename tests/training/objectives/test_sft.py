@@ -59,7 +59,7 @@ def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base, rows):
-    strict = encoding.load(base, "{{ raise_exception('not me') }}")
+    strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row 0-said\.jsonl:0: the chat template refuses .*: not me$"):
         sft.features(strict, rows)
 
