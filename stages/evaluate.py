@@ -13,7 +13,9 @@ def main(cfg: schema.Config) -> None:
 
     talk = encoding.load_tokenizer(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
-    rows = scoring.rows_that_fit(talk, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens)
+    rows = scoring.rows_that_fit(
+        talk, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens
+    )
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():

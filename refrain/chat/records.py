@@ -1,9 +1,11 @@
-"""Our own JSONL, both ways: conversations in data/prepared, and where the files of the sources are linked."""
+"""Our own JSONL, both ways: the conversations in data/prepared."""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NotRequired, TypedDict
+
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class Message(TypedDict):
@@ -23,7 +25,7 @@ class Row(TypedDict):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file that `write` wrote."""
+    """The rows of a file that `write_rows` wrote."""
     with path.open("rb") as file:  # in binary only \n ends a line: text may hold U+2028
         return [json.loads(line) for line in file]
 
@@ -39,9 +41,6 @@ def to_json_line(row: Mapping[str, object]) -> bytes:
     return ENCODER.encode(row).encode() + b"\n"
 
 
-ENCODER = json.JSONEncoder(ensure_ascii=False)
-
-
-def held_out(folder: Path) -> list[Row]:
+def read_held_out_rows(folder: Path) -> list[Row]:
     """The rows of the test split; if there are none of the validation split, else of the training split."""
     return next(rows for name in ("test", "val", "train") if (rows := read_rows(folder / f"{name}.jsonl")))

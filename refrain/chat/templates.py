@@ -17,32 +17,36 @@ def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
     """The template of a model folder, in chat_template.jinja or in the settings of its tokenizer."""
     if (file := folder / "chat_template.jinja").is_file():
         return file.read_text(encoding="utf-8")
-    listed = settings.get("chat_template")
-    if isinstance(listed, list):
-        return next((str(each["template"]) for each in listed if each["name"] == "default"), None)
-    return listed
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        return next((str(entry["template"]) for entry in template if entry["name"] == "default"), None)
+    return template
 
 
-def render(template: str, messages: Sequence[Message], tokens: dict[str, str], reply: bool = False) -> str:
+def render_template(
+    template: str, messages: Sequence[Message], special_tokens: dict[str, str], add_generation_prompt: bool = False
+) -> str:
     """The conversation as text; `reply` opens the assistant's turn. ValueError when the template refuses it."""
     program = compile_template(template)
     try:
-        nothing = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
-        return program.render(messages=messages, add_generation_prompt=reply, **nothing, **tokens)
+        absent = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
+        return program.render(
+            messages=messages, add_generation_prompt=add_generation_prompt, **absent, **special_tokens
+        )
     except jinja2.TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
 
 
-def end_marker(template: str, tokens: dict[str, str]) -> str:
+def find_end_marker(template: str, special_tokens: dict[str, str]) -> str:
     """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
-    ask: list[Message] = [{"role": "user", "content": "a"}]
-    opened = render(template, ask, tokens, reply=True)
-    whole = render(template, [*ask, {"role": "assistant", "content": "Refrain"}], tokens)
-    end = whole.removeprefix(opened).rpartition("Refrain")[2].strip()
-    if not whole.startswith(opened) or not end:
+    question: list[Message] = [{"role": "user", "content": "a"}]
+    prompt = render_template(template, question, special_tokens, add_generation_prompt=True)
+    text = render_template(template, [*question, {"role": "assistant", "content": "Refrain"}], special_tokens)
+    marker = text.removeprefix(prompt).rpartition("Refrain")[2].strip()
+    if not text.startswith(prompt) or not marker:
         raise ValueError("the chat template puts no end marker after a reply; choose another: template=chatml")
-    return end
+    return marker
 
 
 @cache
@@ -57,18 +61,18 @@ def compile_template(template: str) -> jinja2.Template:
 def jinja_environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     """What chat templates expect to run in; no clock, so that a text never depends on the day."""
     result = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, GenerationTag]
     )
     result.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-    result.globals["raise_exception"] = refuse
+    result.globals["raise_exception"] = raise_exception
     return result
 
 
-def refuse(message: str) -> None:
+def raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-class Generation(jinja2.ext.Extension):
+class GenerationTag(jinja2.ext.Extension):
     """`{% generation %}` marks the assistant's words in some templates; the words themselves pass through."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration

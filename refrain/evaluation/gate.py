@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 def require_same_tokenizer(trained: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
-    link, right, got = folder.name, encoding.load_tokenizer(trained), encoding.load(folder)
+    link, right, got = folder.name, encoding.load_tokenizer(trained), encoding.load_tokenizer(folder)
     for row in rows:
         if encoding.encode_prompt(right, row["messages"][:-1]) != encoding.encode_prompt(got, row["messages"][:-1]):
             part = "chat template" if right.template != got.template else "tokenizer"
             raise ValueError(f"{link}: its {part} makes other ids of {row['id']} than the model was trained on")
     if right.tokenizer.to_str() != got.tokenizer.to_str():
         raise ValueError(f"{link}: its tokenizer.json is another than the one that the model was trained with")
-    if right.tokens != got.tokens:
-        raise ValueError(f"{link}: its tokenizer_config.json names the tokens {json.dumps(got.tokens)}, "
-                         f"the model was trained with {json.dumps(right.tokens)}")  # fmt: skip
+    if right.special_tokens != got.special_tokens:
+        raise ValueError(f"{link}: its tokenizer_config.json names the tokens {json.dumps(got.special_tokens)}, "
+                         f"the model was trained with {json.dumps(right.special_tokens)}")  # fmt: skip
     if (right.stop_ids, right.stop_strings) != (got.stop_ids, got.stop_strings):
         raise ValueError(
             f"{link}: its replies end with {describe_ends(got)}, those it was trained on with {describe_ends(right)}"

@@ -35,7 +35,7 @@ def audit_report() -> tuple[str, bool]:
 
 
 def sft_examples(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
-    return [examples.from_all_replies(row, examples.encode_row(talk, row["id"], row["messages"])) for row in rows]
+    return [examples.example_of_all_replies(row, examples.encode_row(talk, row["id"], row["messages"])) for row in rows]
 
 
 def preference_examples(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
@@ -61,4 +61,4 @@ def table(found: dict[str, AuditResult]) -> str:
 
 
 def verdict(broken: list[Example]) -> str:
-    return f"{len({lesson.name for lesson in broken}):,} violated" if broken else "OK"
+    return f"{len({lesson.row_id for lesson in broken}):,} violated" if broken else "OK"

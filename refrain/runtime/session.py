@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime import InferenceSession
 
-from refrain.chat.model_folder import attention_heads
+from refrain.chat.model_folder import read_attention_heads
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
 
@@ -18,7 +18,7 @@ def open_session(path: Path, threads: int | None) -> InferenceSession:
         raise ValueError(f"{path}: no such file; `dvc pull models/onnx` fetches it, `dvc repro` makes it")
     options = onnxruntime.SessionOptions()
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
-    options.intra_op_num_threads = threads or min(available_cores(), attention_heads(path.parent))
+    options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(path.parent))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])

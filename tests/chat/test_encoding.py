@@ -44,7 +44,7 @@ def conversations(**named):
 
 @conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
 def test_learned_are_the_assistants_words_and_the_end_marker(talk, template, messages):
-    eos = talk.tokens["eos_token"]
+    eos = talk.special_tokens["eos_token"]
     words = [message["content"] for message in messages if message["role"] == "assistant"]
     assert learned(talk, encoding.encode_conversation(talk, messages)) == [
         LEARNED[template].format(each, eos=eos) for each in words
@@ -153,12 +153,12 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path):
 ])  # fmt: skip
 def test_a_reply_ends_at_the_marker_or_the_eos(saved, tokenizer, template, ends, stops):
     talk = with_template(saved, tokenizer, TEMPLATES[template])
-    assert (talk.stop_ids, talk.stop_strings) == ({talk.vocabulary.special[name] for name in ends}, stops)
+    assert (talk.stop_ids, talk.stop_strings) == ({talk.index.special_ids[name] for name in ends}, stops)
 
 
 def test_a_marker_that_is_no_token_ends_a_reply_as_text(saved):
     talk = encoding.load_tokenizer(saved(sentencepiece("first"), eos_token="</s>"), CHATML)
-    assert (talk.stop_ids, talk.stop_strings) == ({talk.vocabulary.special["</s>"]}, ("<|im_end|>",))
+    assert (talk.stop_ids, talk.stop_strings) == ({talk.index.special_ids["</s>"]}, ("<|im_end|>",))
 
 
 def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):

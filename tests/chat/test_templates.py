@@ -41,7 +41,9 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = theirs.apply_chat_template(ORDINARY, chat_template=curious, tokenize=False, add_generation_prompt=True)
     talk = encoding.load_tokenizer(folder, curious)
-    assert templates.render_template(talk.template, ORDINARY, talk.tokens, reply=True) == expected
+    assert (
+        templates.render_template(talk.template, ORDINARY, talk.special_tokens, add_generation_prompt=True) == expected
+    )
 
 
 @pytest.mark.parametrize("jinja, reason", [

@@ -24,7 +24,7 @@ def test_control_tokens_may_swallow_the_blanks_beside_them(saved, kind):
     features = encoding.encode_conversation(talk, typed)
     assert [text.lstrip() for text in learned(talk, features)] == ["no <|end|> yet<|end|>", "hello<|end|>"]
     assert "hello  <|user|>  there<|end|>" in talk.tokenizer.decode(features["input_ids"], skip_special_tokens=False)
-    assert features["input_ids"].count(talk.vocabulary.special["<|user|>"]) == 2
+    assert features["input_ids"].count(talk.index.special_ids["<|user|>"]) == 2
 
 
 def test_control_tokens_may_overlap_and_be_a_single_character(saved):
@@ -32,7 +32,7 @@ def test_control_tokens_may_overlap_and_be_a_single_character(saved):
     raw.add_special_tokens([AddedToken(name, normalized=False) for name in ("s>?", "¤")])
     talk = encoding.load_tokenizer(saved(raw, eos_token="</s>"), TEMPLATES["alpaca"])
     features = encoding.encode_conversation(talk, dialogue("", "", "a¤", "<s>?", "a"))
-    assert controls(talk, features["input_ids"]) == [talk.vocabulary.special["</s>"]] * 2
+    assert controls(talk, features["input_ids"]) == [talk.index.special_ids["</s>"]] * 2
     assert learned(talk, features) == ["a¤</s>", "a</s>"]
 
 

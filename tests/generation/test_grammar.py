@@ -112,7 +112,7 @@ def test_whatever_a_model_would_rather_say_a_schema_is_kept(language):
     for seed in range(25):
         ids, text = babble(language, grammar, seed)
         jsonschema.validate(json.loads(text), PERSON)
-        assert set(ids[:-1]).isdisjoint(language.vocabulary.special.values())
+        assert set(ids[:-1]).isdisjoint(language.index.special_ids.values())
         said.add(text)
     assert len(said) == 25 and any("😀" in text for text in said)
 
@@ -154,7 +154,7 @@ def test_a_reply_may_end_exactly_where_the_expression_does(language):
 @pytest.mark.parametrize("end", traced_model.SPECIAL[::2])
 def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
     language = LANGUAGES[0]
-    number = language.vocabulary.special[end]
+    number = language.index.special_ids[end]
     for text in ("ab", "abc"):  # after c nothing may follow
         constraint = GrammarState(Grammar(language, None, "(ab)*c?"))
         for token in spelled(text, language):
@@ -167,7 +167,7 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
 @NAMED
 def test_control_tokens_never_stand_in_the_text(language):
     constraint = GrammarState(Grammar(language, None, r"(?s).*"))
-    others = set(language.vocabulary.special.values()) - language.stop_ids
+    others = set(language.index.special_ids.values()) - language.stop_ids
     assert others and allowed(constraint, language) & others == set()
 
 
@@ -177,7 +177,7 @@ def test_a_text_without_a_choice_is_spelled_and_not_forced(language, text):
     """llguidance would tokenize it as the tokenizer does: into a control token, or with a blank before it."""
     ids, said = babble(language, Grammar(language, {"const": text}, None))
     assert json.loads(said) == text
-    assert set(ids[:-1]).isdisjoint(language.vocabulary.special.values())
+    assert set(ids[:-1]).isdisjoint(language.index.special_ids.values())
 
 
 def test_json_is_written_on_one_line_as_pythons_or_without_blanks():

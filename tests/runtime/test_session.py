@@ -88,7 +88,7 @@ def test_a_graph_without_a_past_is_refused(tmp_path):
 ])  # fmt: skip
 def test_context_and_heads_are_what_the_config_says(config, context, heads, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert (model_folder.read_context_length(tmp_path), model_folder.attention_heads(tmp_path)) == (context, heads)
+    assert (model_folder.read_context_length(tmp_path), model_folder.read_attention_heads(tmp_path)) == (context, heads)
 
 
 def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but_no_more_than_heads(folder, one_head):

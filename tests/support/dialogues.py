@@ -69,7 +69,7 @@ def learned(talk, features):
 
 
 def controls(talk, ids):
-    return [token for token in ids if token in talk.vocabulary.special.values()]
+    return [token for token in ids if token in talk.index.special_ids.values()]
 
 
 def with_template(saved, tokenizer, jinja, **settings):

@@ -50,12 +50,15 @@ def upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -
     """
     growth = tokenizer_growth(talk.tokenizer)
     plain = growth is not None and not (growth.only_ascii or growth.prefixed)
-    if plain and (rough := len(templates.render_template(talk.template, messages, talk.tokens).encode())) <= enough:
+    if (
+        plain
+        and (rough := len(templates.render_template(talk.template, messages, talk.special_tokens).encode())) <= enough
+    ):
         return rough
     text, typed = encoding.render_conversation(talk, messages)
     if growth is None or (growth.only_ascii and not text.isascii()):
         return math.inf
-    found = [(each.start(), len(each[0].encode()) - 1) for each in talk.vocabulary.control.finditer(text)]
+    found = [(each.start(), len(each[0].encode()) - 1) for each in talk.index.control_pattern.finditer(text)]
     own = {at for at, _ in found}.difference(typed)
     saved = sum(spare for at, spare in found if at in own) if growth.whole else 0
     return len(text.encode()) - saved + (len(found) + 1) * growth.prefixed
@@ -155,7 +158,9 @@ def count_tokens(talk: ChatTokenizer, row: Row, limit: int) -> int:
     """
     if count_replies(row["messages"]) > limit:
         return count_replies(row["messages"])
-    return max(len(examples.encode_row(talk, row["id"], side)["input_ids"]) for side in examples.conversations_of(row))
+    return max(
+        len(examples.encode_row(talk, row["id"], side)["input_ids"]) for side in examples.list_conversations(row)
+    )
 
 
 def count_replies(messages: list[Message]) -> int:
@@ -170,6 +175,6 @@ def surely_fits(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(upper_bound(talk, side, limit) <= limit for side in examples.conversations_of(row))
+        return all(upper_bound(talk, side, limit) <= limit for side in examples.list_conversations(row))
     except ValueError:  # `fitted` says it, and of which row
         return False

@@ -36,7 +36,7 @@ class AuditContext:
 
     @cached_property
     def controls(self) -> frozenset[int]:
-        return frozenset(self.talk.vocabulary.special.values()) - {self.unknown}
+        return frozenset(self.talk.index.special_ids.values()) - {self.unknown}
 
     def outline(self, lesson: Example) -> TemplateOutline:
         roles = tuple(message["role"] for message in lesson.messages)
@@ -69,12 +69,12 @@ def check_example(exam: AuditContext, lesson: Example, said: str, asked: list[in
 
 def only_template_controls(exam: AuditContext, lesson: Example, expected: TemplateOutline) -> bool:
     """Whether all control tokens are the template's own."""
-    special = exam.talk.vocabulary.special
+    special = exam.talk.index.special_ids
     own = [token for token in lesson.features["input_ids"] if token in exam.controls]
     if own == expected.controls:
         return True
     text, typed = encoding.render_conversation(exam.talk, lesson.messages)
-    matches = exam.talk.vocabulary.control.finditer(text)
+    matches = exam.talk.index.control_pattern.finditer(text)
     return own == [special[match[0]] for match in matches if match.start() not in typed]
 
 
@@ -88,8 +88,8 @@ def check_labels(
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
     if any(label not in (IGNORE_INDEX, token) for token, label in zip(ids, labels, strict=True)):
         return "mask", False
-    replies = [lesson.messages[i]["content"] for i in lesson.turns]
-    frames = [expected.frames[i] for i in lesson.turns]
+    replies = [lesson.messages[i]["content"] for i in lesson.learned_turns]
+    frames = [expected.frames[i] for i in lesson.learned_turns]
     if said == "".join(head + reply + tail for reply, (head, tail) in zip(replies, frames, strict=True)):
         return (check_start(lesson, start) if learns_end(talk, lesson) else "end"), False
     spans = rendered_replies(talk, lesson)
@@ -108,8 +108,8 @@ def classify(talk: ChatTokenizer, lesson: Example, said: str, start: int | None,
         return "cut"
     if not said:
         return "nothing"
-    unended = "".join(span.removesuffix(talk.marker) for span in spans)
-    return "end" if said in (unended, "".join(spans).removesuffix(talk.marker)) else "mask"
+    unended = "".join(span.removesuffix(talk.end_marker) for span in spans)
+    return "end" if said in (unended, "".join(spans).removesuffix(talk.end_marker)) else "mask"
 
 
 def check_start(lesson: Example, start: int | None) -> Fault | None:
@@ -121,7 +121,7 @@ def check_start(lesson: Example, start: int | None) -> Fault | None:
 
 def opens(lesson: Example, reply: int, start: int) -> bool:
     """Whether a reply is learned from this id on, and nothing right before it that is no reply."""
-    labels, turns = lesson.features["labels"], [-1, *lesson.turns]
+    labels, turns = lesson.features["labels"], [-1, *lesson.learned_turns]
     neighbour = turns[reply - 1] == turns[reply] - 1 >= 0
     return labels[start] != IGNORE_INDEX and (neighbour or start == 0 or labels[start - 1] == IGNORE_INDEX)
 
@@ -129,7 +129,7 @@ def opens(lesson: Example, reply: int, start: int) -> bool:
 def labels_outer_blank(talk: ChatTokenizer, lesson: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
     ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    prompts = [encoding.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.turns[:-1]]
+    prompts = [encoding.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.learned_turns[:-1]]
     lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
         all(preview.escape_controls(text).strip() for text in preview.decode_spans(talk, lasts))
@@ -140,10 +140,12 @@ def labels_outer_blank(talk: ChatTokenizer, lesson: Example) -> bool:
 def rendered_replies(talk: ChatTokenizer, lesson: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
     result = []
-    for i in lesson.turns:
-        before = templates.render_template(talk.template, lesson.messages[:i], talk.tokens, reply=True)
-        reply = templates.render_template(talk.template, lesson.messages[: i + 1], talk.tokens)[len(before) :]
-        result.append(reply[: reply.rindex(talk.marker) + len(talk.marker)])
+    for i in lesson.learned_turns:
+        before = templates.render_template(
+            talk.template, lesson.messages[:i], talk.special_tokens, add_generation_prompt=True
+        )
+        reply = templates.render_template(talk.template, lesson.messages[: i + 1], talk.special_tokens)[len(before) :]
+        result.append(reply[: reply.rindex(talk.end_marker) + len(talk.end_marker)])
     return result
 
 
@@ -159,7 +161,7 @@ def same_text(talk: ChatTokenizer, said: str, text: str) -> bool:
 
 def roundtrip(talk: ChatTokenizer, text: str) -> str:
     """A text as it comes back from the tokenizer, which may know fewer characters or one spelling of several."""
-    return preview.decode_spans(talk, [talk.vocabulary.verbatim.encode(text, add_special_tokens=False).ids])[0]
+    return preview.decode_spans(talk, [talk.index.verbatim.encode(text, add_special_tokens=False).ids])[0]
 
 
 def without_blank(text: str) -> str:

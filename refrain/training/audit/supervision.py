@@ -79,16 +79,16 @@ def audit_examples(
     broken: dict[Fault, list[Example]] = {}
     stripped, strange = set(), set()
     for lesson, said in zip(taught, preview.decode_spans(talk, learned), strict=True):
-        before = lesson.messages[: lesson.turns[-1]]
+        before = lesson.messages[: lesson.learned_turns[-1]]
         asked = encoding.encode_prompt(talk, before)
         finding = checks.check_example(common, lesson, said, asked)
         if fault := finding.fault or ("served" if other and asks_differently(talk, other, before, asked) else None):
             broken.setdefault(fault, []).append(lesson)
-        stripped |= {lesson.name} if finding.stripped else set()
-        strange |= {lesson.name} if finding.unknown else set()
+        stripped |= {lesson.row_id} if finding.stripped else set()
+        strange |= {lesson.row_id} if finding.unknown else set()
     tokens = sum(map(len, ids))
     facts = {
-        "rows": len({lesson.name for lesson in taught}),
+        "rows": len({lesson.row_id for lesson in taught}),
         "tokens": tokens,
         "learned": sum(map(len, learned)) / max(1, tokens),
         "stripped": len(stripped),
@@ -102,8 +102,8 @@ def describe_faults(talk: ChatTokenizer, name: str, findings: AuditResult) -> li
     result = []
     for fault, those in findings.broken.items():
         meaning = FAULTS[fault]
-        rows = list({lesson.name: lesson for lesson in reversed(those)}.values())[::-1]
-        shown = (f"{row.name}\n{clipped(preview.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
+        rows = list({lesson.row_id: lesson for lesson in reversed(those)}.values())[::-1]
+        shown = (f"{row.row_id}\n{clipped(preview.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
         where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
         result.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *shown]))
     return result
@@ -123,7 +123,7 @@ def served_chat(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
 def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:
     """Whether two chats write and read alike, whatever is said."""
     texts = (each.tokenizer.to_str() for each in (one, other))
-    return one.template == other.template and one.tokens == other.tokens and len(set(texts)) == 1
+    return one.template == other.template and one.special_tokens == other.special_tokens and len(set(texts)) == 1
 
 
 def asks_differently(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:

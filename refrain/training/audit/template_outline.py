@@ -29,13 +29,15 @@ def outline_of(talk: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
     """Of a conversation of these roles; ValueError when the template refuses it."""
     marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
     messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = templates.render_template(talk.template, messages, talk.tokens)
+    text = templates.render_template(talk.template, messages, talk.special_tokens)
     frames = {}
     for i, mark in enumerate(marks):
         if roles[i] == "assistant" and mark in text:
-            before = templates.render_template(talk.template, messages[:i], talk.tokens, reply=True)
+            before = templates.render_template(
+                talk.template, messages[:i], talk.special_tokens, add_generation_prompt=True
+            )
             at = text.rindex(mark)
             head = text[len(before) : at] if text.startswith(before) else ""
-            frames[i] = head, text[at + 1 : text.find(talk.marker, at) + len(talk.marker)]
-    controls = [talk.vocabulary.special[found] for found in talk.vocabulary.control.findall(text)]
+            frames[i] = head, text[at + 1 : text.find(talk.end_marker, at) + len(talk.end_marker)]
+    controls = [talk.index.special_ids[found] for found in talk.index.control_pattern.findall(text)]
     return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, controls)

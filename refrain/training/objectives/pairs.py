@@ -28,9 +28,9 @@ def examples(rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
     """What `features` has made of the rows, with their words: both sides, of which the last reply is learned."""
     paired = [row for row in rows if "rejected" in row]
     return [
-        lessons.from_last_reply(row["id"], messages, text)
+        lessons.example_of_last_reply(row["id"], messages, text)
         for row, pair in zip(paired, kept, strict=True)
-        for messages, text in zip(lessons.conversations_of(row), (pair.chosen, pair.rejected), strict=True)
+        for messages, text in zip(lessons.list_conversations(row), (pair.chosen, pair.rejected), strict=True)
     ]
 
 
@@ -43,7 +43,7 @@ def require_pairs(kept: list[PreferencePair], left_out: dict[str, list[str]]) ->
 
 def encode(chat: ChatTokenizer, row: Row) -> PreferencePair:
     """Both sides of a row that has them."""
-    texts = [lessons.encode_row(chat, row["id"], messages) for messages in lessons.conversations_of(row)]
+    texts = [lessons.encode_row(chat, row["id"], messages) for messages in lessons.list_conversations(row)]
     start = len(encode_prompt(chat, row["messages"][:-1]))  # what `chat.features` has found both sides to begin with
     chosen, rejected = (with_labels(text, [IGNORE_INDEX] * start + text["labels"][start:]) for text in texts)
     return PreferencePair(chosen, rejected)

@@ -18,7 +18,7 @@ def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict
 
 def examples(rows: list[Row], kept: list[Features]) -> list[Example]:
     """What `features` has made of the rows, with their words: every reply is learned."""
-    return [lessons.from_all_replies(row, example) for row, example in zip(rows, kept, strict=True)]
+    return [lessons.example_of_all_replies(row, example) for row, example in zip(rows, kept, strict=True)]
 
 
 def tokens(row: Features) -> int:

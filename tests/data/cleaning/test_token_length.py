@@ -176,7 +176,9 @@ def test_of_bytes_the_bound_is_exact(saved, tokenizer):
     """A tokenizer without merges, and a text between control tokens: as many tokens as bytes."""
     shape = json.loads(tokenizer.to_str())
     shape["model"]["merges"] = []
-    talk = encoding.load_tokenizer(saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN)
+    talk = encoding.load_tokenizer(
+        saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN
+    )
     messages = [{"role": "user", "content": "🙂 a"}, {"role": "assistant", "content": "<|end|> ß\n"}]
     assert token_length.upper_bound(talk, messages) == tokens(talk, messages)
     assert token_length.surely_fits(talk, {"id": "", "messages": messages}, tokens(talk, messages))
@@ -196,9 +198,9 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
     always = pre_tokenizers.Metaspace(prepend_scheme="always")
     worded.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), always])
     for raw in (spaced, worded):
-        assert token_length.upper_bound(encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY) == float(
-            "inf"
-        )
+        assert token_length.upper_bound(
+            encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY
+        ) == float("inf")
 
 
 def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(saved, tokenizer):
@@ -206,7 +208,11 @@ def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(sa
     raw.add_tokens([AddedToken("o<|im_end", normalized=False)])
     talk = encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML)
     hello = dialogue("hello", "hello", "hello")
-    assert token_length.upper_bound(talk, hello) == len(encoding.render_conversation(talk, hello)[0].encode()) >= tokens(talk, hello)
+    assert (
+        token_length.upper_bound(talk, hello)
+        == len(encoding.render_conversation(talk, hello)[0].encode())
+        >= tokens(talk, hello)
+    )
 
 
 def test_most_rows_need_no_tokenizer(talk, rows):

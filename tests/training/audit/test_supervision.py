@@ -50,7 +50,7 @@ TOKENIZERS = {
 
 
 def lesson(talk, row):
-    return examples.from_all_replies(row, examples.encode_row(talk, row["id"], row["messages"]))
+    return examples.example_of_all_replies(row, examples.encode_row(talk, row["id"], row["messages"]))
 
 
 def taught(talk, rows=ROWS):
@@ -120,7 +120,7 @@ def test_a_template_without_end_marker_is_named(saved, tokenizer, jinja):
 
 
 def test_an_end_marker_without_a_label_is_named(talk):
-    end = talk.vocabulary.special["<|im_end|>"]
+    end = talk.index.special_ids["<|im_end|>"]
     mute = spoiled(taught(talk), lambda ids, labels: features(ids, [IGNORE_INDEX if i == end else i for i in labels]))
     assert broken(talk, mute) == {"end": len(ROWS)}
 
@@ -178,7 +178,7 @@ def test_a_token_of_a_question_that_is_learned_is_named(talk):
 def test_a_question_that_is_learned_in_place_of_the_same_reply_is_named(talk):
     row = {"id": "0", "messages": [{"role": role, "content": "hello"} for role in ("user", "assistant")]}
     [whole] = taught(talk, [row])
-    ids, end = whole.features["input_ids"], talk.vocabulary.special["<|im_end|>"]
+    ids, end = whole.features["input_ids"], talk.index.special_ids["<|im_end|>"]
     size = sum(label != IGNORE_INDEX for label in whole.features["labels"])
     at = ids.index(end) + 1 - size
     wrong = features(ids, [token if at <= i < at + size else IGNORE_INDEX for i, token in enumerate(ids)])
@@ -200,7 +200,7 @@ def test_a_blank_that_is_learned_before_a_reply_without_its_own_is_named(base):
 def test_an_end_marker_that_is_mere_text_is_named(talk):
     """It reads the same, and no model that says it would stop."""
     [whole] = taught(talk, ROWS[:1])
-    end, verbatim = (talk.vocabulary.special["<|im_end|>"],), talk.vocabulary.verbatim
+    end, verbatim = (talk.index.special_ids["<|im_end|>"],), talk.index.verbatim
     name = verbatim.encode("<|im_end|>", add_special_tokens=False).ids
     spelt = [(token, label) for token, kept in zip(*whole.features.values(), strict=True)
              for token, label in ([(each, each) for each in name] if kept in end else [(token, kept)])]  # fmt: skip
@@ -243,11 +243,11 @@ def test_a_prompt_other_than_that_which_is_asked_is_named(talk):
 
 def test_a_control_token_inside_of_words_is_named(talk):
     """Where the name of one is typed in a system turn: its id stands there, and in the prompt too."""
-    end, row = talk.vocabulary.special["<|end|>"], {"id": "0", "messages": dialogue("a <|end|>", "b", "c")}
+    end, row = talk.index.special_ids["<|end|>"], {"id": "0", "messages": dialogue("a <|end|>", "b", "c")}
     [whole] = taught(talk, [row])
     asked = encoding.encode_prompt(talk, row["messages"][:2])
     at = next(i for i, token in enumerate(asked) if talk.tokenizer.decode([token]) == "<")
-    name = len(talk.vocabulary.verbatim.encode("<|end|>", add_special_tokens=False).ids)
+    name = len(talk.index.verbatim.encode("<|end|>", add_special_tokens=False).ids)
 
     def naive(ids):
         return [*ids[:at], end, *ids[at + name :]]
@@ -268,7 +268,7 @@ def test_characters_that_the_tokenizer_does_not_know_are_counted_and_not_learned
         {"id": text, "messages": dialogue("be", asked, text)} for asked, text in (("ж", "hi"), ("hi", "ж"), ("a", "b"))
     ]
     found = supervision.audit_examples(talk, taught(talk, rows), ROOM)
-    assert {fault: [each.name for each in those] for fault, those in found.broken.items()} == {"unknown": ["ж"]}
+    assert {fault: [each.row_id for each in those] for fault, those in found.broken.items()} == {"unknown": ["ж"]}
     assert found.facts["unknown"] == 3, "it does not know the line breaks of the template"
 
 
@@ -293,7 +293,7 @@ def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters
     (tmp_path / "tokenizer.json").write_text(json.dumps(shape))
     rows = [{"id": text, "messages": dialogue("be", text, "hi")} for text in ("hello there", "why")]
     found = supervision.audit_examples(talk, taught(talk, rows), ROOM, encoding.load_tokenizer(tmp_path))
-    assert [each.name for each in found.broken["served"]] == ["hello there"]
+    assert [each.row_id for each in found.broken["served"]] == ["hello there"]
 
 
 # Where it runs

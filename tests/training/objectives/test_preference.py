@@ -282,12 +282,12 @@ def test_both_sides_are_taught_with_their_last_reply(talk, rows):
     learned = objective("sigmoid")
     kept, _ = learned.features(talk, [rows[0], *ROWS])
     taught = learned.examples([rows[0], *ROWS], kept)
-    assert [lesson.name for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
+    assert [lesson.row_id for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
     assert [lesson.features for lesson in taught] == [side for pair in kept for side in (pair.chosen, pair.rejected)]
     for row, chosen, rejected in zip(ROWS, taught[::2], taught[1::2], strict=True):
         assert (chosen.messages, chosen.messages[:-1]) == (row["messages"], rejected.messages[:-1])
         assert rejected.messages[-1]["content"] == row["rejected"]
-        assert chosen.turns == rejected.turns == [len(row["messages"]) - 1]
+        assert chosen.learned_turns == rejected.learned_turns == [len(row["messages"]) - 1]
 
 
 def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_reply_is_left(talk):
