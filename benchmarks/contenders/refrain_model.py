@@ -36,7 +36,7 @@ def export_variant(source: Path, out: Path, name: str) -> None:
 def open_model(folder: Path, threads: int) -> protocol.Generate:
     from refrain.runtime import loading
 
-    slots = loading.load_model(folder, threads).slots(1)
+    slots = loading.load_model(folder, threads).allocate_slots(1)
 
     def stream(prompt: list[int], new: int) -> Iterator[int]:
         slots.crop(0, 0)

@@ -41,7 +41,7 @@ def measure(folder: Path, threads: int | None) -> Speed:
     opened = time.perf_counter()
     prompt, new = min(PROMPT, lm.context // 3), min(NEW, lm.context // 3)
     ids = np.random.default_rng(0).integers(0, 256, prompt)
-    slots = lm.slots(1)
+    slots = lm.allocate_slots(1)
     slots.prefill(0, ids)  # the first call allocates
     slots.crop(0, 0)
     fed = time.perf_counter()

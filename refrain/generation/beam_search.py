@@ -24,7 +24,7 @@ def beam_search(
     As Hugging Face's `num_beams` with `early_stopping=True`: a beam that ends among the best `width` candidates leaves,
     and the search ends with the `width`-th of them, or with the limit, where all of the best have ended.
     """
-    slots = lm.slots(width)
+    slots = lm.allocate_slots(width)
     logits = slots.prefill(0, np.array(prompt, dtype=np.int64))
     live, done = [Beam(0.0, [])], list[Beam]()
     for length in range(1, limit + 1):

@@ -25,7 +25,7 @@ class Engine:
 
     def __init__(self, lm: Session, rows: int, lookup: bool = False) -> None:
         self.running: list[Sequence] = []
-        self.lm, self._slots, self._rows = lm, lm.slots(rows), rows
+        self.lm, self._slots, self._rows = lm, lm.allocate_slots(rows), rows
         self._fed: list[list[int]] = [[] for _ in range(rows)]  # the prompt whose keys and values are in each row
         self._lookup = lookup
         self._alone = 0  # tokens that must come from steps of their own before the next guess

@@ -47,7 +47,7 @@ class Sequence:
         if self._likeliest:
             self.logprobs.append(sampling.top_logprobs(logits, self._likeliest))
         self.text += self._words.push(token)
-        if self._words.ended:
+        if self._words.has_stopped:
             return self._end("stop")
         if len(self.ids) >= self._limit:
             return self._end("length")

@@ -1,4 +1,4 @@
-"""The loop in which a language model says the likeliest, whatever runs it."""
+"""What a language model is, whatever runs it: ids in, logits out; greedy decoding and log-probabilities rest on it."""
 
 from typing import Any, Protocol
 
@@ -6,11 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
-
-
 Logits = NDArray[np.float32]
-
-
 Cache = Any  # whatever the model wants back with the next ids
 
 
@@ -23,25 +19,27 @@ class LanguageModel(Protocol):
     def forward(self, ids: Ids, mask: Ids, cache: Cache | None, keep: int = 0) -> tuple[Logits, Cache]: ...
 
 
-def greedy_decode(lm: LanguageModel, prompts: list[list[int]], limit: int, ends: frozenset[int]) -> list[list[int]]:
+def greedy_decode(
+    lm: LanguageModel, prompts: list[list[int]], max_new_tokens: int, stop_ids: frozenset[int]
+) -> list[list[int]]:
     """The likeliest ids after each prompt, decoded as one batch: up to `limit`, and before the first end."""
     if not prompts:
         return []
     ids, mask = left_pad(prompts)
     replies: list[list[int]] = [[] for _ in prompts]
-    speaking = dict(enumerate(replies))
+    running = dict(enumerate(replies))
     cache = None
-    for _ in range(limit):
+    for _ in range(max_new_tokens):
         logits, cache = lm.forward(ids, mask, cache, keep=1)
         ids = logits[:, -1:].argmax(axis=-1)
         mask = extend_mask(mask)
-        for row, reply in list(speaking.items()):
+        for row, reply in list(running.items()):
             token = int(ids[row, 0])
-            if token in ends:
-                del speaking[row]
+            if token in stop_ids:
+                del running[row]
             else:
                 reply.append(token)
-        if not speaking:
+        if not running:
             break
     return replies
 
@@ -59,3 +57,9 @@ def left_pad(prompts: list[list[int]]) -> tuple[Ids, Ids]:
 def extend_mask(mask: Ids) -> Ids:
     """The mask with one more id to see in each row."""
     return np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
+
+
+def log_softmax(logits: Logits) -> NDArray[np.float64]:
+    """Log-probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

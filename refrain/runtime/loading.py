@@ -1,22 +1,21 @@
-"""An exported model, open: whichever graph is in the folder, it speaks through the same two doors.
+"""An exported model, open: whichever graph is in the folder, it is used in the same two ways.
 
-`forward` is what decoding.LanguageModel promises; `slots` gives rows of tokens, fed one by one, that step together.
+`forward` is what language_model.LanguageModel promises; `allocate_slots` gives a KV cache whose slots are filled one by
+one and decode together.
 """
 
 from pathlib import Path
 
-from refrain.runtime import compact_session, session, traced_session
+from refrain.runtime import onnx_folder, session
+from refrain.runtime.compact_session import CompactSession, CompactSlots
+from refrain.runtime.traced_session import TracedSession, TracedSlots
 
-Session = compact_session.CompactSession | traced_session.TracedSession
-
-
-Slots = compact_session.CompactSlots | traced_session.TracedSlots
+Session = CompactSession | TracedSession
+Slots = CompactSlots | TracedSlots
 
 
 def load_model(folder: Path, threads: int | None = None) -> Session:
     """The model of a folder; ValueError when there is none, or none that runs here."""
-    opened = session.open_session(folder / "model.onnx", threads)
-    is_compact = "logits_at" in {each.name for each in opened.get_inputs()}
-    return (
-        compact_session.CompactSession(folder, opened) if is_compact else traced_session.TracedSession(folder, opened)
-    )
+    onnx_session = session.open_session(folder, threads)
+    kind = CompactSession if onnx_folder.is_compact(onnx_session) else TracedSession
+    return kind(folder, onnx_session)

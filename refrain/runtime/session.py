@@ -1,4 +1,4 @@
-"""A model.onnx, open in ONNX Runtime on the CPU, whichever graph it holds."""
+"""A graph, open in ONNX Runtime on the CPU, and what both kinds of sessions share: how much is fed at once."""
 
 import os
 from itertools import pairwise
@@ -8,28 +8,30 @@ import onnxruntime
 from onnxruntime import InferenceSession
 
 from refrain.chat.model_folder import read_attention_heads
+from refrain.runtime import onnx_folder
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
 
 
-def open_session(path: Path, threads: int | None) -> InferenceSession:
-    """The model in a file; ValueError when there is none, or none that runs here."""
-    if not path.is_file():
+def open_session(folder: Path, threads: int | None) -> InferenceSession:
+    """The graph in a folder; ValueError when there is none, or none that runs here."""
+    path = folder / onnx_folder.GRAPH
+    if not onnx_folder.has_model(folder):
         raise ValueError(f"{path}: no such file; `dvc pull models/onnx` fetches it, `dvc repro` makes it")
     options = onnxruntime.SessionOptions()
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
-    options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(path.parent))
+    options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(folder))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no narrower class
-        way_out = f"`refrain check {path.parent}` tells whether it is whole"
+        way_out = f"`refrain check {folder}` tells whether it is whole"
         raise ValueError(f"{path}: it does not open ({error}); {way_out}") from error
 
 
 def past_names(session: InferenceSession) -> list[str]:
     """The inputs that hold keys and values; ValueError when there are none."""
-    names = [each.name for each in session.get_inputs() if each.name.startswith("past_key_values.")]
+    names = [value.name for value in session.get_inputs() if value.name.startswith("past_key_values.")]
     if not names:
         raise ValueError("model.onnx: it takes no past; export it as text-generation-with-past")
     return names
@@ -41,7 +43,7 @@ def available_cores() -> int:
 
 
 def extended_length(length: int, count: int, context: int) -> int:
-    """The length of a row with so many more tokens; ValueError for none, and for more than the model sees."""
+    """The length of a sequence with so many more tokens; ValueError for none, and for more than the model sees."""
     if count == 0:
         raise ValueError("the prompt: it has no ids; a model needs one to begin with")
     if length + count > context:
@@ -50,11 +52,10 @@ def extended_length(length: int, count: int, context: int) -> int:
 
 
 def prefill_chunks(begin: int, end: int) -> list[tuple[int, int]]:
-    """Where tokens that are fed to a row are cut: at multiples of PIECE, counted from the beginning of the row.
+    """Where a prompt is cut: at multiples of PREFILL_CHUNK, counted from the beginning of its sequence.
 
-    So rows that begin alike begin with the same calls, and what these leave is the same to the last bit, whatever a
-    kernel does with queries in tiles, with sums in blocks or with a scale for all tokens of a call.
+    So sequences that begin alike begin with the same calls, and what these leave is the same to the last bit, whatever
+    a kernel does with queries in tiles, with sums in blocks or with a scale for all tokens of a call.
     """
-    return list(
-        pairwise([begin, *range(begin // PREFILL_CHUNK * PREFILL_CHUNK + PREFILL_CHUNK, end, PREFILL_CHUNK), end])
-    )
+    first_cut = begin // PREFILL_CHUNK * PREFILL_CHUNK + PREFILL_CHUNK
+    return list(pairwise([begin, *range(first_cut, end, PREFILL_CHUNK), end]))

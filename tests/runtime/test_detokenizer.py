@@ -96,7 +96,7 @@ def test_nothing_is_read_after_a_stop_string(tokenizer):
 def test_after_a_stop_string_nothing_more_is_said(tokenizer):
     reply = Detokenizer(tokenizer, ["b"])
     said = [reply.push(token) for token in tokenizer.encode("abcd").ids]
-    assert (said, reply.ended, reply.flush()) == (["a", "", "", ""], True, "")
+    assert (said, reply.has_stopped, reply.flush()) == (["a", "", "", ""], True, "")
 
 
 def test_what_only_looked_like_a_stop_string_is_said(tokenizer):
@@ -107,7 +107,7 @@ def test_what_only_looked_like_a_stop_string_is_said(tokenizer):
 def test_what_waited_is_given_at_the_end_and_once(tokenizer):
     reply = Detokenizer(tokenizer, ["\nUser:"])
     assert [reply.push(token) for token in tokenizer.encode("a\nUs").ids] == ["a", "", "", ""]
-    assert (reply.flush(), reply.flush(), reply.ended) == ("\nUs", "", False)
+    assert (reply.flush(), reply.flush(), reply.has_stopped) == ("\nUs", "", False)
 
 
 def test_text_waits_only_while_it_may_begin_a_stop_string(letters):

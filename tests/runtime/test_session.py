@@ -93,7 +93,7 @@ def test_context_and_heads_are_what_the_config_says(config, context, heads, tmp_
 
 def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but_no_more_than_heads(folder, one_head):
     def threads(path, asked):
-        return session.open_session(path / "model.onnx", asked).get_session_options().intra_op_num_threads
+        return session.open_session(path, asked).get_session_options().intra_op_num_threads
 
     assert [threads(folder, asked) for asked in (None, 1, 3)] == [min(4, session.available_cores()), 1, 3]
     assert threads(one_head, None) == 1
@@ -101,7 +101,7 @@ def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but
 
 def test_a_long_row_is_rounded_alone_as_it_is_in_company(one_head):
     ids = np.random.default_rng(0).integers(0, 99, 1500)
-    slots = loading.load_model(one_head).slots(3)
+    slots = loading.load_model(one_head).allocate_slots(3)
     for row in range(3):
         slots.prefill(row, ids)
     together = slots.decode(np.array([5, 6, 7]))[0]

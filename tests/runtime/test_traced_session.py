@@ -77,7 +77,7 @@ def test_cached_logits_are_the_uncached_ones(lm):
 
 
 def test_positions_count_what_the_mask_shows():
-    assert traced_session.positions(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
+    assert traced_session.position_ids(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
 def test_a_head_may_be_wider_than_hidden_size_by_heads(lm, folder):
@@ -133,7 +133,7 @@ def test_with_a_scale_for_all_tokens_of_a_call_rows_that_begin_alike_still_do(fo
     exporter.quantize_dynamically(folder, tmp_path)
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     lm = loading.load_model(tmp_path, 1)
-    slots = lm.slots(3)
+    slots = lm.allocate_slots(3)
     slots.prefill(0, LONG)
     slots.prefill(1, LONG[: 2 * PREFILL_CHUNK + 9])
     slots.copy(1, 2, 2 * PREFILL_CHUNK)

@@ -117,7 +117,7 @@ def test_a_family_has_the_logits_of_pytorch(name, folder, drawn):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_token_by_token_on_the_cache_they_are_the_same(name, folder, drawn):
     right = expected(folder(name))
-    slots = loading.load_model(drawn(name)).slots(2)
+    slots = loading.load_model(drawn(name)).allocate_slots(2)
     slots.prefill(1, IDS[0, :5])
     steps = [slots.prefill(0, IDS[0, :3], keep=3), *(slots.decode(IDS[:, at]) for at in range(3, IDS.shape[1]))]
     assert np.abs(np.concatenate(steps) - right[0]).max() < 1e-4
