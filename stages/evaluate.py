@@ -11,16 +11,16 @@ from refrain.runtime.language_model import LanguageModel
 def main(cfg: schema.Config) -> None:
     from refrain.evaluation import scoring, summary
 
-    talk = encoding.load_tokenizer(paths.MERGED)
+    tokenizer = encoding.load_tokenizer(paths.MERGED)
     rows = records.read_rows(paths.PREPARED / "test.jsonl")
     rows = scoring.rows_that_fit(
-        talk, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens
+        tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens
     )
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, lm in candidates():
         results[name], predictions = scoring.score_model(
-            lm, talk, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
+            lm, tokenizer, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
         )
         records.write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 

@@ -15,17 +15,17 @@ def main(cfg: schema.Config) -> None:
     paths.make_empty(paths.ONNX)
     exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
 
-    talk, rows = encoding.load_tokenizer(paths.ADAPTER), records.read_held_out_rows(paths.PREPARED)
+    tokenizer, rows = encoding.load_tokenizer(paths.ADAPTER), records.read_held_out_rows(paths.PREPARED)
     merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
-    asked = parity.parity_prompts(merged, talk, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
+    prompts = parity.parity_prompts(merged, tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
-    proofs = {}
+    results = {}
     for name in cfg.export.variants:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-        proofs[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), asked, cfg.export)
+        results[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), prompts, cfg.export)
 
-    runner.write_report(paths.PARITY, provenance.parity_report(asked, proofs, cfg.export.variants))
-    gate.remove_failing(paths.ONNX, cfg.export.variants, proofs)
+    runner.write_report(paths.PARITY, provenance.parity_report(prompts, results, cfg.export.variants))
+    gate.remove_failing(paths.ONNX, cfg.export.variants, results)
     best = selection.select_best(paths.ONNX, cfg.export)
     manifest.write_manifest(paths.ONNX, provenance.manifest_facts(best))
 

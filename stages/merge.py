@@ -9,20 +9,22 @@ def main(cfg: schema.Config) -> None:
     from refrain.evaluation import divergence
     from refrain.models.pytorch import language_model, loading
 
-    talk = encoding.load_tokenizer(paths.ADAPTER)
+    tokenizer = encoding.load_tokenizer(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
     loading.save_for_serving(
-        loading.merge_adapter(loading.load_finetuned(paths.BASE, paths.ADAPTER)), talk.stop_ids, paths.MERGED
+        loading.merge_adapter(loading.load_finetuned(paths.BASE, paths.ADAPTER)), tokenizer.stop_ids, paths.MERGED
     )
-    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, talk.template)
+    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, tokenizer.template)
 
     rows = records.read_held_out_rows(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
+    prompts = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
     adapted = language_model.TorchLanguageModel(loading.load_finetuned(paths.BASE, paths.ADAPTER))
-    seen = [ids for ids in prompts if len(ids) <= model_folder.read_context_length(paths.MERGED)]
-    found = divergence.measure_divergence(adapted, language_model.TorchLanguageModel(loading.load(paths.MERGED)), seen)
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(seen), **divergence.rounded_facts(found)})
-    divergence.require_equal(found, cfg.merge.tolerance)
+    fitting = [ids for ids in prompts if len(ids) <= model_folder.read_context_length(paths.MERGED)]
+    difference = divergence.measure_divergence(
+        adapted, language_model.TorchLanguageModel(loading.load(paths.MERGED)), fitting
+    )
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(fitting), **divergence.rounded_facts(difference)})
+    divergence.require_equal(difference, cfg.merge.tolerance)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,17 @@ def score_texts(predictions: Sequence[str], references: Sequence[str]) -> dict[s
         "exact_match": mean([float(prediction.strip() == reference.strip()) for prediction, reference in pairs]),
         "token_f1": mean([token_f1(prediction, reference) for prediction, reference in pairs]),
         "bleu": sacrebleu.corpus_bleu(list(predictions), [list(references)]).score if pairs else 0.0,
-        **{name: mean([each[name].fmeasure for each in rouge]) for name in ROUGES},
+        **{name: mean([score[name].fmeasure for score in rouge]) for name in ROUGES},
     }
 
 
 def token_f1(prediction: str, reference: str) -> float:
     """Harmonic mean of precision and recall of the words, each counted as often as it occurs (arXiv:1606.05250)."""
-    said, meant = words(prediction), words(reference)
-    if not said or not meant:
-        return float(said == meant)
-    common = sum((Counter(said) & Counter(meant)).values())
-    return 2 * common / (len(said) + len(meant))
+    predicted, expected = words(prediction), words(reference)
+    if not predicted or not expected:
+        return float(predicted == expected)
+    overlap = sum((Counter(predicted) & Counter(expected)).values())
+    return 2 * overlap / (len(predicted) + len(expected))
 
 
 def perplexity(negative_log_likelihood: float, tokens: int) -> float:

@@ -1,4 +1,4 @@
-"""Proof that one model is another: the same logits and the same words, however it is asked."""
+"""Proof that one model is another: the same logits and the same tokens in every execution mode."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
-LONGEST = 1024  # tokens of the longest prompt, where the model sees more
+MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 
 
-HARD = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
+RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
 
 @dataclass
@@ -33,7 +33,7 @@ class ParityResult:
     chunked: float  # ... with the prompt in two pieces
     mean: float  # mean difference of a logit, sequences at once
     kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
-    top1: float  # share of positions with the same likeliest token, in the worst of the ways
+    top1: float  # share of positions with the same likeliest token, in the worst of the modes
     greedy: float  # share of equal tokens in greedy decoding, alone or in a batch, whichever is less
     rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
     lost: float  # points of ROUGE-L, from 0 to 100, below the reference
@@ -44,68 +44,75 @@ class ParityResult:
 class ParityPrompts:
     """What every model of a chain is asked, and what the reference said."""
 
-    talk: ChatTokenizer
+    tokenizer: ChatTokenizer
     rows: list[Row]
-    prompts: list[list[int]]
-    said: list[list[int]]
+    prompt_ids: list[list[int]]
+    replies: list[list[int]]
     rouge: float  # ROUGE-L of the reference's replies to the rows
 
 
 def parity_prompts(
-    reference: LanguageModel, talk: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
+    reference: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
 ) -> ParityPrompts:
-    """The first held-out prompts and the awkward ones, with `steps` greedy tokens of the reference after each."""
-    rows = scoring.rows_that_fit(talk, rows, context, export.steps)[: export.prompts]
+    """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each."""
+    rows = scoring.rows_that_fit(tokenizer, rows, context, export.steps)[: export.prompts]
     if not rows:
         raise ValueError(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
-    asked = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    asked = [*asked, *edge_case_prompts(talk, asked, min(context, LONGEST) - export.steps)]
-    fitting = [prompt for prompt in asked if len(prompt) + export.steps <= context]
-    said = [
+    prompt_ids = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
+    fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
+    replies = [
         reply
         for batch in scoring.batches(fitting, export.batch_size)
         for reply in language_model.greedy_decode(reference, batch, export.steps, frozenset())
     ]
-    scores, _ = scoring.score_model(reference, talk, rows, export.steps, export.batch_size)
-    return ParityPrompts(talk, rows, fitting, said, scores["rougeL"])
+    scores, _ = scoring.score_model(reference, tokenizer, rows, export.steps, export.batch_size)
+    return ParityPrompts(tokenizer, rows, fitting, replies, scores["rougeL"])
 
 
-def edge_case_prompts(talk: ChatTokenizer, asked: list[list[int]], longest: int) -> Iterator[list[int]]:
+def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
     """A prompt of one token, one of rare characters, and one as long as the model can see."""
-    yield asked[0][:1]
-    yield encoding.encode_prompt(talk, [{"role": "user", "content": HARD}])
-    whole = [token for prompt in asked for token in prompt]
-    yield (whole * (longest // len(whole) + 1))[:longest] if longest > 0 else asked[0]
+    yield prompts[0][:1]
+    yield encoding.encode_prompt(tokenizer, [{"role": "user", "content": RARE_CHARACTERS}])
+    joined = [token for prompt in prompts for token in prompt]
+    yield (joined * (max_length // len(joined) + 1))[:max_length] if max_length > 0 else prompts[0]
 
 
 def measure_parity(
-    reference: LanguageModel, candidate: LanguageModel, asked: ParityPrompts, export: ExportConfig
+    reference: LanguageModel, candidate: LanguageModel, prompts: ParityPrompts, export: ExportConfig
 ) -> ParityResult:
     """Both models on the prompts and on what the reference said after them."""
-    count = divergence.DivergenceStats()
-    pairs = list(zip(asked.prompts, asked.said, strict=True))
+    stats = divergence.DivergenceStats()
+    pairs = list(zip(prompts.prompt_ids, prompts.replies, strict=True))
     for batch in scoring.batches(pairs, export.batch_size):
-        right = [reply_logits(reference, prompt, reply) for prompt, reply in batch]
-        together = teacher_forced_logits(candidate, *zip(*batch, strict=True))
-        for (prompt, reply), logits, beside in zip(batch, right, together, strict=True):
-            meant = next((at + 1 for at, token in enumerate(reply) if token in asked.talk.stop_ids), len(reply))
-            count.add("whole", logits, reply_logits(candidate, prompt, reply), meant)
-            count.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], meant)
-            count.add("batched", logits, beside, meant)
-            count.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), meant)
-    scores, _ = scoring.score_model(candidate, asked.talk, asked.rows, export.steps, export.batch_size)
+        expected = [reply_logits(reference, prompt, reply) for prompt, reply in batch]
+        batched = teacher_forced_logits(candidate, *zip(*batch, strict=True))
+        for (prompt, reply), expected_logits, batched_logits in zip(batch, expected, batched, strict=True):
+            length = length_up_to_stop(reply, prompts.tokenizer.stop_ids)
+            alone = teacher_forced_logits(candidate, [prompt], [reply])[0]
+            chunked = reply_logits(candidate, prompt, reply, cut=len(prompt) // 2)
+            stats.add("whole", expected_logits, reply_logits(candidate, prompt, reply), length)
+            stats.add("cached", expected_logits, alone, length)
+            stats.add("batched", expected_logits, batched_logits, length)
+            stats.add("chunked", expected_logits, chunked, length)
+    scores, _ = scoring.score_model(candidate, prompts.tokenizer, prompts.rows, export.steps, export.batch_size)
     return ParityResult(
-        **count.most,
-        mean=count.mean(),
-        kl=count.kl(),
-        top1=count.top1(),
-        greedy=min(greedy_agreement(candidate, asked, 1), greedy_agreement(candidate, asked, export.batch_size)),
+        **stats.largest,
+        mean=stats.mean(),
+        kl=stats.kl(),
+        top1=stats.top1(),
+        greedy=min(greedy_agreement(candidate, prompts, 1), greedy_agreement(candidate, prompts, export.batch_size)),
         rouge=scores["rougeL"],
-        lost=100 * (asked.rouge - scores["rougeL"]),
+        lost=100 * (prompts.rouge - scores["rougeL"]),
         perplexity=scores["perplexity"],
     )
+
+
+def length_up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> int:
+    """How many tokens of a reply there are with the one that ends it; all where none does."""
+    return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
 
 
 def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
@@ -120,11 +127,13 @@ def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: in
     return np.asarray(logits[0])
 
 
-def teacher_forced_logits(lm: LanguageModel, asked: Iterable[list[int]], said: Iterable[list[int]]) -> list[Logits]:
+def teacher_forced_logits(
+    lm: LanguageModel, prompts: Iterable[list[int]], replies: Iterable[list[int]]
+) -> list[Logits]:
     """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = language_model.left_pad(list(asked))
+    ids, mask = language_model.left_pad(list(prompts))
     steps, cache = [], None
-    for tokens in zip(*said, strict=True):
+    for tokens in zip(*replies, strict=True):
         logits, cache = lm.forward(ids, mask, cache, 1)
         steps.append(logits[:, -1])
         ids = np.array(tokens, dtype=np.int64)[:, None]
@@ -132,11 +141,11 @@ def teacher_forced_logits(lm: LanguageModel, asked: Iterable[list[int]], said: I
     return list(np.stack(steps, axis=1))
 
 
-def greedy_agreement(lm: LanguageModel, asked: ParityPrompts, batch_size: int) -> float:
+def greedy_agreement(lm: LanguageModel, prompts: ParityPrompts, batch_size: int) -> float:
     """The share of the reference's tokens that a model says by itself, so many prompts at once."""
-    own = [
+    replies = [
         reply
-        for batch in scoring.batches(asked.prompts, batch_size)
-        for reply in language_model.greedy_decode(lm, batch, len(asked.said[0]), frozenset())
+        for batch in scoring.batches(prompts.prompt_ids, batch_size)
+        for reply in language_model.greedy_decode(lm, batch, len(prompts.replies[0]), frozenset())
     ]
-    return float(np.mean(np.array(own) == np.array(asked.said)))
+    return float(np.mean(np.array(replies) == np.array(prompts.replies)))

@@ -8,7 +8,7 @@ import numpy as np
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence, metrics
+from refrain.evaluation import metrics
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
@@ -25,28 +25,28 @@ class Prediction(TypedDict):
     reference: str
 
 
-def rows_that_fit(talk: ChatTokenizer, rows: list[Row], context: int, limit: int) -> list[Row]:
-    """The rows that a model sees at once, and whose prompts leave room for `limit` tokens; the others are counted."""
+def rows_that_fit(tokenizer: ChatTokenizer, rows: list[Row], context: int, max_new_tokens: int) -> list[Row]:
+    """The rows that a model sees at once, and whose prompts leave room for `max_new_tokens`; the others are counted."""
     sizes = [
         (
-            len(encoding.encode_prompt(talk, row["messages"][:-1])) + limit,
-            len(encoding.encode_conversation(talk, row["messages"])["input_ids"]),
+            len(encoding.encode_prompt(tokenizer, row["messages"][:-1])) + max_new_tokens,
+            len(encoding.encode_conversation(tokenizer, row["messages"])["input_ids"]),
         )
         for row in rows
     ]
-    kept = [row for row, size in zip(rows, sizes, strict=True) if max(size) <= context]
-    if len(kept) < len(rows):
-        log.warning("%d of %d rows do not fit into the %d tokens that the model sees", len(rows) - len(kept),
+    fitting = [row for row, size in zip(rows, sizes, strict=True) if max(size) <= context]
+    if len(fitting) < len(rows):
+        log.warning("%d of %d rows do not fit into the %d tokens that the model sees", len(rows) - len(fitting),
                     len(rows), context)  # fmt: skip
-    return kept
+    return fitting
 
 
 def score_model(
-    lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
+    lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:
     """The metrics of a model on the rows, and its greedy replies to their last prompts."""
     replies = [
-        reply for batch in batches(rows, batch_size) for reply in greedy_replies(lm, talk, batch, max_new_tokens)
+        reply for batch in batches(rows, batch_size) for reply in greedy_replies(lm, tokenizer, batch, max_new_tokens)
     ]
     predictions: list[Prediction] = [
         {
@@ -58,7 +58,7 @@ def score_model(
         for row, reply in zip(rows, replies, strict=True)
     ]
     scores = metrics.score_texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
-    return {**scores, "perplexity": perplexity(lm, talk, rows), "rows": len(rows)}, predictions
+    return {**scores, "perplexity": perplexity(lm, tokenizer, rows), "rows": len(rows)}, predictions
 
 
 def batches(rows: list[T], size: int) -> list[list[T]]:
@@ -66,22 +66,24 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def greedy_replies(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
+def greedy_replies(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
-    prompts = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows]
-    replies = language_model.greedy_decode(lm, prompts, max_new_tokens, talk.stop_ids)
-    return ["".join(detokenizer.detokenize(ids, talk.tokenizer, talk.stop_strings)).strip() for ids in replies]
+    prompts = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    replies = language_model.greedy_decode(lm, prompts, max_new_tokens, tokenizer.stop_ids)
+    texts = (detokenizer.detokenize(ids, tokenizer.tokenizer, tokenizer.stop_strings) for ids in replies)
+    return ["".join(pieces).strip() for pieces in texts]
 
 
-def perplexity(lm: LanguageModel, talk: ChatTokenizer, rows: list[Row]) -> float:
+def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> float:
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
     total, count = 0.0, 0
     for row in rows:
-        example = encoding.encode_conversation(talk, row["messages"])
+        example = encoding.encode_conversation(tokenizer, row["messages"])
         ids = np.array([example["input_ids"]], dtype=np.int64)
         logits, _ = lm.forward(ids, np.ones_like(ids), None)
         labels = np.array(example["labels"])[1:]  # position t predicts token t+1
-        at = np.flatnonzero(labels != IGNORE_INDEX)
-        total -= float(divergence.log_softmax(logits[0, at])[np.arange(len(at)), labels[at]].sum())
-        count += len(at)
+        positions = np.flatnonzero(labels != IGNORE_INDEX)
+        logprobs = language_model.log_softmax(logits[0, positions])
+        total -= float(logprobs[np.arange(len(positions)), labels[positions]].sum())
+        count += len(positions)
     return metrics.perplexity(total, count)

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: curves, reports, and the summary that experiments are compared by."""
+"""What an evaluation leaves to look at: the plot of the scores, and the summary that experiments are compared by."""
 
 import csv
 import json
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from refrain.pipeline import paths
+from refrain.runtime import onnx_folder
 
 Scores = dict[str, dict[str, float]]
 
 
 def write_scores(path: Path, results: Scores) -> None:
-    """ROUGE-L of every model, as `dvc plots` draws bars."""
+    """ROUGE-L of every model, as `dvc plots` draws a bar chart."""
     write_csv(path, ["model", "score"], [[model, f"{result['rougeL']:.4f}"] for model, result in results.items()])
 
 
@@ -22,7 +23,7 @@ def summarise(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str
     `rougeL.best` is that of the variant which is shipped: the one number to sort by.
     """
     best = json.loads((onnx / "manifest.json").read_text(encoding="utf-8"))["best"]
-    sizes = {name: model_bytes(onnx / name) / 1e6 for name in variant_names(onnx)}
+    sizes = {name: onnx_folder.model_bytes(onnx / name) / 1e6 for name in variant_names(onnx)}
     return {
         "rows": train["rows"],
         "val_loss": train["val_loss"]["after"],
@@ -36,12 +37,8 @@ def summarise(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str
 
 def variant_names(onnx: Path) -> list[str]:
     """The variants in an artifact folder, by name; the best is one of them."""
-    there = (folder.name for folder in onnx.iterdir() if (folder / "model.onnx").is_file())
-    return sorted(name for name in there if name != paths.BEST)
-
-
-def model_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+    names = (folder.name for folder in onnx.iterdir() if onnx_folder.has_model(folder))
+    return sorted(name for name in names if name != paths.BEST)
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:

@@ -139,15 +139,15 @@ def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
     one, hard, longest = asked.prompts[settings.prompts :]
     assert asked.prompts[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
     assert len(one) == 1
-    assert parity.HARD.strip() in talk.tokenizer.decode(hard, skip_special_tokens=False)
+    assert parity.RARE_CHARACTERS.strip() in talk.tokenizer.decode(hard, skip_special_tokens=False)
     assert len(longest) + settings.steps == 256, "all that the model can see"
-    assert {len(reply) for reply in asked.said} == {settings.steps}
+    assert {len(reply) for reply in asked.replies} == {settings.steps}
 
 
 @pytest.mark.parametrize("context, longest", [(50, 50 - 16), (2000, 1024 - 16)])
 def test_no_question_is_longer_than_the_model_can_see(context, longest, speaker, talk, rows, settings):
     few = replace(settings, prompts=1)
-    lengths = [len(prompt) for prompt in parity.parity_prompts(speaker, talk, rows, context, few).prompts]
+    lengths = [len(prompt) for prompt in parity.parity_prompts(speaker, talk, rows, context, few).prompt_ids]
     assert max(lengths) == longest and 1 in lengths
 
 

@@ -119,7 +119,7 @@ def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, r
     sizes = [len(encoding.encode_conversation(talk, row["messages"])["input_ids"]) for row in rows]
     asked = [len(encoding.encode_prompt(talk, row["messages"][:-1])) for row in rows]
     context = sorted(sizes)[8]
-    kept = scoring.rows_that_fit(talk, rows, context, limit=0)
+    kept = scoring.rows_that_fit(talk, rows, context, max_new_tokens=0)
     assert kept == [row for row, size in zip(rows, sizes, strict=True) if size <= context] and 0 < len(kept) < len(rows)
     assert caplog.messages == [
         f"{len(rows) - len(kept)} of {len(rows)} rows do not fit into the {context} tokens that the model sees"

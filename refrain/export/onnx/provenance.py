@@ -40,8 +40,8 @@ def parity_report(
         for name, proof in proofs.items()
     }
     return {
-        "prompts": len(asked.prompts),
-        "steps": len(asked.said[0]),
+        "prompts": len(asked.prompt_ids),
+        "steps": len(asked.replies[0]),
         "rows": len(asked.rows),
         "merged": {"reference": "adapter", **merged, "rouge": round(asked.rouge, 4)},
         **links,
