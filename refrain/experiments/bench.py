@@ -21,7 +21,7 @@ import numpy as np
 from refrain.experiments.text_tables import markdown_table
 from refrain.export.onnx import selection
 from refrain.pipeline import manifest
-from refrain.runtime import loading, session
+from refrain.runtime import loading, onnx_folder, session
 
 PROMPT, NEW = 128, 128  # tokens that are read and said, or a third and a third of what the model sees
 
@@ -110,7 +110,7 @@ WIDTH, HEIGHT, EDGE = 640, 320, 70
 def passing_variants(onnx: Path) -> list[str]:
     """The variants that passed the gate; ValueError when there is no artifact."""
     parity = manifest.read_manifest(onnx)["parity"]
-    return [name for name in parity if isinstance(parity[name], dict) and (onnx / name / "model.onnx").is_file()]
+    return [name for name in parity if isinstance(parity[name], dict) and onnx_folder.has_model(onnx / name)]
 
 
 def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
@@ -124,7 +124,7 @@ def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) 
 
 
 def row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]:
-    proof, size = facts["parity"][name], selection.model_bytes(onnx / name) / 1e6
+    proof, size = facts["parity"][name], onnx_folder.model_bytes(onnx / name) / 1e6
     measured = [f"{speed.start:.2f}", f"{speed.memory:.0f}", f"{speed.prefill:.0f}", f"{speed.decode:.0f}"]
     proven = [f"{proof['kl']:.1e}", f"{proof['top1']:.2%}", f"{proof['rouge']:.4f}"]
     return [name, f"{size:.1f}", *measured, *proven, "best" if name == facts["best"] else ""]

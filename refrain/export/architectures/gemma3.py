@@ -1,63 +1,63 @@
-"""Families of models that the compact graph can draw: from config.json and weights to a Decoder.
+"""Gemma 3, the text model."""
 
-A family is one function here and its name in FAMILIES. It takes every field of config.json that has a meaning; whatever
-it did not take, and fields.MUTE does not list, is refused by name, and so is every weight that it did not read.
-"""
-
-from refrain.export.architectures.components import (
-    read_activation,
-    read_gemma_norm,
-    read_head,
-    read_linear,
-    read_windows,
-)
-from refrain.export.architectures.decoder import Decoder, Layer, rotary_frequencies
-from refrain.export.architectures.model_files import Array, ConfigReader, TensorReader
+from refrain.export.architectures.decoder import Array, Decoder, Layer, Norm
+from refrain.export.architectures.model_files import ConfigReader, TensorReader
+from refrain.export.architectures.rotary import rotary_frequencies
 
 
-def gemma3(fields: ConfigReader, weights: TensorReader) -> Decoder:
+def read_gemma3(config: ConfigReader, tensors: TensorReader) -> Decoder:
     """Gemma 3 (arXiv:2503.19786): norms on both sides of a block, two rotary bases, most layers with a window."""
-    hidden, layers, head_dim = fields.take("hidden_size"), fields.take("num_hidden_layers"), fields.take("head_dim")
+    hidden, layers, head_dim = config.take("hidden_size"), config.take("num_hidden_layers"), config.take("head_dim")
     for name in ("intermediate_size", "vocab_size", "tie_word_embeddings"):
-        fields.take(name, None)  # the weights say it
-    fields.expect("attention_bias", False)
-    fields.expect("use_bidirectional_attention", False)
-    width = read_windows(fields, layers)
-    scaling, base = fields.take("rope_scaling", None), fields.take("rope_theta")
-    wide = rotary_frequencies(base, head_dim, scaling)
-    near = rotary_frequencies(fields.take("rope_local_base_freq"), head_dim, None)
+        config.take(name, None)  # the weights say it
+    config.expect("attention_bias", False)
+    config.expect("use_bidirectional_attention", False)
+    windows = config.windows(layers)
+    scaling, base = config.take("rope_scaling", None), config.take("rope_theta")
+    global_frequencies = rotary_frequencies(base, head_dim, scaling)
+    local_frequencies = rotary_frequencies(config.take("rope_local_base_freq"), head_dim, None)
+
+    def read_layer(i: int) -> Layer:
+        frequencies = global_frequencies if windows[i] is None else local_frequencies
+        return read_gemma3_layer(tensors, f"model.layers.{i}.", frequencies, windows[i])
+
     return Decoder(
-        heads=fields.take("num_attention_heads"),
-        kv_heads=fields.take("num_key_value_heads"),
+        heads=config.take("num_attention_heads"),
+        kv_heads=config.take("num_key_value_heads"),
         head_dim=head_dim,
         layers=layers,
-        context=fields.take("max_position_embeddings"),
-        epsilon=fields.take("rms_norm_eps"),
-        scale=fields.take("query_pre_attn_scalar") ** -0.5,
-        activation=read_activation(fields, "hidden_activation"),
+        context=config.take("max_position_embeddings"),
+        epsilon=config.take("rms_norm_eps"),
+        scale=config.take("query_pre_attn_scalar") ** -0.5,
+        activation=config.activation("hidden_activation"),
         gated=True,
-        table=(table := weights.read("model.embed_tokens.weight")),
-        table_scale=hidden**0.5,
-        positions=None,
-        layer=lambda i: gemma3_layer(weights, f"model.layers.{i}.", wide if width[i] is None else near, width[i]),
-        norm=read_gemma_norm(weights, "model.norm"),
-        head=read_head(weights, table),
+        embedding=(embedding := tensors.read("model.embed_tokens.weight")),
+        embedding_scale=hidden**0.5,
+        position_embedding=None,
+        read_layer=read_layer,
+        final_norm=read_norm(tensors, "model.norm"),
+        lm_head=tensors.lm_head(embedding),
     )
 
 
-def gemma3_layer(weights: TensorReader, at: str, turning: Array, window: int | None) -> Layer:
-    attention, mlp = f"{at}self_attn.", f"{at}mlp."
+def read_gemma3_layer(tensors: TensorReader, prefix: str, frequencies: Array, window: int | None) -> Layer:
+    attention, mlp = f"{prefix}self_attn.", f"{prefix}mlp."
     return Layer(
-        before_attention=read_gemma_norm(weights, f"{at}input_layernorm"),
-        qkv=read_linear(weights, *(f"{attention}{name}_proj" for name in "qkv")),
-        q_norm=read_gemma_norm(weights, f"{attention}q_norm"),
-        k_norm=read_gemma_norm(weights, f"{attention}k_norm"),
-        out=read_linear(weights, f"{attention}o_proj"),
-        after_attention=read_gemma_norm(weights, f"{at}post_attention_layernorm"),
-        before_mlp=read_gemma_norm(weights, f"{at}pre_feedforward_layernorm"),
-        up=read_linear(weights, f"{mlp}gate_proj", f"{mlp}up_proj"),
-        down=read_linear(weights, f"{mlp}down_proj"),
-        after_mlp=read_gemma_norm(weights, f"{at}post_feedforward_layernorm"),
-        frequencies=turning,
+        before_attention=read_norm(tensors, f"{prefix}input_layernorm"),
+        qkv=tensors.linear(*(f"{attention}{name}_proj" for name in "qkv")),
+        q_norm=read_norm(tensors, f"{attention}q_norm"),
+        k_norm=read_norm(tensors, f"{attention}k_norm"),
+        out=tensors.linear(f"{attention}o_proj"),
+        after_attention=read_norm(tensors, f"{prefix}post_attention_layernorm"),
+        before_mlp=read_norm(tensors, f"{prefix}pre_feedforward_layernorm"),
+        up=tensors.linear(f"{mlp}gate_proj", f"{mlp}up_proj"),
+        down=tensors.linear(f"{mlp}down_proj"),
+        after_mlp=read_norm(tensors, f"{prefix}post_feedforward_layernorm"),
+        frequencies=frequencies,
         window=window,
     )
+
+
+def read_norm(tensors: TensorReader, name: str) -> Norm:
+    """A norm whose weights are stored as their difference from one."""
+    return Norm(tensors.read(f"{name}.weight") + 1)

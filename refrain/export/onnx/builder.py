@@ -8,19 +8,11 @@ from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from refrain.pipeline.schema import QuantizationConfig
+from refrain.runtime.onnx_folder import EXTERNAL_DATA
 
 MICROSOFT = "com.microsoft"
-
-
-EXTERNAL_DATA = "model.onnx.data"
-
-
-INLINE = 1024  # bytes; what is larger lies in DATA beside the graph
-
-
-ALIGNED = 64
-
-
+MAX_INLINE_BYTES = 1024  # of a constant; what is larger lies in EXTERNAL_DATA beside the graph
+ALIGNMENT = 64
 OPSET, IR = 21, 10
 
 
@@ -35,29 +27,31 @@ class GraphBuilder:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
 
-    def constant(self, name: str, value: ArrayLike) -> str:
+    def add_constant(self, name: str, value: ArrayLike) -> str:
         """A named constant, drawn once."""
         if name not in self._constants:
             array = np.ascontiguousarray(value)
-            inline = array.nbytes <= INLINE
-            self._constants[name] = numpy_helper.from_array(array, name) if inline else self._beside(name, array)
+            inline = array.nbytes <= MAX_INLINE_BYTES
+            self._constants[name] = numpy_helper.from_array(array, name) if inline else self._write_beside(name, array)
         return name
 
-    def _beside(self, name: str, value: np.ndarray[Any, Any]) -> onnx.TensorProto:
-        self._data.write(bytes(-self._data.tell() % ALIGNED))
-        place = {"location": EXTERNAL_DATA, "offset": self._data.tell(), "length": value.nbytes}
-        self._data.write(value.data)
-        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        tensor = TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
+    def _write_beside(self, name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
+        self._data.write(bytes(-self._data.tell() % ALIGNMENT))
+        place = {"location": EXTERNAL_DATA, "offset": self._data.tell(), "length": array.nbytes}
+        self._data.write(array.data)
+        data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = TensorProto(name=name, data_type=data_type, dims=array.shape, data_location=TensorProto.EXTERNAL)
         for key, text in place.items():
             tensor.external_data.add(key=key, value=str(text))
         return tensor
 
-    def node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+    def add_node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         """An operator with one output, which names it."""
-        return self.nodes(operator, inputs, [output], domain, **attributes)[0]
+        return self.add_nodes(operator, inputs, [output], domain, **attributes)[0]
 
-    def nodes(self, operator: str, inputs: list[str], outputs: list[str], domain: str, **attributes: Any) -> list[str]:
+    def add_nodes(
+        self, operator: str, inputs: list[str], outputs: list[str], domain: str, **attributes: Any
+    ) -> list[str]:
         """An operator with several outputs; the first names it."""
         self._nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], domain=domain, **attributes))
         return outputs

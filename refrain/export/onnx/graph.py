@@ -13,109 +13,131 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from refrain.export.architectures import families
-from refrain.export.architectures.decoder import Decoder
-from refrain.export.architectures.model_files import Array
+from refrain.export.architectures.decoder import Array, Decoder
 from refrain.export.onnx import quantization
-from refrain.export.onnx.builder import EXTERNAL_DATA, MICROSOFT, GraphBuilder
-from refrain.export.onnx.layers import full_precision, linear, matmul_nbits, norm, transformer_block
+from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
+from refrain.export.onnx.layers import add_full_precision, add_linear, add_matmul_nbits, add_norm, add_transformer_block
 from refrain.pipeline.schema import BLOCKS, QuantizationConfig
+from refrain.runtime import onnx_folder
 
 
 def write_graph(merged: Path, out: Path, precision: QuantizationConfig) -> None:
-    """model.onnx and model.onnx.data of the model in `merged`; ValueError for one that cannot be drawn whole."""
-    decoder, weights = families.read_decoder(merged)
-    with (out / EXTERNAL_DATA).open("wb") as data:
-        drawing = GraphBuilder(data, precision)
-        build_graph(drawing, decoder)
-    weights.require_all_read()
-    (out / "model.onnx").write_bytes(drawing.model().SerializeToString(deterministic=True))
+    """The graph and the weights of the model in `merged`; ValueError for one that cannot be drawn whole."""
+    decoder, tensors = families.read_decoder(merged)
+    with (out / onnx_folder.EXTERNAL_DATA).open("wb") as data:
+        builder = GraphBuilder(data, precision)
+        build_graph(builder, decoder)
+    tensors.require_all_read()
+    (out / onnx_folder.GRAPH).write_bytes(builder.model().SerializeToString(deterministic=True))
 
 
-def build_graph(to: GraphBuilder, decoder: Decoder) -> None:
+def build_graph(builder: GraphBuilder, decoder: Decoder) -> None:
     """Every node from input_ids to logits."""
-    vocabulary = len(decoder.table)
+    vocabulary = len(decoder.embedding)
     tensor = helper.make_tensor_value_info
-    to.inputs += [
+    builder.inputs += [
         tensor("input_ids", TensorProto.INT64, ["rows", "tokens"]),
         tensor("attention_mask", TensorProto.INT64, ["rows", "total"]),
         tensor("logits_at", TensorProto.INT64, ["kept"]),
     ]
-    to.outputs.append(tensor("logits", TensorProto.FLOAT, ["rows", "kept", vocabulary]))
-    lengths(to)
-    table = embedding_table(to, decoder.table)
-    stream = embed(to, decoder, table)
+    builder.outputs.append(tensor("logits", TensorProto.FLOAT, ["rows", "kept", vocabulary]))
+    add_lengths(builder)
+    embedding = add_embedding(builder, decoder.embedding)
+    stream = add_token_embeddings(builder, decoder, embedding)
     branch: str | None = None  # what the next norm adds to the stream
     for i in range(decoder.layers):
-        stream, branch = transformer_block(to, decoder, decoder.layer(i), i, stream, branch)
-    last, _ = norm(to, "norm", decoder.norm, decoder, stream, branch)
-    kept = to.node("Gather", [last, "logits_at"], "kept", axis=1)
-    head(to, decoder, kept, table)
+        stream, branch = add_transformer_block(builder, decoder, decoder.read_layer(i), i, stream, branch)
+    hidden, _ = add_norm(builder, "norm", decoder.final_norm, decoder, stream, branch)
+    selected = builder.add_node("Gather", [hidden, "logits_at"], "kept", axis=1)
+    add_lm_head(builder, decoder, selected, embedding)
 
 
-def lengths(to: GraphBuilder) -> None:
+def add_lengths(builder: GraphBuilder) -> None:
     """What GroupQueryAttention wants to know of the mask: the last position of each row, and the longest length."""
-    seen = to.node("ReduceSum", ["attention_mask", to.constant("axis_1", np.array([1]))], "seen", keepdims=0)
-    last = to.node("Sub", [seen, to.constant("one", np.array([1]))], "last_position")
-    to.node("Cast", [last], "seqlens_k", to=TensorProto.INT32)
-    total = to.node("Shape", ["attention_mask"], "total_shape", start=1, end=2)
-    scalar = to.node("Squeeze", [total], "total")
-    to.node("Cast", [scalar], "total_length", to=TensorProto.INT32)
+    axis = builder.add_constant("axis_1", np.array([1]))
+    lengths = builder.add_node("ReduceSum", ["attention_mask", axis], "seen", keepdims=0)
+    last = builder.add_node("Sub", [lengths, builder.add_constant("one", np.array([1]))], "last_position")
+    builder.add_node("Cast", [last], "seqlens_k", to=TensorProto.INT32)
+    total = builder.add_node("Shape", ["attention_mask"], "total_shape", start=1, end=2)
+    scalar = builder.add_node("Squeeze", [total], "total")
+    builder.add_node("Cast", [scalar], "total_length", to=TensorProto.INT32)
 
 
-def embedding_table(to: GraphBuilder, table: Array) -> list[str]:
-    """The table of tokens as one constant, or as codes, scales and zero points: read by both ends of the graph."""
-    size, bits = block_size(table, to.precision), to.precision.head_bits or to.precision.bits
-    if size is None:
-        return [full_precision(to, "table", table)]
-    parts = quantization.quantize(table, bits, size, to.precision.symmetric, to.precision.rounding)
-    zeros = [] if parts.zeros is None else [to.constant("table.zeros", parts.zeros)]
-    return [to.constant("table.codes", parts.codes), to.constant("table.scales", parts.scales), *zeros]
+def add_embedding(builder: GraphBuilder, embedding: Array) -> list[str]:
+    """The embedding as one constant, or as codes, scales and zero points: read by both ends of the graph."""
+    precision = builder.precision
+    block_size = embedding_block_size(embedding, precision)
+    if block_size is None:
+        return [add_full_precision(builder, "table", embedding)]
+    blocks = quantization.quantize(
+        embedding, embedding_bits(precision), block_size, precision.symmetric, precision.rounding
+    )
+    zeros = [] if blocks.zeros is None else [builder.add_constant("table.zeros", blocks.zeros)]
+    codes, scales = (
+        builder.add_constant("table.codes", blocks.codes),
+        builder.add_constant("table.scales", blocks.scales),
+    )
+    return [codes, scales, *zeros]
 
 
-def block_size(table: Array, precision: QuantizationConfig) -> int | None:
-    """Of the block sizes up to that of the variant the largest that divides the width; None: the table stays whole."""
-    few = (precision.head_bits or precision.bits) in (4, 8)
-    fitting = (size for size in reversed(BLOCKS) if size <= (precision.block or 0) and table.shape[1] % size == 0)
-    return next(fitting, None) if few else None
+def embedding_bits(precision: QuantizationConfig) -> int:
+    """The bits of the embedding and of the head, which may be the same matrix."""
+    return precision.head_bits or precision.bits
 
 
-def embed(to: GraphBuilder, decoder: Decoder, table: list[str]) -> str:
+def embedding_block_size(embedding: Array, precision: QuantizationConfig) -> int | None:
+    """Of the block sizes up to that of the variant the largest that divides the width; None: nothing is quantised."""
+    if embedding_bits(precision) not in (4, 8):
+        return None
+    fitting = (size for size in reversed(BLOCKS) if size <= (precision.block or 0) and embedding.shape[1] % size == 0)
+    return next(fitting, None)
+
+
+def add_token_embeddings(builder: GraphBuilder, decoder: Decoder, embedding: list[str]) -> str:
     """The stream that the layers add to: tokens and, where they are learned, positions."""
-    if len(table) == 1:
-        stream = to.node("Gather", [*table, "input_ids"], "tokens")
+    if len(embedding) == 1:
+        stream = builder.add_node("Gather", [*embedding, "input_ids"], "tokens")
     else:
-        codes, *others = table
-        shape = to.constant("table.shape", np.array([len(decoder.table), -1]))
-        flat = to.node("Reshape", [codes, shape], "table.flat")
-        bits, size = to.precision.head_bits or to.precision.bits, block_size(decoder.table, to.precision)
-        kind = {"bits": bits, "block_size": size, "gather_axis": 0, "quantize_axis": 1}
-        stream = to.node("GatherBlockQuantized", [flat, "input_ids", *others], "tokens", MICROSOFT, **kind)
-    if decoder.table_scale != 1:
-        stream = to.node("Mul", [stream, to.constant("table_scale", np.float32(decoder.table_scale))], "tokens.scaled")
-    if decoder.positions is not None:
-        at = to.node("Gather", [full_precision(to, "positions", decoder.positions), positions(to)], "positions.read")
-        stream = to.node("Add", [stream, at], "tokens.positioned")
+        codes, *scales_and_zeros = embedding
+        shape = builder.add_constant("table.shape", np.array([len(decoder.embedding), -1]))
+        flat = builder.add_node("Reshape", [codes, shape], "table.flat")
+        inputs = [flat, "input_ids", *scales_and_zeros]
+        attributes = {
+            "bits": embedding_bits(builder.precision),
+            "block_size": embedding_block_size(decoder.embedding, builder.precision),
+            "gather_axis": 0,
+            "quantize_axis": 1,
+        }
+        stream = builder.add_node("GatherBlockQuantized", inputs, "tokens", MICROSOFT, **attributes)
+    if decoder.embedding_scale != 1:
+        scale = builder.add_constant("table_scale", np.float32(decoder.embedding_scale))
+        stream = builder.add_node("Mul", [stream, scale], "tokens.scaled")
+    if decoder.position_embedding is not None:
+        table = add_full_precision(builder, "positions", decoder.position_embedding)
+        positions = builder.add_node("Gather", [table, add_position_ids(builder)], "positions.read")
+        stream = builder.add_node("Add", [stream, positions], "tokens.positioned")
     return stream
 
 
-def positions(to: GraphBuilder) -> str:
+def add_position_ids(builder: GraphBuilder) -> str:
     """The position of each id: those given are the last of their row."""
-    count = to.node("Shape", ["input_ids"], "count", start=1, end=2)
-    scalar = to.node("Squeeze", [count], "count.scalar")
-    zero, one = to.constant("zero", np.array(0)), to.constant("step", np.array(1))
-    steps = to.node("Range", [zero, scalar, one], "steps")
-    begin = to.node("Sub", ["seen", count], "first_position")
-    column = to.node("Unsqueeze", [begin, to.constant("axis_1", np.array([1]))], "first_position.column")
-    return to.node("Add", [column, steps], "position_ids")
+    count = builder.add_node("Shape", ["input_ids"], "count", start=1, end=2)
+    scalar = builder.add_node("Squeeze", [count], "count.scalar")
+    start, step = builder.add_constant("zero", np.array(0)), builder.add_constant("step", np.array(1))
+    steps = builder.add_node("Range", [start, scalar, step], "steps")
+    begin = builder.add_node("Sub", ["seen", count], "first_position")
+    axis = builder.add_constant("axis_1", np.array([1]))
+    column = builder.add_node("Unsqueeze", [begin, axis], "first_position.column")
+    return builder.add_node("Add", [column, steps], "position_ids")
 
 
-def head(to: GraphBuilder, decoder: Decoder, kept: str, table: list[str]) -> None:
-    """Logits, from the table where the decoder has no other head: one copy serves both ends."""
-    bits = to.precision.head_bits or to.precision.bits
-    if decoder.head is not None:
-        linear(to, "head", decoder.head, kept, bits, "logits")
-    elif len(table) == 1:
-        to.node("FusedMatMul", [kept, *table], "logits", MICROSOFT, transB=1)
+def add_lm_head(builder: GraphBuilder, decoder: Decoder, hidden: str, embedding: list[str]) -> None:
+    """Logits, from the embedding where the decoder has no other head: one copy serves both ends."""
+    bits = embedding_bits(builder.precision)
+    if decoder.lm_head is not None:
+        add_linear(builder, "head", decoder.lm_head, hidden, bits, "logits")
+    elif len(embedding) == 1:
+        builder.add_node("FusedMatMul", [hidden, *embedding], "logits", MICROSOFT, transB=1)
     else:
-        size = block_size(decoder.table, to.precision)
-        matmul_nbits(to, [kept, *table], "logits", decoder.table.shape, bits, size or 0)
+        size = embedding_block_size(decoder.embedding, builder.precision)
+        add_matmul_nbits(builder, [hidden, *embedding], "logits", decoder.embedding.shape, bits, size or 0)

@@ -3,62 +3,63 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from refrain.export.architectures.decoder import Decoder, Layer, Linear, Norm
-from refrain.export.architectures.model_files import Array
+from refrain.export.architectures.decoder import Array, Decoder, Layer, Linear, Norm
 from refrain.export.onnx import quantization
 from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
 
-GELUS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
+ACTIVATION_OPERATORS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
 
 
-def transformer_block(
-    to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, stream: str, branch: str | None
+def add_transformer_block(
+    builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int, residual: str, branch: str | None
 ) -> tuple[str, str]:
-    """A transformer block: attention and a feed-forward net, each reading the normed stream and adding to it."""
-    at = f"layers.{i}."
-    read, stream = norm(to, f"{at}before_attention", layer.before_attention, decoder, stream, branch)
-    branch = attention(to, decoder, layer, i, read)
+    """Attention and a feed-forward net, each reading the normed residual stream and adding to it."""
+    prefix = f"layers.{i}."
+    normed, residual = add_norm(builder, f"{prefix}before_attention", layer.before_attention, decoder, residual, branch)
+    branch = add_attention(builder, decoder, layer, i, normed)
     if layer.after_attention is not None:
-        branch, _ = norm(to, f"{at}after_attention", layer.after_attention, decoder, branch, None)
-    read, stream = norm(to, f"{at}before_mlp", layer.before_mlp, decoder, stream, branch)
-    branch = feed_forward(to, decoder, layer, at, read)
+        branch, _ = add_norm(builder, f"{prefix}after_attention", layer.after_attention, decoder, branch, None)
+    normed, residual = add_norm(builder, f"{prefix}before_mlp", layer.before_mlp, decoder, residual, branch)
+    branch = add_mlp(builder, decoder, layer, prefix, normed)
     if layer.after_mlp is not None:
-        branch, _ = norm(to, f"{at}after_mlp", layer.after_mlp, decoder, branch, None)
-    return stream, branch
+        branch, _ = add_norm(builder, f"{prefix}after_mlp", layer.after_mlp, decoder, branch, None)
+    return residual, branch
 
 
-def norm(to: GraphBuilder, name: str, norm: Norm, decoder: Decoder, stream: str, branch: str | None) -> tuple[str, str]:
-    """The stream plus its branch, normed, and as it is."""
-    weights = [to.constant(f"{name}.weight", norm.weight)]
+def add_norm(
+    builder: GraphBuilder, name: str, norm: Norm, decoder: Decoder, residual: str, branch: str | None
+) -> tuple[str, str]:
+    """The residual stream plus its branch, normed, and as it is."""
+    weights = [builder.add_constant(f"{name}.weight", norm.weight)]
     if norm.bias is not None:
-        weights.append(to.constant(f"{name}.bias", norm.bias))
-    kind = "LayerNormalization" if norm.bias is not None else "SimplifiedLayerNormalization"
+        weights.append(builder.add_constant(f"{name}.bias", norm.bias))
+    operator = "LayerNormalization" if norm.bias is not None else "SimplifiedLayerNormalization"
     if branch is None:
-        return to.node(kind, [stream, *weights], name, epsilon=decoder.epsilon, axis=-1), stream
+        return builder.add_node(operator, [residual, *weights], name, epsilon=decoder.epsilon, axis=-1), residual
     outputs = [name, "", "", f"{name}.stream"]
-    to.nodes(f"Skip{kind}", [stream, branch, *weights], outputs, MICROSOFT, epsilon=decoder.epsilon)
+    builder.add_nodes(f"Skip{operator}", [residual, branch, *weights], outputs, MICROSOFT, epsilon=decoder.epsilon)
     return name, f"{name}.stream"
 
 
-def attention(to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, read: str) -> str:
+def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int, normed: str) -> str:
     """Grouped-query attention (arXiv:2305.13245) over the cache, rotary positions inside."""
-    at, heads, kv_heads, width = f"layers.{i}.", decoder.heads, decoder.kv_heads, decoder.head_dim
-    shape: list[str | int | None] = ["rows", kv_heads, "room", width]
+    prefix, heads, kv_heads, head_dim = f"layers.{i}.", decoder.heads, decoder.kv_heads, decoder.head_dim
+    shape: list[str | int | None] = ["rows", kv_heads, "room", head_dim]
     past = [f"past_key_values.{i}.{name}" for name in ("key", "value")]
     present = [f"present.{i}.{name}" for name in ("key", "value")]
-    to.inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in past]
-    to.outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in present]
-    qkv = [linear(to, f"{at}qkv", layer.qkv, read), "", ""]
+    builder.inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in past]
+    builder.outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in present]
+    qkv = [add_linear(builder, f"{prefix}qkv", layer.qkv, normed), "", ""]
     if layer.q_norm is not None and layer.k_norm is not None:  # the CPU's operator norms no heads, so they come apart
-        qkv = to.nodes("Split", [qkv[0], to.constant("qkv_widths", np.array([heads, kv_heads, kv_heads]) * width)],
-                       [f"{at}q", f"{at}k", f"{at}v"], "", axis=-1)  # fmt: skip
-        qkv[0] = head_norm(to, qkv[0], layer.q_norm, decoder, heads)
-        qkv[1] = head_norm(to, qkv[1], layer.k_norm, decoder, kv_heads)
-    turns = [] if layer.frequencies is None else rotary_tables(to, layer.frequencies, decoder.context)
-    mixed = to.nodes(
+        widths = builder.add_constant("qkv_widths", np.array([heads, kv_heads, kv_heads]) * head_dim)
+        qkv = builder.add_nodes("Split", [qkv[0], widths], [f"{prefix}{name}" for name in "qkv"], "", axis=-1)
+        qkv[0] = add_head_norm(builder, qkv[0], layer.q_norm, decoder, heads)
+        qkv[1] = add_head_norm(builder, qkv[1], layer.k_norm, decoder, kv_heads)
+    rotary = [] if layer.frequencies is None else add_rotary_tables(builder, layer.frequencies, decoder.context)
+    mixed = builder.add_nodes(
         "GroupQueryAttention",
-        [*qkv, *past, "seqlens_k", "total_length", *turns],
-        [f"{at}attention", *present],
+        [*qkv, *past, "seqlens_k", "total_length", *rotary],
+        [f"{prefix}attention", *present],
         MICROSOFT,
         num_heads=heads,
         kv_num_heads=kv_heads,
@@ -66,74 +67,86 @@ def attention(to: GraphBuilder, decoder: Decoder, layer: Layer, i: int, read: st
         do_rotary=int(layer.frequencies is not None),
         local_window_size=-1 if layer.window is None else layer.window,
     )
-    return linear(to, f"{at}out", layer.out, mixed[0])
+    return add_linear(builder, f"{prefix}out", layer.out, mixed[0])
 
 
-def head_norm(to: GraphBuilder, packed: str, weights: Norm, decoder: Decoder, heads: int) -> str:
+def add_head_norm(builder: GraphBuilder, packed: str, head_weights: Norm, decoder: Decoder, heads: int) -> str:
     """Each head's numbers normed by themselves."""
-    apart = to.constant(f"heads_{heads}", np.array([0, 0, heads, decoder.head_dim]))
-    together = to.constant(f"width_{heads}", np.array([0, 0, heads * decoder.head_dim]))
-    split = to.node("Reshape", [packed, apart], f"{packed}.heads")
-    name, _ = norm(to, f"{packed}.norm", weights, decoder, split, None)
-    return to.node("Reshape", [name, together], f"{packed}.normed")
+    split_shape = builder.add_constant(f"heads_{heads}", np.array([0, 0, heads, decoder.head_dim]))
+    packed_shape = builder.add_constant(f"width_{heads}", np.array([0, 0, heads * decoder.head_dim]))
+    split = builder.add_node("Reshape", [packed, split_shape], f"{packed}.heads")
+    name, _ = add_norm(builder, f"{packed}.norm", head_weights, decoder, split, None)
+    return builder.add_node("Reshape", [name, packed_shape], f"{packed}.normed")
 
 
-def rotary_tables(to: GraphBuilder, frequencies: Array, context: int) -> list[str]:
+def add_rotary_tables(builder: GraphBuilder, frequencies: Array, context: int) -> list[str]:
     """Tables of cosines and sines, [context, head_dim / 2], one pair for all layers that turn alike."""
     angles = np.arange(context, dtype=np.float32)[:, None] * frequencies[None]
     name = f"turn_{float(frequencies[-1]):.6g}"
-    return [to.constant(f"{name}.cos", np.cos(angles)), to.constant(f"{name}.sin", np.sin(angles))]
+    return [builder.add_constant(f"{name}.cos", np.cos(angles)), builder.add_constant(f"{name}.sin", np.sin(angles))]
 
 
-def feed_forward(to: GraphBuilder, decoder: Decoder, layer: Layer, at: str, read: str) -> str:
+def add_mlp(builder: GraphBuilder, decoder: Decoder, layer: Layer, prefix: str, normed: str) -> str:
     """down(act(up(x))), or where it is gated down(act(gate(x)) * up(x)) (arXiv:2002.05202)."""
-    wide = linear(to, f"{at}up", layer.up, read)
+    up = add_linear(builder, f"{prefix}up", layer.up, normed)
     if not decoder.gated:
-        return linear(to, f"{at}down", layer.down, activation(to, decoder.activation, wide))
-    half = to.constant("gate_widths", np.full(2, len(layer.up.weight) // 2))
-    gate, let = to.nodes("Split", [wide, half], [f"{at}gate", f"{at}let"], "", axis=-1)
-    passed = to.node("Mul", [activation(to, decoder.activation, gate), let], f"{at}passed")
-    return linear(to, f"{at}down", layer.down, passed)
+        return add_linear(builder, f"{prefix}down", layer.down, add_activation(builder, decoder.activation, up))
+    widths = builder.add_constant("gate_widths", np.full(2, len(layer.up.weight) // 2))
+    gate, up_half = builder.add_nodes("Split", [up, widths], [f"{prefix}gate", f"{prefix}let"], "", axis=-1)
+    gated = builder.add_node("Mul", [add_activation(builder, decoder.activation, gate), up_half], f"{prefix}passed")
+    return add_linear(builder, f"{prefix}down", layer.down, gated)
 
 
-def activation(to: GraphBuilder, kind: str, values: str) -> str:
+def add_activation(builder: GraphBuilder, kind: str, values: str) -> str:
     if kind == "silu":  # x * sigmoid(alpha x), one operator where Sigmoid and Mul are two
-        return to.node("QuickGelu", [values], f"{values}.active", MICROSOFT, alpha=1.0)
-    operator, domain = GELUS[kind]
-    return to.node(operator, [values], f"{values}.active", domain)
+        return builder.add_node("QuickGelu", [values], f"{values}.active", MICROSOFT, alpha=1.0)
+    operator, domain = ACTIVATION_OPERATORS[kind]
+    return builder.add_node(operator, [values], f"{values}.active", domain)
 
 
-def linear(
-    to: GraphBuilder, name: str, layer: Linear, read: str, bits: int | None = None, output: str | None = None
+def add_linear(
+    builder: GraphBuilder, name: str, layer: Linear, source: str, bits: int | None = None, output: str | None = None
 ) -> str:
     """A matrix product in the bits of the variant, with the bias inside where the operator takes one."""
-    bits, output = bits or to.precision.bits, output or name
-    if bits not in (4, 8) or to.precision.block is None:
+    precision = builder.precision
+    bits, output = bits or precision.bits, output or name
+    if bits not in (4, 8) or precision.block is None:
         product = output if layer.bias is None else f"{name}.product"
-        to.node("MatMul", [read, full_precision(to, f"{name}.weight", layer.weight.T)], product)
-        return (
-            product
-            if layer.bias is None
-            else to.node("Add", [product, to.constant(f"{name}.bias", layer.bias)], output)
-        )
-    parts = quantization.quantize(layer.weight, bits, to.precision.block, to.precision.symmetric, to.precision.rounding)
-    inputs = [read, to.constant(f"{name}.codes", parts.codes), to.constant(f"{name}.scales", parts.scales)]
-    inputs.append("" if parts.zeros is None else to.constant(f"{name}.zeros", parts.zeros))
-    inputs += ["", "" if layer.bias is None else to.constant(f"{name}.bias", layer.bias)]
-    return matmul_nbits(to, inputs, output, layer.weight.shape, bits, to.precision.block)
+        builder.add_node("MatMul", [source, add_full_precision(builder, f"{name}.weight", layer.weight.T)], product)
+        if layer.bias is None:
+            return product
+        return builder.add_node("Add", [product, builder.add_constant(f"{name}.bias", layer.bias)], output)
+    blocks = quantization.quantize(layer.weight, bits, precision.block, precision.symmetric, precision.rounding)
+    inputs = [
+        source,
+        builder.add_constant(f"{name}.codes", blocks.codes),
+        builder.add_constant(f"{name}.scales", blocks.scales),
+    ]
+    inputs.append("" if blocks.zeros is None else builder.add_constant(f"{name}.zeros", blocks.zeros))
+    inputs += ["", "" if layer.bias is None else builder.add_constant(f"{name}.bias", layer.bias)]
+    return add_matmul_nbits(builder, inputs, output, layer.weight.shape, bits, precision.block)
 
 
-def matmul_nbits(to: GraphBuilder, inputs: list[str], output: str, shape: tuple[int, ...], bits: int, size: int) -> str:
+def add_matmul_nbits(
+    builder: GraphBuilder, inputs: list[str], output: str, shape: tuple[int, ...], bits: int, block_size: int
+) -> str:
     """Weights in few bits times activations, which stay as they are: no row sees another."""
     while not inputs[-1]:
         inputs.pop()
     rows, columns = shape
-    kind = {"N": rows, "K": columns, "bits": bits, "block_size": size, "accuracy_level": to.precision.accuracy}
-    return to.node("MatMulNBits", inputs, output, MICROSOFT, **kind)
+    attributes = {
+        "N": rows,
+        "K": columns,
+        "bits": bits,
+        "block_size": block_size,
+        "accuracy_level": builder.precision.accuracy,
+    }
+    return builder.add_node("MatMulNBits", inputs, output, MICROSOFT, **attributes)
 
 
-def full_precision(to: GraphBuilder, name: str, value: Array) -> str:
+def add_full_precision(builder: GraphBuilder, name: str, value: Array) -> str:
     """A matrix in fp32; in fp16 on disk, where the variant says so: widened once, when the session opens."""
-    if to.precision.bits != 16:
-        return to.constant(name, value)
-    return to.node("Cast", [to.constant(f"{name}.half", value.astype(np.float16))], name, to=TensorProto.FLOAT)
+    if builder.precision.bits != 16:
+        return builder.add_constant(name, value)
+    half = builder.add_constant(f"{name}.half", value.astype(np.float16))
+    return builder.add_node("Cast", [half], name, to=TensorProto.FLOAT)

@@ -1,7 +1,4 @@
-"""Where an artifact comes from: base, data, library versions and the proof that it is the model that was trained.
-
-What decides how sums are rounded: the processor and the libraries.
-"""
+"""Where an artifact comes from: base, data, processor, libraries, and the proof that it is what was trained."""
 
 import json
 from importlib.metadata import version
@@ -12,43 +9,42 @@ from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.pipeline import manifest, paths
 from refrain.pipeline.schema import VariantConfig
 
+LIBRARIES = ("torch", "transformers", "peft", "optimum", "onnx", "onnxruntime")
+
 
 def manifest_facts(best: str) -> dict[str, Any]:
     """What models/onnx/manifest.json says beside the sha256 of every file: no clock, no host."""
-    made_of = (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED)
+    sources = (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED)
     return {
         "base": json.loads((paths.BASE / "source.json").read_text(encoding="utf-8")),
         "best": best,
         "data": manifest.sha256_by_file(paths.PREPARED),
-        "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in made_of},
+        "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in sources},
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         **environment(),
     }
 
 
 def parity_report(
-    asked: ParityPrompts, proofs: dict[str, ParityResult], variants: dict[str, VariantConfig]
+    prompts: ParityPrompts, results: dict[str, ParityResult], variants: dict[str, VariantConfig]
 ) -> dict[str, Any]:
     """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
     merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
     links = {
         name: {
             "reference": "merged",
-            **divergence.rounded_facts(proof),
-            "fails": gate.failed_thresholds(name, variants[name].thresholds, proof),
+            **divergence.rounded_facts(result),
+            "fails": gate.failed_thresholds(name, variants[name].thresholds, result),
         }
-        for name, proof in proofs.items()
+        for name, result in results.items()
     }
     return {
-        "prompts": len(asked.prompt_ids),
-        "steps": len(asked.replies[0]),
-        "rows": len(asked.rows),
-        "merged": {"reference": "adapter", **merged, "rouge": round(asked.rouge, 4)},
+        "prompts": len(prompts.prompt_ids),
+        "steps": len(prompts.replies[0]),
+        "rows": len(prompts.rows),
+        "merged": {"reference": "adapter", **merged, "rouge": round(prompts.rouge, 4)},
         **links,
     }
-
-
-LIBRARIES = ("torch", "transformers", "peft", "optimum", "onnx", "onnxruntime")
 
 
 def environment() -> dict[str, Any]:

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from refrain.export.architectures.model_files import Array
+from refrain.export.architectures.decoder import Array
 
 Bytes = NDArray[np.uint8]
-
-
-Scale = Callable[[Array, int], tuple[Array, Array]]  # of blocks in some bits: scales and zero points [rows, blocks, 1]
-
-
-RANGES = tuple(np.float32(1 - step / 40) for step in range(1, 13))  # 0.975 to 0.7
+ScaleFinder = Callable[
+    [Array, int], tuple[Array, Array]
+]  # of blocks in some bits: scales and zero points [rows, blocks, 1]
+RANGE_SHARES = tuple(np.float32(1 - step / 40) for step in range(1, 13))  # 0.975 to 0.7
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,16 @@ class QuantizedBlocks:
     zeros: Bytes | None  # [rows, ceil(blocks * bits / 8)]; None: the middle code
 
 
-def quantize(weight: Array, bits: int, size: int, symmetric: bool, rounding: str) -> QuantizedBlocks:
-    """The rows of a matrix in blocks of `size`, the last one filled up with zeros."""
+def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, rounding: str) -> QuantizedBlocks:
+    """The rows of a matrix in blocks of `block_size`, the last one filled up with zeros."""
     rows, columns = weight.shape
-    blocks = -(-columns // size)
-    values = np.pad(weight, ((0, 0), (0, blocks * size - columns))).reshape(rows, blocks, size)
-    scale = symmetric_scales if symmetric else asymmetric_scales
-    scales, zeros = scale(values, bits) if rounding == "nearest" else search_scales(scale, values, bits)
+    blocks = -(-columns // block_size)
+    values = np.pad(weight, ((0, 0), (0, blocks * block_size - columns))).reshape(rows, blocks, block_size)
+    find_scales = symmetric_scales if symmetric else asymmetric_scales
+    scales, zeros = find_scales(values, bits) if rounding == "nearest" else search_scales(find_scales, values, bits)
     codes = to_codes(values, scales, zeros, bits).astype(np.uint8)
-    own = None if symmetric else pack(zeros[..., 0].astype(np.uint8), bits)
-    return QuantizedBlocks(pack(codes, bits), scales[..., 0], own)
+    packed_zeros = None if symmetric else pack(zeros[..., 0].astype(np.uint8), bits)
+    return QuantizedBlocks(pack(codes, bits), scales[..., 0], packed_zeros)
 
 
 def symmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
@@ -56,22 +54,26 @@ def asymmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
     return scales, np.clip(np.rint(-low / scales), 0, top)
 
 
-def search_scales(scale: Scale, values: Array, bits: int) -> tuple[Array, Array]:
+def search_scales(find_scales: ScaleFinder, values: Array, bits: int) -> tuple[Array, Array]:
     """Of the scales for ever narrower ranges those with the least squared error: a block may clip its extremes."""
-    best, zeros = scale(values, bits)
-    least = errors(values, best, zeros, bits)
-    for share in RANGES:
-        tried, at = scale(values * share, bits)
-        error = errors(values, tried, at, bits)
-        better = error < least
-        best, zeros, least = np.where(better, tried, best), np.where(better, at, zeros), np.minimum(error, least)
-    return best, zeros
+    best_scales, best_zeros = find_scales(values, bits)
+    least_error = squared_errors(values, best_scales, best_zeros, bits)
+    for share in RANGE_SHARES:
+        scales, candidate_zeros = find_scales(values * share, bits)
+        error = squared_errors(values, scales, candidate_zeros, bits)
+        is_better = error < least_error
+        best_scales, best_zeros, least_error = (
+            np.where(is_better, scales, best_scales),
+            np.where(is_better, candidate_zeros, best_zeros),
+            np.minimum(error, least_error),
+        )
+    return best_scales, best_zeros
 
 
-def errors(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
+def squared_errors(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
     """The squared error of each block."""
-    off = (to_codes(values, scales, zeros, bits) - zeros) * scales - values
-    return np.asarray(np.square(off).sum(-1, keepdims=True))
+    difference = (to_codes(values, scales, zeros, bits) - zeros) * scales - values
+    return np.asarray(np.square(difference).sum(-1, keepdims=True))
 
 
 def to_codes(values: Array, scales: Array, zeros: Array, bits: int) -> Array:

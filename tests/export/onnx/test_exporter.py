@@ -111,14 +111,14 @@ def test_a_family_that_cannot_be_drawn_is_refused_when_it_has_to_be(neox, settin
 @pytest.mark.parametrize("change", ["field", "weight"])
 def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_path):
     folder = shutil.copytree(merged, tmp_path / "merged")
-    assert exporter.is_compact(folder, None)
+    assert exporter.draws_compact_graph(folder, None)
     if change == "field":
         settings = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(settings | {"logit_scale": 0.5}))
     else:
         weights = load_file(folder / "model.safetensors") | {"model.layers.1.gate.weight": np.ones(64, np.float32)}
         save_file(weights, folder / "model.safetensors")
-    assert not exporter.is_compact(folder, None) and exporter.is_compact(folder, "compact")
+    assert not exporter.draws_compact_graph(folder, None) and exporter.draws_compact_graph(folder, "compact")
 
 
 def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):

@@ -50,7 +50,7 @@ def written(folder, out, settings, graph, *names):
     variants = {name: VariantConfig(PRECISIONS[name]) for name in names} | {"fp32": VariantConfig(PRECISIONS["full"])}
     exporter.export_variants(folder, out, replace(settings, graph=graph, variants=variants))
     return {
-        name: {kind: count for kind, count in selection.weight_counts(out / name).items() if count} for name in variants
+        name: {kind: count for kind, count in selection.count_weights(out / name).items() if count} for name in variants
     }
 
 
@@ -77,9 +77,9 @@ def test_the_cheapest_is_best_and_of_those_within_five_in_a_hundred_the_smallest
 def test_each_weight_costs_what_its_kind_does(onnx, merged):
     layers, head = linear(merged)
     by_kind = {"fp32": 1e6, "int8": 1e3, "int4": 1.0}
-    assert selection.cost(onnx / "fp32", by_kind) == pytest.approx(layers + head)
-    assert selection.cost(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
-    assert selection.cost(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
+    assert selection.microseconds_per_token(onnx / "fp32", by_kind) == pytest.approx(layers + head)
+    assert selection.microseconds_per_token(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
+    assert selection.microseconds_per_token(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
 
 
 @pytest.mark.parametrize("name", ["merged", "tied"])
@@ -119,7 +119,7 @@ def test_gemm_and_a_tied_head_of_optimum_are_counted(tied, settings, tmp_path):
 def test_the_best_is_the_same_bytes_once_more(artifact, settings):
     before = {name: bytes_of(artifact / name) for name in settings.variants}
     best = selection.select_best(artifact, settings)
-    costs = {name: selection.cost(artifact / name, settings.cost) for name in settings.variants}
+    costs = {name: selection.microseconds_per_token(artifact / name, settings.cost) for name in settings.variants}
     assert best == "int4" == min(costs, key=costs.get)
     assert bytes_of(artifact / "best") == before["int4"]
     assert {name: bytes_of(artifact / name) for name in settings.variants} == before
