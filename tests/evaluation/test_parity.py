@@ -136,8 +136,8 @@ def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settin
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
     held_out = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
-    one, hard, longest = asked.prompts[settings.prompts :]
-    assert asked.prompts[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
+    one, hard, longest = asked.prompt_ids[settings.prompts :]
+    assert asked.prompt_ids[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
     assert len(one) == 1
     assert parity.RARE_CHARACTERS.strip() in talk.tokenizer.decode(hard, skip_special_tokens=False)
     assert len(longest) + settings.steps == 256, "all that the model can see"
@@ -169,7 +169,7 @@ def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx,
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
     """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
     for reply, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
-        asked = replace(brief, said=[reply] * len(brief.prompts))
+        asked = replace(brief, replies=[reply] * len(brief.prompt_ids))
         proof = parity.measure_parity(speaker, Sometimes(speaker, "whole", stammers), asked, few)
         assert off(proof) == ["whole"]
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard

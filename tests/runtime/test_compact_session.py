@@ -27,7 +27,7 @@ def lm(request, opened):
 
 def fed(lm, ids, cuts, keep=1):
     """The last logits of a row that is fed up to each of the cuts, and then whole."""
-    slots = lm.slots(1)
+    slots = lm.allocate_slots(1)
     for begin, end in zip([0, *cuts], cuts, strict=False):
         slots.prefill(0, ids[begin:end])
     return slots.prefill(0, ids[cuts[-1] if cuts else 0 :], keep)
@@ -46,7 +46,7 @@ def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_d
 
 @pytest.mark.parametrize("length", [PREFILL_CHUNK, 3 * PREFILL_CHUNK, INITIAL_CAPACITY])
 def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
-    slots = lm.slots(4)
+    slots = lm.allocate_slots(4)
     slots.prefill(0, IDS[0, :length])
     for row, more in ((1, 1), (2, 33), (3, PREFILL_CHUNK + 1)):
         slots.prefill(row, IDS[0, : length + more])
@@ -58,7 +58,7 @@ def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
 
 
 def test_a_prompt_is_fed_as_it_is_whatever_the_row_held_before(lm):
-    slots = lm.slots(2)
+    slots = lm.allocate_slots(2)
     slots.prefill(0, IDS[0, :700]), slots.prefill(1, IDS[1, :30])
     slots.decode(IDS[:2, 700])
     slots.crop(0, 0)
@@ -74,19 +74,19 @@ def test_rows_of_very_different_length_step_together_as_each_does_alone(name, op
         INITIAL_CAPACITY - 1,
         1000,
     )  # one step makes the room larger, and others are in larger room than alone
-    slots = lm.slots(4)
+    slots = lm.allocate_slots(4)
     for row, length in enumerate(lengths):
         slots.prefill(row, IDS[row, :length])
     together = np.stack([slots.decode(IDS[:, 1100 + i]) for i in range(9)], axis=1)
     for row, length in enumerate(lengths):
-        alone = lm.slots(1)
+        alone = lm.allocate_slots(1)
         alone.prefill(0, IDS[row, :length])
         said = [alone.decode(IDS[row : row + 1, 1100 + i])[0] for i in range(9)]
         assert np.array_equal(np.stack(said), together[row])
 
 
 def test_room_grows_and_keeps_everything(lm):
-    right, slots = fed(lm, IDS[0], [], keep=compact_model.CONTEXT), lm.slots(2)
+    right, slots = fed(lm, IDS[0], [], keep=compact_model.CONTEXT), lm.allocate_slots(2)
     slots.prefill(1, IDS[1, :INITIAL_CAPACITY])
     slots.prefill(0, IDS[0, : INITIAL_CAPACITY - 1])
     for at in range(INITIAL_CAPACITY - 1, INITIAL_CAPACITY + 2):  # the third token is the first that has no room
@@ -103,7 +103,7 @@ def test_room_grows_and_keeps_everything(lm):
 
 
 def test_a_step_touches_no_token_that_was_there_before(lm):
-    slots = lm.slots(2)
+    slots = lm.allocate_slots(2)
     slots.prefill(0, IDS[0, :90]), slots.prefill(1, IDS[1, :40])
     before = [buffer.copy() for buffer in slots._buffers]
     slots.decode(IDS[:2, 100])
@@ -113,7 +113,7 @@ def test_a_step_touches_no_token_that_was_there_before(lm):
 
 
 def test_logits_that_were_given_stay_what_they_are(lm):
-    slots = lm.slots(1)
+    slots = lm.allocate_slots(1)
     fed_first = slots.prefill(0, IDS[0, :10])
     stepped = slots.decode(IDS[:1, 10])
     copies = fed_first.copy(), stepped.copy()

@@ -50,7 +50,7 @@ def test_a_graph_is_opened_as_what_it_is(tmp_path_factory):
 
 
 def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
-    right, slots = whole(lm, IDS[0]), lm.slots(3)
+    right, slots = whole(lm, IDS[0]), lm.allocate_slots(3)
     assert near(slots.prefill(2, IDS[0], keep=240), right)
     assert near(slots.prefill(0, IDS[0, :239]), right[238:239])
     assert near(slots.decode(IDS[0, 239:]), right[239:])
@@ -59,7 +59,7 @@ def test_rows_that_are_fed_have_the_logits_of_forward(lm, near):
 
 @pytest.mark.parametrize("keep", [1, 2, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK, 240])
 def test_as_many_logits_are_kept_as_are_asked_for_across_pieces(keep, lm):
-    slots = lm.slots(2)
+    slots = lm.allocate_slots(2)
     slots.prefill(0, IDS[0, :7]), slots.prefill(1, IDS[0, :7])
     every = slots.prefill(0, IDS[0, 7:], keep=233)
     kept = slots.prefill(1, IDS[0, 7:], keep=keep)
@@ -68,12 +68,12 @@ def test_as_many_logits_are_kept_as_are_asked_for_across_pieces(keep, lm):
 
 def test_rows_of_different_length_step_together_as_each_does_alone(lm):
     lengths = (1, 100, 37)
-    slots = lm.slots(3)
+    slots = lm.allocate_slots(3)
     for row, length in enumerate(lengths):
         slots.prefill(row, IDS[row, :length])
     together = np.stack([slots.decode(IDS[:, 200 + i]) for i in range(20)], axis=1)
     for row, length in enumerate(lengths):
-        alone = lm.slots(1)
+        alone = lm.allocate_slots(1)
         alone.prefill(0, IDS[row, :length])
         assert np.array_equal(
             np.stack([alone.decode(IDS[row : row + 1, 200 + i])[0] for i in range(20)]), together[row]
@@ -81,7 +81,7 @@ def test_rows_of_different_length_step_together_as_each_does_alone(lm):
 
 
 def test_the_first_rows_may_step_without_the_others(lm):
-    slots = lm.slots(3)
+    slots = lm.allocate_slots(3)
     for row in range(3):
         slots.prefill(row, IDS[row, :50])
     right = slots.decode(IDS[:, 50])
@@ -93,7 +93,7 @@ def test_the_first_rows_may_step_without_the_others(lm):
 
 
 def test_a_copied_beginning_goes_on_as_its_own(lm):
-    slots, alone = lm.slots(3), lm.slots(1)
+    slots, alone = lm.allocate_slots(3), lm.allocate_slots(1)
     slots.prefill(0, IDS[0]), slots.prefill(2, IDS[1])  # row 2 has had another text, and a longer one
     slots.copy(0, 2, 2 * PREFILL_CHUNK)
     mixed = np.concatenate([IDS[0, : 2 * PREFILL_CHUNK], IDS[2, :30]])
@@ -101,17 +101,18 @@ def test_a_copied_beginning_goes_on_as_its_own(lm):
     assert np.array_equal(slots.decode(np.array([9, 9, 9]))[2:], alone.decode(np.array([9])))
     slots.copy(0, 1, PREFILL_CHUNK)  # row 1 has had two tokens
     assert np.array_equal(
-        slots.prefill(1, IDS[2, :9]), lm.slots(1).prefill(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[2, :9]]))
+        slots.prefill(1, IDS[2, :9]),
+        lm.allocate_slots(1).prefill(0, np.concatenate([IDS[0, :PREFILL_CHUNK], IDS[2, :9]])),
     )
     slots.crop(0, 240)
     slots.copy(0, 0, 2 * PREFILL_CHUNK)
-    assert np.array_equal(slots.prefill(0, IDS[2, :30], keep=30), lm.slots(1).prefill(0, mixed, keep=30)), (
+    assert np.array_equal(slots.prefill(0, IDS[2, :30], keep=30), lm.allocate_slots(1).prefill(0, mixed, keep=30)), (
         "its own copy"
     )
 
 
 def test_what_is_cut_off_is_forgotten(lm):
-    slots = lm.slots(1)
+    slots = lm.allocate_slots(1)
     slots.prefill(0, IDS[0])
     slots.crop(0, PREFILL_CHUNK)
     again = slots.prefill(0, IDS[1, PREFILL_CHUNK:100], keep=36)
@@ -124,7 +125,7 @@ def test_what_is_cut_off_is_forgotten(lm):
 
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 1, 1], [2, 2], [1]])
 def test_rows_may_be_arranged_anew(order, lm):
-    slots = lm.slots(3)
+    slots = lm.allocate_slots(3)
     for row, length in enumerate((90, 41, 130)):
         slots.prefill(row, IDS[row, :length])
     right = slots.decode(np.array([7, 7, 7]))
@@ -137,8 +138,8 @@ def test_rows_may_be_arranged_anew(order, lm):
 
 def test_past_its_context_a_row_is_refused_and_all_go_on(lm, near):
     ids = np.resize(IDS[0], lm.context)
-    right = lm.slots(1).prefill(0, ids)
-    slots = lm.slots(2)
+    right = lm.allocate_slots(1).prefill(0, ids)
+    slots = lm.allocate_slots(2)
     slots.prefill(0, IDS[0, :50]), slots.prefill(1, ids)
     with pytest.raises(ValueError, match=f"^{lm.context + 1} tokens: the model sees {lm.context} at once; shorten"):
         slots.decode(np.array([5, 5]))
@@ -159,7 +160,7 @@ def test_forward_refuses_more_than_the_context_too(lm):
 
 def test_a_row_is_fed_one_token_at_least(lm):
     with pytest.raises(ValueError, match=r"^the prompt: it has no ids; a model needs one to begin with$"):
-        lm.slots(1).prefill(0, np.array([], dtype=np.int64))
+        lm.allocate_slots(1).prefill(0, np.array([], dtype=np.int64))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3])

@@ -105,7 +105,7 @@ def test_a_cache_in_half_precision_is_read_from_the_graph(lm, folder, changed):
 
 def test_rows_in_half_precision_may_be_cut_and_go_on(folder, changed):
     half = changed(convert_float_to_float16(onnx.load(folder / "model.onnx")))
-    slots = half.slots(1)
+    slots = half.allocate_slots(1)
     first = slots.prefill(0, np.array(ROW))
     slots.crop(0, 5)
     assert np.array_equal(slots.prefill(0, np.array(ROW[5:])), first)
