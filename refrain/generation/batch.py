@@ -1,4 +1,4 @@
-"""A file of prompts in, a file of replies out: rows enter and leave the model at every step."""
+"""Rows of prompts in, rows of replies out: sequences enter and leave the model at every step."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,49 +17,50 @@ class PromptRow(TypedDict):
     messages: list[Message]
 
 
-def generate(speaker: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str, Any]]:
-    """What the model says to each question, in their order, each as soon as those before it are there.
+def generate(model: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str, Any]]:
+    """The reply to each prompt, in their order, each as soon as those before it are there.
 
-    One whose prompt is longer than the model can see gets no words, and "too long" for a reason.
+    A prompt that is longer than the model can see gets no text, and "too long" for a reason.
     """
     waiting: deque[tuple[PromptRow, Sequence]] = deque()
 
-    def begun() -> Iterator[Sequence]:
+    def start_all() -> Iterator[Sequence]:
         for row in rows:
-            reply = chat_model.start_sequence(speaker, encoding.encode_prompt(speaker.chat, row["messages"]))
-            waiting.append((row, reply))
-            if len(reply.prompt) < speaker.context:
-                yield reply
+            sequence = chat_model.start_sequence(model, encoding.encode_prompt(model.tokenizer, row["messages"]))
+            waiting.append((row, sequence))
+            if len(sequence.prompt_ids) < model.context:
+                yield sequence
             else:
-                reply.finish_reason = "too long"
+                sequence.finish_reason = "too long"
 
-    for _ in engine.run(speaker.engine, begun()):
+    for _ in engine.run(model.engine, start_all()):
         while waiting and waiting[0][1].finish_reason is not None:
-            yield result_row(speaker, *waiting.popleft())
-    yield from (result_row(speaker, *left) for left in waiting)
+            yield result_row(model, *waiting.popleft())
+    yield from (result_row(model, *unfinished) for unfinished in waiting)
 
 
-def generate_with_beams(speaker: ChatModel, rows: Iterable[PromptRow], width: int) -> Iterator[dict[str, Any]]:
-    """The likeliest reply as a whole to each question, by a beam search."""
-    terms, language = speaker.terms, speaker.chat
+def generate_with_beams(model: ChatModel, rows: Iterable[PromptRow], num_beams: int) -> Iterator[dict[str, Any]]:
+    """The reply to each prompt that is likeliest as a sequence, by a beam search."""
+    config, tokenizer = model.config, model.tokenizer
     for row in rows:
-        ids = encoding.encode_prompt(language, row["messages"])
-        limit = min(terms.max_new_tokens, speaker.context - len(ids))
-        best, *_ = beam_search.beam_search(speaker.engine.lm, ids, limit, language.stop_ids, width, power=1.0)
-        said = "".join(
-            detokenizer.detokenize(best.ids, language.tokenizer, (*language.stop_strings, *terms.stop_strings))
+        ids = encoding.encode_prompt(tokenizer, row["messages"])
+        max_new_tokens = min(config.max_new_tokens, model.context - len(ids))
+        best, *_ = beam_search.beam_search(
+            model.engine.lm, ids, max_new_tokens, tokenizer.stop_ids, num_beams, length_penalty=1.0
         )
-        reason = "length" if len(best.ids) == limit else "end"
-        yield {"id": row["id"], "reply": said, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
+        stop_strings = (*tokenizer.stop_strings, *config.stop_strings)
+        text = "".join(detokenizer.detokenize(best.ids, tokenizer.tokenizer, stop_strings))
+        reason = "length" if len(best.ids) == max_new_tokens else "end"
+        yield {"id": row["id"], "reply": text, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
 
 
-def result_row(speaker: ChatModel, row: PromptRow, reply: Sequence) -> dict[str, Any]:
+def result_row(model: ChatModel, row: PromptRow, sequence: Sequence) -> dict[str, Any]:
     """What is written of a reply; log-probabilities, where they were wanted, by the text of their tokens."""
-    result = {"id": row["id"], "reply": reply.text, "reason": reply.finish_reason, "tokens": len(reply.ids)}
-    if reply.logprobs:
-        name = speaker.chat.tokenizer.id_to_token
+    result = {"id": row["id"], "reply": sequence.text, "reason": sequence.finish_reason, "tokens": len(sequence.ids)}
+    if sequence.logprobs:
+        token_text = model.tokenizer.tokenizer.id_to_token
         result["logprobs"] = [
-            {"token": name(token), "top": {name(each): round(value, 4) for each, value in likeliest}}
-            for token, likeliest in zip(reply.ids, reply.logprobs, strict=True)
+            {"token": token_text(token), "top": {token_text(other): round(value, 4) for other, value in likeliest}}
+            for token, likeliest in zip(sequence.ids, sequence.logprobs, strict=True)
         ]
     return result

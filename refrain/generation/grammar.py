@@ -1,4 +1,4 @@
-"""Replies held to a JSON schema or to a regular expression, whatever the model would rather say."""
+"""Replies that match a JSON schema or a regular expression, whatever the model would rather say."""
 
 import json
 from functools import lru_cache
@@ -6,47 +6,43 @@ from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from refrain.chat.encoding import ChatTokenizer
-
-Logits = NDArray[np.float32]
-
+from refrain.runtime.language_model import Logits
 
 # Text without a choice llguidance would tokenize by itself, into blanks and control tokens that it then refuses.
-OPTIONS = '%llguidance {"no_forcing": true}\n'
-
+GRAMMAR_OPTIONS = '%llguidance {"no_forcing": true}\n'
 
 # As json.dumps writes, or without the blanks; with more freedom a weak model indents for ever.
 SPACING = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 
 
 class Grammar:
-    """What every reply must be, compiled once: exactly one of a JSON schema and a regular expression.
+    """What every reply must match, compiled once: exactly one of a JSON schema and a regular expression.
 
-    Replies end with the end tokens of the chat; a text marker that a template puts in their place is no part of it.
+    Replies end with the stop tokens of the tokenizer; a text marker that a template has in their place is no part.
     """
 
-    def __init__(self, chat: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
         if (schema is None) == (regex is None):
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
-        source = OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
-        self.start = LLMatcher(token_bytes(chat.tokenizer, chat.stop_ids), source, log_level=0)
-        self.start.compute_bitmask()
-        if self.start.is_error():
+        source = GRAMMAR_OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
+        self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), source, log_level=0)
+        self.initial_state.compute_bitmask()
+        if self.initial_state.is_error():
             name = "JSON schema" if regex is None else "regular expression"
-            raise ValueError(f"the {name}: {error_text(self.start)}; write it another way")
+            raise ValueError(f"the {name}: {describe_error(self.initial_state)}; write it another way")
 
 
 class GrammarState:
     """How far one reply has come in its grammar; what sampling.Constraint promises."""
 
     def __init__(self, grammar: Grammar) -> None:
-        self._state = grammar.start.deep_copy()
+        self._state = grammar.initial_state.deep_copy()
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing but an end token may follow, or one has come."""
         return self._state.is_stopped()
 
@@ -55,7 +51,7 @@ class GrammarState:
         bits = np.frombuffer(self._state.compute_bitmask(), dtype=np.uint8)
         if self._state.is_error():
             raise ValueError(
-                f"the reply: no token can follow ({error_text(self._state)}); write the grammar another way"
+                f"the reply: no token can follow ({describe_error(self._state)}); write the grammar another way"
             )
         allowed = np.unpackbits(bits, bitorder="little")[: len(logits)].view(np.bool_)
         masked = np.full_like(logits, -np.inf)  # a model may have more logits than its tokenizer has tokens
@@ -66,7 +62,7 @@ class GrammarState:
         """Go on after a token; ValueError if it may not follow."""
         if not self._state.consume_token(token):
             raise ValueError(
-                f"the reply: token {token} may not follow ({error_text(self._state)}); choose what mask leaves"
+                f"the reply: token {token} may not follow ({describe_error(self._state)}); choose what mask leaves"
             )
 
 
@@ -80,21 +76,21 @@ def regex_grammar(regex: str) -> str:
     return str(json.loads(LLMatcher.grammar_from_regex(regex))["grammars"][0]["lark_grammar"])
 
 
-def error_text(state: LLMatcher) -> str:
+def describe_error(state: LLMatcher) -> str:
     """What is wrong, in one line of llguidance's many."""
     message = state.get_error().partition("\n   1 | ")[0].rpartition("error: ")[2].rpartition("JSON schema: ")[2]
     return message.splitlines()[0].replace("NoExtensionBias", "no token of this model fits")
 
 
 @lru_cache(maxsize=1)  # it takes a second where there are many, and one model speaks at a time
-def token_bytes(tokenizer: Tokenizer, ends: frozenset[int]) -> LLTokenizer:
+def token_bytes(tokenizer: Tokenizer, stop_ids: frozenset[int]) -> LLTokenizer:
     """The bytes of every token; ValueError where they cannot be told, or where no token ends a reply."""
-    if not ends:
+    if not stop_ids:
         raise ValueError("the tokenizer: no control token ends a reply, so a grammar cannot either; name an eos_token")
     ids = tokenizer.get_vocab().values()
     if max(ids) >= len(ids):
         raise ValueError(f"the tokenizer: its ids leave gaps up to {max(ids)}; a grammar needs one without")
     try:
-        return LLTokenizer(tokenizer.to_str(), eos_token=sorted(ends))
+        return LLTokenizer(tokenizer.to_str(), eos_token=sorted(stop_ids))
     except ValueError as error:
         raise ValueError(f"the tokenizer: {error}; a grammar needs a byte-level one or byte fallback") from error

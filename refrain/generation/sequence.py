@@ -1,4 +1,4 @@
-"""One reply as it grows: its tokens, its text, and why it ended."""
+"""A reply as it grows: its tokens, its text, and why it ended."""
 
 from collections import abc
 from itertools import cycle, islice
@@ -6,16 +6,13 @@ from itertools import cycle, islice
 import numpy as np
 
 from refrain.generation import sampling
-from refrain.generation.sampling import Logits, Sampler
+from refrain.generation.sampling import Sampler
 from refrain.runtime.detokenizer import Detokenizer
+from refrain.runtime.language_model import Logits
 
-DRAFT = 8  # tokens that are guessed at once
-
-
-PAIR = 2  # tokens that must have come before, for what followed them to be guessed again
-
-
-SURE = 1.0  # logits between the best and the second best token of a guess that is believed
+MAX_DRAFT = 8  # tokens of a draft at most
+NGRAM = 2  # tokens that must have come before, for what followed them to be drafted
+CONFIDENT_MARGIN = 1.0  # logits between the best and the second best token of a draft that is believed
 
 
 class Sequence:
@@ -23,61 +20,63 @@ class Sequence:
 
     def __init__(
         self,
-        prompt: abc.Sequence[int],
-        limit: int,
-        ends: frozenset[int],
-        words: Detokenizer,
+        prompt_ids: abc.Sequence[int],
+        max_new_tokens: int,
+        stop_ids: frozenset[int],
+        detokenizer: Detokenizer,
         sampler: Sampler,
         logprobs: int = 0,
     ) -> None:
-        self.prompt = list(prompt)
-        self.ids: list[int] = []  # what was said, without what ended it
+        self.prompt_ids = list(prompt_ids)
+        self.ids: list[int] = []  # the reply, without what ended it
         self.logprobs: list[list[tuple[int, float]]] = []  # of each id: the likeliest ones, falling
         self.finish_reason: str | None = None  # end, stop or length
         self.text = ""
-        self._limit, self._ends, self._words, self._sampler, self._likeliest = limit, ends, words, sampler, logprobs
-        self._shown = 0
+        self._max_new_tokens, self._stop_ids, self._num_logprobs = max_new_tokens, stop_ids, logprobs
+        self._detokenizer, self._sampler = detokenizer, sampler
+        self._streamed = 0
 
     def append_from(self, logits: Logits) -> None:
         """Choose the next token, and find out whether the reply ends with it."""
         token = self._sampler.sample(logits)
-        if token in self._ends:
+        if token in self._stop_ids:
             return self._end("end")
         self.ids.append(token)
-        if self._likeliest:
-            self.logprobs.append(sampling.top_logprobs(logits, self._likeliest))
-        self.text += self._words.push(token)
-        if self._words.has_stopped:
+        if self._num_logprobs:
+            self.logprobs.append(sampling.top_logprobs(logits, self._num_logprobs))
+        self.text += self._detokenizer.push(token)
+        if self._detokenizer.has_stopped:
             return self._end("stop")
-        if len(self.ids) >= self._limit:
+        if len(self.ids) >= self._max_new_tokens:
             return self._end("length")
         return None
 
     def new_text(self) -> str:
         """The text that has become certain since the last time."""
-        begin, self._shown = self._shown, len(self.text)
+        begin, self._streamed = self._streamed, len(self.text)
         return self.text[begin:]
 
     def draft_tokens(self) -> list[int]:
         """What followed the last tokens when they came before (prompt lookup); nothing where they are new.
 
-        Only where the likeliest token is taken: then a guess can be told right or wrong by its logits.
+        Only where the likeliest token is taken: then a draft can be told right or wrong by its logits.
         """
-        said = [*self.prompt, *self.ids]
-        if not self._sampler.is_greedy or len(said) <= PAIR:
+        tokens = [*self.prompt_ids, *self.ids]
+        if not self._sampler.is_greedy or len(tokens) <= NGRAM:
             return []
-        pair = said[-PAIR:]
-        for at in range(len(said) - PAIR - 1, -1, -1):
-            if said[at : at + PAIR] == pair:
-                return list(islice(cycle(said[at + PAIR :]), min(DRAFT, self._limit - len(self.ids) - 1)))
+        ngram = tokens[-NGRAM:]
+        room = self._max_new_tokens - len(self.ids) - 1
+        for start in range(len(tokens) - NGRAM - 1, -1, -1):
+            if tokens[start : start + NGRAM] == ngram:
+                return list(islice(cycle(tokens[start + NGRAM :]), min(MAX_DRAFT, room)))
         return []
 
     def _end(self, reason: str) -> None:
-        self.text += self._words.flush()
+        self.text += self._detokenizer.flush()
         self.finish_reason = reason
 
 
 def is_confident(logits: Logits) -> bool:
     """Whether the likeliest token is so far ahead that rounding cannot make it another."""
     second, best = np.partition(logits, -2)[-2:]
-    return bool(best - second >= SURE)
+    return bool(best - second >= CONFIDENT_MARGIN)

@@ -56,8 +56,8 @@ class Counted:
     def __init__(self, lm):
         self.lm, self.context, self.fed, self.stepped = lm, lm.context, [], []
 
-    def slots(self, rows):
-        self.own = self.lm.slots(rows)
+    def allocate_slots(self, rows):
+        self.own = self.lm.allocate_slots(rows)
         return self
 
     def prefill(self, row, ids, keep=1):
@@ -151,7 +151,8 @@ def test_the_likeliest_is_what_greedy_decoding_says(lm):
     replies = mixed()
     list(run(Engine(lm, 3), replies))
     for each, again in [(replies[i], mixed()[i]) for i in PLAIN]:
-        assert each.ids == language_model.greedy_decode(lm, [each.prompt], again._limit, again._ends)[0]
+        limit, ends = again._max_new_tokens, again._stop_ids
+        assert each.ids == language_model.greedy_decode(lm, [each.prompt_ids], limit, ends)[0]
 
 
 def test_a_row_that_is_free_is_taken_in_the_same_step(llama):
@@ -172,7 +173,7 @@ def test_replies_are_asked_for_only_when_there_is_room(llama):
             yield greedy(IDS[i : i + 9], 4)
 
     done = run(Engine(llama, 2), waiting())
-    assert (next(done).prompt, asked) == (IDS[:9], [0, 1])
+    assert (next(done).prompt_ids, asked) == (IDS[:9], [0, 1])
     assert len(list(done)) == 4 and asked == [0, 1, 2, 3, 4]
 
 
@@ -214,7 +215,7 @@ def test_a_beginning_in_common_is_fed_once_and_changes_nothing(llama):
     right = [alone(llama, greedy(prompt)) for prompt in prompts]
     lm = Counted(llama)
     engine = Engine(lm, 3)
-    done = {tuple(each.prompt): outcome(each) for each in run(engine, map(greedy, prompts))}
+    done = {tuple(each.prompt_ids): outcome(each) for each in run(engine, map(greedy, prompts))}
     assert [done[tuple(prompt)] for prompt in prompts] == right
     assert lm.fed == [len(prompts[0]), *(len(prompt) - 2 * PREFILL_CHUNK for prompt in prompts[1:])]
 
@@ -300,7 +301,7 @@ def test_a_reply_that_cannot_begin_leaves_no_trace(llama):
 def test_a_reply_that_ended_takes_no_step(llama):
     engine = Engine(llama, 2)
     engine.add(greedy(IDS[:9], 1)), engine.add(greedy(IDS[:9], 2))
-    with pytest.raises(ValueError, match=r"^the engine: an ended reply takes no step; retire it first$"):
+    with pytest.raises(ValueError, match=r"^the engine: an ended reply takes no step; remove it first$"):
         engine.step()
     (ended,) = engine.remove_finished()
     engine.step()
@@ -377,7 +378,7 @@ def test_only_of_tokens_that_are_all_but_equally_likely_a_guess_may_say_the_othe
         at = next((at for at, (a, b) in enumerate(zip(one.ids, two.ids, strict=True)) if a != b), None)
         if at is not None:
             differ += 1
-            row = np.array([[*one.prompt, *one.ids[:at]]])
+            row = np.array([[*one.prompt_ids, *one.ids[:at]]])
             logits = lm.forward(row, np.ones_like(row), None, 1)[0][0, -1]
             assert logits.max() - logits[two.ids[at]] < 0.1 < logits.std()
     assert differ < 3

@@ -71,7 +71,7 @@ def babble(language, grammar, seed=0, limit=2000, spare=7):
     while not (ids and ids[-1] in language.stop_ids):
         assert len(ids) < limit, decode(language, ids)
         ids.append(sampler.sample(rng.normal(0, 2, size(language) + spare).astype(np.float32)))
-    assert constraint.finished
+    assert constraint.is_finished
     return ids, decode(language, ids[:-1])
 
 
@@ -142,7 +142,7 @@ def test_whatever_a_model_would_rather_say_a_regular_expression_is_kept(language
 def test_a_reply_may_end_exactly_where_the_expression_does(language):
     constraint, ids, rng = GrammarState(Grammar(language, None, "(ab)*c?")), [], np.random.default_rng(0)
     assert len(language.stop_ids) == 2
-    while not constraint.finished:
+    while not constraint.is_finished:
         may = allowed(constraint, language)
         whole = re.fullmatch("(ab)*c?", decode(language, ids)) is not None
         assert may & language.stop_ids == (language.stop_ids if whole else set()), "all ends or none"
@@ -159,9 +159,9 @@ def test_each_end_is_heard_before_and_after_the_last_possible_token(end):
         constraint = GrammarState(Grammar(language, None, "(ab)*c?"))
         for token in spelled(text, language):
             constraint.advance(token)
-        assert constraint.finished == (text == "abc")
+        assert constraint.is_finished == (text == "abc")
         constraint.advance(number)
-        assert constraint.finished and allowed(constraint, language) == language.stop_ids
+        assert constraint.is_finished and allowed(constraint, language) == language.stop_ids
 
 
 @NAMED
@@ -204,7 +204,7 @@ def test_replies_of_one_grammar_do_not_hear_each_other():
             if step < len(ids):
                 assert ids[step] in allowed(constraint, language)
                 constraint.advance(ids[step])
-    assert all(constraint.finished for constraint in constraints)
+    assert all(constraint.is_finished for constraint in constraints)
 
 
 def test_a_mask_is_a_copy_and_stands_any_number_of_logits():
