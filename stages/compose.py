@@ -5,13 +5,13 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
 """
 
 from refrain.experiments import compose
-from refrain.pipeline import params as launch
 from refrain.pipeline import runner
+from refrain.pipeline.params import to_config
 
 
 def main(overrides: list[str]) -> None:
     params = compose.compose_params(overrides) if overrides else compose.current_params()
-    cfg = launch.to_config(params)
+    cfg = to_config(params)
     compose.link_inputs(cfg.data, cfg.model)
     compose.write_params(params)
 

@@ -28,14 +28,14 @@ def run(options: argparse.Namespace) -> int:
         print(f"there are changes that are not committed; {commit[:12]} is rebuilt without them", file=sys.stderr)
     with ExitStack() as files:
         folder = options.folder or Path(files.enter_context(tempfile.TemporaryDirectory(prefix="refrain-")))
-        rebuild.clone(commit, folder)
+        rebuild.clone_commit(commit, folder)
         start = time.perf_counter()
-        for stage in rebuild.rerun(folder):
+        for stage in rebuild.rerun_stages(folder):
             print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
         rebuilt = rebuild.finished_stages(folder)
-        rows = verify.compare(recorded, rebuilt, folder)
-        print(verify.table(rows))
-        if all(row.same for row in rows):
+        rows = verify.compare_outputs(recorded, rebuilt, folder)
+        print(verify.outputs_table(rows))
+        if all(row.is_same for row in rows):
             print(f"\nthe same bytes as {commit[:12]} recorded")
             return 0
         from refrain.experiments import verify  # loads torch

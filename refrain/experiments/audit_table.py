@@ -21,44 +21,48 @@ def audit_report() -> tuple[str, bool]:
     ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
     """
     cfg = params.load([])
-    talk, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
-    served = encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, talk)
-    room = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
-    found = {}
+    tokenizer, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
+    serving_tokenizer = encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, tokenizer)
+    encode = preference_examples if cfg.method.preference else sft_examples
+    max_tokens = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
+    results = {}
     for name in SPLITS:
         rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
-        supervision.require_teachable(talk, rows)
-        taught = preference_examples(talk, rows) if cfg.method.preference else sft_examples(talk, rows)
-        found[name] = supervision.audit_examples(talk, taught, room, served)
-    wrong = [text for name, findings in found.items() for text in supervision.describe_faults(talk, name, findings)]
-    return "\n\n".join([table(found), *wrong]), not wrong
-
-
-def sft_examples(talk: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
-    return [examples.example_of_all_replies(row, examples.encode_row(talk, row["id"], row["messages"])) for row in rows]
-
-
-def preference_examples(talk: ChatTokenizer, rows: list[Row]) -> list[Example]:
-    kept, _ = pairs.features(talk, rows)
-    return pairs.examples(rows, kept)
-
-
-def table(found: dict[str, AuditResult]) -> str:
-    """One aligned line for each fact and for each invariant, one column for each file."""
-    facts = [findings.facts for findings in found.values()]
-    lines = [
-        ["", *found],
-        ["rows", *(f"{each['rows']:,}" for each in facts)],
-        ["tokens", *(f"{each['tokens']:,}" for each in facts)],
-        ["share that is learned", *(f"{each['learned']:.1%}" for each in facts)],
-        ["replies stripped by the template", *(f"{each['stripped']:,}" for each in facts)],
-        ["unknown tokens in prompts", *(f"{each['unknown']:,}" for each in facts)],
+        supervision.require_teachable(tokenizer, rows)
+        results[name] = supervision.audit_examples(tokenizer, encode(tokenizer, rows), max_tokens, serving_tokenizer)
+    details = [
+        sentence
+        for name, result in results.items()
+        for sentence in supervision.describe_faults(tokenizer, name, result)
     ]
-    broken = [findings.broken for findings in found.values()]
-    lines += [[meaning.invariant, *(verdict(each.get(fault, [])) for each in broken)]
+    return "\n\n".join([audit_table(results), *details]), not details
+
+
+def sft_examples(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
+    return [examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"])) for row in rows]
+
+
+def preference_examples(tokenizer: ChatTokenizer, rows: list[Row]) -> list[Example]:
+    pair_features, _ = pairs.features(tokenizer, rows)
+    return pairs.examples(rows, pair_features)
+
+
+def audit_table(results: dict[str, AuditResult]) -> str:
+    """One aligned line for each fact and for each invariant, one column for each file."""
+    columns = [result.facts for result in results.values()]
+    lines = [
+        ["", *results],
+        ["rows", *(f"{column['rows']:,}" for column in columns)],
+        ["tokens", *(f"{column['tokens']:,}" for column in columns)],
+        ["trained tokens (loss mask)", *(f"{column['learned']:.1%}" for column in columns)],
+        ["replies stripped by the template", *(f"{column['stripped']:,}" for column in columns)],
+        ["unknown tokens in prompts", *(f"{column['unknown']:,}" for column in columns)],
+    ]
+    broken = [result.broken for result in results.values()]
+    lines += [[meaning.invariant, *(fault_verdict(faulty.get(fault, [])) for faulty in broken)]
               for fault, meaning in faults.FAULTS.items()]  # fmt: skip
     return text_tables.number_table(lines)
 
 
-def verdict(broken: list[Example]) -> str:
-    return f"{len({lesson.row_id for lesson in broken}):,} violated" if broken else "OK"
+def fault_verdict(broken: list[Example]) -> str:
+    return f"{len({example.row_id for example in broken}):,} violated" if broken else "OK"

@@ -1,6 +1,7 @@
-"""params.yaml as conf/ plus the overrides of this run: kept when it fits, composed again when conf/ moved on.
+"""What the compose stage makes: params.yaml, and links to the files that it names.
 
-Files that the pipeline reads from anywhere, linked to one place, so that DVC sees their content.
+params.yaml is conf/ plus the overrides of this run: kept when it fits, composed again when conf/ moved on. The files
+that the pipeline reads from anywhere are linked to one place, so that DVC sees their content.
 """
 
 import hashlib
@@ -15,48 +16,44 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
-from refrain.pipeline import params as launch
 from refrain.pipeline import paths
+from refrain.pipeline.params import compose_with_hydra, conf_digest
 from refrain.pipeline.paths import locate
 from refrain.pipeline.schema import DataConfig, ModelConfig
 
 log = logging.getLogger(__name__)
 
-
 Params = dict[str, Any]
 
-
-PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs no quotes, unless it is one of
-
-
-WORDS = ("null", "true", "false", "nan", "inf")
+PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs no quotes, unless it is one of KEYWORDS
+KEYWORDS = ("null", "true", "false", "nan", "inf")
 
 
 def compose_params(overrides: list[str]) -> Params:
     """What conf/ and the overrides make."""
-    return launch.compose_with_hydra("config", paths.CONF, overrides)
+    return compose_with_hydra("config", paths.CONF, overrides)
 
 
 def current_params() -> Params:
     """What params.yaml should hold now; ValueError when conf/ and params.yaml both hold news."""
-    params = read()
+    params = read_params()
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
-    plain = compose_params([])
+    defaults = compose_params([])
     if not params:
         log.info("params.yaml is composed from conf/")
-        return plain
-    if record["conf"] == launch.conf_digest() if record else "DVC_EXP_NAME" in os.environ:
-        log.info("params.yaml is conf/ with: %s", shlex.join(overrides_between(plain, params)) or "no overrides")
+        return defaults
+    if record["conf"] == conf_digest() if record else "DVC_EXP_NAME" in os.environ:
+        log.info("params.yaml is conf/ with: %s", shlex.join(overrides_between(defaults, params)) or "no overrides")
         return params
-    if params == plain or (record and not record["overrides"] and record["params"] == fingerprint(params)):
+    if params == defaults or (record and not record["overrides"] and record["params"] == fingerprint(params)):
         log.info(
             "conf/ was edited, params.yaml follows: %s",
-            shlex.join(overrides_between(params, plain)) or "nothing changes",
+            shlex.join(overrides_between(params, defaults)) or "nothing changes",
         )
-        return plain
+        return defaults
     raise ValueError(
         "conf/ was edited, and params.yaml holds values of its own: "
-        + shlex.join(overrides_between(plain, params))
+        + shlex.join(overrides_between(defaults, params))
         + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
         " or `dvc exp run -S key=value`"
     )
@@ -65,20 +62,20 @@ def current_params() -> Params:
 def write_params(params: Params) -> None:
     """params.yaml, with the fingerprint of conf/ and the differences from it on record."""
     record = {
-        "conf": launch.conf_digest(),
+        "conf": conf_digest(),
         "params": fingerprint(params),
         "overrides": overrides_between(compose_params([]), params),
     }
     paths.PARAMS.write_text(OmegaConf.to_yaml({**params, "composed": record}))
 
 
-def read() -> Params:
+def read_params() -> Params:
     """params.yaml as plain values; empty when there is none."""
-    return launch.compose_with_hydra("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
+    return compose_with_hydra("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
 
 
 def fingerprint(params: Params) -> str:
-    """Tells whether the values of params.yaml are still those that `write` wrote."""
+    """Tells whether the values of params.yaml are still those that `write_params` wrote."""
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -103,7 +100,7 @@ def to_hydra(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{to_hydra(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
+        plain = PLAIN.fullmatch(value) and value.lower() not in KEYWORDS
         return value if plain else QuotedString(value, Quote.double).with_quotes()
     return "null" if value is None else str(value)
 

@@ -10,31 +10,31 @@ from refrain.pipeline import git, manifest, paths
 
 def lineage_report(folder: Path) -> str:
     """Aligned facts about an artifact folder; without a Git repository around, no commits are named."""
-    held, md5 = manifest.read_manifest(folder), manifest.dvc_md5(folder)
+    facts_of, md5 = manifest.read_manifest(folder), manifest.dvc_md5(folder)
     facts = {
         "folder": str(folder),
         "md5": md5,
-        **({"base": base_line(held["base"])} if "base" in held else {}),
-        **held.get("made_of", {}),
-        "best": f"{held['best']}, sha256 {manifest.content_hash(folder / paths.BEST)}",
-        **({"cpu": held["cpu"]} if "cpu" in held else {}),
-        **held.get("versions", {}),
+        **({"base": describe_base(facts_of["base"])} if "base" in facts_of else {}),
+        **facts_of.get("made_of", {}),
+        "best": f"{facts_of['best']}, sha256 {manifest.content_hash(folder / paths.BEST)}",
+        **({"cpu": facts_of["cpu"]} if "cpu" in facts_of else {}),
+        **facts_of.get("versions", {}),
     }
-    return text_table([*facts.items(), *(("commit", line) for line in commits(md5))])
+    return text_table([*facts.items(), *(("commit", line) for line in recording_commits(md5))])
 
 
-def base_line(base: dict[str, Any]) -> str:
+def describe_base(base: dict[str, Any]) -> str:
     """The origin of a base model on one line: its plain facts, without the hashes of its files."""
     return json.dumps({key: value for key, value in base.items() if key != "files"}, ensure_ascii=False)
 
 
-def commits(md5: str) -> list[str]:
+def recording_commits(md5: str) -> list[str]:
     """The commits whose dvc.lock names what has this md5, newest first; one sentence if a repository knows none."""
     history = git.run_git("log", "--all", "--format=%H", "--", "dvc.lock").split()
     if not history:
         return []
     holding = git.run_git("grep", "-l", "-F", md5, *history, "--", "dvc.lock").splitlines()
-    known = [line.partition(":")[0] for line in holding]
-    if not known:
+    recorded = [line.partition(":")[0] for line in holding]
+    if not recorded:
         return ["none of this repository recorded these files"]
-    return git.run_git("log", "--no-walk", "--format=%h %cs %s", *known).splitlines()
+    return git.run_git("log", "--no-walk", "--format=%h %cs %s", *recorded).splitlines()

@@ -13,20 +13,20 @@ from omegaconf import OmegaConf
 
 from refrain.pipeline import manifest, old_names, paths, revisions
 
-BEGINS = re.compile(r"Running stage '(.+)':")
-
-
+STAGE_BEGINS = re.compile(r"Running stage '(.+)':")
 LOG = Path(".dvc/tmp/rebuild.log")
 
 
-def clone(commit: str, folder: Path) -> None:
+def clone_commit(commit: str, folder: Path) -> None:
     """Fill an empty folder with a commit and its inputs, and with nothing that a stage of it makes."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
     for sentence in unreachable_inputs(revisions.read_git_file(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
-    git(folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder))
-    git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    run_git(
+        folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder)
+    )
+    run_git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
     cache = folder.absolute() / ".dvc/cache"  # never one that is shared
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     (folder / "dvc.lock").unlink()  # what is in it afterwards was made here
@@ -37,12 +37,12 @@ def unreachable_inputs(params: str) -> Iterator[str]:
     """A sentence for each file that params.yaml looks for outside the repository, by a way that begins inside."""
     values = OmegaConf.create(params)
     folder = OmegaConf.select(values, "data.folder") or "."
-    named = {
+    paths_by_key = {
         **{f"data.sources[{i}].path": str(Path(folder, Path(source.path).expanduser()))
            for i, source in enumerate(OmegaConf.select(values, "data.sources") or [])},
         **{key: OmegaConf.select(values, key) for key in ("model.folder", "model.tiny.corpus")},
     }  # fmt: skip
-    for key, path in named.items():
+    for key, path in paths_by_key.items():
         if path is not None and os.path.normpath(Path(path).expanduser()).startswith(".."):
             yield f"{key} leads to {path}, out of the repository; write an absolute path, or move the file into it"
 
@@ -65,32 +65,32 @@ def add_to_cache(folder: Path, cache: Path) -> None:
     """Move a folder's files to where DVC's cache keeps them."""
     listing = folder.with_suffix(".dir")
     listing.write_bytes(manifest.dvc_listing(folder))
-    names = {manifest.file_md5(file): file for file in manifest.list_files(folder).values()}
-    for md5, file in {**names, manifest.dvc_md5(folder): listing}.items():
+    files = {manifest.file_md5(file): file for file in manifest.list_files(folder).values()}
+    for md5, file in {**files, manifest.dvc_md5(folder): listing}.items():
         place = cache / "files/md5" / md5[:2] / md5[2:]
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, place)
 
 
-def rerun(folder: Path) -> Iterator[str]:
-    """Run every stage; each is named when it begins. Ends early when one fails; `complaint` says why."""
+def rerun_stages(folder: Path) -> Iterator[str]:
+    """Run every stage; each is named when it begins. Ends early when one fails; `failure_text` says why."""
     (folder / LOG.parent).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "dvc", "repro", "--no-commit"]
     with (
         (folder / LOG).open("w", encoding="utf-8") as log,
         subprocess.Popen(command, cwd=folder, env=clean_environment(folder), stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, encoding="utf-8", errors="replace") as running,
+                         stderr=subprocess.STDOUT, encoding="utf-8", errors="replace") as process,
     ):  # fmt: skip
-        for line in running.stdout or ():
+        for line in process.stdout or ():
             log.write(line)
-            if begins := BEGINS.match(line):
-                yield begins[1]
+            if match := STAGE_BEGINS.match(line):
+                yield match[1]
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
     """The environment of this process, but for what tells DVC or Git of another repository; this Python comes first."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
-    return ours | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+    return environment | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONUNBUFFERED": "1",  # a stage is named when it begins, not when a buffer is full
         "DVC_NO_ANALYTICS": "1",
@@ -101,9 +101,9 @@ def clean_environment(folder: Path) -> dict[str, str]:
 def failure_text(folder: Path) -> str:
     """The last thing that a stage which failed said, and how DVC saw it end."""
     lines = [line.strip() for line in (folder / LOG).read_text(encoding="utf-8").splitlines() if line.strip()]
-    ends = [line for line in lines if line.startswith("ERROR: failed to reproduce")]
-    said = [line for line in lines if line not in ends]
-    return f"{' '.join(said[-1:])!r} ({' '.join(ends[-1:]).partition(': ')[2]})"
+    dvc_errors = [line for line in lines if line.startswith("ERROR: failed to reproduce")]
+    stage_output = [line for line in lines if line not in dvc_errors]
+    return f"{' '.join(stage_output[-1:])!r} ({' '.join(dvc_errors[-1:]).partition(': ')[2]})"
 
 
 def finished_stages(folder: Path) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def finished_stages(folder: Path) -> dict[str, Any]:
     return revisions.parse_lock(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
-    if done.returncode:
-        raise ValueError(f"{folder}: git {arguments[0]} failed: {' '.join(done.stderr.split())}")
+def run_git(folder: Path, *arguments: str) -> None:
+    process = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
+    if process.returncode:
+        raise ValueError(f"{folder}: git {arguments[0]} failed: {' '.join(process.stderr.split())}")

@@ -1,14 +1,16 @@
-"""The outcome of a run for the terminal: metrics, the chain of proof, and some replies side by side."""
+"""The outcome of a run for the terminal: metrics, parity of every model, and some replies side by side."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from refrain.experiments.text_tables import number_table
+from refrain.chat import records
+from refrain.experiments.text_tables import number_table, text_table
+
+if TYPE_CHECKING:
+    from refrain.evaluation.scoring import Prediction
 
 PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
-
-
 COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "rows")
 
 
@@ -17,17 +19,17 @@ def results_report(metrics: Path, parity: Path, predictions: Path, count: int) -
     if not (metrics.is_file() and parity.is_file() and predictions.is_dir()):
         raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
     scores, proofs = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
-    return f"{table(scores)}\n\n{parity_table(proofs)}\n\n{samples(predictions, count)}"
+    return f"{metrics_table(scores)}\n\n{parity_table(proofs)}\n\n{sample_predictions(predictions, count)}"
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
+def metrics_table(results: dict[str, dict[str, float]]) -> str:
     """One aligned line a model."""
-    rows = [[name, *(number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
+    rows = [[name, *(format_number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
     return number_table([["model", *COLUMNS], *rows])
 
 
 def parity_table(proofs: dict[str, Any]) -> str:
-    """One aligned line for each link from the adapter to the smallest variant, and why those left out are left out."""
+    """One aligned line for each model from merged to the smallest variant, and why those left out are left out."""
     links = {name: proof for name, proof in proofs.items() if isinstance(proof, dict)}
     order = sorted(links, key=lambda name: (name != "merged", name != "fp32", name))
     rows = [
@@ -38,33 +40,30 @@ def parity_table(proofs: dict[str, Any]) -> str:
         ]
         for name in order
     ]
-    title = f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; largest difference of a logit by way"
+    title = (f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; "
+             "largest difference of a logit by execution mode")  # fmt: skip
     why = [f"{name} is left out: {sentence}" for name in order for sentence in links[name].get("fails", [])]
-    return "\n".join([title, number_table([["link", "like", *PARITY_COLUMNS], *rows]), *why])
+    return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *why])
 
 
-def number(column: str, value: float) -> str:
+def format_number(column: str, value: float) -> str:
     if column == "rows":
         return str(int(value))
     return f"{value:.1f}" if column in ("bleu", "perplexity") else f"{value:.3f}"
 
 
-def samples(folder: Path, count: int) -> str:
+def sample_predictions(folder: Path, count: int) -> str:
     """Questions with the reference and what each model said."""
-    said = {file.stem: read(file) for file in sorted(folder.glob("*.jsonl"))}
-    rows = next(iter(said.values()))
-    chosen = sorted({i * len(rows) // count for i in range(count)}) if rows else []
-    return "\n\n".join(sample(said, i) for i in chosen)
+    predictions = {
+        file.stem: cast("list[Prediction]", records.read_rows(file)) for file in sorted(folder.glob("*.jsonl"))
+    }
+    rows = next(iter(predictions.values()))
+    indices = sorted({i * len(rows) // count for i in range(count)}) if rows else []
+    return "\n\n".join(format_prediction(predictions, i) for i in indices)
 
 
-def sample(said: dict[str, list[dict[str, Any]]], i: int) -> str:
-    first = next(iter(said.values()))[i]
-    shown = {"question": first["question"], "reference": first["reference"]}
-    shown |= {name: rows[i]["prediction"] for name, rows in said.items()}
-    width = max(map(len, shown))
-    return "\n".join(f"{name.ljust(width)}  {' '.join(words.split())[:200]}" for name, words in shown.items())
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    with file.open("rb") as lines:
-        return [json.loads(line) for line in lines]
+def format_prediction(predictions: dict[str, "list[Prediction]"], i: int) -> str:
+    first = next(iter(predictions.values()))[i]
+    texts = {"question": first["question"], "reference": first["reference"]}
+    texts |= {name: rows[i]["prediction"] for name, rows in predictions.items()}
+    return text_table([(name, " ".join(text.split())[:200]) for name, text in texts.items()])

@@ -21,9 +21,9 @@ def number_table(rows: list[list[str]]) -> str:
 
 def markdown_table(rows: list[list[str]]) -> str:
     """A Markdown table whose columns stand below each other in plain text too."""
-    widths = [max(len(each[i]) for each in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rule = ["-" * width + ("" if i == 0 else ":") for i, width in enumerate(widths)]
     rule = [part[1:] if i else part for i, part in enumerate(rule)]
-    lines = [[cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(each, widths, strict=True))]
-             for each in rows]  # fmt: skip
+    lines = [[cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+             for row in rows]  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])

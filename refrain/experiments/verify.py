@@ -1,6 +1,7 @@
-"""Whether a rebuilt commit has the bytes that it recorded, and if not, where it parted from them.
+"""Whether a rebuilt commit has the bytes that it recorded.
 
-How far a rebuild that differs has moved: the hardware and the libraries then and now, and the scores.
+If not: which stage is the first that differs and what it was made from, hardware and libraries then and now, and how
+far the scores have moved.
 """
 
 import json
@@ -14,6 +15,15 @@ from refrain.experiments import rebuild, text_tables
 from refrain.export.onnx import provenance
 from refrain.pipeline import manifest, paths, revisions
 
+# Another processor rounds sums in another order. A near tie between two tokens then falls the other way, and with it
+# the rest of that reply; a score that moves further than such ties can carry it is no matter of rounding.
+TOLERANCES = {
+    "rows": 0.0,  # counted, nothing is rounded
+    "perplexity": 0.05,  # of its value: a mean over all tokens, on which no tie has a say
+    "bleu": 5.0,  # points of 100: one reply in twenty
+    "other": 0.05,  # shares of 1: one reply in twenty
+}
+
 
 @dataclass
 class OutputComparison:
@@ -22,35 +32,35 @@ class OutputComparison:
     stage: str
     path: str
     recorded: str  # md5, as dvc.lock has it
-    found: str | None  # null: the rerun did not come so far
-    seal: str  # sha256 of what was rebuilt
+    rebuilt: str | None  # null: the rerun did not come so far
+    sha256: str  # of what was rebuilt; empty where nothing was
 
     @property
-    def same(self) -> bool:
-        return self.found == self.recorded
+    def is_same(self) -> bool:
+        return self.rebuilt == self.recorded
 
     @property
     def verdict(self) -> str:
-        return "not rebuilt" if self.found is None else "same" if self.same else "differs"
+        return "not rebuilt" if self.rebuilt is None else "same" if self.is_same else "differs"
 
 
-def compare(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[OutputComparison]:
+def compare_outputs(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[OutputComparison]:
     """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
-    found = revisions.output_hashes(rebuilt)
+    hashes = revisions.output_hashes(rebuilt)
     order = [*(name for name in rebuilt if name in recorded), *(name for name in recorded if name not in rebuilt)]
     return [
         OutputComparison(
-            name, path, md5, found.get(path), manifest.content_hash(folder / path) if path in found else ""
+            name, path, md5, hashes.get(path), manifest.content_hash(folder / path) if path in hashes else ""
         )
         for name in order
         for path, md5 in revisions.output_hashes({name: recorded[name]}).items()
     ]
 
 
-def table(rows: list[OutputComparison]) -> str:
+def outputs_table(rows: list[OutputComparison]) -> str:
     """One aligned line an output."""
     return text_tables.text_table(
-        [("stage", "output", "sha256", ""), *((r.stage, r.path, r.seal[:12], r.verdict) for r in rows)]
+        [("stage", "output", "sha256", ""), *((r.stage, r.path, r.sha256[:12], r.verdict) for r in rows)]
     )
 
 
@@ -72,8 +82,8 @@ def first_difference(
     rows: list[OutputComparison], recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path
 ) -> str:
     """One sentence about the first stage that is not as it was, and about what it was made from."""
-    first = next(row for row in rows if not row.same)
-    if first.found is None:
+    first = next(row for row in rows if not row.is_same)
+    if first.rebuilt is None:
         return (
             f"{first.stage} is the first stage that is missing: the rerun stopped with {rebuild.failure_text(folder)}"
         )
@@ -81,9 +91,11 @@ def first_difference(
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     equal = sorted(before.keys() - changed)
     code = [name for name in equal if name.endswith(".py") or name.startswith("refrain/")]
-    named = [name for name in equal if name not in code] + [f"{len(code)} files and folders of code"] * bool(code)
-    said = f"not what was recorded are its inputs {', '.join(changed)}" if changed else "all its inputs are equal"
-    return f"{first.stage} is the first stage that differs; {said}; equal are {', '.join(named) or 'none'}"
+    equal_names = [name for name in equal if name not in code] + [f"{len(code)} files and folders of code"] * bool(code)
+    inputs_text = (
+        f"not what was recorded are its inputs {', '.join(changed)}" if changed else "all its inputs are equal"
+    )
+    return f"{first.stage} is the first stage that differs; {inputs_text}; equal are {', '.join(equal_names) or 'none'}"
 
 
 def stage_inputs(stage: dict[str, Any]) -> dict[str, Any]:
@@ -92,22 +104,12 @@ def stage_inputs(stage: dict[str, Any]) -> dict[str, Any]:
     return {dep["path"]: dep["md5"] for dep in stage.get("deps", [])} | params
 
 
-# Another processor rounds sums in another order. A near tie between two tokens then falls the other way, and with it
-# the rest of that reply; a score that moves further than such ties can carry it is no matter of rounding.
-TOLERANCES = {
-    "rows": 0.0,  # counted, nothing is rounded
-    "perplexity": 0.05,  # of its value: a mean over all tokens, on which no tie has a say
-    "bleu": 5.0,  # points of 100: one reply in twenty
-    "other": 0.05,  # shares of 1: one reply in twenty
-}
-
-
 def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
-    now = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
+    metrics_text = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
     environments = environment_table(recorded_manifest(recorded), provenance.environment())
-    return f"{environments}\n\n{score_table(revisions.read_git_file(commit, file), now)}"
+    return f"{environments}\n\n{score_table(revisions.read_git_file(commit, file), metrics_text)}"
 
 
 def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
@@ -121,8 +123,10 @@ def environment_table(then: dict[str, Any], now: dict[str, Any]) -> str:
     threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
     rows = [("cpu", then.get("cpu"), now["cpu"]), ("threads", then.get("threads"), threads)]
     rows += [(name, then.get("versions", {}).get(name), version) for name, version in now["versions"].items()]
-    said = [(name, old or "not recorded", new, "" if old in (None, new) else "differs") for name, old, new in rows]
-    return text_tables.text_table([("", "recorded", "here", ""), *said])
+    comparisons = [
+        (name, old or "not recorded", new, "" if old in (None, new) else "differs") for name, old, new in rows
+    ]
+    return text_tables.text_table([("", "recorded", "here", ""), *comparisons])
 
 
 def score_table(then: str, now: str) -> str:
@@ -130,23 +134,31 @@ def score_table(then: str, now: str) -> str:
     if not (then and now):
         return "there are no scores to compare"
     old, new = dict(numbers_in(json.loads(then))), dict(numbers_in(json.loads(now)))
-    if gone := sorted(old.keys() ^ new.keys()):
-        return f"{paths.METRICS} has other scores than it had: {', '.join('.'.join(place) for place in gone)}"
+    if changed := sorted(old.keys() ^ new.keys()):
+        return f"{paths.METRICS} has other scores than it had: {', '.join('.'.join(place) for place in changed)}"
     furthest: dict[str, tuple[float, str]] = {}
     for place, value in old.items():
         score = place[-1]
         moved = abs(new[place] - value) / (abs(value) if score == "perplexity" and value else 1)
         furthest[score] = max(furthest.get(score, (0.0, "")), (moved, ".".join(place[:-1])))
     rows = [
-        (score, f"{moved:.4f}", of, f"{tolerance(score):g}", "within" if moved <= tolerance(score) else "beyond")
-        for score, (moved, of) in furthest.items()
+        (
+            score,
+            f"{moved:.4f}",
+            place_name,
+            f"{tolerance_of(score):g}",
+            "within" if moved <= tolerance_of(score) else "beyond",
+        )
+        for score, (moved, place_name) in furthest.items()
     ]
     beyond = [row[0] for row in rows if row[-1] == "beyond"]
-    said = f"scores beyond their tolerance: {', '.join(beyond)}" if beyond else "all scores are within their tolerance"
-    return f"{text_tables.text_table([('score', 'moved', 'of', 'tolerance', ''), *rows])}\n{said}"
+    verdict = (
+        f"scores beyond their tolerance: {', '.join(beyond)}" if beyond else "all scores are within their tolerance"
+    )
+    return f"{text_tables.text_table([('score', 'moved', 'of', 'tolerance', ''), *rows])}\n{verdict}"
 
 
-def tolerance(score: str) -> float:
+def tolerance_of(score: str) -> float:
     return TOLERANCES.get(score, TOLERANCES["other"])
 
 
