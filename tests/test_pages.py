@@ -121,7 +121,7 @@ def test_every_command_exists(page, command, conf):
         case ["make", *targets]:
             assert set(targets) <= set(TARGETS)
         case ["refrain", *arguments]:
-            main.arguments().parse_args(arguments)
+            main.build_parser().parse_args(arguments)
         case ["dvc", *arguments]:
             check_dvc(arguments, conf)
         case ["python", "-m", name, *arguments]:

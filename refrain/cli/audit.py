@@ -1,9 +1,9 @@
-"""`refrain audit`: what is learned of each row, held against the row."""
+"""`refrain audit`: the trained tokens of each row, checked against the row."""
 
 import argparse
 from typing import Any
 
-HELP = "look at what is learned of each row"
+HELP = "check the loss mask of every row"
 
 
 def add_parser(commands: Any) -> None:
@@ -11,9 +11,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hold what would be learned against every row of data/prepared; exit with 1 when an invariant is violated."""
+    """Check the trained tokens (loss mask) of every row of data/prepared; exit with 1 when an invariant is violated."""
     from refrain.experiments import audit_table
 
-    table, fine = audit_table.audit_report()
+    table, is_clean = audit_table.audit_report()
     print(table)
-    return 0 if fine else 1
+    return 0 if is_clean else 1

@@ -3,16 +3,16 @@
 import argparse
 from typing import Any
 
-from refrain.cli.options import positive
+from refrain.cli.options import positive_int
 from refrain.pipeline import paths
 
-HELP = "measure every variant"
+HELP = "measure speed and memory of every variant"
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("bench", description=run.__doc__)
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: as many as there are cores")
+    parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="default: as many as there are cores")
     parser.set_defaults(run=run)
 
 

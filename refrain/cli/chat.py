@@ -13,24 +13,24 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("chat", description=run.__doc__)
     add_generation_options(parser)
     parser.add_argument(
-        "--prompt", metavar="TEXT", help="answer this and exit; - takes a question from each line of stdin"
+        "--prompt", metavar="TEXT", help="answer this and exit; - reads a prompt from each line of stdin"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Talk to an exported model. Piped questions, one a line, are each answered alone, one answer a line."""
+    """Talk to an exported model. Prompts from a pipe, one a line, are each answered alone, one reply a line."""
     from refrain.cli import terminal
     from refrain.generation import chat_model  # --help should not wait for ONNX Runtime
 
-    speaker = chat_model.load(options.model, generation_config(options), options.threads)
+    model = chat_model.load(options.model, generation_config(options), options.threads)
     if options.prompt not in (None, "-"):
-        for piece in terminal.answer_one(speaker, options.system, options.prompt):
+        for piece in terminal.answer_one(model, options.system, options.prompt):
             print(piece, end="", flush=True)
         print()
     elif options.prompt == "-" or not sys.stdin.isatty():
-        for line in terminal.answer_lines(speaker, options.system, sys.stdin):
+        for line in terminal.answer_lines(model, options.system, sys.stdin):
             print(line, flush=True)
     else:
-        terminal.chat_loop(speaker, options.system)
+        terminal.chat_loop(model, options.system)
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from refrain.pipeline import manifest
 
-HELP = "compare a folder with its manifest"
+HELP = "verify the checksums of a folder"
 
 
 def add_parser(commands: Any) -> None:
@@ -17,6 +17,6 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare a folder with the checksums in its manifest.json; name each bad file and exit with 1."""
-    wrong = manifest.find_problems(options.folder)
-    print("\n".join(wrong) or f"whole: {len(manifest.read_manifest(options.folder)['files'])} files")
-    return 1 if wrong else 0
+    problems = manifest.find_problems(options.folder)
+    print("\n".join(problems) or f"OK, {len(manifest.read_manifest(options.folder)['files'])} files match")
+    return 1 if problems else 0

@@ -1,4 +1,4 @@
-"""`refrain generate`: a file of prompts in, a file of replies out; rows enter and leave the model at every step."""
+"""`refrain generate`: a file of prompts in, a file of replies out, by continuous batching."""
 
 import argparse
 import json
@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
 from refrain.chat.records import Message
-from refrain.cli.options import add_generation_options, generation_config, positive
+from refrain.cli.options import add_generation_options, generation_config, positive_int
 
 if TYPE_CHECKING:
     from refrain.generation.batch import PromptRow
@@ -26,37 +26,34 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("--input", default="-", metavar="FILE", help="JSON lines with a prompt or messages; -, the default: stdin")
     add("--output", default="-", metavar="FILE", help="JSON lines with id and reply; -, the default: stdout")
-    add("--batch", type=positive, default=8, metavar="N", help="replies that grow at once, default: %(default)s")
-    add("--beams", type=positive, default=1, metavar="N", help="the likeliest reply as a whole, by a beam search")
-    add("--logprobs", type=int, default=0, metavar="N", help="of each token, so many of the likeliest")
-    add("--lookup", action="store_true", help="guess what was said before; for one reply at a time, see --batch")
-    add("--quiet", action="store_true", help="no progress")
+    add("--batch", type=positive_int, default=8, metavar="N", help="concurrent sequences, default: %(default)s")
+    add("--beams", type=positive_int, default=1, metavar="N", help="beam search with N beams; 1, the default: none")
+    add("--logprobs", type=int, default=0, metavar="N", help="log-probabilities of the N likeliest tokens at each step")
+    add("--lookup", action="store_true", help="prompt-lookup decoding; works on one sequence at a time, see --batch")
+    add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer every line of a file, several at once; results come in the order of the lines, each as if alone."""
+    """Answer every line of a file, several at once; replies come in the order of the lines, each as if alone."""
     from refrain.generation import batch, chat_model
 
     if options.beams > 1 and (options.lookup or options.logprobs):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
-    wanted = generation_config(options, options.logprobs)
-    speaker = chat_model.load(options.model, wanted, options.threads, options.batch, options.lookup)
+    config = generation_config(options, options.logprobs)
+    model = chat_model.load(options.model, config, options.threads, options.batch, options.lookup)
     with ExitStack() as files:
         lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
-        out = (
-            sys.stdout
-            if options.output == "-"
-            else files.enter_context(Path(options.output).open("w", encoding="utf-8"))
-        )
-        asked = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
-        said = (
-            batch.generate_with_beams(speaker, asked, options.beams)
-            if options.beams > 1
-            else batch.generate(speaker, asked)
-        )
-        for result in with_progress(said, options.quiet):
-            print(to_json_line(result), file=out, flush=True)
+        output: TextIO = sys.stdout
+        if options.output != "-":
+            output = files.enter_context(Path(options.output).open("w", encoding="utf-8"))
+        rows = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
+        if options.beams > 1:
+            results = batch.generate_with_beams(model, rows, options.beams)
+        else:
+            results = batch.generate(model, rows)
+        for result in with_progress(results, options.quiet):
+            print(json.dumps(result, ensure_ascii=False), file=output, flush=True)
     return 0
 
 
@@ -68,18 +65,18 @@ def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterat
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        at = f"{name}:{number}"
+        place = f"{name}:{number}"
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"{at}: it is not JSON ({error}); write one object a line") from error
-        messages = prompt_messages(row, at)
+            raise ValueError(f"{place}: it is not JSON ({error}); write one object a line") from error
+        messages = prompt_messages(row, place)
         if system and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
         yield {"id": row.get("id", number), "messages": messages}
 
 
-def prompt_messages(row: Any, at: str) -> list[Message]:
+def prompt_messages(row: Any, place: str) -> list[Message]:
     """The conversation that wants a reply."""
     match row:
         case {"prompt": str(text)}:
@@ -87,8 +84,10 @@ def prompt_messages(row: Any, at: str) -> list[Message]:
         case {"messages": [*messages, {"role": "user", "content": str()} as last]} if all(map(is_message, messages)):
             return [*messages, last]
         case {"messages": [*_, {"role": "assistant"}]}:
-            raise ValueError(f"{at}: the assistant has the last word, so nothing is asked; end with a user's message")
-    raise ValueError(f'{at}: it asks nothing; write {{"prompt": "..."}} or '
+            raise ValueError(
+                f"{place}: the assistant has the last word, so nothing is asked; end with a user's message"
+            )
+    raise ValueError(f'{place}: it asks nothing; write {{"prompt": "..."}} or '
                      '{"messages": [{"role": "user", "content": "..."}]}')  # fmt: skip
 
 
@@ -108,7 +107,3 @@ def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[di
             bar.set_postfix({"tokens/s": round(tokens / (time.perf_counter() - begin))}, refresh=False)
             bar.update()
             yield result
-
-
-def to_json_line(result: dict[str, Any]) -> str:
-    return json.dumps(result, ensure_ascii=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from refrain.pipeline import paths
 
-HELP = "say where a folder comes from"
+HELP = "show the lineage of a folder"
 
 
 def add_parser(commands: Any) -> None:

@@ -9,15 +9,15 @@ from refrain.cli import audit, bench, chat, check, clean, generate, info, report
 
 GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate],
-    "prove it": [audit, check, verify],
-    "look at it": [report, info, bench],
-    "care for the workspace": [clean],
+    "verify": [audit, check, verify],
+    "inspect": [report, info, bench],
+    "clean up": [clean],
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; what is wrong with the input is one sentence on stderr and exit code 1."""
-    options = arguments().parse_args(argv)
+    options = build_parser().parse_args(argv)
     try:
         return int(options.run(options))
     except BrokenPipeError:  # the reader has left, as `head` does
@@ -35,12 +35,12 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line, with options.py the one owner of its default values."""
     parser = argparse.ArgumentParser(
         prog="refrain",
         usage="refrain COMMAND ...",
-        description=f"Small chat models in ONNX, every step proven.\n\n{overview()}",
+        description=f"Small chat models in ONNX, every step proven.\n\n{describe_commands()}",
         epilog="`refrain COMMAND --help` explains a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
@@ -52,12 +52,12 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def overview() -> str:
+def describe_commands() -> str:
     """The commands under what they are for, a line each."""
-    return "\n\n".join("\n".join([f"{title}:", *map(line, modules)]) for title, modules in GROUPS.items())
+    return "\n\n".join("\n".join([f"{title}:", *map(command_line, modules)]) for title, modules in GROUPS.items())
 
 
-def line(module: ModuleType) -> str:
+def command_line(module: ModuleType) -> str:
     return f"  {module.__name__.rpartition('.')[2]:<10}{module.HELP}"
 
 

@@ -1,4 +1,4 @@
-"""What is asked of every reply, as options of a command; their defaults are those of sampling.Manner."""
+"""How replies are generated, as options of a command; their defaults are those of sampling.SamplingParams."""
 
 import argparse
 import json
@@ -14,44 +14,72 @@ if TYPE_CHECKING:
 
 
 def add_generation_options(parser: argparse.ArgumentParser) -> None:
-    """The model, the system prompt, and everything that `terms` reads."""
+    """The model, the system prompt, and everything that `generation_config` reads."""
     add = parser.add_argument
     add("--model", type=Path, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
     add("--system", default="", metavar="TEXT", help="the system prompt")
-    add("--max-new-tokens", type=positive, default=256, metavar="N", help="of a reply, default: %(default)s")
-    add("--stop", type=non_empty, nargs="+", action="extend", default=[], metavar="TEXT", help="ends a reply")
-    add("--threads", type=positive, metavar="N", help="default: as many as there are cores")
-    add_sampling(parser)
+    add(
+        "--max-new-tokens",
+        type=positive_int,
+        default=256,
+        metavar="N",
+        help="tokens of a reply at most, default: %(default)s",
+    )
+    add(
+        "--stop",
+        type=non_empty,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TEXT",
+        help="stop strings: text that ends a reply",
+    )
+    add("--threads", type=positive_int, metavar="N", help="default: as many as there are cores")
+    add_sampling_options(parser)
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """How words are chosen and what a reply must be; what is not given changes nothing."""
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """How tokens are sampled and what a reply must match; what is not given changes nothing."""
     add = partial(parser.add_argument, default=argparse.SUPPRESS)
-    add("--temperature", type=float, metavar="T", help="above 0, chance decides; else the likeliest token")
-    add("--top-k", type=int, metavar="K", help="only the K likeliest tokens")
-    add("--top-p", type=float, metavar="P", help="only the likeliest that hold this share")
-    add("--min-p", type=float, metavar="P", help="only those that reach this share of the likeliest one's chance")
-    add("--repetition-penalty", type=float, metavar="X", help="above 1, against all that was asked and said")
-    add("--presence-penalty", type=float, metavar="X", help="above 0, against what was said")
-    add("--frequency-penalty", type=float, metavar="X", help="above 0, against what was said, each time it was")
-    add("--logit-bias", type=bias, action="append", metavar="ID=VALUE", help="-100, never, to 100, always")
-    add("--seed", type=int, metavar="N", help="the same seed and turns get the same reply")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json-schema", type=Path, metavar="FILE", help="replies are JSON that this schema allows")
-    form.add_argument("--regex", metavar="PATTERN", help="replies match this from their beginning to their end")
+    add("--temperature", type=float, metavar="T", help="sampling above 0; at 0, the default, greedy decoding")
+    add("--top-k", type=int, metavar="K", help="sample from the K likeliest tokens")
+    add(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="nucleus sampling: the likeliest tokens whose probabilities add up to P",
+    )
+    add("--min-p", type=float, metavar="P", help="drop tokens less likely than P times the likeliest one")
+    add("--repetition-penalty", type=float, metavar="X", help="above 1, against tokens of prompt and reply")
+    add("--presence-penalty", type=float, metavar="X", help="above 0, against tokens of the reply")
+    add("--frequency-penalty", type=float, metavar="X", help="above 0, against tokens of the reply, by count")
+    add(
+        "--logit-bias",
+        type=logit_bias,
+        action="append",
+        metavar="ID=VALUE",
+        help="added to the logit of a token: -100, never, to 100, always",
+    )
+    add("--seed", type=int, metavar="N", help="the same seed and turns give the same reply")
+    constraint = parser.add_mutually_exclusive_group()
+    constraint.add_argument(
+        "--json-schema", type=Path, metavar="FILE", help="replies are JSON that matches this schema"
+    )
+    constraint.add_argument("--regex", metavar="PATTERN", help="replies match this regular expression as a whole")
 
 
 def generation_config(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
-    """What the options of `add_terms` ask for; ValueError when a file does not hold what it should."""
-    from refrain.generation import (
-        chat_model,  # --help should not wait for ONNX Runtime
-        sampling,
-    )
+    """What the options of `add_generation_options` ask for; ValueError when a file does not hold what it should."""
+    from refrain.generation import chat_model, sampling  # --help should not wait for ONNX Runtime
 
-    given = {each.name: getattr(options, each.name) for each in fields(sampling.SamplingParams) if each.name in options}
+    sampling_values = {
+        name.name: getattr(options, name.name) for name in fields(sampling.SamplingParams) if name.name in options
+    }
     return chat_model.GenerationConfig(
-        sampling=sampling.SamplingParams(**given | {"logit_bias": dict(given.get("logit_bias", []))}),
-        schema=schema(options.json_schema),
+        sampling=sampling.SamplingParams(
+            **sampling_values | {"logit_bias": dict(sampling_values.get("logit_bias", []))}
+        ),
+        schema=read_json_schema(options.json_schema),
         regex=options.regex,
         max_new_tokens=options.max_new_tokens,
         stop_strings=tuple(options.stop),
@@ -59,27 +87,27 @@ def generation_config(options: argparse.Namespace, logprobs: int = 0) -> "Genera
     )
 
 
-def schema(file: Path | None) -> dict[str, Any] | None:
+def read_json_schema(file: Path | None) -> dict[str, Any] | None:
     """The JSON schema in a file; ValueError if there is none in it."""
     if file is None:
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file}: it is not JSON ({error}); write a JSON schema into it") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError(f'{file}: it is no JSON schema; write an object into it, such as {{"type": "object"}}')
-    return found
+    return value
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """A whole number above 0."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
 
 
-def bias(text: str) -> tuple[int, float]:
+def logit_bias(text: str) -> tuple[int, float]:
     """A token's id and what is added to its logit."""
     number, _, value = text.partition("=")
     return int(number), float(value)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from refrain.cli.options import positive
+from refrain.cli.options import positive_int
 from refrain.pipeline import paths
 
 HELP = "show the results of the last run"
@@ -11,12 +11,12 @@ HELP = "show the results of the last run"
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("report", description=run.__doc__)
-    parser.add_argument("--samples", type=positive, default=3, metavar="N", help="questions, default: %(default)s")
+    parser.add_argument("--samples", type=positive_int, default=3, metavar="N", help="questions, default: %(default)s")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """The metrics of every model, the proof of every link, and test questions with what each model says."""
+    """Metrics and parity of every model, and test questions with the reply of each."""
     from refrain.experiments import results
 
     print(results.results_report(paths.METRICS, paths.PARITY, paths.PREDICTIONS, options.samples))

@@ -13,23 +13,23 @@ HELP = """/reset        forget the conversation, keep the system prompt
 /quit         leave, as Ctrl-D does; Ctrl-C stops a reply"""
 
 
-def answer_one(voice: ChatModel, system: str, question: str) -> Iterator[str]:
+def answer_one(model: ChatModel, system: str, question: str) -> Iterator[str]:
     """Pieces of the reply to a question that stands alone."""
-    _, ids = truncate_history(voice, system, [{"role": "user", "content": question}])
-    return stream(voice, ids)
+    _, ids = truncate_history(model, system, [{"role": "user", "content": question}])
+    return stream(model, ids)
 
 
-def answer_lines(voice: ChatModel, system: str, questions: Iterable[str]) -> Iterator[str]:
+def answer_lines(model: ChatModel, system: str, questions: Iterable[str]) -> Iterator[str]:
     """One line for each question, as if it were the only one; blank for a blank one.
 
     What a grammar has shaped stays as it is, so only a regular expression with line breaks can make more of it.
     """
     for question in map(str.strip, questions):
-        said = "".join(answer_one(voice, system, question)) if question else ""
-        yield said if voice.grammar else " ".join(said.split())
+        reply = "".join(answer_one(model, system, question)) if question else ""
+        yield reply if model.grammar else " ".join(reply.split())
 
 
-def chat_loop(voice: ChatModel, system: str) -> None:
+def chat_loop(model: ChatModel, system: str) -> None:
     """A conversation that lasts until /quit, Ctrl-D, or Ctrl-C while the person's turn is open."""
     with suppress(ImportError):  # there is none on Windows
         import readline  # noqa: F401 - gives input() its history; imported late, for it may write to the terminal
@@ -51,29 +51,29 @@ def chat_loop(voice: ChatModel, system: str) -> None:
                 case [word, *_] if word.startswith("/"):
                     print(f"{word} is no command; /help lists them")
                 case _:
-                    turns = ask(voice, system, turns, line)
+                    turns = ask(model, system, turns, line)
     print()
 
 
-def ask(voice: ChatModel, system: str, turns: list[Message], question: str) -> list[Message]:
+def ask(model: ChatModel, system: str, turns: list[Message], question: str) -> list[Message]:
     """The turns after a question and its reply; without both, and with a sentence, if it cannot be asked."""
-    asked: list[Message] = [*turns, {"role": "user", "content": question}]
+    conversation: list[Message] = [*turns, {"role": "user", "content": question}]
     try:
-        kept, ids = truncate_history(voice, system, asked)
+        remembered, ids = truncate_history(model, system, conversation)
     except ValueError as error:
         print(error, file=sys.stderr)
         return turns
-    if len(kept) < len(asked):
-        print(f"(the context is full: the oldest {len(asked) - len(kept)} turns are forgotten)")
-    return [*kept, {"role": "assistant", "content": print_stream(stream(voice, ids))}]
+    if len(remembered) < len(conversation):
+        print(f"(the context is full: the oldest {len(conversation) - len(remembered)} turns are forgotten)")
+    return [*remembered, {"role": "assistant", "content": print_stream(stream(model, ids))}]
 
 
 def print_stream(pieces: Iterable[str]) -> str:
     """Print a reply as it comes, until it ends or Ctrl-C ends it; what was said."""
-    said = ""
+    reply = ""
     with suppress(KeyboardInterrupt):
         for piece in pieces:
-            said += piece
+            reply += piece
             print(piece, end="", flush=True)
     print()
-    return said
+    return reply

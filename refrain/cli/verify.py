@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Rebuild a commit from nothing in another folder, and compare all that its stages make with what it recorded."""
-    from refrain.experiments import rebuild, verify
+    from refrain.experiments import rebuild, verify  # --help should not wait for DVC
     from refrain.pipeline import git, revisions
 
     commit, recorded = git.resolve_commit(options.rev), revisions.read_lock(options.rev)
@@ -33,19 +33,12 @@ def run(options: argparse.Namespace) -> int:
         for stage in rebuild.rerun_stages(folder):
             print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
         rebuilt = rebuild.finished_stages(folder)
-        rows = verify.compare_outputs(recorded, rebuilt, folder)
-        print(verify.outputs_table(rows))
-        if all(row.is_same for row in rows):
+        outputs = verify.compare_outputs(recorded, rebuilt, folder)
+        print(verify.outputs_table(outputs))
+        if all(output.is_same for output in outputs):
             print(f"\nthe same bytes as {commit[:12]} recorded")
             return 0
-        from refrain.experiments import verify  # loads torch
-
-        print(
-            "",
-            *verify.differing_files(rows, folder),
-            verify.drift_report(commit, recorded, rebuilt, folder),
-            "",
-            sep="\n",
-        )
-        print(verify.first_difference(rows, recorded, rebuilt, folder))
+        drift = verify.drift_report(commit, recorded, rebuilt, folder)
+        print("", *verify.differing_files(outputs, folder), drift, "", sep="\n")
+        print(verify.first_difference(outputs, recorded, rebuilt, folder))
         return 1

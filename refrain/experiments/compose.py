@@ -40,10 +40,10 @@ def current_params() -> Params:
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
     defaults = compose_params([])
     if not params:
-        log.info("params.yaml is composed from conf/")
+        log_written([])
         return defaults
     if record["conf"] == conf_digest() if record else "DVC_EXP_NAME" in os.environ:
-        log.info("params.yaml is conf/ with: %s", shlex.join(overrides_between(defaults, params)) or "no overrides")
+        log_written(overrides_between(defaults, params))
         return params
     if params == defaults or (record and not record["overrides"] and record["params"] == fingerprint(params)):
         log.info(
@@ -57,6 +57,10 @@ def current_params() -> Params:
         + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
         " or `dvc exp run -S key=value`"
     )
+
+
+def log_written(overrides: list[str]) -> None:
+    log.info("wrote params.yaml (%s)", f"overrides: {shlex.join(overrides)}" if overrides else "defaults")
 
 
 def write_params(params: Params) -> None:

@@ -164,7 +164,7 @@ def test_a_seed_repeats_a_sampled_reply(model):
 
 
 def test_every_option_of_sampling_arrives_and_none_changes_nothing():
-    bare = main.arguments().parse_args(["chat"])
+    bare = main.build_parser().parse_args(["chat"])
     assert options.generation_config(bare).sampling == sampling.SamplingParams()
     wanted = {
         **{"temperature": 0.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.5},
@@ -173,7 +173,7 @@ def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     command = ["--logit-bias", "5=-100", "--logit-bias", "7=3.5"]
     for name, value in wanted.items():
         command += [] if name == "logit_bias" else ["--" + name.replace("_", "-"), str(value)]
-    assert asdict(options.generation_config(main.arguments().parse_args(["chat", *command])).sampling) == wanted
+    assert asdict(options.generation_config(main.build_parser().parse_args(["chat", *command])).sampling) == wanted
 
 
 def test_a_bias_and_a_penalty_change_what_is_said(model, said):
@@ -365,7 +365,7 @@ def test_a_whole_folder_is_called_whole(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
     manifest.write_manifest(tmp_path, {})
     assert main.main(["check", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "whole: 1 files\n"
+    assert capsys.readouterr().out == "OK, 1 files match\n"
 
 
 def test_a_bad_file_is_named(tmp_path, capsys):
@@ -373,7 +373,7 @@ def test_a_bad_file_is_named(tmp_path, capsys):
     manifest.write_manifest(tmp_path, {})
     (tmp_path / "model.onnx").write_bytes(b"abd")
     assert main.main(["check", str(tmp_path)]) == 1
-    assert capsys.readouterr().out == "model.onnx: its bytes are not those listed\n"
+    assert capsys.readouterr().out == "model.onnx: checksum mismatch\n"
 
 
 def test_a_folder_without_a_manifest_is_one_sentence(tmp_path, capsys):

@@ -92,13 +92,13 @@ def hydra_writes(folder, values):
 
 def test_the_first_composition_is_one_short_line(tmp_path):
     folder = pipeline_repository.copy(tmp_path / "bench", "conf", "data/raw")
-    assert compose(folder) == "params.yaml is composed from conf/"
+    assert compose(folder) == "wrote params.yaml (defaults)"
     assert params(folder)["composed"]["overrides"] == []
 
 
 def test_nothing_changed_writes_the_same_bytes(bench):
     before = (bench / "params.yaml").read_bytes()
-    assert compose(bench) == "params.yaml is conf/ with: no overrides"
+    assert compose(bench) == "wrote params.yaml (defaults)"
     assert (bench / "params.yaml").read_bytes() == before
 
 
@@ -114,7 +114,7 @@ def test_an_edit_of_an_unused_option_changes_nothing(bench):
     edit(bench / "conf/method/full.yaml", {"train.lr": 3e-4})
     assert compose(bench) == "conf/ was edited, params.yaml follows: nothing changes"
     assert values(bench) == before
-    assert compose(bench) == "params.yaml is conf/ with: no overrides"
+    assert compose(bench) == "wrote params.yaml (defaults)"
 
 
 def test_conf_can_be_edited_and_composed_by_hand_many_times(bench):
@@ -125,9 +125,9 @@ def test_conf_can_be_edited_and_composed_by_hand_many_times(bench):
 
 def test_a_hand_edit_is_kept_and_recorded(bench):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
-    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+    assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
     assert params(bench)["composed"]["overrides"] == ["evaluate.max_rows=9"]
-    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+    assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["recorded by a run", "not yet recorded"])
@@ -151,13 +151,13 @@ def test_the_way_out_of_a_refusal_works(bench):
     compose(bench, fails=True)
     compose(bench, "evaluate.max_rows=9")
     assert (values(bench)["evaluate"]["max_rows"], values(bench)["method"]["adapter"]["rank"]) == (9, 16)
-    assert compose(bench) == "params.yaml is conf/ with: evaluate.max_rows=9"
+    assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
 
 
 def test_an_override_given_to_compose_stays(bench):
     compose(bench, "train.lr=1e-2", "method=full")
     assert values(bench)["train"]["lr"] == 1e-2
-    assert compose(bench) == "params.yaml is conf/ with: method.adapter=null method.name=full train.lr=0.01"
+    assert compose(bench) == "wrote params.yaml (overrides: method.adapter=null method.name=full train.lr=0.01)"
 
 
 def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
@@ -169,10 +169,10 @@ def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
 def test_what_an_experiment_composed_is_kept_by_the_next_repro(bench):
     plain = values(bench)
     hydra_writes(bench, OmegaConf.merge(plain, {"train": {"lr": 0.5}}))
-    assert compose(bench, DVC_EXP_NAME="bold-cat") == "params.yaml is conf/ with: train.lr=0.5"
-    assert compose(bench) == "params.yaml is conf/ with: train.lr=0.5"
+    assert compose(bench, DVC_EXP_NAME="bold-cat") == "wrote params.yaml (overrides: train.lr=0.5)"
+    assert compose(bench) == "wrote params.yaml (overrides: train.lr=0.5)"
     hydra_writes(bench, plain)
-    assert compose(bench, DVC_EXP_NAME="shy-dog") == "params.yaml is conf/ with: no overrides"
+    assert compose(bench, DVC_EXP_NAME="shy-dog") == "wrote params.yaml (defaults)"
 
 
 def test_a_params_yaml_of_unknown_origin_is_kept_only_if_it_says_what_conf_says(bench):
@@ -244,7 +244,7 @@ def test_printed_overrides_can_be_pasted_into_a_shell(bench):
     sources = [{"path": "chats.json", "split": "train"}]
     edit(bench / "params.yaml", {"data.sources": sources, "template.jinja": "it's {{ '\\n' }}, $HOME"})
     wanted = values(bench)
-    pasted = compose(bench).removeprefix("params.yaml is conf/ with: ")
+    pasted = compose(bench).removeprefix("wrote params.yaml (overrides: ").removesuffix(")")
     compose(bench, "seed=1")
     pipeline_repository.run(bench, "bash", "-c", f"python -m stages.compose {pasted}", PYTHONPATH=str(ROOT))
     assert values(bench) == wanted

@@ -28,7 +28,7 @@ def test_a_flipped_bit_is_named(folder):
     content = bytearray((folder / "model.onnx").read_bytes())
     content[100] ^= 1
     (folder / "model.onnx").write_bytes(content)
-    assert manifest.find_problems(folder) == ["model.onnx: its bytes are not those listed"]
+    assert manifest.find_problems(folder) == ["model.onnx: checksum mismatch"]
 
 
 def test_missing_and_unlisted_files_are_named(folder):

@@ -108,7 +108,7 @@ def lines(file, *columns):
 
 def test_pull_fetches_the_artifact_whole_and_nothing_else(clone, remote, capsys):
     dvc(clone, "pull", ONNX, **remote.environment)
-    assert check(clone / ONNX, capsys) == (0, ["whole: 4 files"])
+    assert check(clone / ONNX, capsys) == (0, ["OK, 4 files match"])
     assert {out for out in remote_repository.cached(clone) if (clone / out).exists()} == {ONNX}
     assert len(list((clone / ".dvc/cache/files/md5").glob("*/*"))) == 6  # those, the manifest and the folder
 
@@ -131,15 +131,15 @@ def test_get_takes_a_byte_that_was_flipped_in_the_remote_and_check_names_the_fil
     published, remote, damaged, tmp_path, capsys
 ):
     dvc(tmp_path, "get", str(published / "host"), ONNX, "-o", "mine", **remote.environment)
-    assert check(tmp_path / "mine", capsys) == (1, ["fp32/model.onnx: its bytes are not those listed"])
+    assert check(tmp_path / "mine", capsys) == (1, ["fp32/model.onnx: checksum mismatch"])
 
 
 def test_check_names_each_file_that_came_to_harm_after_get(published, remote, tmp_path, capsys):
     mine = tmp_path / "mine"
     dvc(tmp_path, "get", str(published / "host"), ONNX, "-o", "mine", **remote.environment)
-    assert check(mine, capsys) == (0, ["whole: 4 files"])
+    assert check(mine, capsys) == (0, ["OK, 4 files match"])
     (mine / "int8/model.onnx").write_bytes(remote_repository.flipped((mine / "int8/model.onnx").read_bytes()))
-    assert check(mine, capsys) == (1, ["int8/model.onnx: its bytes are not those listed"])
+    assert check(mine, capsys) == (1, ["int8/model.onnx: checksum mismatch"])
     (mine / "fp32/tokenizer.json").unlink()
     (mine / "guest.py").touch()
     assert check(mine, capsys) == (
@@ -147,7 +147,7 @@ def test_check_names_each_file_that_came_to_harm_after_get(published, remote, tm
         [
             "fp32/tokenizer.json: it is listed but missing",
             "guest.py: it is there but not listed",
-            "int8/model.onnx: its bytes are not those listed",
+            "int8/model.onnx: checksum mismatch",
         ],
     )
 
