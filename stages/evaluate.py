@@ -34,12 +34,12 @@ def candidates() -> Iterator[tuple[str, LanguageModel]]:
     """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
     from refrain.evaluation import summary
     from refrain.models.pytorch import language_model, loading  # load torch, after the configuration was checked
-    from refrain.runtime import loading as runtime
+    from refrain.runtime.loading import load_model
 
     yield "base", language_model.TorchLanguageModel(loading.load(paths.BASE))
     yield "merged", language_model.TorchLanguageModel(loading.load(paths.MERGED))
     for name in summary.variant_names(paths.ONNX):
-        yield f"onnx-{name}", runtime.load_model(paths.ONNX / name)
+        yield f"onnx-{name}", load_model(paths.ONNX / name)
 
 
 if __name__ == "__main__":

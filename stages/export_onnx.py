@@ -8,21 +8,20 @@ def main(cfg: schema.Config) -> None:
     from refrain.chat import model_folder
     from refrain.evaluation import gate, parity
     from refrain.export.onnx import exporter, provenance, selection
-    from refrain.models.pytorch import language_model
-    from refrain.models.pytorch import loading as models
-    from refrain.runtime import loading as runtime
+    from refrain.models.pytorch import language_model, loading
+    from refrain.runtime.loading import load_model
 
     paths.make_empty(paths.ONNX)
     exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
 
     tokenizer, rows = encoding.load_tokenizer(paths.ADAPTER), records.read_held_out_rows(paths.PREPARED)
-    merged = language_model.TorchLanguageModel(models.load(paths.MERGED))
+    merged = language_model.TorchLanguageModel(loading.load(paths.MERGED))
     prompts = parity.parity_prompts(merged, tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
     results = {}
     for name in cfg.export.variants:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-        results[name] = parity.measure_parity(merged, runtime.load_model(paths.ONNX / name), prompts, cfg.export)
+        results[name] = parity.measure_parity(merged, load_model(paths.ONNX / name), prompts, cfg.export)
 
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, results, cfg.export.variants))
     gate.remove_failing(paths.ONNX, cfg.export.variants, results)

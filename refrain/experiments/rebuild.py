@@ -23,10 +23,10 @@ def clone_commit(commit: str, folder: Path) -> None:
         raise ValueError(f"{folder}: it is not empty; name a folder that is, or none")
     for sentence in unreachable_inputs(revisions.read_git_file(commit, str(paths.PARAMS))):
         raise ValueError(f"{commit[:12]} cannot be rebuilt elsewhere: {sentence}")
-    run_git(
+    run_git_in(
         folder, "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(paths.workspace().absolute()), str(folder)
     )
-    run_git(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    run_git_in(folder, "-C", str(folder), "checkout", "--quiet", "--detach", commit)
     cache = folder.absolute() / ".dvc/cache"  # never one that is shared
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     (folder / "dvc.lock").unlink()  # what is in it afterwards was made here
@@ -112,7 +112,7 @@ def finished_stages(folder: Path) -> dict[str, Any]:
     return revisions.parse_lock(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def run_git(folder: Path, *arguments: str) -> None:
+def run_git_in(folder: Path, *arguments: str) -> None:
     process = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
     if process.returncode:
         raise ValueError(f"{folder}: git {arguments[0]} failed: {' '.join(process.stderr.split())}")

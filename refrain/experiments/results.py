@@ -18,8 +18,8 @@ def results_report(metrics: Path, parity: Path, predictions: Path, count: int) -
     """The tables of metrics and parity, and `count` test questions with all replies; ValueError if there are none."""
     if not (metrics.is_file() and parity.is_file() and predictions.is_dir()):
         raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
-    scores, proofs = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
-    return f"{metrics_table(scores)}\n\n{parity_table(proofs)}\n\n{sample_predictions(predictions, count)}"
+    scores, parity_report = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
+    return f"{metrics_table(scores)}\n\n{parity_table(parity_report)}\n\n{sample_predictions(predictions, count)}"
 
 
 def metrics_table(results: dict[str, dict[str, float]]) -> str:
@@ -28,22 +28,22 @@ def metrics_table(results: dict[str, dict[str, float]]) -> str:
     return number_table([["model", *COLUMNS], *rows])
 
 
-def parity_table(proofs: dict[str, Any]) -> str:
+def parity_table(report: dict[str, Any]) -> str:
     """One aligned line for each model from merged to the smallest variant, and why those left out are left out."""
-    links = {name: proof for name, proof in proofs.items() if isinstance(proof, dict)}
-    order = sorted(links, key=lambda name: (name != "merged", name != "fp32", name))
+    models = {name: parity for name, parity in report.items() if isinstance(parity, dict)}
+    order = sorted(models, key=lambda name: (name != "merged", name != "fp32", name))
     rows = [
         [
             name,
-            links[name]["reference"],
-            *(f"{links[name][kind]:g}" if kind in links[name] else "" for kind in PARITY_COLUMNS),
+            models[name]["reference"],
+            *(f"{models[name][kind]:g}" if kind in models[name] else "" for kind in PARITY_COLUMNS),
         ]
         for name in order
     ]
-    title = (f"{proofs['prompts']} prompts, {proofs['steps']} tokens after each; "
+    title = (f"{report['prompts']} prompts, {report['steps']} tokens after each; "
              "largest difference of a logit by execution mode")  # fmt: skip
-    why = [f"{name} is left out: {sentence}" for name in order for sentence in links[name].get("fails", [])]
-    return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *why])
+    reasons = [f"{name} is left out: {sentence}" for name in order for sentence in models[name].get("fails", [])]
+    return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *reasons])
 
 
 def format_number(column: str, value: float) -> str:
