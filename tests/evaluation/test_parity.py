@@ -95,7 +95,7 @@ def test_a_model_is_all_like_itself(speaker, asked, settings):
 @pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_the_healthy_chain_passes(name, speaker, onnx, asked, fitting):
     proof = parity.measure_parity(speaker, runtime.load_model(onnx / name), asked, fitting)
-    assert gate.failed_thresholds(name, fitting.variants[name].bars, proof) == []
+    assert gate.failed_thresholds(name, fitting.variants[name].thresholds, proof) == []
 
 
 def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
