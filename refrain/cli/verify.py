@@ -38,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
         if all(output.is_same for output in outputs):
             print(f"\nthe same bytes as {commit[:12]} recorded")
             return 0
-        drift = verify.drift_report(commit, recorded, rebuilt, folder)
-        print("", *verify.differing_files(outputs, folder), drift, "", sep="\n")
+        from refrain.experiments import drift  # loads torch
+
+        moved = drift.drift_report(commit, recorded, rebuilt, folder)
+        print("", *verify.differing_files(outputs, folder), moved, "", sep="\n")
         print(verify.first_difference(outputs, recorded, rebuilt, folder))
         return 1

@@ -10,7 +10,7 @@ import pytest
 import toy_repository
 from pipeline_repository import dvc, edit, rewrite
 
-from refrain.experiments import rebuild, verify
+from refrain.experiments import drift, rebuild
 from refrain.pipeline import revisions
 
 
@@ -157,7 +157,7 @@ def test_what_decides_rounding_is_shown_beside_scores_and_their_tolerances(bench
 def test_each_score_has_its_tolerance(score, value, verdict):
     then = {"a": {score: 100 if score == "rows" else 20.0}, "b": {score: 5.0, "name": "text"}}
     now = {"a": {score: value}, "b": {score: 5.0}}
-    *_, line, summary = verify.score_table(json.dumps(then), json.dumps(now)).splitlines()
+    *_, line, summary = drift.score_table(json.dumps(then), json.dumps(now)).splitlines()
     assert line.split()[2:3] + line.split()[-1:] == ["a", verdict]
     assert summary == ("all scores are within their tolerance" if verdict == "within"
                        else f"scores beyond their tolerance: {score}")  # fmt: skip
@@ -165,7 +165,7 @@ def test_each_score_has_its_tolerance(score, value, verdict):
 
 def test_scores_that_came_or_went_are_named():
     then, now = json.dumps({"a": {"rows": 1}}), json.dumps({"a": {"rows": 1, "rougeL": 1}, "b": 2})
-    assert verify.score_table(then, now) == "reports/metrics.json has other scores than it had: a.rougeL, b"
+    assert drift.score_table(then, now) == "reports/metrics.json has other scores than it had: a.rougeL, b"
 
 
 def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_path):
