@@ -14,8 +14,6 @@ from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
-
-
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
 

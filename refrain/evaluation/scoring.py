@@ -13,8 +13,6 @@ from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
 T = TypeVar("T")
-
-
 log = logging.getLogger(__name__)
 
 

@@ -10,8 +10,6 @@ from refrain.runtime import session
 from refrain.runtime.language_model import Ids, Logits
 
 Past = list[OrtValue]
-
-
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
