@@ -25,7 +25,7 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no narrower class
-        way_out = f"`refrain check {folder}` tells whether it is whole"
+        way_out = f"`refrain check {folder}` verifies its checksums"
         raise ValueError(f"{path}: it does not open ({error}); {way_out}") from error
 
 
