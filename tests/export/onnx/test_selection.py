@@ -11,6 +11,7 @@ from refrain.chat import model_folder
 from refrain.export.onnx import exporter, selection
 from refrain.models.pytorch import loading
 from refrain.pipeline.schema import QuantizationConfig, VariantConfig
+from refrain.runtime import onnx_folder
 
 BLOCKED = {"head_bits": 8, "block": 32}
 PRECISIONS = {
@@ -149,4 +150,4 @@ def test_what_was_asked_for_is_best_whatever_it_costs(artifact, settings):
 def test_the_size_is_that_of_the_graph_and_the_weights_beside_it(onnx):
     for folder in onnx.iterdir():
         files = {name: len(content) for name, content in bytes_of(folder).items()}
-        assert selection.model_bytes(folder) == files["model.onnx"] + files["model.onnx.data"]
+        assert onnx_folder.model_bytes(folder) == files["model.onnx"] + files["model.onnx.data"]
