@@ -22,7 +22,9 @@ def audit_report() -> tuple[str, bool]:
     """
     cfg = params.load([])
     tokenizer, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
-    serving_tokenizer = encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, tokenizer)
+    serving_tokenizer = (
+        encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, tokenizer)
+    )
     encode = preference_examples if cfg.method.preference else sft_examples
     max_tokens = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
     results = {}
@@ -39,7 +41,9 @@ def audit_report() -> tuple[str, bool]:
 
 
 def sft_examples(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
-    return [examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"])) for row in rows]
+    return [
+        examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"])) for row in rows
+    ]
 
 
 def preference_examples(tokenizer: ChatTokenizer, rows: list[Row]) -> list[Example]:

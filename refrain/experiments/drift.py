@@ -25,12 +25,12 @@ def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock,
     file = str(paths.METRICS)
     metrics_text = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
     environments = environment_table(recorded_manifest(recorded), provenance.environment())
-    return f"{environments}\n\n{score_table(revisions.file_at(commit, file), metrics_text)}"
+    return f"{environments}\n\n{score_table(revisions.read_git_file(commit, file), metrics_text)}"
 
 
 def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
     """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
-    md5 = revisions.cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.NAME)
+    md5 = revisions.list_cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.MANIFEST)
     return json.loads(revisions.cache_path(md5).read_text(encoding="utf-8")) if md5 else {}
 
 
