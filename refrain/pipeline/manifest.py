@@ -33,9 +33,9 @@ def find_problems(folder: Path) -> list[str]:
     listed, present = read_manifest(folder)["files"], sha256_by_file(folder)
     differ = {name for name in listed.keys() & present if listed[name] != present[name]}
     missing = [f"{name}: it is listed but missing" for name in listed.keys() - present]
-    strange = [f"{name}: it is there but not listed" for name in present.keys() - listed]
+    unlisted = [f"{name}: it is there but not listed" for name in present.keys() - listed]
     changed = [f"{name}: checksum mismatch" for name in differ]
-    return sorted(missing + strange + changed)
+    return sorted(missing + unlisted + changed)
 
 
 def sha256_by_file(folder: Path) -> dict[str, str]:
