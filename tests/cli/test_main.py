@@ -392,7 +392,7 @@ HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "
 
 
 def test_help_waits_for_nothing_heavy():
-    modules = loaded("from refrain.cli import main; main.arguments().format_help()")
+    modules = loaded("from refrain.cli import main; main.build_parser().format_help()")
     assert "refrain.cli.main" in modules and not HEAVY & set(modules)
 
 

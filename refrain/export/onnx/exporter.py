@@ -16,7 +16,7 @@ from refrain.runtime import onnx_folder
 
 log = logging.getLogger(__name__)
 
-MAX_INLINE_BYTES = 2**30  # a protobuf ends at 2 GiB, so the weights of larger models lie beside the graph
+MAX_GRAPH_BYTES = 2**30  # a protobuf ends at 2 GiB, so the weights of larger models lie beside the graph
 
 
 def export_variants(merged: Path, artifact: Path, export: ExportConfig) -> None:
@@ -123,5 +123,5 @@ def save_graph(model: onnx.ModelProto, out: Path, operator: str) -> None:
     if not any(node.op_type == operator for node in model.graph.node):
         raise ValueError("model.onnx: nothing in it could be quantised, for no MatMul has weights; choose export=fp32")
     size = sum(len(constant.raw_data) for constant in model.graph.initializer)  # ByteSize() fails beyond 2 GiB
-    is_large = size > MAX_INLINE_BYTES
+    is_large = size > MAX_GRAPH_BYTES
     onnx.save(model, out / onnx_folder.GRAPH, save_as_external_data=is_large, location=onnx_folder.EXTERNAL_DATA)

@@ -243,7 +243,7 @@ def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
 @pytest.mark.parametrize("precision", [DYNAMIC, QuantizationConfig(bits=8, block=32)])
 def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, settings, tmp_path, monkeypatch):
     small = exported(merged, tmp_path / "small", settings, "optimum", few=precision)
-    monkeypatch.setattr(exporter, "LARGE", 50_000)
+    monkeypatch.setattr(exporter, "MAX_GRAPH_BYTES", 50_000)
     large = exported(merged, tmp_path / "large", settings, "optimum", few=precision)
     assert files(large / "few").keys() - files(small / "few").keys() == {"model.onnx.data"}
     assert len(files(large / "few")["model.onnx"]) < len(files(large / "few")["model.onnx.data"])
