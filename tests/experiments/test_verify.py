@@ -110,7 +110,7 @@ def test_a_lock_that_was_tampered_with_is_found(bench):
 
 
 def test_an_input_that_was_not_there_when_it_was_recorded_is_named(bench):
-    rewrite(bench / "work.py", "read_text() + (more if", "read_text() * 2 + (more if")
+    rewrite(bench / "work.py", "read_text() + earlier", "read_text() * 2 + earlier")
     pipeline_repository.commit(bench)
     code, printed, _ = refrain(bench, "verify")
     assert code == 1
