@@ -112,6 +112,7 @@ def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) 
     facts = manifest.read_manifest(onnx)
     rows = [HEADER, *(report_row(onnx, name, speed, facts) for name, speed in speeds.items())]
     text = f"{markdown_table(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
+    out.parent.mkdir(parents=True, exist_ok=True)
     points = {name: (speed.decode, facts["parity"][name]["rouge"]) for name, speed in speeds.items()}
     (out.parent / PLOT).write_text(speed_plot.draw_plot(points, facts["best"]), encoding="utf-8")
     out.write_text(f"# Variants\n\n{text}\n\n![tokens a second, and ROUGE-L]({PLOT})\n", encoding="utf-8")

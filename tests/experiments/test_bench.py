@@ -37,12 +37,13 @@ def artifact(tmp_path):
 def test_the_table_lists_the_variants_that_passed(artifact):
     folder = artifact("int8")
     assert bench.passing_variants(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
-    text = bench.write_report(folder, SPEEDS, "a machine, 2 threads", folder / "variants.md")
+    out = folder / "reports/variants.md"
+    text = bench.write_report(folder, SPEEDS, "a machine, 2 threads", out)
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[0] == bench.HEADER
     assert lines[3] == ["int8", "1.0", "0.20", "280", "1000", "150", "1.0e-04", "99.91%", "0.5900", "best"]
     assert len({len(line) for line in text.splitlines()[:5]}) == 1, "columns below each other"
-    assert (folder / "variants.md").read_text().splitlines()[-1] == "![tokens a second, and ROUGE-L](variants.svg)"
+    assert out.read_text().splitlines()[-1] == "![tokens a second, and ROUGE-L](variants.svg)"
 
 
 @pytest.mark.parametrize("best, sentence", [
