@@ -36,6 +36,7 @@ PROGRAMS = ("dvc", "refrain", "make", "python")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PRESET = re.compile(r"`(conf/\S+\.yaml)`:\n\n```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
+MODULE = re.compile(r"(?<![\w./-])[a-z_]+/[\w/]+\.py\b")
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number"}
 # One letter of each word stands in brackets, so that this file does not name what it forbids.
@@ -136,6 +137,12 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_are_where_a_page_says(page):
+    named = MODULE.findall(page.read_text())
+    assert not [path for path in named if not (ROOT / path).is_file() and not (ROOT / "refrain" / path).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_presets_on_a_page_are_shown_as_complete_files(page):
     shown = [kind for kind, _ in FENCE.findall(page.read_text()) if kind == "yaml"]
     assert len(shown) == len(PRESET.findall(page.read_text()))
@@ -209,7 +216,7 @@ def test_a_mistake_is_answered_as_the_page_says(mistake, sentence, monkeypatch):
 
 @pytest.mark.parametrize(("heading", "reasons"), [
     ("quarantine.jsonl: broken rows", errors.QUARANTINED),
-    ("quarantine.jsonl: rows set aside by a policy", errors.SET_ASIDE),
+    ("quarantine.jsonl: rows filtered by a policy", errors.SET_ASIDE),
     ("duplicates.jsonl", errors.DUPLICATES),
 ])  # fmt: skip
 def test_the_reasons_are_those_of_the_code(heading, reasons):
