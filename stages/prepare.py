@@ -17,9 +17,9 @@ def main(cfg: schema.Config) -> None:
 
         talk = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
         measured = datasheet.measure_lengths(spool, placed, talk)
-        report["lengths"] = datasheet.percentiles(measured)
-        datasheet.histogram(measured, paths.LENGTHS)
-        paths.DATA_SHEET.write_text(datasheet.render(report, spool, placed, talk), encoding="utf-8")
+        report["lengths"] = datasheet.length_percentiles(measured)
+        datasheet.write_histogram(measured, paths.LENGTHS)
+        paths.DATA_SHEET.write_text(datasheet.render_datasheet(report, spool, placed, talk), encoding="utf-8")
         report["variants"] = augmentation.append_variants(spool, placed, reading)
     runner.write_report(paths.DATA_REPORT, report)
     if not report["train"]:

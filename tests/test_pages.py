@@ -239,7 +239,7 @@ def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
-        shape = parsing.recognise(schema.SourceConfig(path="example"), [RawRow(1, row)])
+        shape = parsing.recognise_shape(schema.SourceConfig(path="example"), [RawRow(1, row)])
         assert shape.name == name
         policies = presets.config().data.policies
         for said in parsing.parse_row(RawRow(1, row), shape, schema.SourceConfig(path="example"), policies):

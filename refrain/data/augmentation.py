@@ -38,41 +38,41 @@ PROTECTED = re.compile(  # a text is split into what may be touched, and this: c
 )
 
 
-SIGNS = ".!?\u2026\u3002\uff01\uff1f"  # that a sentence ends with, wide ones too
+END_SIGNS = ".!?\u2026\u3002\uff01\uff1f"  # that a sentence ends with, wide ones too
 
 
 WORD = re.compile(  # no URL, number or name of a file
-    rf"""["'\u2018\u201c(]*[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*["'\u2019\u201d),;:{SIGNS}]*"""
+    rf"""["'\u2018\u201c(]*[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*["'\u2019\u201d),;:{END_SIGNS}]*"""
 )
 
 
-LOWERED, UNENDED, DOUBLED = 1, 2, 4  # kinds of noise, in any sum
+LOWER_CASE, NO_END_SIGN, DOUBLE_BLANK = 1, 2, 4  # kinds of noise, in any sum
 
 
-def augmented(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
+def augment_row(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
     """Each differs from the row and from the others, ends with the same replies, and is named after the row.
 
     What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
     """
     made = [row["messages"]]
-    for name, messages in candidates(row, augment, partial(random_share, seed, row["id"])):
+    for name, messages in variant_candidates(row, augment, partial(random_share, seed, row["id"])):
         if messages not in made:
             made.append(messages)
             variant: Row = {**row, "id": f"{row['id']}#{name}", "messages": messages, "parent": row["id"]}
-            if question(messages) != question(row["messages"]):
+            if last_question(messages) != last_question(row["messages"]):
                 variant.pop("input_from", None)
             yield variant
 
 
-def candidates(row: Row, augment: AugmentationConfig, draw: Draw) -> Iterator[tuple[str, list[Message]]]:
+def variant_candidates(row: Row, augment: AugmentationConfig, draw: Draw) -> Iterator[tuple[str, list[Message]]]:
     """Variants by name; one may turn out to be the row itself."""
     messages = row["messages"]
     for number, template in enumerate(augment.paraphrases, start=1):
-        yield f"paraphrase-{number}", with_question(messages, template.replace(PROMPT, question(messages)))
+        yield f"paraphrase-{number}", replace_question(messages, template.replace(PROMPT, last_question(messages)))
     if augment.merge_input and "input_from" in row:
-        yield "merged", with_question(messages, merge_input(question(messages), row["input_from"]))
+        yield "merged", replace_question(messages, merge_input(last_question(messages), row["input_from"]))
     if draw("noise") < augment.noise:
-        yield "noise", with_noise(row, draw)
+        yield "noise", add_noise_to_questions(row, draw)
     if draw("truncate") < augment.truncate:
         yield "truncated", drop_first_turns(messages, draw("turn"))
 
@@ -82,17 +82,17 @@ def random_share(seed: int, id: str, name: str) -> float:
     return int.from_bytes(digest[:8]) / 2**64
 
 
-def last_question(messages: list[Message]) -> int:
+def last_question_index(messages: list[Message]) -> int:
     return max(at for at, message in enumerate(messages) if message["role"] == "user")
 
 
-def question(messages: list[Message]) -> str:
-    return messages[last_question(messages)]["content"]
+def last_question(messages: list[Message]) -> str:
+    return messages[last_question_index(messages)]["content"]
 
 
-def with_question(messages: list[Message], text: str) -> list[Message]:
+def replace_question(messages: list[Message], text: str) -> list[Message]:
     """The same conversation with another last question."""
-    at = last_question(messages)
+    at = last_question_index(messages)
     return [*messages[:at], {"role": "user", "content": text}, *messages[at + 1 :]]
 
 
@@ -113,10 +113,10 @@ def drop_first_turns(messages: list[Message], share: float) -> list[Message]:
     return [*messages[: roles[0] == "system"], *messages[later[int(share * len(later))] :]]
 
 
-def with_noise(row: Row, draw: Draw) -> list[Message]:
+def add_noise_to_questions(row: Row, draw: Draw) -> list[Message]:
     """All questions with one kind of noise, or with several; an input is left alone."""
-    messages, last = list(row["messages"]), last_question(row["messages"])
-    kinds = 1 + int(draw("kinds") * (LOWERED | UNENDED | DOUBLED))
+    messages, last = list(row["messages"]), last_question_index(row["messages"])
+    kinds = 1 + int(draw("kinds") * (LOWER_CASE | NO_END_SIGN | DOUBLE_BLANK))
     for at, message in enumerate(messages):
         if message["role"] == "user":
             text = message["content"]
@@ -136,11 +136,11 @@ def add_noise(text: str, kinds: int, share: float) -> str:
             pieces.append(piece)
     last = max((at for at, piece in enumerate(pieces) if piece.strip()), default=0)
     gaps = [at + 1 for at in sorted(plain) if at + 2 in plain and pieces[at + 1] == " "]
-    if kinds & LOWERED:
+    if kinds & LOWER_CASE:
         pieces = [lower_case(piece) if at in plain else piece for at, piece in enumerate(pieces)]
-    if kinds & UNENDED and last in plain:
-        pieces[last] = pieces[last].rstrip(SIGNS)
-    if kinds & DOUBLED and gaps:
+    if kinds & NO_END_SIGN and last in plain:
+        pieces[last] = pieces[last].rstrip(END_SIGNS)
+    if kinds & DOUBLE_BLANK and gaps:
         pieces[gaps[int(share * len(gaps))]] = "  "
     return "".join(pieces)
 
@@ -152,24 +152,24 @@ def lower_case(word: str) -> str:
     return word.lower() if capitalised and (others or first == "I") else word
 
 
-BATCH = 2_000
+BATCH_ROWS = 2_000
 
 
 @dataclass(frozen=True)
 class AugmentRows:
     """From rows as they stand in train.jsonl to a part of their variants."""
 
-    reading: RowPreparer
+    preparer: RowPreparer
 
     def __call__(self, rows: list[bytes]) -> RowBatch:
-        data, seed = self.reading.data, self.reading.seed
+        data, seed = self.preparer.data, self.preparer.seed
         collected = RowBatchBuilder("", data.leaks.ngram_size, seed)
         for text in rows:
-            for variant in augmented(json.loads(text), data.augment, seed):
-                collected.rows += 1
-                if self.reading.fits(variant):
+            for variant in augment_row(json.loads(text), data.augment, seed):
+                collected.row_count += 1
+                if self.preparer.fits_limit(variant):
                     collected.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
-        return collected.part(self.reading.spool)
+        return collected.build(self.preparer.store_folder)
 
 
 def append_variants(spool: RowStore, placed: Assignment, reading: RowPreparer) -> dict[str, int]:
@@ -178,24 +178,24 @@ def append_variants(spool: RowStore, placed: Assignment, reading: RowPreparer) -
     if data.augment == NO_AUGMENTATION:
         return {}
     tried = 0
-    for part in mapping.parallel_map(AugmentRows(reading), batches(spool, made_of), data):
-        tried += part.rows
+    for part in mapping.parallel_map(AugmentRows(reading), text_batches(spool, made_of), data):
+        tried += part.row_count
         spool.add(part)
-    spool.complete()
+    spool.consolidate()
     made, held = np.arange(known, len(spool)), np.flatnonzero((placed.split != TRAIN) & (placed.owner < 0))
     out = set(leaking_variants(spool, made, held, data).tolist())
     counts = Counter(left_out=tried - len(made) + len(out))
     with (paths.PREPARED / "train.jsonl").open("ab") as file:
-        for row, text in zip(made.tolist(), spool.texts(made.tolist()), strict=True):
+        for row, text in zip(made.tolist(), spool.read_texts(made.tolist()), strict=True):
             if row not in out:
                 file.write(text)
                 counts[json.loads(text)["id"].rpartition("#")[2].partition("-")[0]] += 1
     return dict(counts)
 
 
-def batches(spool: RowStore, rows: Array) -> Iterator[list[bytes]]:
-    for begin in range(0, len(rows), BATCH):
-        yield list(spool.texts(rows[begin : begin + BATCH].tolist()))
+def text_batches(spool: RowStore, rows: Array) -> Iterator[list[bytes]]:
+    for begin in range(0, len(rows), BATCH_ROWS):
+        yield list(spool.read_texts(rows[begin : begin + BATCH_ROWS].tolist()))
 
 
 def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig) -> Array:
@@ -204,7 +204,7 @@ def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig
     dirty = [
         same,
         *(
-            near_held_out(spool, made, held, float(share))
+            variants_near_held_out(spool, made, held, float(share))
             for share in [data.leaks.near_duplicate_threshold]
             if share is not None
         ),
@@ -213,13 +213,13 @@ def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig
     return np.unique(np.concatenate(dirty))
 
 
-def near_held_out(spool: RowStore, made: Array, held: Array, share: float) -> Array:
-    sets = spool.ragged("runs").chosen(np.concatenate([held, made]))
-    candidates = near_duplicates.candidates(sets, share)
+def variants_near_held_out(spool: RowStore, made: Array, held: Array, share: float) -> Array:
+    sets = spool.ragged_column("runs").select(np.concatenate([held, made]))
+    candidates = near_duplicates.find_candidates(sets, share)
     found = []
     for place in range(len(held), len(sets)):
-        others = candidates.before(place)
+        others = candidates.earlier_than(place)
         others = others[others < len(held)]
-        if len(others) and near_duplicates.is_near(sets[place], sets, others, share).any():
+        if len(others) and near_duplicates.are_near(sets[place], sets, others, share).any():
             found.append(made[place - len(held)])
     return np.array(found, np.int64)

@@ -21,11 +21,11 @@ from refrain.data.shapes import parsing
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
-from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore, row_id
+from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore, make_row_id
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
-FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
+ROW_FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
 
 
 NO_AUGMENTATION = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
@@ -49,17 +49,17 @@ class RowPreparer:
     seed: int
     base: Path
     jinja: str | None
-    spool: Path
+    store_folder: Path
 
     def __call__(self, portion: SourceBlock) -> RowBatch:
         collected = RowBatchBuilder(portion.name, self.data.leaks.ngram_size, self.seed)
         source = self.data.sources[portion.index]
         for raw in portion.block.rows():
             for member, said in enumerate(parsing.parse_row(raw, portion.shape, source, self.data.policies), 1):
-                id = row_id(portion.name, raw.line, raw.nth, member)
-                collected.rows += 1
+                id = make_row_id(portion.name, raw.line, raw.nth, member)
+                collected.row_count += 1
                 try:
-                    self.take(collected, portion, raw, member, id, said)
+                    self.add_row(collected, portion, raw, member, id, said)
                 except RowError as error:
                     collected.dropped.append(
                         {
@@ -71,14 +71,14 @@ class RowPreparer:
                             "message": str(error),
                         }
                     )
-        return collected.part(self.spool)
+        return collected.build(self.store_folder)
 
     @property
-    def fields(self) -> tuple[str, ...]:
+    def row_fields(self) -> tuple[str, ...]:
         """What is kept of a conversation: where an input begins only if variants are made."""
-        return FIELDS if self.data.augment == NO_AUGMENTATION else (*FIELDS, "input_from")
+        return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")
 
-    def take(
+    def add_row(
         self,
         collected: "RowBatchBuilder",
         portion: SourceBlock,
@@ -92,8 +92,8 @@ class RowPreparer:
             raise said
         effects: Counter[str] = Counter()
         said = policies.apply_policies(said, self.data.policies, effects)
-        row = cast(Row, {"id": id} | {name: value for name in self.fields if (value := said.get(name)) is not None})
-        talk = cached_chat(self.base, self.jinja)
+        row = cast(Row, {"id": id} | {name: value for name in self.row_fields if (value := said.get(name)) is not None})
+        talk = cached_tokenizer(self.base, self.jinja)
         if not token_length.surely_fits(talk, row, self.data.max_tokens):
             fitted, _ = token_length.fit_to_limit(talk, row, self.data.max_tokens, self.data.policies.overlong)
             effects["overlong"] += fitted is not row
@@ -105,14 +105,14 @@ class RowPreparer:
             row, said.get("group"), source=portion.index, line=raw.line, offset=offset, nth=raw.nth, member=member
         )
 
-    def fits(self, row: Row) -> bool:
+    def fits_limit(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
-        talk, limit = cached_chat(self.base, self.jinja), self.data.max_tokens
+        talk, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
         return token_length.surely_fits(talk, row, limit) or token_length.count_tokens(talk, row, limit) <= limit
 
 
 @cache
-def cached_chat(base: Path, jinja: str | None) -> encoding.ChatTokenizer:
+def cached_tokenizer(base: Path, jinja: str | None) -> encoding.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
     return encoding.load_tokenizer(base, jinja)
 
@@ -136,19 +136,19 @@ def read_corpus(reading: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]
     names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
     tally = SourceCounts(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
     with (
-        RowStore(reading.spool, names) as spool,
+        RowStore(reading.store_folder, names) as spool,
         (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
     ):
         for part in mapping.parallel_map(reading, source_blocks(data), data):
-            tally.rows[part.source] += part.rows
+            tally.rows[part.source] += part.row_count
             tally.reasons[part.source].update(row["reason"] for row in part.dropped)
             tally.effects[part.source].update(part.effects)
             quarantine.writelines(map(records.to_json_line, part.dropped))
             spool.add(part)
-            bar.update(part.rows)
+            bar.update(part.row_count)
         quarantine.close()
-        spool.complete()
+        spool.consolidate()
         yield spool, tally
 
 
@@ -156,6 +156,6 @@ def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:
     """The sources in blocks."""
     for index, source in enumerate(data.sources):
         file = paths.linked_source(index, source.path)
-        shape = parsing.recognise(source, files.read_rows(file))
+        shape = parsing.recognise_shape(source, files.read_rows(file))
         for block in files.read_blocks(file):
             yield SourceBlock(index, file.name, shape, block)

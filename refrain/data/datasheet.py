@@ -19,19 +19,22 @@ from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
 from refrain.data.splitting.row_store import RowStore
 from refrain.data.splitting.splits import Assignment
 
-MEASURED, LETTERS = 3_000, 2_000_000  # rows whose tokens are counted, and their bytes: a cost that does not grow
+MAX_MEASURED_ROWS, MAX_MEASURED_BYTES = (
+    3_000,
+    2_000_000,
+)  # rows whose tokens are counted, and their bytes: a cost that does not grow
 
 
-SHOWN = 10
+SAMPLE_ROWS = 10
 
 
-LONGEST = 4_000  # characters of a row that is shown
+MAX_SAMPLE_LENGTH = 4_000  # characters of a row that is shown
 
 
 PERCENTILES = (0, 50, 90, 99, 100)
 
 
-BINS = 20
+HISTOGRAM_BINS = 20
 
 
 @dataclass
@@ -40,18 +43,18 @@ class TokenLengths:
 
     tokens: dict[str, list[int]]
     learned: dict[str, list[int]]
-    refused: list[str]  # ids of rows that the template does not take
+    refused_ids: list[str]  # ids of rows that the template does not take
 
 
 def measure_lengths(spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> TokenLengths:
     """All rows, or some of them by chance."""
     result = TokenLengths({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, [])
-    rows = sample_rows(spool, np.flatnonzero(placed.split != NONE), MEASURED, LETTERS)
-    for split, row in zip(placed.split[rows].tolist(), texts(spool, rows), strict=True):
+    rows = sample_rows(spool, np.flatnonzero(placed.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
+    for split, row in zip(placed.split[rows].tolist(), read_rows(spool, rows), strict=True):
         try:
             labels = encode_conversation(chat, row["messages"])["labels"]
         except ValueError:
-            result.refused.append(row["id"])
+            result.refused_ids.append(row["id"])
             continue
         result.tokens[SPLITS[split]].append(len(labels))
         result.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
@@ -65,13 +68,13 @@ def sample_rows(spool: RowStore, rows: Any, count: int, size: int = 1 << 62) -> 
     return np.sort(drawn[: max(1, fitting)])
 
 
-def texts(spool: RowStore, rows: Any) -> Iterator[Row]:
-    return (json.loads(text) for text in spool.texts(rows.tolist()))
+def read_rows(spool: RowStore, rows: Any) -> Iterator[Row]:
+    return (json.loads(text) for text in spool.read_texts(rows.tolist()))
 
 
-def percentiles(found: TokenLengths) -> dict[str, Any]:
+def length_percentiles(found: TokenLengths) -> dict[str, Any]:
     """What reports/data.json says of lengths."""
-    result: dict[str, Any] = {"measured": sum(map(len, found.tokens.values())), "refused": len(found.refused)}
+    result: dict[str, Any] = {"measured": sum(map(len, found.tokens.values())), "refused": len(found.refused_ids)}
     for kind, lengths in (("tokens", found.tokens), ("learned", found.learned)):
         result[kind] = {
             name: {f"p{p}": int(np.percentile(values, p, method="lower")) for p in PERCENTILES}
@@ -81,10 +84,10 @@ def percentiles(found: TokenLengths) -> dict[str, Any]:
     return result
 
 
-def histogram(found: TokenLengths, file: Path) -> None:
+def write_histogram(found: TokenLengths, file: Path) -> None:
     """Rows by length, a column for each split; the first column is where a bin ends."""
     longest = max((max(values) for values in found.tokens.values() if values), default=1)
-    edges = np.unique(np.linspace(0, longest, BINS + 1).round().astype(int))
+    edges = np.unique(np.linspace(0, longest, HISTOGRAM_BINS + 1).round().astype(int))
     counts = [np.histogram(np.array(found.tokens[name]) - 0.5, edges)[0] for name in SPLITS]
     with file.open("w", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows(
@@ -92,29 +95,33 @@ def histogram(found: TokenLengths, file: Path) -> None:
         )
 
 
-def render(report: dict[str, Any], spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> str:
+def render_datasheet(report: dict[str, Any], spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> str:
     """reports/data.md."""
-    shown = sample_rows(spool, np.flatnonzero(placed.split == TRAIN), SHOWN)
-    samples = [f"`{row['id']}`\n\n```\n{sample(chat, row)}\n```" for row in texts(spool, shown)]
-    return "\n\n".join(["# Data", *counts(report), *reasons(report), *lengths(report),
+    shown = sample_rows(spool, np.flatnonzero(placed.split == TRAIN), SAMPLE_ROWS)
+    samples = [f"`{row['id']}`\n\n```\n{sample_text(chat, row)}\n```" for row in read_rows(spool, shown)]
+    return "\n\n".join(["# Data", *counts_section(report), *reason_sections(report), *length_section(report),
                         "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip
 
 
-def sample(chat: ChatTokenizer, row: Row) -> str:
+def sample_text(chat: ChatTokenizer, row: Row) -> str:
     try:
         text = preview.preview_row(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
-        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+        return (
+            text
+            if len(text) <= MAX_SAMPLE_LENGTH
+            else f"{text[: MAX_SAMPLE_LENGTH // 2]} [...] {text[-MAX_SAMPLE_LENGTH // 2 :]}"
+        )
     except ValueError as error:
         return f"not shown: {error}"
 
 
-def counts(report: dict[str, Any]) -> list[str]:
+def counts_section(report: dict[str, Any]) -> list[str]:
     header = ["source", "rows", *(place.replace("_", " ") for place in PLACES)]
     listed = [*report["sources"].items(), ("all", report)]
-    return [table(header, ([name, *(each[key] for key in ("rows", *PLACES))] for name, each in listed))]
+    return [markdown_table(header, ([name, *(each[key] for key in ("rows", *PLACES))] for name, each in listed))]
 
 
-def reasons(report: dict[str, Any]) -> list[str]:
+def reason_sections(report: dict[str, Any]) -> list[str]:
     """Why rows are in no split, and what policies changed, by source; nothing where there is nothing to say."""
     result = []
     sections: list[tuple[str, str, Mapping[Any, str]]] = [
@@ -127,11 +134,11 @@ def reasons(report: dict[str, Any]) -> list[str]:
             found.update({(name, reason): count for reason, count in each[kind].items()})
         rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(found.items())]
         if rows:
-            result += [title, table(["source", "reason", "rows", "meaning"], rows)]
+            result += [title, markdown_table(["source", "reason", "rows", "meaning"], rows)]
     return result
 
 
-def lengths(report: dict[str, Any]) -> list[str]:
+def length_section(report: dict[str, Any]) -> list[str]:
     """Percentiles of tokens, with the template."""
     found = report["lengths"]
     rows = [
@@ -142,10 +149,10 @@ def lengths(report: dict[str, Any]) -> list[str]:
     rest = f"{found['measured']:,} rows measured" + (
         f", {found['refused']:,} refused by the template" * bool(found["refused"])
     )
-    return ["## Tokens", table(["split", *(f"{p} %" for p in PERCENTILES)], rows), rest + "."]
+    return ["## Tokens", markdown_table(["split", *(f"{p} %" for p in PERCENTILES)], rows), rest + "."]
 
 
-def table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
+def markdown_table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
     """In Markdown; numbers stand right."""
     lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|") for cell in row] for row in rows]
     right = [all(line[i][:1].isdigit() for line in lines) for i in range(len(header))]

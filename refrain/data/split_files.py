@@ -18,7 +18,7 @@ from refrain.data.parallel import mapping
 from refrain.data.shapes import errors
 from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_store import AT_ONCE, RejectedRow, RowStore
+from refrain.data.splitting.row_store import BATCH_BYTES, RejectedRow, RowStore
 from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
 from refrain.pipeline.schema import DataConfig
@@ -28,20 +28,20 @@ from refrain.pipeline.schema import DataConfig
 class SplitWriter:
     """Copies rows to where each belongs: their texts lie in one file, and the bytes before them are known."""
 
-    texts: Path
-    out: Path
+    texts_file: Path
+    folder: Path
 
     def __call__(self, rows: tuple[int, Array, Array, Array]) -> None:
         """Rows from a byte of the texts on: their sizes and splits, and for each split where its next row begins."""
         begin, sizes, splits, places = rows
-        with self.texts.open("rb") as file:
+        with self.texts_file.open("rb") as file:
             file.seek(begin)
             text = file.read(int(sizes.sum()))
         ends = np.cumsum(sizes)
         for split, name in enumerate(SPLITS):
             mine = splits == split
             bounds = zip((ends - sizes)[mine].tolist(), ends[mine].tolist(), strict=True)
-            with (self.out / f"{name}.jsonl").open("r+b") as file:
+            with (self.folder / f"{name}.jsonl").open("r+b") as file:
                 file.seek(int(places[split]))
                 file.write(b"".join([text[a:b] for a, b in bounds]))
 
@@ -50,20 +50,18 @@ def write_splits(spool: RowStore, placed: Assignment, data: DataConfig) -> None:
     """Every row of the spool, in its order, as one line of one file."""
     for name in SPLITS:
         (paths.PREPARED / f"{name}.jsonl").touch()
-    for _ in mapping.parallel_map(
-        SplitWriter(spool.folder / "text", paths.PREPARED), row_stretches(spool, placed), data
-    ):
+    for _ in mapping.parallel_map(SplitWriter(spool.folder / "text", paths.PREPARED), row_batches(spool, placed), data):
         pass
     records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(spool, placed))
 
 
-def row_stretches(spool: RowStore, placed: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
+def row_batches(spool: RowStore, placed: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
     """All rows, some at a time."""
-    every, places = spool.ragged("text"), np.zeros(len(SPLITS), np.int64)
-    for some in every.stretches(AT_ONCE):
+    every, places = spool.ragged_column("text"), np.zeros(len(SPLITS), np.int64)
+    for some in every.contiguous_batches(BATCH_BYTES):
         if len(some):
             sizes, splits = spool["text"][some], placed.split[some]
-            yield int(every.begins[some[0]]), sizes, splits, places.copy()
+            yield int(every.starts[some[0]]), sizes, splits, places.copy()
             places += [sizes[splits == split].sum() for split in range(len(SPLITS))]
 
 
@@ -73,13 +71,13 @@ def duplicate_rows(spool: RowStore, placed: Assignment) -> Iterator[RejectedRow]
         owner, reason, offset = int(placed.owner[row]), placed.reason[row], int(spool["offset"][row])
         stays = placed.split[owner]
         yield {
-            "id": spool.name(row),
+            "id": spool.id_of(row),
             "source": spool.sources[spool["source"][row]],
             "line": int(spool["line"][row]),
             "offset": None if offset < 0 else offset,
             "reason": reason,
             "message": MESSAGES[reason].format(split=SPLITS[stays] if stays != NONE else "another file"),
-            "of": spool.name(owner),
+            "of": spool.id_of(owner),
         }
 
 
@@ -106,10 +104,10 @@ def reconcile(spool: RowStore, placed: Assignment, tally: SourceCounts) -> dict[
         mine = spool["source"] == index
         reasons = tally.reasons[name] + Counter(placed.reason[mine & (placed.split == NONE)].tolist())
         places = {split: int((placed.split[mine] == number).sum()) for number, split in enumerate(SPLITS)}
-        places |= places_of(reasons)
+        places |= count_places(reasons)
         sources[name] = {"rows": tally.rows[name], **places, "reasons": dict(reasons), "effects": +tally.effects[name]}
         log.info("%s: %s", name, ", ".join(f"{sources[name][key]:,} {key}" for key in ("rows", *PLACES)))
-        check_source(name, sources[name])
+        check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
     check_line_counts(totals)
     return {**totals, "sources": sources} | {
@@ -118,13 +116,13 @@ def reconcile(spool: RowStore, placed: Assignment, tally: SourceCounts) -> dict[
     }
 
 
-def places_of(reasons: Counter[str]) -> dict[str, int]:
+def count_places(reasons: Counter[str]) -> dict[str, int]:
     """How many rows are in no split, by place."""
     places = {"duplicates": errors.DUPLICATES, "quarantined": errors.QUARANTINED, "set_aside": errors.SET_ASIDE}
     return {place: sum(reasons[reason] for reason in theirs) for place, theirs in places.items()}
 
 
-def check_source(name: str, counts: dict[str, Any]) -> None:
+def check_source_counts(name: str, counts: dict[str, Any]) -> None:
     if counts["rows"] != sum(counts[place] for place in PLACES):
         raise ValueError(f"{name}: the rows do not add up: {counts}; this is a defect of refrain, report it")
 

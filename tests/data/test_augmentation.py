@@ -16,7 +16,7 @@ def row(*turns, id="0-some.jsonl:7", **more):
 
 
 def variants(row, seed=1, **settings):
-    return list(augmentation.augmented(row, AugmentationConfig(**{**OFF, **settings}), seed))
+    return list(augmentation.augment_row(row, AugmentationConfig(**{**OFF, **settings}), seed))
 
 
 def texts(row, **settings):

@@ -102,7 +102,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
 def test_the_bytes_are_the_same_for_any_number_of_workers(prepared, monkeypatch, name):
     """Also where a block ends in the middle of things."""
     monkeypatch.setattr(mapping, "HEAD_START", 0)
-    monkeypatch.setattr(raw_rows, "CHUNK", 1 << 12)
+    monkeypatch.setattr(raw_rows, "CHUNK_BYTES", 1 << 12)
     rows = [*numbered(300), *[qa(f"{LONG} {n}\r\n\u2028 é") for n in range(40)], qa("")]
     content = {
         "a.jsonl": "".join(json.dumps(row) + "\n" for row in rows).replace("?", "") + "broken\n",

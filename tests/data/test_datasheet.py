@@ -56,11 +56,11 @@ def test_the_plot_counts_every_row_once(prepared):
 
 
 def test_of_many_rows_some_are_measured_the_same_ones_each_time(prepared, monkeypatch):
-    monkeypatch.setattr("refrain.data.datasheet.MEASURED", 20)
+    monkeypatch.setattr("refrain.data.datasheet.MAX_MEASURED_ROWS", 20)
     seen = [prepared(("a.jsonl", numbered(60), {})) and (page(), paths.LENGTHS.read_bytes()) for _ in range(2)]
     assert seen[0] == seen[1]
     assert prepare_stage.report()["lengths"]["measured"] == 20
-    monkeypatch.setattr("refrain.data.datasheet.LETTERS", 1)
+    monkeypatch.setattr("refrain.data.datasheet.MAX_MEASURED_BYTES", 1)
     prepared(("a.jsonl", numbered(60), {}))
     assert prepare_stage.report()["lengths"]["measured"] == 1
 

@@ -25,7 +25,7 @@ DEFAULT = Policies(
 def parsed(value, shape=None, tree="all", **fields):
     """Every conversation of a row, and why others are none, before the policies."""
     source, raw = SourceConfig("some/file.json", shape=shape, fields=fields), RawRow(1, value)
-    return parsing.parse_row(raw, parsing.recognise(source, [raw]), source, replace(DEFAULT, tree=tree))
+    return parsing.parse_row(raw, parsing.recognise_shape(source, [raw]), source, replace(DEFAULT, tree=tree))
 
 
 def wanted(conversation, effects=None, **policy):

@@ -32,7 +32,7 @@ PHONE = re.compile(
 THOUSANDS = re.compile(r"\+[0-9]{1,3}(?:\.[0-9]{3})+")
 
 
-LENGTHS = (  # of the registry of ISO 13616
+IBAN_LENGTHS = (  # of the registry of ISO 13616
     "NO15 BE16 DK18 FI18 FK18 FO18 GL18 NL18 SD18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 MN20 XK20 CH21 HR21 LI21 LV21"
     " BG22 BH22 CR22 DE22 GB22 GE22 IE22 ME22 RS22 VA22 AE23 GI23 IL23 IQ23 OM23 SO23 TL23 AD24 CZ24 ES24 MD24 PK24"
     " RO24 SA24 SE24 SK24 TN24 VG24 LY25 PT25 ST25 IS26 TR26 DJ27 FR27 GR27 IT27 MC27 MR27 SM27 AL28 AZ28 BY28 CY28"
@@ -48,11 +48,11 @@ def iban_pattern(entry: str) -> str:
 
 
 IBAN = re.compile(
-    rf"(?<![A-Z0-9])(?=[A-Z]{{2}}[0-9])(?:{'|'.join(map(iban_pattern, LENGTHS.split()))})(?![A-Z0-9])", re.I | re.A
+    rf"(?<![A-Z0-9])(?=[A-Z]{{2}}[0-9])(?:{'|'.join(map(iban_pattern, IBAN_LENGTHS.split()))})(?![A-Z0-9])", re.I | re.A
 )
 
 
-def iban_checksum_ok(iban: str) -> bool:
+def is_valid_iban(iban: str) -> bool:
     """Whether the checksum of an IBAN is right: modulo 97, with letters as 10 to 35."""
     signs = re.sub("[^A-Za-z0-9]", "", iban)
     return int("".join(str(int(sign, 36)) for sign in signs[4:] + signs[:4])) % 97 == 1
@@ -63,18 +63,18 @@ def is_phone_number(number: str) -> bool:
     return 8 <= sum(sign.isdigit() for sign in number) <= 15 and not THOUSANDS.fullmatch(number)
 
 
-def always(address: str) -> bool:
+def accept_any(address: str) -> bool:
     return True
 
 
 KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {  # in this order: an account is no number to call
-    "email": (EMAIL, always),
-    "iban": (IBAN, iban_checksum_ok),
+    "email": (EMAIL, accept_any),
+    "iban": (IBAN, is_valid_iban),
     "phone": (PHONE, is_phone_number),
 }
 
 
-def mask(text: str, kind: str) -> str:
+def mask_pii(text: str, kind: str) -> str:
     """A text with [kind] in the place of all that has the form of that kind; the same object when there is nothing."""
     pattern, holds = KINDS[kind]
     if kind == "email" and "@" not in text:

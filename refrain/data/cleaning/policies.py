@@ -29,7 +29,7 @@ def apply_policies(said: Conversation, policies: Policies, effects: Counter[str]
 
 def rewrite_texts(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
     """Every text by the newline rule and, where a policy asks for it, without outer white space and personal data."""
-    if policies.whitespace == "keep" and not policies.pii and not holds_crlf(said):
+    if policies.whitespace == "keep" and not policies.pii and not has_crlf(said):
         return said
     write = partial(clean_text, policies=policies, done=done)
     result = said.copy()
@@ -37,7 +37,7 @@ def rewrite_texts(said: Conversation, policies: Policies, done: set[str]) -> Con
     if "rejected" in said:
         result["rejected"] = write(said["rejected"])
     if "input_from" in said:
-        nth, start = last_of(said["messages"], "user"), said["input_from"]
+        nth, start = last_turn(said["messages"], "user"), said["input_from"]
         content = said["messages"][nth]["content"]
         above, below = write(content[: start - 2]), write(content[start:])
         result["messages"][nth]["content"] = f"{above}\n\n{below}"
@@ -45,7 +45,7 @@ def rewrite_texts(said: Conversation, policies: Policies, done: set[str]) -> Con
     return result
 
 
-def holds_crlf(said: Conversation) -> bool:
+def has_crlf(said: Conversation) -> bool:
     return "\r\n" in said.get("rejected", "") or any("\r\n" in message["content"] for message in said["messages"])
 
 
@@ -58,7 +58,7 @@ def clean_text(text: str, policies: Policies, done: set[str]) -> str:
         done.add("whitespace")
         after = stripped
     for kind in pii.KINDS:
-        if kind in policies.pii and (masked := pii.mask(after, kind)) != after:
+        if kind in policies.pii and (masked := pii.mask_pii(after, kind)) != after:
             done.add(kind)
             after = masked
     return after
@@ -81,7 +81,7 @@ def arrange_turns(said: Conversation, policies: Policies, done: set[str]) -> Con
     return result
 
 
-def without_system(messages: list[Message], policy: str) -> list[Message]:
+def remove_system_turns(messages: list[Message], policy: str) -> list[Message]:
     if policy == "keep" or all(message["role"] != "system" for message in messages):
         return messages
     if policy == "drop":
@@ -89,12 +89,12 @@ def without_system(messages: list[Message], policy: str) -> list[Message]:
     return [message for message in messages if message["role"] != "system"]
 
 
-def without_empty(messages: list[Message], policy: str) -> list[Message]:
+def remove_empty_turns(messages: list[Message], policy: str) -> list[Message]:
     """RowError, whatever the policy, when there is nothing to learn from: the last reply is empty."""
     empty = [nth for nth, message in enumerate(messages) if fields.is_blank(message["content"])]
     if not empty:
         return messages
-    if last_of(messages, "assistant") in empty:
+    if last_turn(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
@@ -119,7 +119,7 @@ def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
 
 def cut_unanswered(messages: list[Message], policy: str) -> list[Message]:
     """Nothing behind the last reply. A row that is to be dropped for it breaks the order of roles."""
-    end = last_of(messages, "assistant") + 1
+    end = last_turn(messages, "assistant") + 1
     if policy == "drop" or end == len(messages):
         return messages
     if all(message["role"] != "user" for message in messages[:end]):
@@ -128,14 +128,14 @@ def cut_unanswered(messages: list[Message], policy: str) -> list[Message]:
 
 
 STEPS: dict[str, Callable[[list[Message], str], list[Message]]] = {
-    "system": without_system,
-    "empty": without_empty,
+    "system": remove_system_turns,
+    "empty": remove_empty_turns,
     "order": merge_neighbours,
     "unanswered": cut_unanswered,
 }
 
 
-def last_of(messages: list[Message], role: str) -> int:
+def last_turn(messages: list[Message], role: str) -> int:
     """The place of the last turn of a role, or -1."""
     return max((nth for nth, message in enumerate(messages) if message["role"] == role), default=-1)
 

@@ -26,42 +26,50 @@ from refrain.data.shapes.errors import RowError
 BLANK = "▁"  # what SentencePiece has for a blank: one token, if it is in the vocabulary
 
 
-REMOVING = {"Strip", "StripAccents"}
+REMOVING_STEPS = {"Strip", "StripAccents"}
 
 
-SPLITTING = {"Split", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit", "CharDelimiterSplit", "UnicodeScripts"}
+SPLITTING_STEPS = {
+    "Split",
+    "Digits",
+    "Punctuation",
+    "Whitespace",
+    "WhitespaceSplit",
+    "CharDelimiterSplit",
+    "UnicodeScripts",
+}
 
 
-ONLY_ASCII = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase"}  # it is as long afterwards
+ASCII_STEPS = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase"}  # it is as long afterwards
 
 
 class TokenizerGrowth(NamedTuple):
     """How a tokenizer may make more tokens of a text than the text has bytes."""
 
-    only_ascii: bool  # the rule holds for no other text
-    prefixed: bool  # a blank is put before each text between two control tokens
-    whole: bool  # a control token of the template is one token for certain
+    needs_ascii: bool  # the rule holds for no other text
+    adds_prefix: bool  # a blank is put before each text between two control tokens
+    has_whole_control_tokens: bool  # a control token of the template is one token for certain
 
 
-def upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
+def token_upper_bound(talk: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
     """No fewer than the tokens of a conversation; infinite where no bound is known.
 
     It may be larger than it need be where it is not above `enough`, which is quicker to find.
     """
     growth = tokenizer_growth(talk.tokenizer)
-    plain = growth is not None and not (growth.only_ascii or growth.prefixed)
+    plain = growth is not None and not (growth.needs_ascii or growth.adds_prefix)
     if (
         plain
         and (rough := len(templates.render_template(talk.template, messages, talk.special_tokens).encode())) <= enough
     ):
         return rough
     text, typed = encoding.render_conversation(talk, messages)
-    if growth is None or (growth.only_ascii and not text.isascii()):
+    if growth is None or (growth.needs_ascii and not text.isascii()):
         return math.inf
     found = [(each.start(), len(each[0].encode()) - 1) for each in talk.index.control_pattern.finditer(text)]
     own = {at for at, _ in found}.difference(typed)
-    saved = sum(spare for at, spare in found if at in own) if growth.whole else 0
-    return len(text.encode()) - saved + (len(found) + 1) * growth.prefixed
+    saved = sum(spare for at, spare in found if at in own) if growth.has_whole_control_tokens else 0
+    return len(text.encode()) - saved + (len(found) + 1) * growth.adds_prefix
 
 
 @lru_cache(maxsize=4)
@@ -72,14 +80,14 @@ def tokenizer_growth(tokenizer: Tokenizer) -> TokenizerGrowth | None:
     kinds = {str(part["type"]) for part in parts}
     prefixed = any(part.get("prepend") or part.get("prepend_scheme", "never") != "never" for part in parts)
     plain = [token["content"] for token in shape["added_tokens"] if not token["special"]]
-    whole = all(found_anywhere(token, plain) for token in shape["added_tokens"] if token["special"])
+    whole = all(is_found_anywhere(token, plain) for token in shape["added_tokens"] if token["special"])
     if (
         not all(keeps_length(part, tokenizer) for part in parts)
         or ("ByteLevel" in kinds and shape["model"].get("byte_fallback"))  # a byte is a letter of two bytes there
         or (prefixed and (plain or (len(flatten_steps(shape["pre_tokenizer"])) > 1)))
     ):
         return None
-    return TokenizerGrowth(bool(kinds & ONLY_ASCII), prefixed, whole)
+    return TokenizerGrowth(bool(kinds & ASCII_STEPS), prefixed, whole)
 
 
 def flatten_steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -99,10 +107,10 @@ def keeps_length(part: dict[str, Any], tokenizer: Tokenizer) -> bool:
             return text == BLANK and tokenizer.token_to_id(BLANK) is not None
         case {"type": "Replace", "pattern": {"String": " "}, "content": text}:
             return text == BLANK and tokenizer.token_to_id(BLANK) is not None
-    return part["type"] in REMOVING | SPLITTING | ONLY_ASCII
+    return part["type"] in REMOVING_STEPS | SPLITTING_STEPS | ASCII_STEPS
 
 
-def found_anywhere(token: dict[str, Any], others: list[str]) -> bool:
+def is_found_anywhere(token: dict[str, Any], others: list[str]) -> bool:
     """Whether a control token is found wherever it is written: no other added token can take a part of it."""
     text = str(token["content"])
     taken = any(text in each or any(text.startswith(each[i:]) for i in range(1, len(each))) for each in others)
@@ -175,6 +183,6 @@ def surely_fits(talk: ChatTokenizer, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(upper_bound(talk, side, limit) <= limit for side in examples.list_conversations(row))
+        return all(token_upper_bound(talk, side, limit) <= limit for side in examples.list_conversations(row))
     except ValueError:  # `fitted` says it, and of which row
         return False

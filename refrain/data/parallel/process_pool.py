@@ -18,12 +18,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-AHEAD = 2  # items that a worker has at most: one that it works on, and the next
+ITEMS_PER_WORKER = 2  # items that a worker has at most: one that it works on, and the next
 
 
 class Worker(NamedTuple):
     process: BaseProcess
-    link: Connection
+    connection: Connection
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
@@ -35,14 +35,14 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterator[Item], 
             if number < workers:
                 crew.append(start_worker(function))
             owing.append(crew[number % workers])
-            send(owing[-1], item, workers)
-            if len(owing) == AHEAD * workers:
-                yield receive(owing.popleft(), workers)
+            send_item(owing[-1], item, workers)
+            if len(owing) == ITEMS_PER_WORKER * workers:
+                yield receive_result(owing.popleft(), workers)
         while owing:
-            yield receive(owing.popleft(), workers)
+            yield receive_result(owing.popleft(), workers)
     finally:
         for worker in crew:
-            worker.link.close()  # a worker whose link is closed ends at once, even amid an item
+            worker.connection.close()  # a worker whose link is closed ends at once, even amid an item
         for worker in crew:
             worker.process.join()
 
@@ -88,29 +88,29 @@ def run_item(function: Callable[[Any], Any], item: Any) -> tuple[Any, Exception 
         return None, error
 
 
-def send(worker: Worker, item: Any, workers: int) -> None:
+def send_item(worker: Worker, item: Any, workers: int) -> None:
     try:
-        worker.link.send(item)
+        worker.connection.send(item)
     except OSError as error:
-        raise ValueError(worker_died(workers)) from error
+        raise ValueError(worker_died_message(workers)) from error
 
 
-def receive(worker: Worker, workers: int) -> Any:
+def receive_result(worker: Worker, workers: int) -> Any:
     try:
-        said = worker.link.recv()
+        said = worker.connection.recv()
     except (EOFError, OSError) as error:
-        raise ValueError(worker_died(workers)) from error
-    return unwrap(said)
+        raise ValueError(worker_died_message(workers)) from error
+    return unwrap_outcome(said)
 
 
-def unwrap(outcome: tuple[Any, Exception | None]) -> Any:
+def unwrap_outcome(outcome: tuple[Any, Exception | None]) -> Any:
     result, error = outcome
     if error is not None:
         raise error
     return result
 
 
-def worker_died(workers: int) -> str:
+def worker_died_message(workers: int) -> str:
     return (
         f"a process of data.workers={workers} was killed, most often because memory ran out;"
         f" set data.workers={workers // 2}"

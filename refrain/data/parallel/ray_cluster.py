@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from refrain.data.parallel.process_pool import run_item, unwrap
+from refrain.data.parallel.process_pool import run_item, unwrap_outcome
 
 Item = TypeVar("Item")
 
@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-WINDOW = 8  # items for each CPU that are taken at a time, for each window is a job of its own
+ITEMS_PER_CPU = 8  # items for each CPU that are taken at a time, for each window is a job of its own
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Boxed:
 def map_on_ray(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """One job after the other, each for a window of the stream; results in the order of the items."""
     with ray_session(workers) as ray:
-        count = WINDOW * int(ray.cluster_resources()["CPU"])
+        count = ITEMS_PER_CPU * int(ray.cluster_resources()["CPU"])
         while window := [{"parcel": Boxed(item)} for item in islice(items, count)]:
             rows = ray.data.from_items(window, override_num_blocks=len(window))
             for row in rows.map(partial(run_boxed, function)).iter_rows():
-                yield unwrap(row["parcel"].content)
+                yield unwrap_outcome(row["parcel"].content)
 
 
 def run_boxed(function: Callable[[Any], Any], row: dict[str, Boxed]) -> dict[str, Boxed]:

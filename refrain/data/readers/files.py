@@ -13,15 +13,15 @@ from typing import IO, cast
 
 from refrain.data.readers import json_document, json_lines, tables
 from refrain.data.readers.json_lines import JsonLinesBlock
-from refrain.data.readers.raw_rows import CHUNK, RawRow, RowBlock
+from refrain.data.readers.raw_rows import CHUNK_BYTES, RawRow, RowBlock
 
 Block = JsonLinesBlock | RowBlock  # can be pickled; `rows()` gives its rows
 
 
-BOMB = 100 << 20  # bytes that any file may unpack to
+MAX_UNPACKED = 100 << 20  # bytes that any file may unpack to
 
 
-RATIO = 200  # of the packed size that a larger one may unpack to; text of people stays below 20
+MAX_RATIO = 200  # of the packed size that a larger one may unpack to; text of people stays below 20
 
 
 def read_rows(path: Path) -> Iterator[RawRow]:
@@ -44,17 +44,17 @@ class OpenFile:
     """The bytes of an open file, unpacked."""
 
     file: IO[bytes]
-    packed: int | None  # size of the file, if it is zipped
+    packed_size: int | None  # size of the file, if it is zipped
 
     def chunks(self) -> Iterator[bytes]:
         unpacked = 0
-        while chunk := self.file.read(CHUNK):
+        while chunk := self.file.read(CHUNK_BYTES):
             unpacked += len(chunk)
-            if self.packed is not None and unpacked > max(BOMB, RATIO * self.packed):
-                raise ValueError(f"unpacks to over {RATIO} times its size; if it is no bomb, unpack it yourself")
+            if self.packed_size is not None and unpacked > max(MAX_UNPACKED, MAX_RATIO * self.packed_size):
+                raise ValueError(f"unpacks to over {MAX_RATIO} times its size; if it is no bomb, unpack it yourself")
             yield chunk
 
-    def text(self) -> Iterator[bytes]:
+    def text_chunks(self) -> Iterator[bytes]:
         """The chunks of a file in UTF-8."""
         for number, chunk in enumerate(self.chunks()):
             if number == 0 and looks_like_utf16(chunk[:4]):
@@ -101,7 +101,7 @@ def check_unchanged(path: Path, before: os.stat_result) -> None:
 
 
 def parquet_blocks(content: OpenFile) -> Iterator[Block]:
-    if content.packed is None:
+    if content.packed_size is None:
         yield from tables.read_parquet(content.file)
         return
     with tempfile.TemporaryFile() as file:  # Parquet is read from its end
@@ -110,10 +110,10 @@ def parquet_blocks(content: OpenFile) -> Iterator[Block]:
 
 
 READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
-    ".json": lambda content: json_document.read_blocks(content.text()),
-    ".jsonl": lambda content: json_lines.read_blocks(content.text()),
-    ".ndjson": lambda content: json_lines.read_blocks(content.text()),
-    ".csv": lambda content: tables.read_delimited(content.text(), ","),
-    ".tsv": lambda content: tables.read_delimited(content.text(), "\t"),
+    ".json": lambda content: json_document.read_blocks(content.text_chunks()),
+    ".jsonl": lambda content: json_lines.read_blocks(content.text_chunks()),
+    ".ndjson": lambda content: json_lines.read_blocks(content.text_chunks()),
+    ".csv": lambda content: tables.read_delimited(content.text_chunks(), ","),
+    ".tsv": lambda content: tables.read_delimited(content.text_chunks(), "\t"),
     ".parquet": parquet_blocks,
 }

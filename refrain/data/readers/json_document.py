@@ -11,7 +11,16 @@ from itertools import chain
 from typing import Any
 
 from refrain.data.readers import json_lines
-from refrain.data.readers.raw_rows import BOM, LIMIT, TOO_LONG, RawRow, RowBlock, byte_length, decoding_error, in_blocks
+from refrain.data.readers.raw_rows import (
+    BOM,
+    MAX_ROW_LENGTH,
+    TOO_LONG,
+    RawRow,
+    RowBlock,
+    byte_length,
+    decoding_error,
+    in_blocks,
+)
 
 
 class JsonCursor:
@@ -21,34 +30,34 @@ class JsonCursor:
         self.chunks = decode_chunks(chunks)
         self.held, self.begin = "", 0  # what is decoded; the window is a part of it, as an error costs its length
         self.text, self.at, self.line, self.offset = "", 0, 1, 0
-        self.show(PIECE)
-        self.move(int(self.text.startswith("\ufeff")))
+        self.load(WINDOW_LENGTH)
+        self.advance_to(int(self.text.startswith("\ufeff")))
 
-    def show(self, length: int) -> None:
+    def load(self, length: int) -> None:
         """Let the window begin where it is read, and reach so far."""
         self.begin += self.at
         while len(self.held) - self.begin < length and (chunk := next(self.chunks, "")):
             self.held, self.begin = self.held[self.begin :] + chunk, 0
         self.text, self.at = self.held[self.begin : self.begin + length], 0
 
-    def more(self) -> bool:
+    def load_more(self) -> bool:
         """Twice as much of the file, so that a long value is not parsed too often; false at the end."""
         rest = len(self.text) - self.at
-        self.show(max(PIECE, min(2 * rest, LIMIT + PIECE)))
+        self.load(max(WINDOW_LENGTH, min(2 * rest, MAX_ROW_LENGTH + WINDOW_LENGTH)))
         return len(self.text) > rest
 
-    def move(self, end: int) -> None:
+    def advance_to(self, end: int) -> None:
         passed = self.text[self.at : end]
         self.line, self.offset, self.at = self.line + passed.count("\n"), self.offset + byte_length(passed), end
 
-    def next(self) -> str:
+    def peek(self) -> str:
         """The character that is not blank to which the window moves; nothing at the end of the file."""
         while True:
-            self.move(json_lines.skip_blank(self.text, self.at))
-            if self.at < len(self.text) or not self.more():
+            self.advance_to(json_lines.skip_blank(self.text, self.at))
+            if self.at < len(self.text) or not self.load_more():
                 return self.text[self.at : self.at + 1]
 
-    def value(self) -> tuple[Any, str]:
+    def read_value(self) -> tuple[Any, str]:
         """The value that begins here, or why it could not be read; the window moves beyond it."""
         while True:
             value, end, error = json_lines.parse_value(self.text, self.at)
@@ -56,30 +65,30 @@ class JsonCursor:
             if broken:
                 end, _, quoted = end_of_value(self.text, self.at)
             unfinished, length = quoted or end == len(self.text), end - self.at
-            if not unfinished or length > LIMIT or not self.more():
+            if not unfinished or length > MAX_ROW_LENGTH or not self.load_more():
                 break
         end = self.at + length
-        if 4 * length > LIMIT and byte_length(self.text[self.at : end]) > LIMIT:
+        if 4 * length > MAX_ROW_LENGTH and byte_length(self.text[self.at : end]) > MAX_ROW_LENGTH:
             error = TOO_LONG
         error = error or decoding_error(self.text[self.at : end])
         if broken and unfinished:
-            self.skip()
-            error += "" if self.next() else ", and nothing after it can be"
+            self.skip_broken_value()
+            error += "" if self.peek() else ", and nothing after it can be"
         else:
-            self.move(end)
-        if len(self.text) > 4 * PIECE:
-            self.show(PIECE)
+            self.advance_to(end)
+        if len(self.text) > 4 * WINDOW_LENGTH:
+            self.load(WINDOW_LENGTH)
         return None if error else value, error
 
-    def skip(self) -> None:
+    def skip_broken_value(self) -> None:
         """Go beyond a value that cannot be parsed, without holding it."""
         depth, quoted, more = 0, False, True
         while more:
             end, depth, quoted = end_of_value(self.text, self.at, depth, quoted)
-            self.move(end)
-            more = (quoted or end == len(self.text)) and self.more()
+            self.advance_to(end)
+            more = (quoted or end == len(self.text)) and self.load_more()
         if quoted:
-            self.move(len(self.text))
+            self.advance_to(len(self.text))
 
 
 def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -92,7 +101,7 @@ def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
 def end_of_value(text: str, at: int, depth: int = 0, quoted: bool = False) -> tuple[int, int, bool]:
     """Where a value that cannot be parsed ends, judged by its brackets, or the text does; and the state there."""
     if quoted:
-        string = REST.match(text, at)
+        string = STRING_END.match(text, at)
         if string is None or not string[1]:
             return string.end() if string else at, depth, True
         at = string.end()
@@ -106,16 +115,16 @@ def end_of_value(text: str, at: int, depth: int = 0, quoted: bool = False) -> tu
     return len(text), depth, False
 
 
-PIECE = 1 << 15  # characters of the window, where no value is longer
+WINDOW_LENGTH = 1 << 15  # characters of the window, where no value is longer
 
 
-STRING = r'[^"\\]*+(?:\\.[^"\\]*+)*+("?)'
+STRING_TAIL = r'[^"\\]*+(?:\\.[^"\\]*+)*+("?)'
 
 
-REST = re.compile(STRING, re.DOTALL)
+STRING_END = re.compile(STRING_TAIL, re.DOTALL)
 
 
-TOKEN = re.compile(f'"{STRING}|[][{{}},]', re.DOTALL)
+TOKEN = re.compile(f'"{STRING_TAIL}|[][{{}},]', re.DOTALL)
 
 
 def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_lines.JsonLinesBlock | RowBlock]:
@@ -124,10 +133,10 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_lines.JsonLinesBlock |
     for chunk in chunks:
         head += chunk
         start = head.removeprefix(BOM).strip()
-        if b"\n" in start or start[:1] not in (b"", b"{") or len(head) > LIMIT:
+        if b"\n" in start or start[:1] not in (b"", b"{") or len(head) > MAX_ROW_LENGTH:
             break
     whole = chain([head], chunks)
-    if OBJECTS.match(head.removeprefix(BOM)):
+    if JSON_LINES_START.match(head.removeprefix(BOM)):
         yield from json_lines.read_blocks(whole)
     else:
         yield from in_blocks(number_in_line(document_rows(JsonCursor(whole))))
@@ -143,12 +152,12 @@ def number_in_line(rows: Iterable[RawRow]) -> Iterator[RawRow]:
 
 def document_rows(window: JsonCursor) -> Iterator[RawRow]:
     """The elements of an array, or of the one list in an object."""
-    mark = window.next()
+    mark = window.peek()
     if mark == "[":
         yield from array_rows(window)
     elif mark == "{":
         yield from object_rows(window)
-    if window.next():
+    if window.peek():
         yield RawRow(window.line, None, "text outside of the array, up to the end of the file", window.offset)
         deque(window.chunks, maxlen=0)  # an archive that is cut short shows it at its end only
 
@@ -156,18 +165,18 @@ def document_rows(window: JsonCursor) -> Iterator[RawRow]:
 def array_rows(window: JsonCursor) -> Generator[RawRow, None, bool]:
     """A row per element, a broken one and a missing end included; returns whether the array has an end."""
     error = ""
-    window.move(window.at + 1)
-    while (mark := window.next()) != "]":
+    window.advance_to(window.at + 1)
+    while (mark := window.peek()) != "]":
         line, offset = window.line, window.offset
         if not mark:
             if not error:
-                yield RawRow(line, None, CUT, offset)
+                yield RawRow(line, None, CUT_SHORT, offset)
             return False
-        value, error = window.value()
+        value, error = window.read_value()
         yield RawRow(line, value, error, offset)
-        if window.next() == ",":
-            window.move(window.at + 1)
-    window.move(window.at + 1)
+        if window.peek() == ",":
+            window.advance_to(window.at + 1)
+    window.advance_to(window.at + 1)
     return True
 
 
@@ -175,29 +184,29 @@ def object_rows(window: JsonCursor) -> Iterator[RawRow]:
     """The elements of the one list among the members; ValueError when there is none, or another."""
     lists: list[str] = []
     whole = True
-    window.move(window.at + 1)
-    while (mark := window.next()) not in ("", "}"):
-        name, error = window.value()
-        if error or window.next() != ":":
+    window.advance_to(window.at + 1)
+    while (mark := window.peek()) not in ("", "}"):
+        name, error = window.read_value()
+        if error or window.peek() != ":":
             raise ValueError(f"the object around the rows cannot be read: {error or 'a name has no colon'}; correct it")
-        window.move(window.at + 1)
-        if window.next() != "[":
-            window.value()
+        window.advance_to(window.at + 1)
+        if window.peek() != "[":
+            window.read_value()
         elif lists:
             raise ValueError(f"an object must hold one list, its rows, and this one holds {lists[0]} and {name}")
         else:
             lists.append(name)
             whole = yield from array_rows(window)
-        if window.next() == ",":
-            window.move(window.at + 1)
+        if window.peek() == ",":
+            window.advance_to(window.at + 1)
     if not lists:
         raise ValueError("an object must hold one list, its rows, and this one holds none; is it JSON Lines (.jsonl)?")
     if not mark and whole:
-        yield RawRow(window.line, None, CUT, window.offset)
-    window.move(window.at + len(mark))
+        yield RawRow(window.line, None, CUT_SHORT, window.offset)
+    window.advance_to(window.at + len(mark))
 
 
-CUT = "the file is cut short here"
+CUT_SHORT = "the file is cut short here"
 
 
-OBJECTS = re.compile(rb"\s*+\{.*\}[ \t\r]*+\n\s*+\{")  # without commas between them
+JSON_LINES_START = re.compile(rb"\s*+\{.*\}[ \t\r]*+\n\s*+\{")  # without commas between them

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from refrain.data.readers.raw_rows import BOM, LIMIT, NOT_UTF8, TOO_LONG, RawRow, RowBlock
+from refrain.data.readers.raw_rows import BOM, MAX_ROW_LENGTH, NOT_UTF8, TOO_LONG, RawRow, RowBlock
 
-NESTING = 250  # levels of a value: how many more Python can read depends on who calls
+MAX_NESTING = 250  # levels of a value: how many more Python can read depends on who calls
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[JsonLinesBlock | RowBlock]:
         if end := held.rfind(b"\n") + 1:
             yield JsonLinesBlock(held[:end], line, offset)
             line, offset, held = line + held.count(b"\n", 0, end), offset + end, held[end:]
-        elif len(held) > LIMIT:
+        elif len(held) > MAX_ROW_LENGTH:
             yield RowBlock((RawRow(line, error=TOO_LONG, offset=offset),))
             offset, held, skipping = offset + len(held), b"", True
     if held:
@@ -52,7 +52,7 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[JsonLinesBlock | RowBlock]:
 
 def parse_line(line: bytes) -> tuple[Any, str]:
     """The one value of a line, or why it could not be read."""
-    if len(line) > LIMIT:
+    if len(line) > MAX_ROW_LENGTH:
         return None, TOO_LONG
     try:
         text = line.decode()
@@ -68,8 +68,8 @@ def parse_value(text: str, at: int) -> tuple[Any, int, str]:
     """A value and where it ends, or why it could not be read."""
     try:
         value, end = DECODER.raw_decode(text, at)
-        many = text.count("[", at, end) + text.count("{", at, end) > NESTING
-        return (None, end, TOO_DEEP) if many and too_deep(value) else (value, end, "")
+        many = text.count("[", at, end) + text.count("{", at, end) > MAX_NESTING
+        return (None, end, TOO_DEEP) if many and is_too_deep(value) else (value, end, "")
     except RecursionError:
         error = TOO_DEEP
     except json.JSONDecodeError as problem:
@@ -79,15 +79,15 @@ def parse_value(text: str, at: int) -> tuple[Any, int, str]:
     return None, at, error
 
 
-def too_deep(value: Any) -> bool:
+def is_too_deep(value: Any) -> bool:
     """Whether a value has more levels than we read."""
     level = [value]
-    for _ in range(NESTING + 1):
-        level = [part for one in level if isinstance(one, list | dict) for part in parts(one)]
+    for _ in range(MAX_NESTING + 1):
+        level = [part for one in level if isinstance(one, list | dict) for part in children(one)]
     return bool(level)
 
 
-def parts(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
+def children(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
@@ -95,11 +95,11 @@ def skip_blank(text: str, at: int) -> int:
     return cast(re.Match[str], BLANK.match(text, at)).end()
 
 
-def refuse(constant: str) -> None:
+def refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """The members of an object, of which Python would keep the last of a name without a word."""
     value = dict(members)
     if len(value) < len(members):
@@ -107,10 +107,10 @@ def unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-DECODER = json.JSONDecoder(parse_constant=refuse, object_pairs_hook=unique)
+DECODER = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=unique_members)
 
 
-TOO_DEEP = f"not JSON that we can read: nested too deeply, in more than {NESTING} levels"
+TOO_DEEP = f"not JSON that we can read: nested too deeply, in more than {MAX_NESTING} levels"
 
 
 BLANK = re.compile(r"[ \t\r\n]*")

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-CHUNK = 1 << 22  # bytes that are read at a time, and about the text of a block
+CHUNK_BYTES = 1 << 22  # bytes that are read at a time, and about the text of a block
 
 
-COUNT = 1000  # rows of a block at most
+BLOCK_ROWS = 1000  # rows of a block at most
 
 
-LIMIT = 1 << 24  # length of a row: JSON may take twenty times its length in memory once it is parsed
+MAX_ROW_LENGTH = 1 << 24  # length of a row: JSON may take twenty times its length in memory once it is parsed
 
 
-TOO_LONG = f"longer than {LIMIT >> 20} MiB"
+TOO_LONG = f"longer than {MAX_ROW_LENGTH >> 20} MiB"
 
 
 NOT_UTF8 = "bytes that are not UTF-8"
@@ -46,17 +46,17 @@ class Line(NamedTuple):
 class RowBlock:
     """A block of rows that are read already."""
 
-    read: tuple[RawRow, ...]
+    raw_rows: tuple[RawRow, ...]
 
     def rows(self) -> Iterator[RawRow]:
-        return iter(self.read)
+        return iter(self.raw_rows)
 
 
 def in_blocks(rows: Iterable[RawRow]) -> Iterator[RowBlock]:
     """Blocks of bounded size, in order; where they end depends on the bytes of the file alone."""
     block: list[RawRow] = []
     for row in rows:
-        if block and (len(block) == COUNT or (row.offset or 0) - (block[0].offset or 0) > CHUNK):
+        if block and (len(block) == BLOCK_ROWS or (row.offset or 0) - (block[0].offset or 0) > CHUNK_BYTES):
             yield RowBlock(tuple(block))
             block = []
         block.append(row)
@@ -76,12 +76,12 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[Line]:
             length = dropped + len(line)
             if offset == 0 and line.startswith(BOM):
                 offset, line, length = len(BOM), line.removeprefix(BOM), length - len(BOM)
-            if length > LIMIT:
+            if length > MAX_ROW_LENGTH:
                 yield Line(number, offset, "", TOO_LONG)
             elif line:
                 yield Line(number, offset, line.decode("utf-8", "surrogateescape"))
             number, offset, dropped = number + 1, offset + length, 0
-        if len(held) > LIMIT and not held.endswith(b"\r"):
+        if len(held) > MAX_ROW_LENGTH and not held.endswith(b"\r"):
             dropped, held = dropped + len(held), b""
 
 

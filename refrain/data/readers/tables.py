@@ -5,15 +5,15 @@ from itertools import chain
 from typing import IO, Any
 
 from refrain.data.readers.csv_records import CsvRecord, CsvRecordReader
-from refrain.data.readers.raw_rows import CHUNK, COUNT, RawRow, RowBlock, in_blocks
+from refrain.data.readers.raw_rows import BLOCK_ROWS, CHUNK_BYTES, RawRow, RowBlock, in_blocks
 
-BARE = "a quote in a cell that is not in quotes"
-
-
-BETWEEN = "not CSV: it stands between broken records, and may be a part of one"
+BARE_QUOTE = "a quote in a cell that is not in quotes"
 
 
-BATCH = 100  # rows of Parquet, each perhaps of a megabyte
+BETWEEN_BROKEN = "not CSV: it stands between broken records, and may be a part of one"
+
+
+BATCH_ROWS = 100  # rows of Parquet, each perhaps of a megabyte
 
 
 def read_delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[RowBlock]:
@@ -31,14 +31,14 @@ def read_delimited(chunks: Iterable[bytes], delimiter: str) -> Iterator[RowBlock
 def table_rows(records: CsvRecordReader) -> Iterator[RawRow]:
     """The records as rows; behind a broken one rows wait, until quotes in their places show that they are no text."""
     header, held, doubt = list[str](), list[RawRow](), False
-    while record := records.next():
+    while record := records.read_record():
         first = record.lines[0]
-        if not (record.cells or record.broken or record.unreadable()):
+        if not (record.cells or record.broken or record.unreadable_reason()):
             continue  # a blank line
         if not header:
             header, names = record.cells, column_names(record)
         elif error := record_error(record, records, header, doubt):
-            yield from (RawRow(row.line, None, BETWEEN, row.offset) for row in held)
+            yield from (RawRow(row.line, None, BETWEEN_BROKEN, row.offset) for row in held)
             yield RawRow(first.number, None, f"not CSV: {error}", first.offset)
             held, doubt = [], True
         else:
@@ -46,7 +46,7 @@ def table_rows(records: CsvRecordReader) -> Iterator[RawRow]:
             value.pop("", None)
             held.append(RawRow(first.number, value, "", first.offset))
             records.multiline |= len(record.lines) > 1
-            if not (doubt and records.multiline and record.without_quotes()) or len(held) == COUNT:
+            if not (doubt and records.multiline and record.has_no_quotes()) or len(held) == BLOCK_ROWS:
                 yield from held
                 held, doubt = [], False
     yield from held
@@ -57,7 +57,7 @@ def column_names(record: CsvRecord) -> list[str]:
     names = [cell.strip() for cell in record.cells]
     named = [name for name in names if name]
     repeated = "a name twice" if len(set(named)) < len(named) else ""
-    if error := record.broken or record.unreadable() or repeated or ("" if named else "no name"):
+    if error := record.broken or record.unreadable_reason() or repeated or ("" if named else "no name"):
         raise ValueError(f"line {record.lines[0].number}: the header holds {error}; correct it")
     return names
 
@@ -65,10 +65,15 @@ def column_names(record: CsvRecord) -> list[str]:
 def record_error(record: CsvRecord, records: CsvRecordReader, header: list[str], doubt: bool) -> str:
     """Why a record is no row, or nothing; the records go on behind the lines that it takes with it."""
     width = len(header)
-    if not record.suspicious(width):
-        bare = (doubt or records.multiline) and record.bare(records.delimiter)
-        return record.broken or record.unreadable() or width_error(record.cells, header) or (BARE if bare else "")
-    lines = records.part(record, width)
+    if not record.is_suspicious(width):
+        bare = (doubt or records.multiline) and record.has_bare_quote(records.delimiter)
+        return (
+            record.broken
+            or record.unreadable_reason()
+            or width_error(record.cells, header)
+            or (BARE_QUOTE if bare else "")
+        )
+    lines = records.claim_lines(record, width)
     first, last = lines[0].number, lines[-1].number
     place = f" (lines {first} to {last})" if last > first else "; the next line stands for itself"
     return (record.broken or f"{len(record.cells)} cells below a header of {width}, or a stray quote") + place
@@ -88,11 +93,11 @@ def read_parquet(file: IO[bytes]) -> Iterator[RowBlock]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        content = ParquetFile(file, buffer_size=CHUNK, pre_buffer=False, page_checksum_verification=True)
+        content = ParquetFile(file, buffer_size=CHUNK_BYTES, pre_buffer=False, page_checksum_verification=True)
         if len(set(content.schema_arrow.names)) < len(content.schema_arrow.names):
             raise ValueError("the schema holds a name twice; correct it")
         number = 1
-        for batch in content.iter_batches(BATCH):
+        for batch in content.iter_batches(BATCH_ROWS):
             yield RowBlock(tuple(number_rows(batch, number)))
             number += len(batch)
     except ArrowException as error:

@@ -8,7 +8,7 @@ from refrain.data.shapes import fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 
-TURNS = (("role", "content"), ("from", "value"), ("speaker", "text"))
+TURN_FIELDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
 
 
 ROLES = {
@@ -43,17 +43,17 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
         return error
 
 
-def question_answer(question: str, answer: str, row: Fields) -> Conversation:
+def parse_question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer."""
-    return with_reply(prompt_of(question, row), fields.require_text(row, answer))
+    return add_reply(parse_prompt(question, row), fields.require_text(row, answer))
 
 
-def with_reply(prompt: Conversation, reply: str) -> Conversation:
+def add_reply(prompt: Conversation, reply: str) -> Conversation:
     prompt["messages"].append({"role": "assistant", "content": reply})
     return prompt
 
 
-def prompt_of(question: str, row: Fields) -> Conversation:
+def parse_prompt(question: str, row: Fields) -> Conversation:
     """A prompt of one turn that nobody has answered yet."""
     above = fields.require_text(row, question)
     if "input" not in row:
@@ -62,43 +62,43 @@ def prompt_of(question: str, row: Fields) -> Conversation:
     return {"messages": [{"role": "user", "content": content}], "input_from": len(above) + 2}
 
 
-def instances(row: Fields) -> Iterator[ParseResult]:
+def parse_instances(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each pair of an input and an output below one instruction."""
     instruction = fields.require_text(row, "instruction")
     for number, value in enumerate(fields.require_list(row, "instances"), start=1):
-        said = try_parse(instance, instruction, value, f"instance {number}")
+        said = try_parse(parse_instance, instruction, value, f"instance {number}")
         yield said if isinstance(said, RowError) else {**said, "group": instruction}
 
 
-def instance(instruction: str, value: Any, place: str) -> Conversation:
+def parse_instance(instruction: str, value: Any, place: str) -> Conversation:
     there = {name: field for name, field in fields.require_object(value, place).items() if not fields.is_empty(field)}
     if "output" not in there:
         fields.require_text(value, "output", place)
-    return question_answer("instruction", "output", {**there, "instruction": instruction})
+    return parse_question_answer("instruction", "output", {**there, "instruction": instruction})
 
 
-def preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
+def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
     """A prompt, text or turns, with a better and a worse reply to it."""
     turned = isinstance(row.get(prompt), list) and "input" not in row
-    said: Conversation = {"messages": turns(row, prompt)} if turned else prompt_of(prompt, row)
-    chosen, rejected = (reply(row, side, said["messages"]) for side in (better, worse))
-    return {**with_reply(said, chosen), "rejected": rejected}
+    said: Conversation = {"messages": parse_turns(row, prompt)} if turned else parse_prompt(prompt, row)
+    chosen, rejected = (parse_reply(row, side, said["messages"]) for side in (better, worse))
+    return {**add_reply(said, chosen), "rejected": rejected}
 
 
-def reply(row: Fields, side: str, prompt: list[Message]) -> str:
+def parse_reply(row: Fields, side: str, prompt: list[Message]) -> str:
     """The text of a reply that may be given as turns, which may repeat the prompt."""
     if not isinstance(row.get(side), list):
         return fields.require_text(row, side)
-    messages = turns(row, side)
+    messages = parse_turns(row, side)
     rest = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
     if [message["role"] for message in rest] != ["assistant"]:
         raise RowError("no_reply", f"{side} is not one assistant turn, with or without the prompt before it")
     return rest[0]["content"]
 
 
-def two_branches(better: str, worse: str, row: Fields) -> Conversation:
+def parse_branches(better: str, worse: str, row: Fields) -> Conversation:
     """Two chats that are alike but for their last turns, the better and the worse reply."""
-    chosen, rejected = turns(row, better), turns(row, worse)
+    chosen, rejected = parse_turns(row, better), parse_turns(row, worse)
     for name, side in ((better, chosen), (worse, rejected)):
         if not side or side[-1]["role"] != "assistant":
             raise RowError("no_reply", f"{name} does not end with an assistant turn")
@@ -119,23 +119,26 @@ def same_turns(some: list[Message], others: list[Message]) -> bool:
     ]
 
 
-def from_turns(name: str, row: Fields) -> Conversation:
-    return {"messages": turns(row, name)}
+def parse_chat(name: str, row: Fields) -> Conversation:
+    return {"messages": parse_turns(row, name)}
 
 
-def turns(row: Fields, name: str) -> list[Message]:
+def parse_turns(row: Fields, name: str) -> list[Message]:
     """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
     return [
-        turn(value, f"turn {number} of {name}") for number, value in enumerate(fields.require_list(row, name), start=1)
+        parse_turn(value, f"turn {number} of {name}")
+        for number, value in enumerate(fields.require_list(row, name), start=1)
     ]
 
 
-def turn(value: Any, place: str) -> Message:
-    speaker, content = next((pair for pair in TURNS if pair[0] in fields.require_object(value, place)), TURNS[0])
-    return {"role": role(value, speaker, place), "content": fields.require_string(value, content, place)}
+def parse_turn(value: Any, place: str) -> Message:
+    speaker, content = next(
+        (pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0]
+    )
+    return {"role": parse_role(value, speaker, place), "content": fields.require_string(value, content, place)}
 
 
-def role(value: Fields, name: str, place: str) -> str:
+def parse_role(value: Fields, name: str, place: str) -> str:
     spoken = fields.require(value, name, place)
     if not isinstance(spoken, str) or spoken.lower() not in ROLES:
         raise RowError("unknown_role", f"{place} has the {name} {spoken!a:.40}, not one of {', '.join(ROLES)}")

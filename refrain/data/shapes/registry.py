@@ -10,7 +10,7 @@ from refrain.data.shapes.fields import Fields
 from refrain.pipeline.schema import Policies
 
 
-def always(row: Fields) -> bool:
+def accept_any(row: Fields) -> bool:
     return True
 
 
@@ -18,15 +18,15 @@ class Shape(NamedTuple):
     """Rows with the columns `needs`, and perhaps more that say something to the assistant."""
 
     name: str
-    needs: tuple[str, ...]
+    required: tuple[str, ...]
     parse: Callable[[Fields, Policies], Iterable[ParseResult]]
-    uses: tuple[str, ...] = ("system", "id")  # optional columns
-    takes: tuple[str, ...] = ("input", "group")  # optional too, but only when `fields` names the column
-    fits: Callable[[Fields], bool] = always  # what one of the first rows must hold, where columns are not enough
+    optional: tuple[str, ...] = ("system", "id")  # optional columns
+    on_request: tuple[str, ...] = ("input", "group")  # optional too, but only when `fields` names the column
+    fits: Callable[[Fields], bool] = accept_any  # what one of the first rows must hold, where columns are not enough
 
 
-def names(shape: Shape) -> tuple[str, ...]:
-    return shape.needs + shape.uses + shape.takes
+def column_names(shape: Shape) -> tuple[str, ...]:
+    return shape.required + shape.optional + shape.on_request
 
 
 def parse_single(parse: Callable[[Fields], Conversation], row: Fields, policies: Policies) -> list[ParseResult]:
@@ -39,12 +39,14 @@ def parse_many(
     return parse(row)
 
 
-def single(parse: Callable[..., Conversation], *fixed: Any) -> Callable[[Fields, Policies], Iterable[ParseResult]]:
+def single_parser(
+    parse: Callable[..., Conversation], *fixed: Any
+) -> Callable[[Fields, Policies], Iterable[ParseResult]]:
     """A parser of rows that are one conversation each; a partial, so that a shape crosses processes."""
     return partial(parse_single, partial(parse, *fixed))
 
 
-ASIDE = ("input", "system", "id")
+EXTRA_COLUMNS = ("input", "system", "id")
 
 
 GROUP = ("group",)
@@ -54,60 +56,74 @@ REPLIES = ("chosen", "rejected")
 
 
 SHAPES = (
-    Shape("messages", ("messages",), single(conversations.from_turns, "messages"), takes=GROUP),
-    Shape("sharegpt", ("conversations",), single(conversations.from_turns, "conversations"), takes=GROUP),
-    Shape("utterances", ("utterances",), single(conversations.from_turns, "utterances"), takes=GROUP),
+    Shape("messages", ("messages",), single_parser(conversations.parse_chat, "messages"), on_request=GROUP),
+    Shape("sharegpt", ("conversations",), single_parser(conversations.parse_chat, "conversations"), on_request=GROUP),
+    Shape("utterances", ("utterances",), single_parser(conversations.parse_chat, "utterances"), on_request=GROUP),
     Shape(
         "alpaca",
         ("instruction", "output"),
-        single(conversations.question_answer, "instruction", "output"),
-        uses=ASIDE,
-        takes=GROUP,
+        single_parser(conversations.parse_question_answer, "instruction", "output"),
+        optional=EXTRA_COLUMNS,
+        on_request=GROUP,
     ),
-    Shape("qa", ("question", "answer"), single(conversations.question_answer, "question", "answer")),
-    Shape("completion", ("prompt", "completion"), single(conversations.question_answer, "prompt", "completion")),
-    Shape("preference", ("prompt", *REPLIES), single(conversations.preference, "prompt", *REPLIES)),
-    Shape("preference", ("question", *REPLIES), single(conversations.preference, "question", *REPLIES)),
+    Shape("qa", ("question", "answer"), single_parser(conversations.parse_question_answer, "question", "answer")),
+    Shape(
+        "completion",
+        ("prompt", "completion"),
+        single_parser(conversations.parse_question_answer, "prompt", "completion"),
+    ),
+    Shape("preference", ("prompt", *REPLIES), single_parser(conversations.parse_preference, "prompt", *REPLIES)),
+    Shape("preference", ("question", *REPLIES), single_parser(conversations.parse_preference, "question", *REPLIES)),
     Shape(
         "preference",
         ("instruction", *REPLIES),
-        single(conversations.preference, "instruction", *REPLIES),
-        uses=ASIDE,
-        takes=GROUP,
+        single_parser(conversations.parse_preference, "instruction", *REPLIES),
+        optional=EXTRA_COLUMNS,
+        on_request=GROUP,
     ),
     Shape(
         "preference",
         REPLIES,
-        single(conversations.two_branches, *REPLIES),
-        takes=GROUP,
+        single_parser(conversations.parse_branches, *REPLIES),
+        on_request=GROUP,
         fits=conversations.has_branches,
     ),
-    Shape("transcript", REPLIES, single(transcript.preference), takes=GROUP, fits=transcript.has_speakers),
+    Shape(
+        "transcript",
+        REPLIES,
+        single_parser(transcript.parse_transcripts),
+        on_request=GROUP,
+        fits=transcript.has_speakers,
+    ),
     *(
         Shape(
             "votes",
-            ballot.columns,
-            single(votes.from_vote, ballot),
-            uses=(*(ballot.scores or ()), "system", "id"),
-            takes=GROUP,
+            ballot.required_columns,
+            single_parser(votes.parse_vote, ballot),
+            optional=(*(ballot.scores or ()), "system", "id"),
+            on_request=GROUP,
         )
         for ballot in votes.VOTE_FORMATS
     ),
     Shape(
         "squad",
         ("context", "question", "answers"),
-        single(squad.passage),
-        uses=("is_impossible", "system", "id"),
-        takes=GROUP,
+        single_parser(squad.parse_passage),
+        optional=("is_impossible", "system", "id"),
+        on_request=GROUP,
     ),
-    Shape("squad", ("paragraphs",), partial(parse_many, squad.articles), takes=GROUP, fits=squad.has_questions),
-    Shape("instances", ("instruction", "instances"), partial(parse_many, conversations.instances), takes=GROUP),
+    Shape(
+        "squad", ("paragraphs",), partial(parse_many, squad.parse_articles), on_request=GROUP, fits=squad.has_questions
+    ),
+    Shape(
+        "instances", ("instruction", "instances"), partial(parse_many, conversations.parse_instances), on_request=GROUP
+    ),
     Shape(
         "tree",
         ("message_tree_id", "prompt"),
-        tree.conversations_of_tree,
-        uses=("system",),
-        takes=GROUP,
+        tree.parse_tree,
+        optional=("system",),
+        on_request=GROUP,
         fits=tree.has_root,
     ),
 )

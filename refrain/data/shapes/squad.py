@@ -9,7 +9,7 @@ from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 
 
-def articles(row: Fields) -> Iterator[ParseResult]:
+def parse_articles(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each question about each paragraph."""
     for number, value in enumerate(fields.require_list(row, "paragraphs"), start=1):
         try:
@@ -19,22 +19,22 @@ def articles(row: Fields) -> Iterator[ParseResult]:
             yield error
             continue
         for nth, question in enumerate(questions, start=1):
-            yield try_parse(question_about, paragraph, question, f"question {nth} of paragraph {number}")
+            yield try_parse(parse_question, paragraph, question, f"question {nth} of paragraph {number}")
 
 
-def question_about(paragraph: Fields, value: Any, place: str) -> Conversation:
+def parse_question(paragraph: Fields, value: Any, place: str) -> Conversation:
     question = fields.require_object(value, place)
     context = {"context": paragraph["context"]} if "context" in paragraph else {}
-    said = passage({**question, **context}, place)
+    said = parse_passage({**question, **context}, place)
     if isinstance(question.get("id"), str):
         said["own_id"] = fields.require_string(question, "id", place)
     return said
 
 
-def passage(row: Fields, place: str = "the row") -> Conversation:
+def parse_passage(row: Fields, place: str = "the row") -> Conversation:
     """The context, a blank line and the question; rows about one context are a group."""
     context, question = fields.require_text(row, "context", place), fields.require_text(row, "question", place)
-    found = answers(fields.require(row, "answers", place), place)
+    found = parse_answers(fields.require(row, "answers", place), place)
     if row.get("is_impossible") is True and found:
         raise RowError("contradiction", f"{place} is said to have no answer, and has one")
     if not found:
@@ -47,7 +47,7 @@ def passage(row: Fields, place: str = "the row") -> Conversation:
     return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}], "group": context}
 
 
-def answers(value: Any, place: str) -> list[Fields]:
+def parse_answers(value: Any, place: str) -> list[Fields]:
     """Answers in a list of objects, or in an object of lists."""
     if isinstance(value, list):
         return [fields.require_object(answer, f"an answer of {place}") for answer in value]

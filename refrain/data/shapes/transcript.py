@@ -3,7 +3,7 @@
 import re
 
 from refrain.data.shapes import fields
-from refrain.data.shapes.conversations import Conversation, two_branches
+from refrain.data.shapes.conversations import Conversation, parse_branches
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 
@@ -13,12 +13,12 @@ SPEAKER = re.compile(r"(?:\A\s*+|(?:\r?\n){2})(Human|Assistant):[ ]?")  # the on
 SIDES = ("chosen", "rejected")
 
 
-def preference(row: Fields) -> Conversation:
+def parse_transcripts(row: Fields) -> Conversation:
     """Two transcripts that are alike but for the last reply."""
-    return two_branches(*SIDES, {side: turns(fields.require_text(row, side), side) for side in SIDES})
+    return parse_branches(*SIDES, {side: split_turns(fields.require_text(row, side), side) for side in SIDES})
 
 
-def turns(text: str, name: str) -> list[Fields]:
+def split_turns(text: str, name: str) -> list[Fields]:
     """What stands between the speakers, byte for byte; RowError when the text does not begin with one."""
     before, *rest = SPEAKER.split(text)
     if before or not rest:

@@ -10,56 +10,59 @@ from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 from refrain.pipeline.schema import Policies
 
-Path = tuple[Any, Message] | None  # what was said before, and the last message
+MessagePath = tuple[Any, Message] | None  # what was said before, and the last message
 
 
-def conversations_of_tree(row: Fields, policies: Policies) -> Iterator[ParseResult]:
+def parse_tree(row: Fields, policies: Policies) -> Iterator[ParseResult]:
     """One conversation per leaf, in the order of the file, or why there is none; deleted messages are left out."""
     root, group = row["prompt"], fields.require_text(row, "message_tree_id")
     if isinstance(root, dict) and root.get("deleted") is True:
         raise RowError("unwanted_path", "the first message is marked as deleted")
-    waiting: list[tuple[Any, Path, bool]] = [(root, None, True)]  # trees may be deeper than calls
+    waiting: list[tuple[Any, MessagePath, bool]] = [(root, None, True)]  # trees may be deeper than calls
     while waiting:
         node, before, best = waiting.pop()
         try:
-            path = (before, message(node))
-            following = replies(node)
+            path = (before, parse_message(node))
+            following = remaining_replies(node)
         except RowError as error:
             yield error
             continue
         if not following:
-            yield path_to_leaf(node, path, group) if best or policies.tree == "all" else not_best_path(node)
-        first = min(following, key=rank, default=None)
+            yield path_conversation(node, path, group) if best or policies.tree == "all" else not_best_error(node)
+        first = min(following, key=reply_rank, default=None)
         waiting.extend((reply, path, best and reply is first) for reply in reversed(following))
 
 
-def message(node: Any) -> Message:
+def parse_message(node: Any) -> Message:
     value = fields.require_object(node, "a message")
-    place = describe(value)
+    place = describe_message(value)
     if isinstance(value.get("message_id"), str):
         fields.require_string(value, "message_id", place)
-    return {"role": conversations.role(value, "role", place), "content": fields.require_string(value, "text", place)}
+    return {
+        "role": conversations.parse_role(value, "role", place),
+        "content": fields.require_string(value, "text", place),
+    }
 
 
-def describe(node: Fields) -> str:
+def describe_message(node: Fields) -> str:
     id = node.get("message_id")
     return f"message {id!a:.50}" if isinstance(id, str) else "a message"
 
 
-def replies(node: Fields) -> list[Any]:
+def remaining_replies(node: Fields) -> list[Any]:
     if node.get("replies") is None:
         return []
-    listed = fields.require_list(node, "replies", describe(node))
+    listed = fields.require_list(node, "replies", describe_message(node))
     return [reply for reply in listed if not (isinstance(reply, dict) and reply.get("deleted") is True)]
 
 
-def rank(reply: Any) -> tuple[bool, float]:
+def reply_rank(reply: Any) -> tuple[bool, float]:
     """Small for what is liked best; what nobody ranked comes last, in the order of the file."""
     given = reply.get("rank") if isinstance(reply, dict) else None
     return (False, given) if isinstance(given, int | float) else (True, 0)
 
 
-def path_to_leaf(node: Fields, path: Path, group: str) -> ParseResult:
+def path_conversation(node: Fields, path: MessagePath, group: str) -> ParseResult:
     messages = []
     while path is not None:
         path, said = path
@@ -70,8 +73,8 @@ def path_to_leaf(node: Fields, path: Path, group: str) -> ParseResult:
     return {"messages": messages, "group": group}
 
 
-def not_best_path(node: Fields) -> RowError:
-    return RowError("unwanted_path", f"{describe(node)} ends a path that is not the best one")
+def not_best_error(node: Fields) -> RowError:
+    return RowError("unwanted_path", f"{describe_message(node)} ends a path that is not the best one")
 
 
 def has_root(row: Fields) -> bool:

@@ -21,22 +21,22 @@ class VoteFormat(NamedTuple):
     scores: tuple[str, str] | None = None
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def required_columns(self) -> tuple[str, ...]:
         """What a row must have."""
         there = [self.prompt, *self.replies, self.label, *(self.scores or () if self.label is None else ())]
         return tuple(column for column in there if column is not None)
 
 
-def from_vote(ballot: VoteFormat, row: Fields) -> Conversation:
+def parse_vote(ballot: VoteFormat, row: Fields) -> Conversation:
     """The better reply is learned, the worse one rejected; RowError when neither is better, or both are."""
     side = preferred_side(ballot, row)
     better, worse = ballot.replies[side], ballot.replies[1 - side]
     if ballot.prompt is None:
-        return conversations.two_branches(better, worse, row)
+        return conversations.parse_branches(better, worse, row)
     asked = row.get(ballot.prompt)
     if isinstance(asked, dict) and "full_text" in asked:
         row = {**row, ballot.prompt: asked["full_text"]}
-    return conversations.preference(ballot.prompt, better, worse, row)
+    return conversations.parse_preference(ballot.prompt, better, worse, row)
 
 
 def preferred_side(ballot: VoteFormat, row: Fields) -> int:
@@ -45,7 +45,7 @@ def preferred_side(ballot: VoteFormat, row: Fields) -> int:
     if ballot.label is not None:
         said.append(side_of_label(row[ballot.label], ballot))
     if ballot.scores is not None and all(name in row for name in ballot.scores):
-        first, second = (number(row, name) for name in ballot.scores)
+        first, second = (parse_score(row, name) for name in ballot.scores)
         said.append(None if first == second else int(first < second))
     sides = {side for side in said if side is not None}
     if len(sides) == 2:
@@ -63,7 +63,7 @@ def side_of_label(value: Any, ballot: VoteFormat) -> Verdict:
     return ballot.verdicts[label]
 
 
-def number(row: Fields, name: str) -> float:
+def parse_score(row: Fields, name: str) -> float:
     """A count of votes or a score, also where a table has made text of it."""
     value = row[name]
     try:

@@ -19,21 +19,21 @@ TRAIN, VAL, TEST, NONE = range(4)
 SPLITS = ("train", "val", "test")
 
 
-RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, train, none
+SPLIT_RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, train, none
 
 
 @dataclass(frozen=True)
 class UniquePrompts:
     """Different prompts in the order in which they are placed."""
 
-    of: Array  # of each row
-    row: Array  # the first that has it, of those that decide
-    split: Array  # declared, or NONE
+    of_row: Array  # of each row
+    first_row: Array  # the first that has it, of those that decide
+    declared_split: Array  # declared, or NONE
 
 
 def unique_prompts(keys: Array, declared: Array) -> UniquePrompts:
     """A prompt of a file with a split is in that split only; test outranks val, and val outranks train."""
-    order = np.argsort(RANK[declared], kind="stable")
+    order = np.argsort(SPLIT_RANK[declared], kind="stable")
     _, first, prompt = np.unique(keys[order], return_index=True, return_inverse=True)
     place = np.argsort(first)  # by rank, then in the order of the rows
     number = np.empty_like(place)
@@ -44,11 +44,11 @@ def unique_prompts(keys: Array, declared: Array) -> UniquePrompts:
     return UniquePrompts(of, row, declared[row])
 
 
-def with_rows(prompts: UniquePrompts, rows: Array) -> UniquePrompts:
+def with_first_rows(prompts: UniquePrompts, rows: Array) -> UniquePrompts:
     """The same prompts, each with the first of these rows that has it."""
-    row = prompts.row.copy()
-    row[prompts.of[rows[::-1]]] = rows[::-1]
-    return UniquePrompts(prompts.of, row, prompts.split)
+    row = prompts.first_row.copy()
+    row[prompts.of_row[rows[::-1]]] = rows[::-1]
+    return UniquePrompts(prompts.of_row, row, prompts.declared_split)
 
 
 CROWD = 2_000  # prompts that are taken for near unseen
@@ -66,32 +66,34 @@ class Conflict(NamedTuple):
 class LeakageResolver:
     """Prompts settled one after the other; `split` begins with what is declared or else drawn."""
 
-    leaks: tuple[Reason, ...] = ("near_leak", "group_leak")
+    reasons: tuple[Reason, ...] = ("near_leak", "group_leak")
 
     def __init__(self, spool: RowStore, prompts: UniquePrompts, rows: Array, drawn: Array, share: float | None) -> None:
-        self.sets, self.share = spool.ragged("runs").chosen(prompts.row), share
+        self.shingles, self.min_similarity = spool.ragged_column("runs").select(prompts.first_row), share
         self.candidates = (
-            near_duplicates.candidates(self.sets, share)
+            near_duplicates.find_candidates(self.shingles, share)
             if share is not None
-            else near_duplicates.no_candidates(len(prompts.row))
+            else near_duplicates.no_candidates(len(prompts.first_row))
         )
-        self.groups, self.grouped = members(spool["group"][rows], prompts.of[rows], len(prompts.row))
-        self.declared = prompts.split
+        self.groups, self.groups_of = group_members(spool["group"][rows], prompts.of_row[rows], len(prompts.first_row))
+        self.declared = prompts.declared_split
         self.split = np.where(self.declared == NONE, drawn, self.declared)
         self.reason = np.full(len(self.split), "", object)
         self.owner = np.full(len(self.split), -1)
         self.absent = np.ones(len(self.split), bool)  # in no split: no other prompt joins it
-        self.absent[prompts.of[rows]] = False
+        self.absent[prompts.of_row[rows]] = False
 
     def resolve(self) -> "LeakageResolver":
-        some = (self.grouped.ends > self.grouped.begins) | (self.candidates.of.ends > self.candidates.of.begins)
+        some = (self.groups_of.ends > self.groups_of.starts) | (
+            self.candidates.groups_of.ends > self.candidates.groups_of.starts
+        )
         for prompt in np.flatnonzero(some & ~self.absent).tolist():
-            self.join(prompt)
+            self.place_prompt(prompt)
         return self
 
-    def join(self, prompt: int) -> None:
+    def place_prompt(self, prompt: int) -> None:
         """Let a prompt go where what it met has gone; nowhere, when it met two splits or one that it may not join."""
-        met, own = self.conflicts(prompt), int(self.declared[prompt])
+        met, own = self.find_conflicts(prompt), int(self.declared[prompt])
         if own != NONE:
             strange = [other for other in met if other.split != own]
         elif len({other.split for other in met}) > 1:
@@ -99,24 +101,28 @@ class LeakageResolver:
         else:
             strange = [other for other in met if other.split != TRAIN and other.declared]  # nobody joins a test file
         if strange:
-            first = min(strange, key=lambda other: RANK[other.split])
+            first = min(strange, key=lambda other: SPLIT_RANK[other.split])
             self.owner[prompt], self.reason[prompt], self.absent[prompt] = first.prompt, first.reason, True
         elif met and own == NONE:
             self.split[prompt] = met[0].split
 
-    def conflicts(self, prompt: int) -> list[Conflict]:
+    def find_conflicts(self, prompt: int) -> list[Conflict]:
         """Of each kind of earlier prompts that are near, and of each group, one."""
-        others = self.candidates.before(prompt)
+        others = self.candidates.earlier_than(prompt)
         others = others[~self.absent[others]]
         kinds = self.split[others] * 2 + (self.declared[others] != NONE)
-        near = [one for kind in np.unique(kinds) for one in self.first_near(prompt, others[kinds == kind])]
-        fellows = [one for group in self.grouped[prompt] for one in self.first_of_group(self.groups[group], prompt)]
-        return [self.conflict(one, "near_leak") for one in near] + [self.conflict(one, "group_leak") for one in fellows]
+        near = [one for kind in np.unique(kinds) for one in self.find_first_near(prompt, others[kinds == kind])]
+        fellows = [
+            one for group in self.groups_of[prompt] for one in self.find_first_of_group(self.groups[group], prompt)
+        ]
+        return [self.make_conflict(one, "near_leak") for one in near] + [
+            self.make_conflict(one, "group_leak") for one in fellows
+        ]
 
-    def conflict(self, prompt: int, reason: Reason) -> Conflict:
+    def make_conflict(self, prompt: int, reason: Reason) -> Conflict:
         return Conflict(prompt, int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
 
-    def first_near(self, prompt: int, others: Array) -> list[int]:
+    def find_first_near(self, prompt: int, others: Array) -> list[int]:
         """The first of the others that is near, if any is.
 
         Of a crowd without a declared split the first is taken unseen: all of it then stands on one side, which is no
@@ -126,18 +132,18 @@ class LeakageResolver:
             return [int(others[0])]
         for begin in range(0, len(others), 64):
             some = others[begin : begin + 64]
-            alike = near_duplicates.is_near(self.sets[prompt], self.sets, some, self.share or 0)
+            alike = near_duplicates.are_near(self.shingles[prompt], self.shingles, some, self.min_similarity or 0)
             if alike.any():
                 return [int(some[alike.argmax()])]
         return []
 
-    def first_of_group(self, group: Array, prompt: int) -> list[int]:
+    def find_first_of_group(self, group: Array, prompt: int) -> list[int]:
         """The first of a group that is in a split, if it comes before the prompt."""
         before = group[: np.searchsorted(group, prompt)]
         return [int(other) for other in before[~self.absent[before]][:1]]
 
 
-def members(groups: Array, prompts: Array, count: int) -> tuple[RaggedArray, RaggedArray]:
+def group_members(groups: Array, prompts: Array, count: int) -> tuple[RaggedArray, RaggedArray]:
     """The prompts of each group of several, ascending, and the groups of each prompt."""
     pairs = np.unique(np.stack([groups, prompts.astype(np.uint64)], axis=1)[groups != 0], axis=0)
     _, group, sizes = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)

@@ -13,10 +13,10 @@ import numpy as np
 from refrain.data.splitting import ragged
 from refrain.data.splitting.ragged import Array, RaggedArray
 
-RARE = np.uint64(2047)  # from this count on, elements are equally common
+MAX_COUNT = np.uint64(2047)  # from this count on, elements are equally common
 
 
-SLOTS = 1 << 27  # of the table of counts, at most
+MAX_SLOTS = 1 << 27  # of the table of counts, at most
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,20 @@ class Candidates:
     """Which sets share one of their rarest elements: `groups` of sets, ascending, and for each set its groups."""
 
     groups: RaggedArray
-    of: RaggedArray
+    groups_of: RaggedArray
 
-    def before(self, one: int) -> Array:
+    def earlier_than(self, one: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
-        found = [members[: np.searchsorted(members, one)] for members in map(self.groups.__getitem__, self.of[one])]
+        found = [
+            members[: np.searchsorted(members, one)] for members in map(self.groups.__getitem__, self.groups_of[one])
+        ]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 
-def candidates(sets: RaggedArray, near: float) -> Candidates:
+def find_candidates(sets: RaggedArray, near: float) -> Candidates:
     """For sets of numbers of 44 bits."""
     counts = count_elements(sets)
-    found = [prefix_elements(sets, rows, counts, near) for rows in sets.portions(np.arange(len(sets)))]
+    found = [prefix_elements(sets, rows, counts, near) for rows in sets.batches(np.arange(len(sets)))]
     pairs = np.sort(np.concatenate(found))
     element, member = pairs >> np.uint64(32), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
     first = np.flatnonzero(np.concatenate([[True], element[1:] != element[:-1]])) if len(pairs) else np.zeros(0, int)
@@ -56,23 +58,25 @@ def no_candidates(count: int) -> Candidates:
 
 def count_elements(sets: RaggedArray) -> Array:
     """How often an element occurs, at least: elements share the slots of a table."""
-    total = int((sets.ends - sets.begins).sum())
-    slots = min(SLOTS, 1 << max(10, total.bit_length() + 2))
+    total = int((sets.ends - sets.starts).sum())
+    slots = min(MAX_SLOTS, 1 << max(10, total.bit_length() + 2))
     counts = np.zeros(slots, np.uint32)
-    for rows in sets.portions(np.arange(len(sets))):
-        elements = sets.taken(rows)[0]
-        np.add.at(counts, slot(elements, counts), np.ones(len(elements), np.uint32))  # twenty times as fast as with 1
+    for rows in sets.batches(np.arange(len(sets))):
+        elements = sets.gather(rows)[0]
+        np.add.at(
+            counts, slot_of(elements, counts), np.ones(len(elements), np.uint32)
+        )  # twenty times as fast as with 1
     return counts
 
 
-def slot(elements: Array, counts: Array) -> Array:
+def slot_of(elements: Array, counts: Array) -> Array:
     return (elements & np.uint64(len(counts) - 1)).astype(np.int64)
 
 
 def prefix_elements(sets: RaggedArray, rows: Array, counts: Array, near: float) -> Array:
     """Elements and sets, as one number each: the first ones of each set that occur more than once."""
-    elements, lengths = sets.taken(rows)
-    often = counts[slot(elements, counts)]
+    elements, lengths = sets.gather(rows)
+    often = counts[slot_of(elements, counts)]
     enough = np.array([prefix_length(length, near) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
     alone = np.bincount(np.repeat(np.arange(len(rows)), lengths)[often == 1], minlength=len(rows)) >= enough
     inside = np.repeat(~alone, lengths)  # the others need no order: their first ones occur once
@@ -84,11 +88,11 @@ def prefix_elements(sets: RaggedArray, rows: Array, counts: Array, near: float) 
         enough[~alone],
     )
     row = np.repeat(np.arange(len(rows), dtype=np.uint64), lengths)
-    rank = np.minimum(often, RARE).astype(np.uint64) << np.uint64(32) | elements >> np.uint64(12)
+    rank = np.minimum(often, MAX_COUNT).astype(np.uint64) << np.uint64(32) | elements >> np.uint64(12)
     ordered = np.sort(row << np.uint64(43) | rank)
     row = ordered >> np.uint64(43)
     place = np.arange(len(ordered)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    repeated = (ordered >> np.uint64(32) & RARE) > 1
+    repeated = (ordered >> np.uint64(32) & MAX_COUNT) > 1
     kept = (place < np.repeat(enough, lengths)) & repeated
     return ordered[kept] << np.uint64(32) | rows[row[kept].astype(np.int64)].astype(np.uint64)
 
@@ -102,9 +106,9 @@ def minimum_overlap(size: int, near: float) -> int:
     return ceil(near * size - 1e-9)
 
 
-def is_near(one: Array, others: RaggedArray, which: Array, near: float) -> Array:
+def are_near(one: Array, others: RaggedArray, which: Array, near: float) -> Array:
     """For each of the other sets, whether its Jaccard index with this one is at least `near`."""
-    elements, lengths = others.taken(which)
+    elements, lengths = others.gather(which)
     if not len(one):
         return np.zeros(len(which), bool)
     place = np.minimum(np.searchsorted(one, elements), len(one) - 1)

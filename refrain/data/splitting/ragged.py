@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-DENSE = 4  # times what is wanted may be read with it
+MAX_WASTE = 4  # times what is wanted may be read with it
 
 
 @dataclass(frozen=True)
 class FileArray:
     """The numbers in a file, read when a slice of them is asked for: pages of a mapped file would count as memory."""
 
-    file: int  # its descriptor
-    kind: Any
+    descriptor: int  # its descriptor
+    dtype: Any
 
     def __getitem__(self, part: slice) -> Array:
-        size = np.dtype(self.kind).itemsize
-        return np.frombuffer(os.pread(self.file, (part.stop - part.start) * size, part.start * size), self.kind)
+        size = np.dtype(self.dtype).itemsize
+        return np.frombuffer(os.pread(self.descriptor, (part.stop - part.start) * size, part.start * size), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,37 @@ class RaggedArray:
     """Row i is `flat[begins[i]:ends[i]]`; there may be others between them."""
 
     flat: Array | FileArray
-    begins: NDArray[np.int64]
+    starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.begins)
+        return len(self.starts)
 
     def __getitem__(self, row: int) -> Array:
-        return self.flat[self.begins[row] : self.ends[row]]
+        return self.flat[self.starts[row] : self.ends[row]]
 
-    def chosen(self, rows: Array) -> "RaggedArray":
+    def select(self, rows: Array) -> "RaggedArray":
         """The named rows, without a copy of what is in them."""
-        return RaggedArray(self.flat, self.begins[rows], self.ends[rows])
+        return RaggedArray(self.flat, self.starts[rows], self.ends[rows])
 
-    def portions(self, rows: Array, most: int = 1 << 18) -> Iterator[Array]:
+    def batches(self, rows: Array, most: int = 1 << 18) -> Iterator[Array]:
         """The named rows, few enough at a time to hold `most` elements; a longer row alone."""
-        at = np.cumsum(self.ends[rows] - self.begins[rows] + 1) // most  # one more, for rows without elements
+        at = np.cumsum(self.ends[rows] - self.starts[rows] + 1) // most  # one more, for rows without elements
         yield from np.split(rows, np.flatnonzero(np.diff(at)) + 1)
 
-    def stretches(self, most: int) -> Iterator[Array]:
+    def contiguous_batches(self, most: int) -> Iterator[Array]:
         """All rows in portions, each without anything between its rows."""
-        for some in self.portions(np.arange(len(self)), most):
-            yield from np.split(some, np.flatnonzero(self.begins[some[1:]] != self.ends[some[:-1]]) + 1)
+        for some in self.batches(np.arange(len(self)), most):
+            yield from np.split(some, np.flatnonzero(self.starts[some[1:]] != self.ends[some[:-1]]) + 1)
 
-    def taken(self, rows: Array) -> tuple[Array, NDArray[np.int64]]:
+    def gather(self, rows: Array) -> tuple[Array, NDArray[np.int64]]:
         """The named rows one after the other, and the length of each."""
-        begins, ends = self.begins[rows], self.ends[rows]
+        begins, ends = self.starts[rows], self.ends[rows]
         lengths = ends - begins
         low, high = (int(begins.min()), int(ends.max())) if len(rows) else (0, 0)
         if np.array_equal(begins[1:], ends[:-1]):  # nothing between them
             return self.flat[low:high], lengths
-        if high - low > DENSE * lengths.sum():
+        if high - low > MAX_WASTE * lengths.sum():
             return np.concatenate([self[row] for row in rows]), lengths
         shift = begins - low - (np.cumsum(lengths) - lengths)
         return self.flat[low:high][np.arange(lengths.sum()) + np.repeat(shift, lengths)], lengths

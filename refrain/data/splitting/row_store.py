@@ -62,7 +62,7 @@ class RowBatch:
     """Rows of one block, column by column; their texts, words and runs are in the files of the spool."""
 
     source: str
-    rows: int  # read, whatever became of them
+    row_count: int  # read, whatever became of them
     columns: dict[str, Array]
     dropped: list[RejectedRow]
     effects: Counter[str]
@@ -73,10 +73,10 @@ class RowBatchBuilder:
     """The rows of a part while it grows."""
 
     source: str
-    run: int
+    shingle_size: int
     seed: int
-    rows: int = 0
-    values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    row_count: int = 0
+    column_values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     texts: list[bytes] = field(default_factory=list)
     wordings: list[str] = field(default_factory=list)  # of each row the question, then the replies
     dropped: list[RejectedRow] = field(default_factory=list)
@@ -85,7 +85,7 @@ class RowBatchBuilder:
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
         *asked, reply = row["messages"]
-        turns = [(turn["role"], " ".join(shingles.normalise(turn["content"]).split())) for turn in asked]
+        turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in asked]
         prompt = json.dumps(turns)
         replies = [reply["content"], row.get("rejected", "")]
         said = "\0".join([prompt, *replies])  # no text holds a NUL
@@ -93,33 +93,35 @@ class RowBatchBuilder:
         text = records.to_json_line(row)
         found: dict[str, int] = {
             **place,
-            "prompt": shingles.text_key(prompt),
-            "said": shingles.text_key(said),
-            "group": 0 if group is None else shingles.text_key(group) or 1,
+            "prompt": shingles.hash_text(prompt),
+            "said": shingles.hash_text(said),
+            "group": 0 if group is None else shingles.hash_text(group) or 1,
             "draw": int.from_bytes(draw[:8]),
             "pair": "rejected" in row,
             "text": len(text),
         }
         for column, value in found.items():
-            self.values[column].append(value)
+            self.column_values[column].append(value)
         self.texts.append(text)
         self.wordings.append("\n".join(text for role, text in turns if role != "system"))
-        self.wordings.append(shingles.normalise("\n".join(replies)))
+        self.wordings.append(shingles.normalise_text("\n".join(replies)))
 
-    def part(self, spool: Path) -> RowBatch:
+    def build(self, spool: Path) -> RowBatch:
         """All rows so far, with what is long in the spool."""
         words, counts = shingles.hash_words(self.wordings)
         asked = counts[::2]
         question = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
-        some, several = shingles.shingle_sets(shingles.centred_shingles(words[question], asked, self.run), asked)
+        some, several = shingles.shingle_sets(
+            shingles.centred_shingles(words[question], asked, self.shingle_size), asked
+        )
         measures: dict[str, Any] = {"asked": asked, "words": asked + counts[1::2], "runs": several}
         for name, content in (("text", b"".join(self.texts)), ("words", words.tobytes()), ("runs", some.tobytes())):
-            lengths = np.array((self.values | measures)[name], np.int64)
+            lengths = np.array((self.column_values | measures)[name], np.int64)
             begin = append_locked(spool / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
             measures[f"{name}_at"] = begin + np.cumsum(lengths) - lengths
-        found = self.values | measures
+        found = self.column_values | measures
         columns: dict[str, Array] = {name: np.array(found[name], kind) for name, kind in COLUMNS.items()}
-        return RowBatch(self.source, self.rows, columns, self.dropped, self.effects)
+        return RowBatch(self.source, self.row_count, columns, self.dropped, self.effects)
 
 
 def append_locked(path: Path, content: bytes) -> int:
@@ -131,12 +133,12 @@ def append_locked(path: Path, content: bytes) -> int:
     return begin
 
 
-def row_id(source: str, line: int, nth: int, member: int) -> str:
+def make_row_id(source: str, line: int, nth: int, member: int) -> str:
     """The id of a row: unique, and found again in the file."""
     return f"{source}:{line}" + (f".{nth}" if nth > 1 else "") + (f"/{member}" if member > 1 else "")
 
 
-AT_ONCE = 1 << 22  # bytes
+BATCH_BYTES = 1 << 22  # bytes
 
 
 @dataclass
@@ -146,7 +148,7 @@ class RowStore:
     folder: Path
     sources: list[str]
     files: dict[str, BinaryIO] = field(default_factory=dict)
-    pieces: list[dict[str, Array]] = field(default_factory=list)
+    pending: list[dict[str, Array]] = field(default_factory=list)
     columns: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,14 +156,14 @@ class RowStore:
         self.files = {name: (self.folder / name).open("w+b") for name in FILE_COLUMNS}
 
     def add(self, part: RowBatch) -> None:
-        self.pieces.append(part.columns)
+        self.pending.append(part.columns)
 
-    def complete(self) -> None:
+    def consolidate(self) -> None:
         """All rows so far are in the columns."""
         for name, kind in COLUMNS.items():  # one column after the other, so that only one is in memory twice
             known = self.columns.get(name, np.zeros(0, kind))
-            self.columns[name] = np.concatenate([known, *(piece.pop(name) for piece in self.pieces)])
-        self.pieces.clear()
+            self.columns[name] = np.concatenate([known, *(piece.pop(name) for piece in self.pending)])
+        self.pending.clear()
 
     def __len__(self) -> int:
         return len(self.columns["line"])
@@ -169,25 +171,25 @@ class RowStore:
     def __getitem__(self, column: str) -> Array:
         return self.columns[column]
 
-    def ragged(self, name: str) -> RaggedArray:
+    def ragged_column(self, name: str) -> RaggedArray:
         """The text, the words or the runs of each row."""
         begins = self[f"{name}_at"]
         return RaggedArray(FileArray(self.files[name].fileno(), FILE_COLUMNS[name]), begins, begins + self[name])
 
-    def texts(self, rows: Iterable[int]) -> Iterator[bytes]:
+    def read_texts(self, rows: Iterable[int]) -> Iterator[bytes]:
         """These rows as they will be written."""
-        every = self.ragged("text")
-        for some in every.portions(np.fromiter(rows, np.int64), AT_ONCE):
-            text, lengths = every.taken(some)
+        every = self.ragged_column("text")
+        for some in every.batches(np.fromiter(rows, np.int64), BATCH_BYTES):
+            text, lengths = every.gather(some)
             block, end = text.tobytes(), 0
             for length in lengths.tolist():
                 yield block[end : end + length]
                 end += length
 
-    def name(self, row: int) -> str:
+    def id_of(self, row: int) -> str:
         """The id of a row."""
         source, line, nth, member = (int(self[column][row]) for column in ("source", "line", "nth", "member"))
-        return row_id(self.sources[source], line, nth, member)
+        return make_row_id(self.sources[source], line, nth, member)
 
     def __enter__(self) -> "RowStore":
         return self

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from refrain.data.splitting import ragged
 
-Numbers = NDArray[np.uint32]  # a number for each word, never 0
+WordHashes = NDArray[np.uint32]  # a number for each word, never 0
 
 
 Long = NDArray[np.uint64]
@@ -23,24 +23,24 @@ Long = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 
 
-GAP, LETTER, SIGN = range(3)  # signs count as words, for 5 + 3 is not 5 - 3
+GAP, LETTER, SYMBOL = range(3)  # signs count as words, for 5 + 3 is not 5 - 3
 
 
-SILENT = ".,;:!?'\"" + "".join(map(chr, range(0x2018, 0x2020)))  # signs that do not
+PUNCTUATION = ".,;:!?'\"" + "".join(map(chr, range(0x2018, 0x2020)))  # signs that do not
 
 
 FACTOR, MIXING = np.uint64(0xD6E8FEB86659FD93), np.uint64(0x9E3779B97F4A7C15)
 
 
-AT_ONCE = 1 << 17  # characters: what is made of them stays in the cache of a core
+BATCH_CHARACTERS = 1 << 17  # characters: what is made of them stays in the cache of a core
 
 
-def normalise(text: str) -> str:
+def normalise_text(text: str) -> str:
     """The text without differences of width and case."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def hash_words(texts: list[str]) -> tuple[Numbers, Counts]:
+def hash_words(texts: list[str]) -> tuple[WordHashes, Counts]:
     """The words of folded texts as numbers, one text after the other, and how many each has.
 
     A word is a run of letters and digits, or a sign that is not punctuation. Its number is the same in every process;
@@ -55,7 +55,7 @@ def text_batches(texts: list[str]) -> Iterator[list[str]]:
     held: list[str] = []
     size = 0
     for text in texts:
-        if held and size + len(text) > AT_ONCE:
+        if held and size + len(text) > BATCH_CHARACTERS:
             yield held
             held, size = [], 0
         held.append(text)
@@ -63,16 +63,16 @@ def text_batches(texts: list[str]) -> Iterator[list[str]]:
     yield held
 
 
-def hash_batch(texts: list[str]) -> tuple[Numbers, Counts]:
+def hash_batch(texts: list[str]) -> tuple[WordHashes, Counts]:
     """Polynomial hashes of all words at once, from sums over the whole text."""
     joined = "\n".join(texts) + "\n"
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
     kind = character_kinds(0x80 if joined.isascii() else 0x110000)[codes]
-    letter, sign = kind == LETTER, kind == SIGN
+    letter, sign = kind == LETTER, kind == SYMBOL
     first = np.flatnonzero(letter & ~np.concatenate([[False], letter[:-1]]) | sign)
     last = np.flatnonzero(letter & ~np.concatenate([letter[1:], [False]]) | sign) + 1
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((codes + np.uint64(1)) * powers(len(codes)))])
-    hashes = (sums[last] - sums[first]) * powers(len(codes), inverse=True)[first]
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((codes + np.uint64(1)) * powers_of_factor(len(codes)))])
+    hashes = (sums[last] - sums[first]) * powers_of_factor(len(codes), inverse=True)[first]
     hashes = (hashes ^ hashes >> np.uint64(29)) * MIXING >> np.uint64(32)
     ends = np.cumsum([len(text) + 1 for text in texts])
     return np.maximum(hashes, np.uint64(1)).astype(np.uint32), np.diff(np.searchsorted(first, ends), prepend=0)
@@ -83,11 +83,11 @@ def character_kinds(count: int) -> NDArray[np.uint8]:
     """What each of the first characters of Unicode is."""
     chars = [chr(code) for code in range(count)]
     letter = [char.isalnum() or char == "_" for char in chars]
-    gap = [char.isspace() or char in SILENT for char in chars]
-    return np.select([letter, gap], [np.uint8(LETTER), np.uint8(GAP)], np.uint8(SIGN))
+    gap = [char.isspace() or char in PUNCTUATION for char in chars]
+    return np.select([letter, gap], [np.uint8(LETTER), np.uint8(GAP)], np.uint8(SYMBOL))
 
 
-def powers(count: int, inverse: bool = False) -> Long:
+def powers_of_factor(count: int, inverse: bool = False) -> Long:
     """FACTOR ** 0, 1, 2 and so on, modulo 2 ** 64; or one divided by each."""
     size = 1 << max(16, (count - 1).bit_length())
     return progression(size, pow(int(FACTOR), -1, 1 << 64) if inverse else int(FACTOR))[:count]
@@ -100,7 +100,7 @@ def progression(count: int, factor: int) -> Long:
     return np.cumprod(factors)
 
 
-def text_key(text: str) -> int:
+def hash_text(text: str) -> int:
     """A number of 64 bits for a text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
@@ -108,10 +108,10 @@ def text_key(text: str) -> int:
 Shingles = Long  # a number of 44 bits for each run of words
 
 
-BITS = np.uint64(44)
+SHINGLE_BITS = np.uint64(44)
 
 
-def centred_shingles(words: Numbers, lengths: NDArray[Any], size: int) -> Shingles:
+def centred_shingles(words: WordHashes, lengths: NDArray[Any], size: int) -> Shingles:
     """For each word the run of `size` words around it, what lies beyond the two ends of its text counted as words."""
     shift = np.repeat(np.arange(len(lengths)) * (size - 1), lengths)  # each text has so many words more, all of them 0
     first = np.arange(len(words)) + shift
@@ -121,11 +121,11 @@ def centred_shingles(words: Numbers, lengths: NDArray[Any], size: int) -> Shingl
     return found
 
 
-def all_shingles(words: Numbers, size: int) -> Shingles:
+def all_shingles(words: WordHashes, size: int) -> Shingles:
     """The run of `size` words from each word on that has so many behind it, also where two texts meet."""
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers(len(words)))])
-    result = (sums[size:] - sums[:-size]) * powers(len(words), inverse=True)[: max(0, len(words) - size + 1)]
-    return np.asarray((result ^ result >> np.uint64(29)) * MIXING >> (np.uint64(64) - BITS))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers_of_factor(len(words)))])
+    result = (sums[size:] - sums[:-size]) * powers_of_factor(len(words), inverse=True)[: max(0, len(words) - size + 1)]
+    return np.asarray((result ^ result >> np.uint64(29)) * MIXING >> (np.uint64(64) - SHINGLE_BITS))
 
 
 def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
@@ -137,6 +137,6 @@ def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
 def shingle_sets(runs: Shingles, lengths: NDArray[Any]) -> tuple[Shingles, Counts]:
     """Of each text the runs that differ, in order, and how many; at most 2**20 texts."""
     text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
-    both = ragged.sorted_unique(text << BITS | runs)
-    counts = np.bincount((both >> BITS).astype(np.int64), minlength=len(lengths))
-    return both & np.uint64((1 << int(BITS)) - 1), counts
+    both = ragged.sorted_unique(text << SHINGLE_BITS | runs)
+    counts = np.bincount((both >> SHINGLE_BITS).astype(np.int64), minlength=len(lengths))
+    return both & np.uint64((1 << int(SHINGLE_BITS)) - 1), counts

@@ -166,7 +166,7 @@ def test_a_bound_is_never_too_low(folder, jinja):
     talk = encoding.load_tokenizer(folder, JINJA[jinja])
     for messages in TEXTS:
         size = tokens(talk, messages)
-        assert token_length.upper_bound(talk, messages) >= size
+        assert token_length.token_upper_bound(talk, messages) >= size
         assert not any(
             token_length.surely_fits(talk, {"id": "", "messages": messages}, size - less) for less in (1, 2, 5)
         )
@@ -180,7 +180,7 @@ def test_of_bytes_the_bound_is_exact(saved, tokenizer):
         saved(tokenizer.from_str(json.dumps(shape)), bos_token="<|bos|>", eos_token="<|im_end|>"), OWN
     )
     messages = [{"role": "user", "content": "🙂 a"}, {"role": "assistant", "content": "<|end|> ß\n"}]
-    assert token_length.upper_bound(talk, messages) == tokens(talk, messages)
+    assert token_length.token_upper_bound(talk, messages) == tokens(talk, messages)
     assert token_length.surely_fits(talk, {"id": "", "messages": messages}, tokens(talk, messages))
 
 
@@ -188,8 +188,8 @@ def test_a_normal_form_that_makes_a_text_longer_is_not_trusted(saved):
     talk = encoding.load_tokenizer(saved(spelt(normalizers.NFKC()), eos_token="</s>"), CHATML)
     long = dialogue("be", "\ufdfa" * 9, "hi")
     assert tokens(talk, long) > len(encoding.render_conversation(talk, long)[0].encode())
-    assert token_length.upper_bound(talk, long) == float("inf")
-    assert token_length.upper_bound(talk, dialogue("be", "hello", "hi")) < float("inf")
+    assert token_length.token_upper_bound(talk, long) == float("inf")
+    assert token_length.token_upper_bound(talk, dialogue("be", "hello", "hi")) < float("inf")
 
 
 def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokenizer):
@@ -198,7 +198,7 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
     always = pre_tokenizers.Metaspace(prepend_scheme="always")
     worded.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), always])
     for raw in (spaced, worded):
-        assert token_length.upper_bound(
+        assert token_length.token_upper_bound(
             encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY
         ) == float("inf")
 
@@ -209,7 +209,7 @@ def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(sa
     talk = encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML)
     hello = dialogue("hello", "hello", "hello")
     assert (
-        token_length.upper_bound(talk, hello)
+        token_length.token_upper_bound(talk, hello)
         == len(encoding.render_conversation(talk, hello)[0].encode())
         >= tokens(talk, hello)
     )

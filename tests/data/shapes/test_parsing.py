@@ -107,8 +107,8 @@ def test_the_first_rows_decide_together():
         RawRow(3, {"question": "Hi"}),
         RawRow(4, {"answer": "Hello"}),
     ]
-    assert parsing.recognise(SourceConfig("file"), raws).name == "qa"
-    assert parsing.recognise(SourceConfig("file"), raws[:2]) is None
+    assert parsing.recognise_shape(SourceConfig("file"), raws).name == "qa"
+    assert parsing.recognise_shape(SourceConfig("file"), raws[:2]) is None
 
 
 AMBIGUOUS = {"instruction": "Do", "input": "", "output": "Done", "chosen": "Done", "rejected": "No"}

@@ -42,7 +42,7 @@ def test_thirteen_words_of_a_held_out_question_are_found_anywhere_in_a_row(prepa
 def test_twelve_words_are_no_leak(prepared):
     rows = [qa("Say it.", " ".join(WORDS[:12])), qa("Say all.", " ".join([*WORDS[1:], "zero"]))]
     assert prepared(rows) == []
-    assert prepared(rows, leaks={"contamination": 12}) == [(n, "contaminated", "1-b.jsonl:1") for n in (1, 2)]
+    assert prepared(rows, leaks={"contamination_ngram": 12}) == [(n, "contaminated", "1-b.jsonl:1") for n in (1, 2)]
 
 
 def test_a_run_of_words_does_not_reach_from_one_row_into_the_next(prepared):
@@ -71,12 +71,12 @@ def test_what_more_than_ten_held_out_questions_have_is_a_phrase(prepared):
 
 
 def test_it_can_be_switched_off(prepared):
-    assert prepared([qa("Say it.", ASKED), qa("b")], leaks={"contamination": None}) == []
+    assert prepared([qa("Say it.", ASKED), qa("b")], leaks={"contamination_ngram": None}) == []
 
 
 def test_the_same_is_found_by_small_portions_and_by_a_small_table(prepared, monkeypatch):
-    monkeypatch.setattr("refrain.data.splitting.contamination.BITS", 6)
-    monkeypatch.setattr("refrain.data.splitting.contamination.AT_ONCE", 30)
-    monkeypatch.setattr("refrain.data.splitting.ragged.RaggedArray.portions.__defaults__", (8,))
+    monkeypatch.setattr("refrain.data.splitting.contamination.MAX_SIEVE_BITS", 6)
+    monkeypatch.setattr("refrain.data.splitting.contamination.BATCH_WORDS", 30)
+    monkeypatch.setattr("refrain.data.splitting.ragged.RaggedArray.batches.__defaults__", (8,))
     rows = [qa(f"number {n}", f"{ASKED} {n}" if n % 3 else "b") for n in range(9)]
     assert [line for line, _, _ in prepared(rows)] == [2, 3, 5, 6, 8, 9]

@@ -32,15 +32,15 @@ def sets():
 @pytest.mark.parametrize("share", [0.5, 0.6, 0.75, 0.8, 1.0])
 def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, monkeypatch):
     monkeypatch.setattr(
-        near_duplicates, "SLOTS", 1 << 6
+        near_duplicates, "MAX_SLOTS", 1 << 6
     )  # elements share their counts: the order is worse, the result is not
     flat = np.array([element for each in sets for element in sorted(each)], np.uint64)
     listed = ragged.from_lengths(flat, np.array(list(map(len, sets))))
-    candidates = near_duplicates.candidates(listed, share)
+    candidates = near_duplicates.find_candidates(listed, share)
     found = set()
     for one in range(len(sets)):
-        others = candidates.before(one)
-        found |= {(int(other), one) for other in others[near_duplicates.is_near(listed[one], listed, others, share)]}
+        others = candidates.earlier_than(one)
+        found |= {(int(other), one) for other in others[near_duplicates.are_near(listed[one], listed, others, share)]}
     pairs = ((a, b) for b in range(len(sets)) for a in range(b))
     expected = {(a, b) for a, b in pairs if jaccard(sets[a], sets[b]) >= share}
     assert found == expected
@@ -51,11 +51,11 @@ def test_a_share_that_a_float_misses_still_counts():
     """0.7 of 10 is 7, which a float makes a little more."""
     one, other = set(range(10)), set(range(7))
     listed = ragged.from_lengths(np.array([*sorted(other), *sorted(one)], np.uint64), np.array([7, 10]))
-    assert near_duplicates.candidates(listed, 0.7).before(1).tolist() == [0]
-    assert near_duplicates.is_near(listed[1], listed, np.array([0]), 0.7).tolist() == [True]
+    assert near_duplicates.find_candidates(listed, 0.7).earlier_than(1).tolist() == [0]
+    assert near_duplicates.are_near(listed[1], listed, np.array([0]), 0.7).tolist() == [True]
 
 
 def test_sets_without_elements_are_near_to_none():
     listed = ragged.from_lengths(np.zeros(0, np.uint64), np.zeros(3, int))
-    assert not len(near_duplicates.candidates(listed, 0.8).before(2))
-    assert not near_duplicates.is_near(listed[0], listed, np.array([1, 2]), 0.8).any()
+    assert not len(near_duplicates.find_candidates(listed, 0.8).earlier_than(2))
+    assert not near_duplicates.are_near(listed[0], listed, np.array([1, 2]), 0.8).any()

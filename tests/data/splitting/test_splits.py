@@ -157,7 +157,7 @@ def test_what_is_near_to_rows_of_two_splits_goes_nowhere(prepared):
         ("a.jsonl", [qa(bridge)], {}),
         ("b.jsonl", [qa(one), qa("z")], {"split": "train"}),
         ("c.jsonl", [qa(other)], {"split": "val"}),
-        leaks={"contamination": None},
+        leaks={"contamination_ngram": None},
     )
     assert [(row["id"], row["of"]) for row in files["duplicates"]] == [("0-a.jsonl:1", "2-c.jsonl:1")]
 

@@ -12,7 +12,7 @@ WORD = re.compile(r"""\w+|[^\w\s.,;:!?'"\u2018-\u201f]""")  # what a word is, sa
 
 
 def numbers(text):
-    return shingles.hash_words([shingles.normalise(text)])[0].tolist()
+    return shingles.hash_words([shingles.normalise_text(text)])[0].tolist()
 
 
 @pytest.mark.parametrize("other", ["what is  FOG", "What\u00a0is\n'fog'?!", "\uff37hat is fog...", "What, is: fog;"])
@@ -25,12 +25,12 @@ def test_signs_accents_and_borders_of_words_do(one, other):
     assert numbers(one) != numbers(other)
 
 
-@pytest.mark.parametrize("at_once", [shingles.AT_ONCE, 40])
+@pytest.mark.parametrize("at_once", [shingles.BATCH_CHARACTERS, 40])
 def test_every_word_of_every_text_has_its_number(monkeypatch, at_once):
-    monkeypatch.setattr(shingles, "AT_ONCE", at_once)
+    monkeypatch.setattr(shingles, "BATCH_CHARACTERS", at_once)
     rng = random.Random(0)
     pieces = "ab +.-_9\n\u201c\u2028\u00e9\u00df\u4e16\u754c\U0001f642\u0301\u0600\udcff"
-    texts = [shingles.normalise("".join(rng.choices(pieces, k=rng.randint(0, 30)))) for _ in range(2000)]
+    texts = [shingles.normalise_text("".join(rng.choices(pieces, k=rng.randint(0, 30)))) for _ in range(2000)]
     words, counts = shingles.hash_words(texts)
     expected = [WORD.findall(text) for text in texts]
     assert counts.tolist() == [len(listed) for listed in expected]
