@@ -25,7 +25,7 @@ MAX_RATIO = 200  # of the packed size that a larger one may unpack to; text of p
 
 
 def read_rows(path: Path) -> Iterator[RawRow]:
-    """Every row of a file, readable or not, in order; ValueError as in `blocks`."""
+    """Every row of a file, readable or not, in order; ValueError as in `read_blocks`."""
     for block in read_blocks(path):
         yield from block.rows()
 
@@ -47,10 +47,10 @@ class OpenFile:
     packed_size: int | None  # size of the file, if it is zipped
 
     def chunks(self) -> Iterator[bytes]:
-        unpacked = 0
+        unpacked_size = 0
         while chunk := self.file.read(CHUNK_BYTES):
-            unpacked += len(chunk)
-            if self.packed_size is not None and unpacked > max(MAX_UNPACKED, MAX_RATIO * self.packed_size):
+            unpacked_size += len(chunk)
+            if self.packed_size is not None and unpacked_size > max(MAX_UNPACKED, MAX_RATIO * self.packed_size):
                 raise ValueError(f"unpacks to over {MAX_RATIO} times its size; if it is no bomb, unpack it yourself")
             yield chunk
 
@@ -62,9 +62,9 @@ class OpenFile:
             yield chunk
 
 
-def looks_like_utf16(start: bytes) -> bool:
+def looks_like_utf16(head: bytes) -> bool:
     """Whether a text begins with a mark of UTF-16 or UTF-32, or with every other byte zero."""
-    return start[:2] in (b"\xff\xfe", b"\xfe\xff") or (any(start) and b"\0\0" in (start[::2], start[1::2]))
+    return head[:2] in (b"\xff\xfe", b"\xfe\xff") or (any(head) and b"\0\0" in (head[::2], head[1::2]))
 
 
 @contextmanager
@@ -79,11 +79,10 @@ def open_unchanging(path: Path) -> Iterator[OpenFile]:
         raise ValueError(f"{path}: cannot be opened: {error.strerror}; correct the path") from error
     with raw:
         before = os.fstat(raw.fileno())
-        zipped = path.name.lower().endswith(".gz")
+        is_zipped = path.name.lower().endswith(".gz")
         try:
-            yield (
-                OpenFile(cast(IO[bytes], gzip.GzipFile(fileobj=raw)), before.st_size) if zipped else OpenFile(raw, None)
-            )
+            unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_zipped else raw
+            yield OpenFile(unpacked, before.st_size if is_zipped else None)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             check_unchanged(path, before)
             way_out = "" if isinstance(error, ValueError) else "; the file is damaged, fetch it again"

@@ -1,7 +1,4 @@
-"""A window on a long JSON text: as much of it as one value needs, and the place in the file.
-
-JSON documents as raw rows: the elements of an array, or of the one list in an object, read through a window.
-"""
+"""JSON documents as raw rows: the elements of an array, or of the one list in an object, read in bounded memory."""
 
 import codecs
 import re
@@ -22,100 +19,13 @@ from refrain.data.readers.raw_rows import (
     in_blocks,
 )
 
-
-class JsonCursor:
-    """As much of a file as a value needs, and the place in the file of where it is read."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.chunks = decode_chunks(chunks)
-        self.held, self.begin = "", 0  # what is decoded; the window is a part of it, as an error costs its length
-        self.text, self.at, self.line, self.offset = "", 0, 1, 0
-        self.load(WINDOW_LENGTH)
-        self.advance_to(int(self.text.startswith("\ufeff")))
-
-    def load(self, length: int) -> None:
-        """Let the window begin where it is read, and reach so far."""
-        self.begin += self.at
-        while len(self.held) - self.begin < length and (chunk := next(self.chunks, "")):
-            self.held, self.begin = self.held[self.begin :] + chunk, 0
-        self.text, self.at = self.held[self.begin : self.begin + length], 0
-
-    def load_more(self) -> bool:
-        """Twice as much of the file, so that a long value is not parsed too often; false at the end."""
-        rest = len(self.text) - self.at
-        self.load(max(WINDOW_LENGTH, min(2 * rest, MAX_ROW_LENGTH + WINDOW_LENGTH)))
-        return len(self.text) > rest
-
-    def advance_to(self, end: int) -> None:
-        passed = self.text[self.at : end]
-        self.line, self.offset, self.at = self.line + passed.count("\n"), self.offset + byte_length(passed), end
-
-    def peek(self) -> str:
-        """The character that is not blank to which the window moves; nothing at the end of the file."""
-        while True:
-            self.advance_to(json_lines.skip_blank(self.text, self.at))
-            if self.at < len(self.text) or not self.load_more():
-                return self.text[self.at : self.at + 1]
-
-    def read_value(self) -> tuple[Any, str]:
-        """The value that begins here, or why it could not be read; the window moves beyond it."""
-        while True:
-            value, end, error = json_lines.parse_value(self.text, self.at)
-            broken, quoted = end == self.at, False
-            if broken:
-                end, _, quoted = end_of_value(self.text, self.at)
-            unfinished, length = quoted or end == len(self.text), end - self.at
-            if not unfinished or length > MAX_ROW_LENGTH or not self.load_more():
-                break
-        end = self.at + length
-        if 4 * length > MAX_ROW_LENGTH and byte_length(self.text[self.at : end]) > MAX_ROW_LENGTH:
-            error = TOO_LONG
-        error = error or decoding_error(self.text[self.at : end])
-        if broken and unfinished:
-            self.skip_broken_value()
-            error += "" if self.peek() else ", and nothing after it can be"
-        else:
-            self.advance_to(end)
-        if len(self.text) > 4 * WINDOW_LENGTH:
-            self.load(WINDOW_LENGTH)
-        return None if error else value, error
-
-    def skip_broken_value(self) -> None:
-        """Go beyond a value that cannot be parsed, without holding it."""
-        depth, quoted, more = 0, False, True
-        while more:
-            end, depth, quoted = end_of_value(self.text, self.at, depth, quoted)
-            self.advance_to(end)
-            more = (quoted or end == len(self.text)) and self.load_more()
-        if quoted:
-            self.advance_to(len(self.text))
-
-
-def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The text of the chunks, none of it empty; a byte that is not UTF-8 comes as a lone surrogate."""
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    yield from filter(None, map(decoder.decode, chunks))
-    yield from filter(None, [decoder.decode(b"", True)])
-
-
-def end_of_value(text: str, at: int, depth: int = 0, quoted: bool = False) -> tuple[int, int, bool]:
-    """Where a value that cannot be parsed ends, judged by its brackets, or the text does; and the state there."""
-    if quoted:
-        string = STRING_END.match(text, at)
-        if string is None or not string[1]:
-            return string.end() if string else at, depth, True
-        at = string.end()
-    for token in TOKEN.finditer(text, at):
-        mark = text[token.start()]
-        if token[1] == "":  # a string without an end
-            return token.end(), depth, True
-        if depth <= 0 and mark in (",", "]"):
-            return token.start(), depth, False
-        depth += (mark in ("[", "{")) - (mark in ("]", "}"))
-    return len(text), depth, False
-
-
 WINDOW_LENGTH = 1 << 15  # characters of the window, where no value is longer
+
+
+CUT_SHORT = "the file is cut short here"
+
+
+JSON_LINES_START = re.compile(rb"\s*+\{.*\}[ \t\r]*+\n\s*+\{")  # objects without commas between them
 
 
 STRING_TAIL = r'[^"\\]*+(?:\\.[^"\\]*+)*+("?)'
@@ -135,11 +45,11 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_lines.JsonLinesBlock |
         start = head.removeprefix(BOM).strip()
         if b"\n" in start or start[:1] not in (b"", b"{") or len(head) > MAX_ROW_LENGTH:
             break
-    whole = chain([head], chunks)
+    all_chunks = chain([head], chunks)
     if JSON_LINES_START.match(head.removeprefix(BOM)):
-        yield from json_lines.read_blocks(whole)
+        yield from json_lines.read_blocks(all_chunks)
     else:
-        yield from in_blocks(number_in_line(document_rows(JsonCursor(whole))))
+        yield from in_blocks(number_in_line(document_rows(JsonCursor(all_chunks))))
 
 
 def number_in_line(rows: Iterable[RawRow]) -> Iterator[RawRow]:
@@ -150,63 +60,157 @@ def number_in_line(rows: Iterable[RawRow]) -> Iterator[RawRow]:
         yield row._replace(nth=nth)
 
 
-def document_rows(window: JsonCursor) -> Iterator[RawRow]:
+def document_rows(cursor: "JsonCursor") -> Iterator[RawRow]:
     """The elements of an array, or of the one list in an object."""
-    mark = window.peek()
+    mark = cursor.peek()
     if mark == "[":
-        yield from array_rows(window)
+        yield from array_rows(cursor)
     elif mark == "{":
-        yield from object_rows(window)
-    if window.peek():
-        yield RawRow(window.line, None, "text outside of the array, up to the end of the file", window.offset)
-        deque(window.chunks, maxlen=0)  # an archive that is cut short shows it at its end only
+        yield from object_rows(cursor)
+    if cursor.peek():
+        yield RawRow(cursor.line, None, "text outside of the array, up to the end of the file", cursor.offset)
+        deque(cursor.chunks, maxlen=0)  # an archive that is cut short shows it at its end only
 
 
-def array_rows(window: JsonCursor) -> Generator[RawRow, None, bool]:
+def array_rows(cursor: "JsonCursor") -> Generator[RawRow, None, bool]:
     """A row per element, a broken one and a missing end included; returns whether the array has an end."""
     error = ""
-    window.advance_to(window.at + 1)
-    while (mark := window.peek()) != "]":
-        line, offset = window.line, window.offset
+    cursor.skip_mark("[")
+    while (mark := cursor.peek()) != "]":
+        line, offset = cursor.line, cursor.offset
         if not mark:
             if not error:
                 yield RawRow(line, None, CUT_SHORT, offset)
             return False
-        value, error = window.read_value()
+        value, error = cursor.read_value()
         yield RawRow(line, value, error, offset)
-        if window.peek() == ",":
-            window.advance_to(window.at + 1)
-    window.advance_to(window.at + 1)
+        cursor.skip_mark(",")
+    cursor.skip_mark("]")
     return True
 
 
-def object_rows(window: JsonCursor) -> Iterator[RawRow]:
+def object_rows(cursor: "JsonCursor") -> Iterator[RawRow]:
     """The elements of the one list among the members; ValueError when there is none, or another."""
     lists: list[str] = []
-    whole = True
-    window.advance_to(window.at + 1)
-    while (mark := window.peek()) not in ("", "}"):
-        name, error = window.read_value()
-        if error or window.peek() != ":":
+    has_end = True
+    cursor.skip_mark("{")
+    while (mark := cursor.peek()) not in ("", "}"):
+        name, error = cursor.read_value()
+        if error or not cursor.skip_mark(":"):
             raise ValueError(f"the object around the rows cannot be read: {error or 'a name has no colon'}; correct it")
-        window.advance_to(window.at + 1)
-        if window.peek() != "[":
-            window.read_value()
+        if cursor.peek() != "[":
+            cursor.read_value()
         elif lists:
             raise ValueError(f"an object must hold one list, its rows, and this one holds {lists[0]} and {name}")
         else:
             lists.append(name)
-            whole = yield from array_rows(window)
-        if window.peek() == ",":
-            window.advance_to(window.at + 1)
+            has_end = yield from array_rows(cursor)
+        cursor.skip_mark(",")
     if not lists:
         raise ValueError("an object must hold one list, its rows, and this one holds none; is it JSON Lines (.jsonl)?")
-    if not mark and whole:
-        yield RawRow(window.line, None, CUT_SHORT, window.offset)
-    window.advance_to(window.at + len(mark))
+    if not mark and has_end:
+        yield RawRow(cursor.line, None, CUT_SHORT, cursor.offset)
+    cursor.skip_mark("}")
 
 
-CUT_SHORT = "the file is cut short here"
+class JsonCursor:
+    """A place in a long JSON text, and a window from there on: as much of the text as one value needs."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = decode_chunks(chunks)
+        self.decoded, self.start = "", 0  # the window is a part of what is decoded, as an error costs its length
+        self.text, self.at, self.line, self.offset = "", 0, 1, 0
+        self.load(WINDOW_LENGTH)
+        self.advance_to(int(self.text.startswith("\ufeff")))
+
+    def load(self, length: int) -> None:
+        """Let the window begin at the cursor, and reach so far."""
+        self.start += self.at
+        while len(self.decoded) - self.start < length and (chunk := next(self.chunks, "")):
+            self.decoded, self.start = self.decoded[self.start :] + chunk, 0
+        self.text, self.at = self.decoded[self.start : self.start + length], 0
+
+    def load_more(self) -> bool:
+        """Twice as much of the file, so that a long value is not parsed too often; false at the end."""
+        length = len(self.text) - self.at
+        self.load(max(WINDOW_LENGTH, min(2 * length, MAX_ROW_LENGTH + WINDOW_LENGTH)))
+        return len(self.text) > length
+
+    def advance_to(self, end: int) -> None:
+        passed = self.text[self.at : end]
+        self.line, self.offset, self.at = self.line + passed.count("\n"), self.offset + byte_length(passed), end
+
+    def peek(self) -> str:
+        """The next character that is not blank, to which the cursor moves; nothing at the end of the file."""
+        while True:
+            self.advance_to(json_lines.skip_blank(self.text, self.at))
+            if self.at < len(self.text) or not self.load_more():
+                return self.text[self.at : self.at + 1]
+
+    def skip_mark(self, mark: str) -> bool:
+        """Go beyond the next character that is not blank, if it is this one."""
+        is_next = self.peek() == mark
+        if is_next:
+            self.advance_to(self.at + 1)
+        return is_next
+
+    def read_value(self) -> tuple[Any, str]:
+        """The value that begins here, or why it could not be read; the cursor moves beyond it."""
+        value, end, error, is_cut_off = self.find_value()
+        text = self.text[self.at : end]
+        if 4 * len(text) > MAX_ROW_LENGTH and byte_length(text) > MAX_ROW_LENGTH:
+            error = TOO_LONG
+        error = error or decoding_error(text)
+        if is_cut_off:
+            self.skip_broken_value()
+            error += "" if self.peek() else ", and nothing after it can be"
+        else:
+            self.advance_to(end)
+        if len(self.text) > 4 * WINDOW_LENGTH:
+            self.load(WINDOW_LENGTH)
+        return None if error else value, error
+
+    def find_value(self) -> tuple[Any, int, str, bool]:
+        """The value that begins here, its end, and why it cannot be parsed; last whether its end is not in sight."""
+        while True:
+            value, end, error = json_lines.parse_value(self.text, self.at)
+            is_broken, is_quoted = end == self.at, False
+            if is_broken:
+                end, _, is_quoted = end_of_value(self.text, self.at)
+            length, may_go_on = end - self.at, is_quoted or end == len(self.text)
+            if not may_go_on or length > MAX_ROW_LENGTH or not self.load_more():  # which moves the window
+                return value, self.at + length, error, is_broken and may_go_on
+
+    def skip_broken_value(self) -> None:
+        """Go beyond a value that cannot be parsed, without holding it."""
+        depth, is_quoted, goes_on = 0, False, True
+        while goes_on:
+            end, depth, is_quoted = end_of_value(self.text, self.at, depth, is_quoted)
+            self.advance_to(end)
+            goes_on = (is_quoted or end == len(self.text)) and self.load_more()
+        if is_quoted:
+            self.advance_to(len(self.text))
 
 
-JSON_LINES_START = re.compile(rb"\s*+\{.*\}[ \t\r]*+\n\s*+\{")  # without commas between them
+def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The text of the chunks, none of it empty; a byte that is not UTF-8 comes as a lone surrogate."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    yield from filter(None, map(decoder.decode, chunks))
+    yield from filter(None, [decoder.decode(b"", True)])
+
+
+def end_of_value(text: str, at: int, depth: int = 0, is_quoted: bool = False) -> tuple[int, int, bool]:
+    """Where a value that cannot be parsed ends, judged by its brackets, or the text does; and the state there."""
+    if is_quoted:
+        tail = STRING_END.match(text, at)
+        if tail is None or not tail[1]:
+            return tail.end() if tail else at, depth, True
+        at = tail.end()
+    for token in TOKEN.finditer(text, at):
+        mark = text[token.start()]
+        if token[1] == "":  # a string without an end
+            return token.end(), depth, True
+        if depth <= 0 and mark in (",", "]"):
+            return token.start(), depth, False
+        depth += (mark in ("[", "{")) - (mark in ("]", "}"))
+    return len(text), depth, False

@@ -32,22 +32,22 @@ class JsonLinesBlock:
 
 def read_blocks(chunks: Iterable[bytes]) -> Iterator[JsonLinesBlock | RowBlock]:
     """The lines of a file in blocks of about a chunk; one that is too long is skipped, and never held whole."""
-    line, offset, held, skipping = 1, 0, b"", False
+    line, offset, pending, skipping = 1, 0, b"", False
     for chunk in chunks:
         if skipping:
             end = chunk.find(b"\n") + 1
             skipping, line, offset = not end, line + bool(end), offset + (end or len(chunk))
-            held = chunk[end:] if end else b""
+            pending = chunk[end:] if end else b""
         else:
-            held += chunk
-        if end := held.rfind(b"\n") + 1:
-            yield JsonLinesBlock(held[:end], line, offset)
-            line, offset, held = line + held.count(b"\n", 0, end), offset + end, held[end:]
-        elif len(held) > MAX_ROW_LENGTH:
+            pending += chunk
+        if end := pending.rfind(b"\n") + 1:
+            yield JsonLinesBlock(pending[:end], line, offset)
+            line, offset, pending = line + pending.count(b"\n", 0, end), offset + end, pending[end:]
+        elif len(pending) > MAX_ROW_LENGTH:
             yield RowBlock((RawRow(line, error=TOO_LONG, offset=offset),))
-            offset, held, skipping = offset + len(held), b"", True
-    if held:
-        yield JsonLinesBlock(held, line, offset)
+            offset, pending, skipping = offset + len(pending), b"", True
+    if pending:
+        yield JsonLinesBlock(pending, line, offset)
 
 
 def parse_line(line: bytes) -> tuple[Any, str]:
@@ -68,14 +68,14 @@ def parse_value(text: str, at: int) -> tuple[Any, int, str]:
     """A value and where it ends, or why it could not be read."""
     try:
         value, end = DECODER.raw_decode(text, at)
-        many = text.count("[", at, end) + text.count("{", at, end) > MAX_NESTING
-        return (None, end, TOO_DEEP) if many and is_too_deep(value) else (value, end, "")
+        has_many_brackets = text.count("[", at, end) + text.count("{", at, end) > MAX_NESTING
+        return (None, end, TOO_DEEP) if has_many_brackets and is_too_deep(value) else (value, end, "")
     except RecursionError:
         error = TOO_DEEP
-    except json.JSONDecodeError as problem:
-        error = f"not JSON: {problem.msg} (character {problem.pos - at + 1} of the row)"
-    except ValueError as problem:
-        error = f"not JSON: {problem}".split(";")[0]
+    except json.JSONDecodeError as failure:
+        error = f"not JSON: {failure.msg} (character {failure.pos - at + 1} of the row)"
+    except ValueError as failure:
+        error = f"not JSON: {failure}".split(";")[0]
     return None, at, error
 
 
@@ -83,7 +83,7 @@ def is_too_deep(value: Any) -> bool:
     """Whether a value has more levels than we read."""
     level = [value]
     for _ in range(MAX_NESTING + 1):
-        level = [part for one in level if isinstance(one, list | dict) for part in children(one)]
+        level = [child for parent in level if isinstance(parent, list | dict) for child in children(parent)]
     return bool(level)
 
 

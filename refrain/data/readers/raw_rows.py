@@ -66,23 +66,23 @@ def in_blocks(rows: Iterable[RawRow]) -> Iterator[RowBlock]:
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[Line]:
     """The lines of a file with their ends, \\n, \\r\\n or \\r; one that is too long is not held."""
-    number, offset, held, dropped = 1, 0, b"", 0
+    number, offset, pending, skipped_bytes = 1, 0, b"", 0
     for chunk in chain(chunks, [b""]):
-        read = (held + chunk).splitlines(keepends=True)
-        held = read.pop() if chunk and read and not read[-1].endswith(b"\n") else b""  # \n may follow on \r
-        if not chunk and not read and dropped:
-            read = [b""]
-        for line in read:
-            length = dropped + len(line)
+        lines = (pending + chunk).splitlines(keepends=True)
+        pending = lines.pop() if chunk and lines and not lines[-1].endswith(b"\n") else b""  # \n may follow on \r
+        if not chunk and not lines and skipped_bytes:
+            lines = [b""]
+        for line in lines:
+            length = skipped_bytes + len(line)
             if offset == 0 and line.startswith(BOM):
                 offset, line, length = len(BOM), line.removeprefix(BOM), length - len(BOM)
             if length > MAX_ROW_LENGTH:
                 yield Line(number, offset, "", TOO_LONG)
             elif line:
                 yield Line(number, offset, line.decode("utf-8", "surrogateescape"))
-            number, offset, dropped = number + 1, offset + length, 0
-        if len(held) > MAX_ROW_LENGTH and not held.endswith(b"\r"):
-            dropped, held = dropped + len(held), b""
+            number, offset, skipped_bytes = number + 1, offset + length, 0
+        if len(pending) > MAX_ROW_LENGTH and not pending.endswith(b"\r"):
+            skipped_bytes, pending = skipped_bytes + len(pending), b""
 
 
 def decoding_error(text: str) -> str:
