@@ -55,34 +55,34 @@ def add_reply(prompt: Conversation, reply: str) -> Conversation:
 
 def parse_prompt(question: str, row: Fields) -> Conversation:
     """A prompt of one turn that nobody has answered yet."""
-    above = fields.require_text(row, question)
+    instruction = fields.require_text(row, question)
     if "input" not in row:
-        return {"messages": [{"role": "user", "content": above}]}
-    content = f"{above}\n\n{fields.require_text(row, 'input')}"
-    return {"messages": [{"role": "user", "content": content}], "input_from": len(above) + 2}
+        return {"messages": [{"role": "user", "content": instruction}]}
+    content = f"{instruction}\n\n{fields.require_text(row, 'input')}"
+    return {"messages": [{"role": "user", "content": content}], "input_from": len(instruction) + 2}
 
 
 def parse_instances(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each pair of an input and an output below one instruction."""
     instruction = fields.require_text(row, "instruction")
     for number, value in enumerate(fields.require_list(row, "instances"), start=1):
-        said = try_parse(parse_instance, instruction, value, f"instance {number}")
-        yield said if isinstance(said, RowError) else {**said, "group": instruction}
+        result = try_parse(parse_instance, instruction, value, f"instance {number}")
+        yield result if isinstance(result, RowError) else {**result, "group": instruction}
 
 
 def parse_instance(instruction: str, value: Any, place: str) -> Conversation:
-    there = {name: field for name, field in fields.require_object(value, place).items() if not fields.is_empty(field)}
-    if "output" not in there:
+    present = {name: field for name, field in fields.require_object(value, place).items() if not fields.is_empty(field)}
+    if "output" not in present:
         fields.require_text(value, "output", place)
-    return parse_question_answer("instruction", "output", {**there, "instruction": instruction})
+    return parse_question_answer("instruction", "output", {**present, "instruction": instruction})
 
 
 def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
     """A prompt, text or turns, with a better and a worse reply to it."""
-    turned = isinstance(row.get(prompt), list) and "input" not in row
-    said: Conversation = {"messages": parse_turns(row, prompt)} if turned else parse_prompt(prompt, row)
-    chosen, rejected = (parse_reply(row, side, said["messages"]) for side in (better, worse))
-    return {**add_reply(said, chosen), "rejected": rejected}
+    has_turns = isinstance(row.get(prompt), list) and "input" not in row
+    conversation: Conversation = {"messages": parse_turns(row, prompt)} if has_turns else parse_prompt(prompt, row)
+    chosen, rejected = (parse_reply(row, side, conversation["messages"]) for side in (better, worse))
+    return {**add_reply(conversation, chosen), "rejected": rejected}
 
 
 def parse_reply(row: Fields, side: str, prompt: list[Message]) -> str:
@@ -90,10 +90,10 @@ def parse_reply(row: Fields, side: str, prompt: list[Message]) -> str:
     if not isinstance(row.get(side), list):
         return fields.require_text(row, side)
     messages = parse_turns(row, side)
-    rest = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
-    if [message["role"] for message in rest] != ["assistant"]:
+    own_turns = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
+    if [message["role"] for message in own_turns] != ["assistant"]:
         raise RowError("no_reply", f"{side} is not one assistant turn, with or without the prompt before it")
-    return rest[0]["content"]
+    return own_turns[0]["content"]
 
 
 def parse_branches(better: str, worse: str, row: Fields) -> Conversation:
@@ -112,10 +112,10 @@ def has_branches(row: Fields) -> bool:
     return all(isinstance(row.get(side), list) for side in ("chosen", "rejected"))
 
 
-def same_turns(some: list[Message], others: list[Message]) -> bool:
+def same_turns(first: list[Message], second: list[Message]) -> bool:
     """Whether the same is said by the same, but for white space around it."""
-    return [(turn["role"], turn["content"].strip()) for turn in some] == [
-        (turn["role"], turn["content"].strip()) for turn in others
+    return [(turn["role"], turn["content"].strip()) for turn in first] == [
+        (turn["role"], turn["content"].strip()) for turn in second
     ]
 
 
@@ -132,14 +132,14 @@ def parse_turns(row: Fields, name: str) -> list[Message]:
 
 
 def parse_turn(value: Any, place: str) -> Message:
-    speaker, content = next(
+    role_name, content_name = next(
         (pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0]
     )
-    return {"role": parse_role(value, speaker, place), "content": fields.require_string(value, content, place)}
+    return {"role": parse_role(value, role_name, place), "content": fields.require_string(value, content_name, place)}
 
 
 def parse_role(value: Fields, name: str, place: str) -> str:
-    spoken = fields.require(value, name, place)
-    if not isinstance(spoken, str) or spoken.lower() not in ROLES:
-        raise RowError("unknown_role", f"{place} has the {name} {spoken!a:.40}, not one of {', '.join(ROLES)}")
-    return ROLES[spoken.lower()]
+    speaker = fields.require(value, name, place)
+    if not isinstance(speaker, str) or speaker.lower() not in ROLES:
+        raise RowError("unknown_role", f"{place} has the {name} {speaker!a:.40}, not one of {', '.join(ROLES)}")
+    return ROLES[speaker.lower()]

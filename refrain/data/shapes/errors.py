@@ -1,4 +1,4 @@
-"""The rules for a field of a row, and the closed list of reasons why a row is not used."""
+"""The closed list of reasons why a row is not used, and the error that carries one."""
 
 from typing import Literal
 

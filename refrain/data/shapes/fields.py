@@ -1,4 +1,4 @@
-"""The rules for a field of a row, and the closed list of reasons why a row is not used."""
+"""The rules for a field of a row: text where text belongs, a list where a list does, or a RowError."""
 
 from typing import Any
 

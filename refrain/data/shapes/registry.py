@@ -1,4 +1,4 @@
-"""The shapes of rows: which one a file has, and through it from a raw row to its conversations."""
+"""The table of all shapes: by the columns that its rows must have, how each is parsed."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,13 +15,13 @@ def accept_any(row: Fields) -> bool:
 
 
 class Shape(NamedTuple):
-    """Rows with the columns `needs`, and perhaps more that say something to the assistant."""
+    """Rows with the `required` columns, and perhaps more that say something to the assistant."""
 
     name: str
     required: tuple[str, ...]
     parse: Callable[[Fields, Policies], Iterable[ParseResult]]
-    optional: tuple[str, ...] = ("system", "id")  # optional columns
-    on_request: tuple[str, ...] = ("input", "group")  # optional too, but only when `fields` names the column
+    optional: tuple[str, ...] = ("system", "id")
+    on_request: tuple[str, ...] = ("input", "group")  # optional too, only when `fields` names the column
     fits: Callable[[Fields], bool] = accept_any  # what one of the first rows must hold, where columns are not enough
 
 
@@ -40,10 +40,10 @@ def parse_many(
 
 
 def single_parser(
-    parse: Callable[..., Conversation], *fixed: Any
+    parse: Callable[..., Conversation], *arguments: Any
 ) -> Callable[[Fields, Policies], Iterable[ParseResult]]:
     """A parser of rows that are one conversation each; a partial, so that a shape crosses processes."""
-    return partial(parse_single, partial(parse, *fixed))
+    return partial(parse_single, partial(parse, *arguments))
 
 
 EXTRA_COLUMNS = ("input", "system", "id")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from refrain.chat.records import Message
 from refrain.data.shapes import fields
 from refrain.data.shapes.conversations import Conversation, ParseResult, try_parse
 from refrain.data.shapes.errors import RowError
@@ -25,34 +26,34 @@ def parse_articles(row: Fields) -> Iterator[ParseResult]:
 def parse_question(paragraph: Fields, value: Any, place: str) -> Conversation:
     question = fields.require_object(value, place)
     context = {"context": paragraph["context"]} if "context" in paragraph else {}
-    said = parse_passage({**question, **context}, place)
+    conversation = parse_passage({**question, **context}, place)
     if isinstance(question.get("id"), str):
-        said["own_id"] = fields.require_string(question, "id", place)
-    return said
+        conversation["own_id"] = fields.require_string(question, "id", place)
+    return conversation
 
 
 def parse_passage(row: Fields, place: str = "the row") -> Conversation:
     """The context, a blank line and the question; rows about one context are a group."""
     context, question = fields.require_text(row, "context", place), fields.require_text(row, "question", place)
-    found = parse_answers(fields.require(row, "answers", place), place)
-    if row.get("is_impossible") is True and found:
+    answers = parse_answers(fields.require(row, "answers", place), place)
+    if row.get("is_impossible") is True and answers:
         raise RowError("contradiction", f"{place} is said to have no answer, and has one")
-    if not found:
+    if not answers:
         raise RowError("unanswerable", f"{place} has no answer in its context")
-    reply = fields.require_text(found[0], "text", f"the first answer of {place}")
-    start = fields.require(found[0], "answer_start", f"the first answer of {place}")
+    reply = fields.require_text(answers[0], "text", f"the first answer of {place}")
+    start = fields.require(answers[0], "answer_start", f"the first answer of {place}")
     if type(start) is not int or start < 0 or not context.startswith(reply, start):
         raise RowError("wrong_offset", f"the first answer of {place} does not begin at character {start!a:.20}")
-    asked = f"{context}\n\n{question}"
-    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}], "group": context}
+    prompt: Message = {"role": "user", "content": f"{context}\n\n{question}"}
+    return {"messages": [prompt, {"role": "assistant", "content": reply}], "group": context}
 
 
 def parse_answers(value: Any, place: str) -> list[Fields]:
     """Answers in a list of objects, or in an object of lists."""
     if isinstance(value, list):
         return [fields.require_object(answer, f"an answer of {place}") for answer in value]
-    there = fields.require_object(value, f"answers of {place}")
-    texts, starts = (fields.require_list(there, name, f"answers of {place}") for name in ("text", "answer_start"))
+    columns = fields.require_object(value, f"answers of {place}")
+    texts, starts = (fields.require_list(columns, name, f"answers of {place}") for name in ("text", "answer_start"))
     if len(texts) != len(starts):
         raise RowError("contradiction", f"{place} has {len(texts)} answers, and {len(starts)} places where they begin")
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]

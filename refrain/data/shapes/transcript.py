@@ -20,10 +20,10 @@ def parse_transcripts(row: Fields) -> Conversation:
 
 def split_turns(text: str, name: str) -> list[Fields]:
     """What stands between the speakers, byte for byte; RowError when the text does not begin with one."""
-    before, *rest = SPEAKER.split(text)
-    if before or not rest:
+    before, *parts = SPEAKER.split(text)
+    if before or not parts:
         raise RowError("unknown_role", f"{name} does not begin with Human: or Assistant:")
-    return [{"role": who, "content": said} for who, said in zip(rest[::2], rest[1::2], strict=True)]
+    return [{"role": speaker, "content": content} for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def has_speakers(row: Fields) -> bool:

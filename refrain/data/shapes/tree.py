@@ -18,19 +18,19 @@ def parse_tree(row: Fields, policies: Policies) -> Iterator[ParseResult]:
     root, group = row["prompt"], fields.require_text(row, "message_tree_id")
     if isinstance(root, dict) and root.get("deleted") is True:
         raise RowError("unwanted_path", "the first message is marked as deleted")
-    waiting: list[tuple[Any, MessagePath, bool]] = [(root, None, True)]  # trees may be deeper than calls
-    while waiting:
-        node, before, best = waiting.pop()
+    pending: list[tuple[Any, MessagePath, bool]] = [(root, None, True)]  # trees may be deeper than calls
+    while pending:
+        node, parent_path, is_best = pending.pop()
         try:
-            path = (before, parse_message(node))
-            following = remaining_replies(node)
+            path = (parent_path, parse_message(node))
+            next_replies = remaining_replies(node)
         except RowError as error:
             yield error
             continue
-        if not following:
-            yield path_conversation(node, path, group) if best or policies.tree == "all" else not_best_error(node)
-        first = min(following, key=reply_rank, default=None)
-        waiting.extend((reply, path, best and reply is first) for reply in reversed(following))
+        if not next_replies:
+            yield path_conversation(node, path, group) if is_best or policies.tree == "all" else not_best_error(node)
+        best_reply = min(next_replies, key=reply_rank, default=None)
+        pending.extend((reply, path, is_best and reply is best_reply) for reply in reversed(next_replies))
 
 
 def parse_message(node: Any) -> Message:
@@ -52,21 +52,21 @@ def describe_message(node: Fields) -> str:
 def remaining_replies(node: Fields) -> list[Any]:
     if node.get("replies") is None:
         return []
-    listed = fields.require_list(node, "replies", describe_message(node))
-    return [reply for reply in listed if not (isinstance(reply, dict) and reply.get("deleted") is True)]
+    replies = fields.require_list(node, "replies", describe_message(node))
+    return [reply for reply in replies if not (isinstance(reply, dict) and reply.get("deleted") is True)]
 
 
 def reply_rank(reply: Any) -> tuple[bool, float]:
     """Small for what is liked best; what nobody ranked comes last, in the order of the file."""
-    given = reply.get("rank") if isinstance(reply, dict) else None
-    return (False, given) if isinstance(given, int | float) else (True, 0)
+    rank = reply.get("rank") if isinstance(reply, dict) else None
+    return (False, rank) if isinstance(rank, int | float) else (True, 0)
 
 
 def path_conversation(node: Fields, path: MessagePath, group: str) -> ParseResult:
     messages = []
     while path is not None:
-        path, said = path
-        messages.append(said)
+        path, message = path
+        messages.append(message)
     messages.reverse()
     if isinstance(node.get("message_id"), str):
         return {"messages": messages, "own_id": node["message_id"], "group": group}

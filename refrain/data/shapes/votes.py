@@ -23,44 +23,44 @@ class VoteFormat(NamedTuple):
     @property
     def required_columns(self) -> tuple[str, ...]:
         """What a row must have."""
-        there = [self.prompt, *self.replies, self.label, *(self.scores or () if self.label is None else ())]
-        return tuple(column for column in there if column is not None)
+        columns = [self.prompt, *self.replies, self.label, *(self.scores or () if self.label is None else ())]
+        return tuple(column for column in columns if column is not None)
 
 
-def parse_vote(ballot: VoteFormat, row: Fields) -> Conversation:
+def parse_vote(vote_format: VoteFormat, row: Fields) -> Conversation:
     """The better reply is learned, the worse one rejected; RowError when neither is better, or both are."""
-    side = preferred_side(ballot, row)
-    better, worse = ballot.replies[side], ballot.replies[1 - side]
-    if ballot.prompt is None:
+    side = preferred_side(vote_format, row)
+    better, worse = vote_format.replies[side], vote_format.replies[1 - side]
+    if vote_format.prompt is None:
         return conversations.parse_branches(better, worse, row)
-    asked = row.get(ballot.prompt)
-    if isinstance(asked, dict) and "full_text" in asked:
-        row = {**row, ballot.prompt: asked["full_text"]}
-    return conversations.parse_preference(ballot.prompt, better, worse, row)
+    prompt = row.get(vote_format.prompt)
+    if isinstance(prompt, dict) and "full_text" in prompt:
+        row = {**row, vote_format.prompt: prompt["full_text"]}
+    return conversations.parse_preference(vote_format.prompt, better, worse, row)
 
 
-def preferred_side(ballot: VoteFormat, row: Fields) -> int:
+def preferred_side(vote_format: VoteFormat, row: Fields) -> int:
     """The place of the better reply, on which all that the row says agrees."""
-    said: list[Verdict] = []
-    if ballot.label is not None:
-        said.append(side_of_label(row[ballot.label], ballot))
-    if ballot.scores is not None and all(name in row for name in ballot.scores):
-        first, second = (parse_score(row, name) for name in ballot.scores)
-        said.append(None if first == second else int(first < second))
-    sides = {side for side in said if side is not None}
+    verdicts: list[Verdict] = []
+    if vote_format.label is not None:
+        verdicts.append(side_of_label(row[vote_format.label], vote_format))
+    if vote_format.scores is not None and all(name in row for name in vote_format.scores):
+        first, second = (parse_score(row, name) for name in vote_format.scores)
+        verdicts.append(None if first == second else int(first < second))
+    sides = {side for side in verdicts if side is not None}
     if len(sides) == 2:
-        raise RowError("contradiction", f"{ballot.label} prefers one reply, and the votes prefer the other")
-    if None in said:
+        raise RowError("contradiction", f"{vote_format.label} prefers one reply, and the votes prefer the other")
+    if None in verdicts:
         raise RowError("tie", "neither of the two replies is better")
     return sides.pop() if sides else 0
 
 
-def side_of_label(value: Any, ballot: VoteFormat) -> Verdict:
+def side_of_label(value: Any, vote_format: VoteFormat) -> Verdict:
     label = str(value).strip().lower().removesuffix(".0") if isinstance(value, str | int | float) else None
-    if label not in ballot.verdicts:
-        choices = ", ".join(ballot.verdicts)
-        raise RowError("unknown_label", f"{ballot.label} of the row is {value!a:.40}, not one of {choices}")
-    return ballot.verdicts[label]
+    if label not in vote_format.verdicts:
+        choices = ", ".join(vote_format.verdicts)
+        raise RowError("unknown_label", f"{vote_format.label} of the row is {value!a:.40}, not one of {choices}")
+    return vote_format.verdicts[label]
 
 
 def parse_score(row: Fields, name: str) -> float:
