@@ -42,8 +42,8 @@ IBAN_LENGTHS = (  # of the registry of ISO 13616
 
 def iban_pattern(entry: str) -> str:
     """The pattern of one country: groups of four, perhaps with one sign between them."""
-    groups, rest = divmod(int(entry[2:]) - 4, 4)
-    end = f"[ \u00a0-]?[A-Z0-9]{{{rest}}}" if rest else ""
+    groups, last_group = divmod(int(entry[2:]) - 4, 4)
+    end = f"[ \u00a0-]?[A-Z0-9]{{{last_group}}}" if last_group else ""
     return f"{entry[:2]}[0-9]{{2}}(?:[ \u00a0-]?[A-Z0-9]{{4}}){{{groups}}}{end}"
 
 
@@ -54,13 +54,13 @@ IBAN = re.compile(
 
 def is_valid_iban(iban: str) -> bool:
     """Whether the checksum of an IBAN is right: modulo 97, with letters as 10 to 35."""
-    signs = re.sub("[^A-Za-z0-9]", "", iban)
-    return int("".join(str(int(sign, 36)) for sign in signs[4:] + signs[:4])) % 97 == 1
+    characters = re.sub("[^A-Za-z0-9]", "", iban)
+    return int("".join(str(int(character, 36)) for character in characters[4:] + characters[:4])) % 97 == 1
 
 
 def is_phone_number(number: str) -> bool:
     """Whether there are as many digits as in a telephone number, and it is no sum with points between its thousands."""
-    return 8 <= sum(sign.isdigit() for sign in number) <= 15 and not THOUSANDS.fullmatch(number)
+    return 8 <= sum(character.isdigit() for character in number) <= 15 and not THOUSANDS.fullmatch(number)
 
 
 def accept_any(address: str) -> bool:
@@ -76,7 +76,7 @@ KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {  # in this o
 
 def mask_pii(text: str, kind: str) -> str:
     """A text with [kind] in the place of all that has the form of that kind; the same object when there is nothing."""
-    pattern, holds = KINDS[kind]
+    pattern, is_valid = KINDS[kind]
     if kind == "email" and "@" not in text:
         return text
-    return pattern.sub(lambda found: f"[{kind}]" if holds(found[0]) else found[0], text)
+    return pattern.sub(lambda match: f"[{kind}]" if is_valid(match[0]) else match[0], text)

@@ -7,77 +7,79 @@ from itertools import pairwise
 
 from refrain.chat.records import Message
 from refrain.data.cleaning import pii
-from refrain.data.shapes import fields
+from refrain.data.shapes import conversations, fields
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies
 
 
-def apply_policies(said: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
+def apply_policies(conversation: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
     """A conversation as the policies want it, the same object where they change nothing.
 
     RowError when it is not wanted, or its turns are in no order that somebody can learn from.
     """
-    done: set[str] = set()
-    said = arrange_turns(rewrite_texts(said, policies, done), policies, done)
-    check_order([message["role"] for message in said["messages"]])
-    if "rejected" in said:
-        check_replies(said["messages"][-1]["content"], said["rejected"])
-    effects.update(done)
-    return said
+    changes: set[str] = set()
+    conversation = arrange_turns(rewrite_texts(conversation, policies, changes), policies, changes)
+    check_order([message["role"] for message in conversation["messages"]])
+    if "rejected" in conversation:
+        check_replies(conversation["messages"][-1]["content"], conversation["rejected"])
+    effects.update(changes)
+    return conversation
 
 
-def rewrite_texts(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
+def rewrite_texts(conversation: Conversation, policies: Policies, changes: set[str]) -> Conversation:
     """Every text by the newline rule and, where a policy asks for it, without outer white space and personal data."""
-    if policies.whitespace == "keep" and not policies.pii and not has_crlf(said):
-        return said
-    write = partial(clean_text, policies=policies, done=done)
-    result = said.copy()
-    result["messages"] = [{**message, "content": write(message["content"])} for message in said["messages"]]
-    if "rejected" in said:
-        result["rejected"] = write(said["rejected"])
-    if "input_from" in said:
-        nth, start = last_turn(said["messages"], "user"), said["input_from"]
-        content = said["messages"][nth]["content"]
-        above, below = write(content[: start - 2]), write(content[start:])
-        result["messages"][nth]["content"] = f"{above}\n\n{below}"
-        result["input_from"] = len(above) + 2
+    if policies.whitespace == "keep" and not policies.pii and not has_crlf(conversation):
+        return conversation
+    clean = partial(clean_text, policies=policies, changes=changes)
+    result = conversation.copy()
+    result["messages"] = [{**message, "content": clean(message["content"])} for message in conversation["messages"]]
+    if "rejected" in conversation:
+        result["rejected"] = clean(conversation["rejected"])
+    if "input_from" in conversation:
+        last, start = conversations.last_turn(conversation["messages"], "user"), conversation["input_from"]
+        content = conversation["messages"][last]["content"]
+        instruction, added_input = clean(content[: start - 2]), clean(content[start:])
+        result["messages"][last]["content"] = f"{instruction}\n\n{added_input}"
+        result["input_from"] = len(instruction) + 2
     return result
 
 
-def has_crlf(said: Conversation) -> bool:
-    return "\r\n" in said.get("rejected", "") or any("\r\n" in message["content"] for message in said["messages"])
+def has_crlf(conversation: Conversation) -> bool:
+    return "\r\n" in conversation.get("rejected", "") or any(
+        "\r\n" in message["content"] for message in conversation["messages"]
+    )
 
 
-def clean_text(text: str, policies: Policies, done: set[str]) -> str:
-    """One text; what has an effect on it is added to `done`."""
-    after = text.replace("\r\n", "\n")
-    if after != text:
-        done.add("newlines")
-    if policies.whitespace == "strip" and (stripped := after.strip()) != after:
-        done.add("whitespace")
-        after = stripped
+def clean_text(text: str, policies: Policies, changes: set[str]) -> str:
+    """One text; what has an effect on it is added to `changes`."""
+    cleaned = text.replace("\r\n", "\n")
+    if cleaned != text:
+        changes.add("newlines")
+    if policies.whitespace == "strip" and cleaned != cleaned.strip():
+        changes.add("whitespace")
+        cleaned = cleaned.strip()
     for kind in pii.KINDS:
-        if kind in policies.pii and (masked := pii.mask_pii(after, kind)) != after:
-            done.add(kind)
-            after = masked
-    return after
+        if kind in policies.pii and (masked := pii.mask_pii(cleaned, kind)) != cleaned:
+            changes.add(kind)
+            cleaned = masked
+    return cleaned
 
 
-def arrange_turns(said: Conversation, policies: Policies, done: set[str]) -> Conversation:
+def arrange_turns(conversation: Conversation, policies: Policies, changes: set[str]) -> Conversation:
     """The turns that the policies want; RowError when they do not want the row."""
-    before = messages = said["messages"]
+    original = messages = conversation["messages"]
     for name, step in STEPS.items():
-        after = step(messages, getattr(policies, name))
-        if after is not messages:
-            done.add(name)
-            messages = after
-    if messages is before:
-        return said
-    result = said.copy()
+        arranged = step(messages, getattr(policies, name))
+        if arranged is not messages:
+            changes.add(name)
+            messages = arranged
+    if messages is original:
+        return conversation
+    result = conversation.copy()
     result["messages"] = messages
-    if "rejected" in said:  # what is merged into the better reply belongs to both
-        result["rejected"] = messages[-1]["content"].removesuffix(before[-1]["content"]) + said["rejected"]
+    if "rejected" in conversation:  # what is merged into the better reply belongs to both
+        result["rejected"] = messages[-1]["content"].removesuffix(original[-1]["content"]) + conversation["rejected"]
     return result
 
 
@@ -94,7 +96,7 @@ def remove_empty_turns(messages: list[Message], policy: str) -> list[Message]:
     empty = [nth for nth, message in enumerate(messages) if fields.is_blank(message["content"])]
     if not empty:
         return messages
-    if last_turn(messages, "assistant") in empty:
+    if conversations.last_turn(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
@@ -104,7 +106,7 @@ def remove_empty_turns(messages: list[Message], policy: str) -> list[Message]:
 def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
     """Neighbouring turns of one role with a blank line between them, or RowError."""
     roles = [message["role"] for message in messages]
-    if policy == "keep" or all(one != other for one, other in pairwise(roles)):
+    if policy == "keep" or all(role != next_role for role, next_role in pairwise(roles)):
         return messages
     if policy == "drop":
         raise RowError("role_order", "two neighbouring turns have one role")
@@ -119,7 +121,7 @@ def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
 
 def cut_unanswered(messages: list[Message], policy: str) -> list[Message]:
     """Nothing behind the last reply. A row that is to be dropped for it breaks the order of roles."""
-    end = last_turn(messages, "assistant") + 1
+    end = conversations.last_turn(messages, "assistant") + 1
     if policy == "drop" or end == len(messages):
         return messages
     if all(message["role"] != "user" for message in messages[:end]):
@@ -133,11 +135,6 @@ STEPS: dict[str, Callable[[list[Message], str], list[Message]]] = {
     "order": merge_neighbours,
     "unanswered": cut_unanswered,
 }
-
-
-def last_turn(messages: list[Message], role: str) -> int:
-    """The place of the last turn of a role, or -1."""
-    return max((nth for nth, message in enumerate(messages) if message["role"] == role), default=-1)
 
 
 def check_order(roles: list[str]) -> None:

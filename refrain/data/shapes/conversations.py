@@ -143,3 +143,8 @@ def parse_role(value: Fields, name: str, place: str) -> str:
     if not isinstance(speaker, str) or speaker.lower() not in ROLES:
         raise RowError("unknown_role", f"{place} has the {name} {speaker!a:.40}, not one of {', '.join(ROLES)}")
     return ROLES[speaker.lower()]
+
+
+def last_turn(messages: list[Message], role: str) -> int:
+    """The place of the last turn of a role, or -1."""
+    return max((nth for nth, message in enumerate(messages) if message["role"] == role), default=-1)
