@@ -1,21 +1,15 @@
-"""Who applies a function to a stream of items: this process, a crew of processes, or a Ray cluster."""
+"""Who applies a function to a stream of items: this process, a pool of processes, or a Ray cluster."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from time import perf_counter
-from typing import TypeVar
 
 from refrain.data.parallel import process_pool, ray_cluster
+from refrain.data.parallel.process_pool import Item, Result
 from refrain.pipeline.runner import available_cores
 from refrain.pipeline.schema import DataConfig
 
-Item = TypeVar("Item")
-
-
-Result = TypeVar("Result")
-
-
-HEAD_START = 0.3  # seconds, about what a crew takes to come
+HEAD_START = 0.3  # seconds, about what a pool takes to start
 
 
 def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data: DataConfig) -> Iterator[Result]:
@@ -29,14 +23,14 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
 
 
 def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
-    """In this process while that is quicker than calling a crew, and with one worker always."""
-    begin = perf_counter()
+    """In this process while that is quicker than starting a pool, and with one worker always."""
+    start = perf_counter()
     for item in items:
         yield function(item)
-        if workers > 1 and perf_counter() - begin > HEAD_START:
+        if workers > 1 and perf_counter() - start > HEAD_START:
             break
-    first = list(islice(items, 2))
-    if len(first) == 2:
-        yield from process_pool.map_in_processes(function, chain(first, items), workers)
+    next_items = list(islice(items, 2))
+    if len(next_items) == 2:
+        yield from process_pool.map_in_processes(function, chain(next_items, items), workers)
     else:
-        yield from map(function, first)
+        yield from map(function, next_items)

@@ -1,4 +1,4 @@
-"""A crew: processes that apply one function to a stream of items, the results in the order of the items."""
+"""A pool of processes that apply one function to a stream of items, the results in the order of the items."""
 
 import os
 import signal
@@ -28,22 +28,22 @@ class Worker(NamedTuple):
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """Items go to the workers in turn, and their results are taken in turn."""
-    crew: list[Worker] = []
-    owing: deque[Worker] = deque()
+    pool: list[Worker] = []
+    pending: deque[Worker] = deque()
     try:
         for number, item in enumerate(items):
             if number < workers:
-                crew.append(start_worker(function))
-            owing.append(crew[number % workers])
-            send_item(owing[-1], item, workers)
-            if len(owing) == ITEMS_PER_WORKER * workers:
-                yield receive_result(owing.popleft(), workers)
-        while owing:
-            yield receive_result(owing.popleft(), workers)
+                pool.append(start_worker(function))
+            pending.append(pool[number % workers])
+            send_item(pending[-1], item, workers)
+            if len(pending) == ITEMS_PER_WORKER * workers:
+                yield receive_result(pending.popleft(), workers)
+        while pending:
+            yield receive_result(pending.popleft(), workers)
     finally:
-        for worker in crew:
-            worker.connection.close()  # a worker whose link is closed ends at once, even amid an item
-        for worker in crew:
+        for worker in pool:
+            worker.connection.close()  # a worker whose connection is closed ends at once, even amid an item
+        for worker in pool:
             worker.process.join()
 
 
@@ -51,27 +51,27 @@ def start_worker(function: Callable[[Any], Any]) -> Worker:
     """A fresh process without a thread or a lock of this one, so that fork is safe; what it imports is shared."""
     context = get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
-    ours, theirs = context.Pipe()
-    process = context.Process(target=worker_loop, args=(theirs, function), daemon=True)
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=worker_loop, args=(child_end, function), daemon=True)
     process.start()
-    theirs.close()
-    return Worker(process, ours)
+    child_end.close()
+    return Worker(process, parent_end)
 
 
-def worker_loop(link: Connection, function: Callable[[Any], Any]) -> None:
-    """Apply the function to what comes over the link until it is closed, by the other side or by its death."""
+def worker_loop(connection: Connection, function: Callable[[Any], Any]) -> None:
+    """Apply the function to what comes over the connection until it is closed, by the other side or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the other side ends us
     items: SimpleQueue[Any] = SimpleQueue()
-    Thread(target=receive_items, args=(link, items), daemon=True).start()
+    Thread(target=receive_items, args=(connection, items), daemon=True).start()
     while True:
-        link.send(run_item(function, items.get()))
+        connection.send(run_item(function, items.get()))
 
 
-def receive_items(link: Connection, items: "SimpleQueue[Any]") -> None:
+def receive_items(connection: Connection, items: "SimpleQueue[Any]") -> None:
     """Take items in while others are worked on: the other side can always send, so it is never stuck."""
     try:
         while True:
-            items.put(link.recv())
+            items.put(connection.recv())
     finally:  # also when an item is too large for the memory
         os._exit(0)
 
@@ -97,10 +97,10 @@ def send_item(worker: Worker, item: Any, workers: int) -> None:
 
 def receive_result(worker: Worker, workers: int) -> Any:
     try:
-        said = worker.connection.recv()
+        outcome = worker.connection.recv()
     except (EOFError, OSError) as error:
         raise ValueError(worker_died_message(workers)) from error
-    return unwrap_outcome(said)
+    return unwrap_outcome(outcome)
 
 
 def unwrap_outcome(outcome: tuple[Any, Exception | None]) -> Any:

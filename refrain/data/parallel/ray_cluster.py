@@ -1,4 +1,4 @@
-"""The same as Ray Data jobs: on the cluster of RAY_ADDRESS, or on this machine alone."""
+"""A function applied to a stream of items as Ray Data jobs: on the cluster of RAY_ADDRESS, or on this machine."""
 
 import logging
 import os
@@ -7,15 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
-from refrain.data.parallel.process_pool import run_item, unwrap_outcome
-
-Item = TypeVar("Item")
-
-
-Result = TypeVar("Result")
-
+from refrain.data.parallel.process_pool import Item, Result, run_item, unwrap_outcome
 
 ITEMS_PER_CPU = 8  # items for each CPU that are taken at a time, for each window is a job of its own
 
@@ -31,29 +25,29 @@ def map_on_ray(function: Callable[[Item], Result], items: Iterator[Item], worker
     """One job after the other, each for a window of the stream; results in the order of the items."""
     with ray_session(workers) as ray:
         count = ITEMS_PER_CPU * int(ray.cluster_resources()["CPU"])
-        while window := [{"parcel": Boxed(item)} for item in islice(items, count)]:
+        while window := [{"boxed": Boxed(item)} for item in islice(items, count)]:
             rows = ray.data.from_items(window, override_num_blocks=len(window))
             for row in rows.map(partial(run_boxed, function)).iter_rows():
-                yield unwrap_outcome(row["parcel"].content)
+                yield unwrap_outcome(row["boxed"].content)
 
 
 def run_boxed(function: Callable[[Any], Any], row: dict[str, Boxed]) -> dict[str, Boxed]:
-    """One row of a Ray Data job: a parcel in, a parcel out."""
-    return {"parcel": Boxed(run_item(function, row["parcel"].content))}
+    """One row of a Ray Data job: a boxed item in, a boxed outcome out."""
+    return {"boxed": Boxed(run_item(function, row["boxed"].content))}
 
 
 @contextmanager
 def ray_session(workers: int) -> Iterator[Any]:
     """Ray, running and silent inside; on this machine it listens on the loopback interface only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    elsewhere = "RAY_ADDRESS" in os.environ
-    if not elsewhere:
+    has_cluster = "RAY_ADDRESS" in os.environ
+    if not has_cluster:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read on import: no cluster, so no other interface
     try:
         import ray.data
     except ImportError as error:
         raise ValueError("data.engine=ray needs the package ray: pip install 'refrain[ray]'") from error
-    settings = {} if elsewhere else {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    settings = {} if has_cluster else {"address": "local", "num_cpus": workers, "include_dashboard": False}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
