@@ -55,10 +55,10 @@ def augment_row(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Ro
 
     What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
     """
-    made = [row["messages"]]
+    versions = [row["messages"]]
     for name, messages in variant_candidates(row, augment, partial(random_share, seed, row["id"])):
-        if messages not in made:
-            made.append(messages)
+        if messages not in versions:
+            versions.append(messages)
             variant: Row = {**row, "id": f"{row['id']}#{name}", "messages": messages, "parent": row["id"]}
             if last_question(messages) != last_question(row["messages"]):
                 variant.pop("input_from", None)
@@ -93,21 +93,21 @@ def replace_question(messages: list[Message], text: str) -> list[Message]:
     return [*messages[:at], {"role": "user", "content": text}, *messages[at + 1 :]]
 
 
-def merge_input(text: str, at: int) -> str:
+def merge_input(question: str, at: int) -> str:
     """An instruction and the input that begins at a character, without the blank line; on one line if both are."""
-    instruction, given = text[:at].rstrip(), text[at:]
+    instruction, added_input = question[:at].rstrip(), question[at:]
     colon = ":" if instruction[-1:].isalnum() else ""
-    gap = "\n" if "\n" in instruction + given else " "
-    return f"{instruction}{colon}{gap}{given}"
+    gap = "\n" if "\n" in instruction + added_input else " "
+    return f"{instruction}{colon}{gap}{added_input}"
 
 
 def drop_first_turns(messages: list[Message], share: float) -> list[Message]:
     """Without the turns before a later question; the system turn stays."""
     roles = [message["role"] for message in messages]
-    later = [at for at, pair in enumerate(pairwise(roles), start=1) if pair == ("assistant", "user")]
-    if not later:
+    later_questions = [at for at, pair in enumerate(pairwise(roles), start=1) if pair == ("assistant", "user")]
+    if not later_questions:
         return messages
-    return [*messages[: roles[0] == "system"], *messages[later[int(share * len(later))] :]]
+    return [*messages[: roles[0] == "system"], *messages[later_questions[int(share * len(later_questions))] :]]
 
 
 def add_noise_to_questions(row: Row, draw: Draw) -> list[Message]:
@@ -117,25 +117,28 @@ def add_noise_to_questions(row: Row, draw: Draw) -> list[Message]:
     for at, message in enumerate(messages):
         if message["role"] == "user":
             text = message["content"]
-            end = row.get("input_from", len(text)) if at == last else len(text)
-            messages[at] = {"role": "user", "content": add_noise(text[:end], kinds, draw(f"gap {at}")) + text[end:]}
+            noise_end = row.get("input_from", len(text)) if at == last else len(text)
+            messages[at] = {
+                "role": "user",
+                "content": add_noise(text[:noise_end], kinds, draw(f"gap {at}")) + text[noise_end:],
+            }
     return messages
 
 
 def add_noise(text: str, kinds: int, share: float) -> str:
     """In lower case, without its last sign, or with a doubled blank; only plain words and what they end with."""
     pieces: list[str] = []
-    plain: set[int] = set()
-    for number, part in enumerate(PROTECTED.split(text)):
-        for piece in [part] if number % 2 else re.findall(r"\s+|\S+", part):
+    plain_words: set[int] = set()
+    for number, passage in enumerate(PROTECTED.split(text)):
+        for piece in [passage] if number % 2 else re.findall(r"\s+|\S+", passage):
             if number % 2 == 0 and WORD.fullmatch(piece):
-                plain.add(len(pieces))
+                plain_words.add(len(pieces))
             pieces.append(piece)
     last = max((at for at, piece in enumerate(pieces) if piece.strip()), default=0)
-    gaps = [at + 1 for at in sorted(plain) if at + 2 in plain and pieces[at + 1] == " "]
+    gaps = [at + 1 for at in sorted(plain_words) if at + 2 in plain_words and pieces[at + 1] == " "]
     if kinds & LOWER_CASE:
-        pieces = [lower_case(piece) if at in plain else piece for at, piece in enumerate(pieces)]
-    if kinds & NO_END_SIGN and last in plain:
+        pieces = [lower_case(piece) if at in plain_words else piece for at, piece in enumerate(pieces)]
+    if kinds & NO_END_SIGN and last in plain_words:
         pieces[last] = pieces[last].rstrip(END_SIGNS)
     if kinds & DOUBLE_BLANK and gaps:
         pieces[gaps[int(share * len(gaps))]] = "  "
@@ -144,9 +147,9 @@ def add_noise(text: str, kinds: int, share: float) -> str:
 
 def lower_case(word: str) -> str:
     """Names such as NASA or iPhone and letters that stand for something stay."""
-    first, *others = filter(str.isalpha, word)
-    capitalised = first.isupper() and not any(map(str.isupper, others))
-    return word.lower() if capitalised and (others or first == "I") else word
+    first, *other_letters = filter(str.isalpha, word)
+    capitalised = first.isupper() and not any(map(str.isupper, other_letters))
+    return word.lower() if capitalised and (other_letters or first == "I") else word
 
 
 BATCH_ROWS = 2_000
@@ -160,63 +163,66 @@ class AugmentRows:
 
     def __call__(self, rows: list[bytes]) -> RowBatch:
         data, seed = self.preparer.data, self.preparer.seed
-        collected = RowBatchBuilder("", data.leaks.ngram_size, seed)
+        builder = RowBatchBuilder("", data.leaks.ngram_size, seed)
         for text in rows:
             for variant in augment_row(json.loads(text), data.augment, seed):
-                collected.row_count += 1
+                builder.row_count += 1
                 if self.preparer.fits_limit(variant):
-                    collected.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
-        return collected.build(self.preparer.store_folder)
+                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
+        return builder.build(self.preparer.store_folder)
 
 
-def append_variants(spool: RowStore, placed: Assignment, reading: RowPreparer) -> dict[str, int]:
+def append_variants(store: RowStore, assignment: Assignment, preparer: RowPreparer) -> dict[str, int]:
     """Append the variants; how many there are of each kind, and how many were left out: too long, or held out."""
-    data, known, made_of = reading.data, len(spool), np.flatnonzero(placed.split == TRAIN)
+    data, row_count, train_rows = preparer.data, len(store), np.flatnonzero(assignment.split == TRAIN)
     if data.augment == NO_AUGMENTATION:
         return {}
-    tried = 0
-    for part in mapping.parallel_map(AugmentRows(reading), text_batches(spool, made_of), data):
-        tried += part.row_count
-        spool.add(part)
-    spool.consolidate()
-    made, held = np.arange(known, len(spool)), np.flatnonzero((placed.split != TRAIN) & (placed.owner < 0))
-    out = set(leaking_variants(spool, made, held, data).tolist())
-    counts = Counter(left_out=tried - len(made) + len(out))
+    variant_count = 0
+    for batch in mapping.parallel_map(AugmentRows(preparer), text_batches(store, train_rows), data):
+        variant_count += batch.row_count
+        store.add(batch)
+    store.consolidate()
+    variants, held_out = (
+        np.arange(row_count, len(store)),
+        np.flatnonzero((assignment.split != TRAIN) & (assignment.owner < 0)),
+    )
+    leaking = set(leaking_variants(store, variants, held_out, data).tolist())
+    counts = Counter(left_out=variant_count - len(variants) + len(leaking))
     with (paths.PREPARED / "train.jsonl").open("ab") as file:
-        for row, text in zip(made.tolist(), spool.read_texts(made.tolist()), strict=True):
-            if row not in out:
+        for row, text in zip(variants.tolist(), store.read_texts(variants.tolist()), strict=True):
+            if row not in leaking:
                 file.write(text)
                 counts[json.loads(text)["id"].rpartition("#")[2].partition("-")[0]] += 1
     return dict(counts)
 
 
-def text_batches(spool: RowStore, rows: Array) -> Iterator[list[bytes]]:
-    for begin in range(0, len(rows), BATCH_ROWS):
-        yield list(spool.read_texts(rows[begin : begin + BATCH_ROWS].tolist()))
+def text_batches(store: RowStore, rows: Array) -> Iterator[list[bytes]]:
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield list(store.read_texts(rows[start : start + BATCH_ROWS].tolist()))
 
 
-def leaking_variants(spool: RowStore, made: Array, held: Array, data: DataConfig) -> Array:
+def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
     """Those of the made rows that ask what a held-out row asks, nearly ask it, or say a long stretch of it."""
-    same = made[np.isin(spool["prompt"][made], spool["prompt"][held])]
+    same_prompt = variants[np.isin(store["prompt"][variants], store["prompt"][held_out])]
     dirty = [
-        same,
+        same_prompt,
         *(
-            variants_near_held_out(spool, made, held, float(share))
-            for share in [data.leaks.near_duplicate_threshold]
-            if share is not None
+            variants_near_held_out(store, variants, held_out, float(min_similarity))
+            for min_similarity in [data.leaks.near_duplicate_threshold]
+            if min_similarity is not None
         ),
     ]
-    dirty.append(contamination.contaminated_rows(spool, made, held, data)[0])
+    dirty.append(contamination.contaminated_rows(store, variants, held_out, data)[0])
     return np.unique(np.concatenate(dirty))
 
 
-def variants_near_held_out(spool: RowStore, made: Array, held: Array, share: float) -> Array:
-    sets = spool.ragged_column("runs").select(np.concatenate([held, made]))
-    candidates = near_duplicates.find_candidates(sets, share)
-    found = []
-    for place in range(len(held), len(sets)):
-        others = candidates.earlier_than(place)
-        others = others[others < len(held)]
-        if len(others) and near_duplicates.are_near(sets[place], sets, others, share).any():
-            found.append(made[place - len(held)])
-    return np.array(found, np.int64)
+def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float) -> Array:
+    sets = store.ragged_column("shingles").select(np.concatenate([held_out, variants]))
+    candidates = near_duplicates.find_candidates(sets, min_similarity)
+    near = []
+    for number in range(len(held_out), len(sets)):
+        others = candidates.earlier_than(number)
+        others = others[others < len(held_out)]
+        if len(others) and near_duplicates.are_near(sets[number], sets, others, min_similarity).any():
+            near.append(variants[number - len(held_out)])
+    return np.array(near, np.int64)

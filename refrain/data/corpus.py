@@ -51,27 +51,27 @@ class RowPreparer:
     jinja: str | None
     store_folder: Path
 
-    def __call__(self, portion: SourceBlock) -> RowBatch:
-        collected = RowBatchBuilder(portion.name, self.data.leaks.ngram_size, self.seed)
-        source = self.data.sources[portion.index]
-        for raw in portion.block.rows():
-            for member, said in enumerate(parsing.parse_row(raw, portion.shape, source, self.data.policies), 1):
-                id = make_row_id(portion.name, raw.line, raw.nth, member)
-                collected.row_count += 1
+    def __call__(self, source_block: SourceBlock) -> RowBatch:
+        builder = RowBatchBuilder(source_block.name, self.data.leaks.ngram_size, self.seed)
+        source = self.data.sources[source_block.index]
+        for raw in source_block.block.rows():
+            for member, result in enumerate(parsing.parse_row(raw, source_block.shape, source, self.data.policies), 1):
+                id = make_row_id(source_block.name, raw.line, raw.nth, member)
+                builder.row_count += 1
                 try:
-                    self.add_row(collected, portion, raw, member, id, said)
+                    self.add_row(builder, source_block, raw, member, id, result)
                 except RowError as error:
-                    collected.dropped.append(
+                    builder.dropped.append(
                         {
                             "id": id,
-                            "source": portion.name,
+                            "source": source_block.name,
                             "line": raw.line,
                             "offset": raw.offset,
                             "reason": error.reason,
                             "message": str(error),
                         }
                     )
-        return collected.build(self.store_folder)
+        return builder.build(self.store_folder)
 
     @property
     def row_fields(self) -> tuple[str, ...]:
@@ -80,35 +80,47 @@ class RowPreparer:
 
     def add_row(
         self,
-        collected: "RowBatchBuilder",
-        portion: SourceBlock,
+        builder: "RowBatchBuilder",
+        source_block: SourceBlock,
         raw: RawRow,
         member: int,
         id: str,
-        said: Conversation | RowError,
+        result: Conversation | RowError,
     ) -> None:
         """Add the row of a conversation; RowError when it is none or no policy wants it."""
-        if isinstance(said, RowError):
-            raise said
+        if isinstance(result, RowError):
+            raise result
         effects: Counter[str] = Counter()
-        said = policies.apply_policies(said, self.data.policies, effects)
-        row = cast(Row, {"id": id} | {name: value for name in self.row_fields if (value := said.get(name)) is not None})
-        talk = cached_tokenizer(self.base, self.jinja)
-        if not token_length.surely_fits(talk, row, self.data.max_tokens):
-            fitted, _ = token_length.fit_to_limit(talk, row, self.data.max_tokens, self.data.policies.overlong)
-            effects["overlong"] += fitted is not row
-            row = fitted
+        result = policies.apply_policies(result, self.data.policies, effects)
+        row = cast(
+            Row, {"id": id} | {name: value for name in self.row_fields if (value := result.get(name)) is not None}
+        )
+        tokenizer = cached_tokenizer(self.base, self.jinja)
+        if not token_length.surely_fits(tokenizer, row, self.data.max_tokens):
+            fitting_row, _ = token_length.fit_to_limit(
+                tokenizer, row, self.data.max_tokens, self.data.policies.overlong
+            )
+            effects["overlong"] += fitting_row is not row
+            row = fitting_row
         if effects:
-            collected.effects.update(effects)
+            builder.effects.update(effects)
         offset = -1 if raw.offset is None else raw.offset
-        collected.add(
-            row, said.get("group"), source=portion.index, line=raw.line, offset=offset, nth=raw.nth, member=member
+        builder.add(
+            row,
+            result.get("group"),
+            source=source_block.index,
+            line=raw.line,
+            offset=offset,
+            nth=raw.nth,
+            member=member,
         )
 
     def fits_limit(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
-        talk, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
-        return token_length.surely_fits(talk, row, limit) or token_length.count_tokens(talk, row, limit) <= limit
+        tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
+        return (
+            token_length.surely_fits(tokenizer, row, limit) or token_length.count_tokens(tokenizer, row, limit) <= limit
+        )
 
 
 @cache
@@ -127,29 +139,29 @@ class SourceCounts:
 
 
 @contextmanager
-def read_corpus(reading: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
+def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
     """Every row of the linked files: in the spool, or written to quarantine.jsonl.
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
-    data = reading.data
+    data = preparer.data
     names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
-    tally = SourceCounts(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
+    counts = SourceCounts(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
     with (
-        RowStore(reading.store_folder, names) as spool,
+        RowStore(preparer.store_folder, names) as store,
         (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
-        tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
+        tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
     ):
-        for part in mapping.parallel_map(reading, source_blocks(data), data):
-            tally.rows[part.source] += part.row_count
-            tally.reasons[part.source].update(row["reason"] for row in part.dropped)
-            tally.effects[part.source].update(part.effects)
-            quarantine.writelines(map(records.to_json_line, part.dropped))
-            spool.add(part)
-            bar.update(part.row_count)
+        for batch in mapping.parallel_map(preparer, source_blocks(data), data):
+            counts.rows[batch.source] += batch.row_count
+            counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
+            counts.effects[batch.source].update(batch.effects)
+            quarantine.writelines(map(records.to_json_line, batch.dropped))
+            store.add(batch)
+            progress.update(batch.row_count)
         quarantine.close()
-        spool.consolidate()
-        yield spool, tally
+        store.consolidate()
+        yield store, counts
 
 
 def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:

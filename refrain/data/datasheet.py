@@ -46,66 +46,66 @@ class TokenLengths:
     refused_ids: list[str]  # ids of rows that the template does not take
 
 
-def measure_lengths(spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> TokenLengths:
+def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> TokenLengths:
     """All rows, or some of them by chance."""
-    result = TokenLengths({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, [])
-    rows = sample_rows(spool, np.flatnonzero(placed.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
-    for split, row in zip(placed.split[rows].tolist(), read_rows(spool, rows), strict=True):
+    lengths = TokenLengths({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, [])
+    rows = sample_rows(store, np.flatnonzero(assignment.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
+    for split, row in zip(assignment.split[rows].tolist(), read_rows(store, rows), strict=True):
         try:
-            labels = encode_conversation(chat, row["messages"])["labels"]
+            labels = encode_conversation(tokenizer, row["messages"])["labels"]
         except ValueError:
-            result.refused_ids.append(row["id"])
+            lengths.refused_ids.append(row["id"])
             continue
-        result.tokens[SPLITS[split]].append(len(labels))
-        result.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
-    return result
+        lengths.tokens[SPLITS[split]].append(len(labels))
+        lengths.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
+    return lengths
 
 
-def sample_rows(spool: RowStore, rows: Any, count: int, size: int = 1 << 62) -> Any:
+def sample_rows(store: RowStore, rows: Any, count: int, size: int = 1 << 62) -> Any:
     """So many rows or bytes, the same ones whenever they are asked for, in the order of the file; one at least."""
-    drawn = rows[np.argsort(spool["said"][rows], kind="stable")[:count]]
-    fitting = np.searchsorted(np.cumsum(spool["text"][drawn]), size, side="right")
-    return np.sort(drawn[: max(1, fitting)])
+    shuffled = rows[np.argsort(store["content"][rows], kind="stable")[:count]]
+    fitting_count = np.searchsorted(np.cumsum(store["text"][shuffled]), size, side="right")
+    return np.sort(shuffled[: max(1, fitting_count)])
 
 
-def read_rows(spool: RowStore, rows: Any) -> Iterator[Row]:
-    return (json.loads(text) for text in spool.read_texts(rows.tolist()))
+def read_rows(store: RowStore, rows: Any) -> Iterator[Row]:
+    return (json.loads(text) for text in store.read_texts(rows.tolist()))
 
 
-def length_percentiles(found: TokenLengths) -> dict[str, Any]:
+def length_percentiles(lengths: TokenLengths) -> dict[str, Any]:
     """What reports/data.json says of lengths."""
-    result: dict[str, Any] = {"measured": sum(map(len, found.tokens.values())), "refused": len(found.refused_ids)}
-    for kind, lengths in (("tokens", found.tokens), ("learned", found.learned)):
+    result: dict[str, Any] = {"measured": sum(map(len, lengths.tokens.values())), "refused": len(lengths.refused_ids)}
+    for kind, of_split in (("tokens", lengths.tokens), ("learned", lengths.learned)):
         result[kind] = {
             name: {f"p{p}": int(np.percentile(values, p, method="lower")) for p in PERCENTILES}
-            for name, values in lengths.items()
+            for name, values in of_split.items()
             if values
         }
     return result
 
 
-def write_histogram(found: TokenLengths, file: Path) -> None:
+def write_histogram(lengths: TokenLengths, file: Path) -> None:
     """Rows by length, a column for each split; the first column is where a bin ends."""
-    longest = max((max(values) for values in found.tokens.values() if values), default=1)
+    longest = max((max(values) for values in lengths.tokens.values() if values), default=1)
     edges = np.unique(np.linspace(0, longest, HISTOGRAM_BINS + 1).round().astype(int))
-    counts = [np.histogram(np.array(found.tokens[name]) - 0.5, edges)[0] for name in SPLITS]
+    counts = [np.histogram(np.array(lengths.tokens[name]) - 0.5, edges)[0] for name in SPLITS]
     with file.open("w", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows(
             [("tokens", *SPLITS), *zip(edges[1:].tolist(), *(each.tolist() for each in counts), strict=True)]
         )
 
 
-def render_datasheet(report: dict[str, Any], spool: RowStore, placed: Assignment, chat: ChatTokenizer) -> str:
+def render_datasheet(report: dict[str, Any], store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> str:
     """reports/data.md."""
-    shown = sample_rows(spool, np.flatnonzero(placed.split == TRAIN), SAMPLE_ROWS)
-    samples = [f"`{row['id']}`\n\n```\n{sample_text(chat, row)}\n```" for row in read_rows(spool, shown)]
+    rows = sample_rows(store, np.flatnonzero(assignment.split == TRAIN), SAMPLE_ROWS)
+    samples = [f"`{row['id']}`\n\n```\n{sample_text(tokenizer, row)}\n```" for row in read_rows(store, rows)]
     return "\n\n".join(["# Data", *counts_section(report), *reason_sections(report), *length_section(report),
                         "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip
 
 
-def sample_text(chat: ChatTokenizer, row: Row) -> str:
+def sample_text(tokenizer: ChatTokenizer, row: Row) -> str:
     try:
-        text = preview.preview_row(chat, row).replace("```", "`\u200b``")  # a fence within would end ours
+        text = preview.preview_row(tokenizer, row).replace("```", "`\u200b``")  # a fence within would end ours
         return (
             text
             if len(text) <= MAX_SAMPLE_LENGTH
@@ -117,8 +117,8 @@ def sample_text(chat: ChatTokenizer, row: Row) -> str:
 
 def counts_section(report: dict[str, Any]) -> list[str]:
     header = ["source", "rows", *(place.replace("_", " ") for place in PLACES)]
-    listed = [*report["sources"].items(), ("all", report)]
-    return [markdown_table(header, ([name, *(each[key] for key in ("rows", *PLACES))] for name, each in listed))]
+    sources = [*report["sources"].items(), ("all", report)]
+    return [markdown_table(header, ([name, *(counts[key] for key in ("rows", *PLACES))] for name, counts in sources))]
 
 
 def reason_sections(report: dict[str, Any]) -> list[str]:
@@ -129,10 +129,10 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
         ("effects", "## Rows that a policy changed", EFFECTS),
     ]
     for kind, title, meaning in sections:
-        found: Counter[tuple[str, str]] = Counter()
-        for name, each in report["sources"].items():
-            found.update({(name, reason): count for reason, count in each[kind].items()})
-        rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(found.items())]
+        counts: Counter[tuple[str, str]] = Counter()
+        for name, source in report["sources"].items():
+            counts.update({(name, reason): count for reason, count in source[kind].items()})
+        rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(counts.items())]
         if rows:
             result += [title, markdown_table(["source", "reason", "rows", "meaning"], rows)]
     return result
@@ -140,24 +140,25 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
 
 def length_section(report: dict[str, Any]) -> list[str]:
     """Percentiles of tokens, with the template."""
-    found = report["lengths"]
+    lengths = report["lengths"]
     rows = [
-        [f"{name}, {what}", *found[kind][name].values()]
+        [f"{name}, {what}", *lengths[kind][name].values()]
         for kind, what in (("tokens", "whole row"), ("learned", "learned part"))
-        for name in found[kind]
+        for name in lengths[kind]
     ]
-    rest = f"{found['measured']:,} rows measured" + (
-        f", {found['refused']:,} refused by the template" * bool(found["refused"])
+    note = f"{lengths['measured']:,} rows measured" + (
+        f", {lengths['refused']:,} refused by the template" * bool(lengths["refused"])
     )
-    return ["## Tokens", markdown_table(["split", *(f"{p} %" for p in PERCENTILES)], rows), rest + "."]
+    return ["## Tokens", markdown_table(["split", *(f"{p} %" for p in PERCENTILES)], rows), note + "."]
 
 
 def markdown_table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
     """In Markdown; numbers stand right."""
     lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    right = [all(line[i][:1].isdigit() for line in lines) for i in range(len(header))]
+    is_number = [all(line[i][:1].isdigit() for line in lines) for i in range(len(header))]
     return "\n".join(
-        f"| {' | '.join(line)} |" for line in [header, ["---:" if each else "---" for each in right], *lines]
+        f"| {' | '.join(line)} |"
+        for line in [header, ["---:" if is_right else "---" for is_right in is_number], *lines]
     )
 
 

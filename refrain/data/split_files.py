@@ -33,51 +33,53 @@ class SplitWriter:
 
     def __call__(self, rows: tuple[int, Array, Array, Array]) -> None:
         """Rows from a byte of the texts on: their sizes and splits, and for each split where its next row begins."""
-        begin, sizes, splits, places = rows
+        start, sizes, splits, positions = rows
         with self.texts_file.open("rb") as file:
-            file.seek(begin)
+            file.seek(start)
             text = file.read(int(sizes.sum()))
         ends = np.cumsum(sizes)
         for split, name in enumerate(SPLITS):
-            mine = splits == split
-            bounds = zip((ends - sizes)[mine].tolist(), ends[mine].tolist(), strict=True)
+            in_split = splits == split
+            bounds = zip((ends - sizes)[in_split].tolist(), ends[in_split].tolist(), strict=True)
             with (self.folder / f"{name}.jsonl").open("r+b") as file:
-                file.seek(int(places[split]))
+                file.seek(int(positions[split]))
                 file.write(b"".join([text[a:b] for a, b in bounds]))
 
 
-def write_splits(spool: RowStore, placed: Assignment, data: DataConfig) -> None:
+def write_splits(store: RowStore, assignment: Assignment, data: DataConfig) -> None:
     """Every row of the spool, in its order, as one line of one file."""
     for name in SPLITS:
         (paths.PREPARED / f"{name}.jsonl").touch()
-    for _ in mapping.parallel_map(SplitWriter(spool.folder / "text", paths.PREPARED), row_batches(spool, placed), data):
+    for _ in mapping.parallel_map(
+        SplitWriter(store.folder / "text", paths.PREPARED), row_batches(store, assignment), data
+    ):
         pass
-    records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(spool, placed))
+    records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(store, assignment))
 
 
-def row_batches(spool: RowStore, placed: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
+def row_batches(store: RowStore, assignment: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
     """All rows, some at a time."""
-    every, places = spool.ragged_column("text"), np.zeros(len(SPLITS), np.int64)
-    for some in every.contiguous_batches(BATCH_BYTES):
-        if len(some):
-            sizes, splits = spool["text"][some], placed.split[some]
-            yield int(every.starts[some[0]]), sizes, splits, places.copy()
-            places += [sizes[splits == split].sum() for split in range(len(SPLITS))]
+    texts, positions = store.ragged_column("text"), np.zeros(len(SPLITS), np.int64)
+    for rows in texts.contiguous_batches(BATCH_BYTES):
+        if len(rows):
+            sizes, splits = store["text"][rows], assignment.split[rows]
+            yield int(texts.starts[rows[0]]), sizes, splits, positions.copy()
+            positions += [sizes[splits == split].sum() for split in range(len(SPLITS))]
 
 
-def duplicate_rows(spool: RowStore, placed: Assignment) -> Iterator[RejectedRow]:
+def duplicate_rows(store: RowStore, assignment: Assignment) -> Iterator[RejectedRow]:
     """A line for each row that goes nowhere."""
-    for row in np.flatnonzero(placed.split == NONE).tolist():
-        owner, reason, offset = int(placed.owner[row]), placed.reason[row], int(spool["offset"][row])
-        stays = placed.split[owner]
+    for row in np.flatnonzero(assignment.split == NONE).tolist():
+        owner, reason, offset = int(assignment.owner[row]), assignment.reason[row], int(store["offset"][row])
+        owner_split = assignment.split[owner]
         yield {
-            "id": spool.id_of(row),
-            "source": spool.sources[spool["source"][row]],
-            "line": int(spool["line"][row]),
+            "id": store.id_of(row),
+            "source": store.sources[store["source"][row]],
+            "line": int(store["line"][row]),
             "offset": None if offset < 0 else offset,
             "reason": reason,
-            "message": MESSAGES[reason].format(split=SPLITS[stays] if stays != NONE else "another file"),
-            "of": spool.id_of(owner),
+            "message": MESSAGES[reason].format(split=SPLITS[owner_split] if owner_split != NONE else "another file"),
+            "of": store.id_of(owner),
         }
 
 
@@ -97,15 +99,22 @@ log = logging.getLogger(__name__)
 PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
 
 
-def reconcile(spool: RowStore, placed: Assignment, tally: SourceCounts) -> dict[str, Any]:
+def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCounts) -> dict[str, Any]:
     """Where the rows of each source went and why; ValueError when the files of data/prepared hold more or fewer."""
     sources: dict[str, dict[str, Any]] = {}
-    for index, name in enumerate(spool.sources):
-        mine = spool["source"] == index
-        reasons = tally.reasons[name] + Counter(placed.reason[mine & (placed.split == NONE)].tolist())
-        places = {split: int((placed.split[mine] == number).sum()) for number, split in enumerate(SPLITS)}
+    for index, name in enumerate(store.sources):
+        of_source = store["source"] == index
+        reasons = source_counts.reasons[name] + Counter(
+            assignment.reason[of_source & (assignment.split == NONE)].tolist()
+        )
+        places = {split: int((assignment.split[of_source] == number).sum()) for number, split in enumerate(SPLITS)}
         places |= count_places(reasons)
-        sources[name] = {"rows": tally.rows[name], **places, "reasons": dict(reasons), "effects": +tally.effects[name]}
+        sources[name] = {
+            "rows": source_counts.rows[name],
+            **places,
+            "reasons": dict(reasons),
+            "effects": +source_counts.effects[name],
+        }
         log.info("%s: %s", name, ", ".join(f"{sources[name][key]:,} {key}" for key in ("rows", *PLACES)))
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
@@ -119,7 +128,7 @@ def reconcile(spool: RowStore, placed: Assignment, tally: SourceCounts) -> dict[
 def count_places(reasons: Counter[str]) -> dict[str, int]:
     """How many rows are in no split, by place."""
     places = {"duplicates": errors.DUPLICATES, "quarantined": errors.QUARANTINED, "set_aside": errors.SET_ASIDE}
-    return {place: sum(reasons[reason] for reason in theirs) for place, theirs in places.items()}
+    return {place: sum(reasons[reason] for reason in place_reasons) for place, place_reasons in places.items()}
 
 
 def check_source_counts(name: str, counts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Held-out wording within training rows: a run of so many words of a question, wherever a training row says it.
+"""Held-out wording within training rows: a shingle of a question, wherever a training row says it.
 
 Thirteen words, and none of a phrase that many rows say: after Brown et al. 2020, "Language models are few-shot
 learners", appendix C.
@@ -20,69 +20,78 @@ from refrain.pipeline.schema import DataConfig
 MAX_COMMON = 10  # words that more questions or more rows say are a phrase, no leak
 
 
-PHRASE_WORDS = 8  # words; a run that has a phrase in it proves nothing
+PHRASE_WORDS = 8  # a shingle that has a phrase in it proves nothing
 
 
 BATCH_WORDS = 1 << 22  # words for a worker
 
 
-MAX_SIEVE_BITS = 29  # of the number of a slot in a sieve, at most
+MAX_SIEVE_BITS = 29  # of the number of a slot in a sieve
 
 
-def contaminated_rows(spool: RowStore, learned: Array, held: Array, data: DataConfig) -> tuple[Array, Array]:
-    """Those of the `learned` rows that say a run of a `held` row's question, and for each the first such row."""
+ROW_BITS = 32  # in a pair: a shingle, then the row that says it
+
+
+def contaminated_rows(store: RowStore, train: Array, held_out: Array, data: DataConfig) -> tuple[Array, Array]:
+    """Those of the training rows that say a shingle of a held-out row's question, and for each the first such row."""
     size = data.leaks.contamination_ngram
     if size is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    every = spool.ragged_column("words")
-    questions = RaggedArray(every.flat, every.starts, every.starts + spool["asked"]).select(np.sort(held))
+    held_out = np.sort(held_out)
+    words = store.ragged_column("words")
+    questions = RaggedArray(words.flat, words.starts, words.starts + store["prompt_words"]).select(held_out)
     wanted = held_out_shingles(questions, size)
-    hits = rows_with_shingles(spool, learned, wanted, size, data)
-    telling, which = np.unique(hits[:, 0], return_inverse=True)
-    first, places = locate_shingles(questions, wanted[telling], size)
-    rare = ~are_common_phrases(spool, learned, places, size, data)
-    which, said = which[rare[which]], hits[rare[which], 1]
-    order = np.lexsort((first[which], said))
-    dirty, earliest = np.unique(said[order], return_index=True)
-    return dirty.astype(np.int64), np.sort(held)[first[which[order[earliest]]]]
+    hit_shingle, hit_row = rows_with_shingles(store, train, wanted, size, data).T
+    shingle, shingle_of_hit = np.unique(hit_shingle, return_inverse=True)
+    question, place = locate_shingles(questions, wanted[shingle], size)
+    is_telling = ~are_common_phrases(store, train, place, size, data)[shingle_of_hit]
+    rows, first_question = first_of_each_row(hit_row[is_telling], question[shingle_of_hit[is_telling]])
+    return rows, held_out[first_question]
+
+
+def first_of_each_row(rows: Array, questions: Array) -> tuple[Array, Array]:
+    """Of pairs of a row and a question: each row once, ascending, and the first of its questions."""
+    order = np.lexsort((questions, rows))
+    unique_rows, first = np.unique(rows[order], return_index=True)
+    return unique_rows.astype(np.int64), questions[order[first]]
 
 
 def held_out_shingles(questions: RaggedArray, size: int) -> Array:
-    """The runs of all questions, each once and in order, but for those that more than COMMON questions have."""
-    found = []
-    for some in questions.batches(np.arange(len(questions))):
-        words, lengths = questions.gather(some)
-        found.append(shingles.all_shingles(words, size)[shingles.within_one_text(lengths, size)])
-    ordered = np.sort(np.concatenate(found))
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+    """The shingles of all questions, each once and in order, but for those that more than MAX_COMMON questions have."""
+    batches = []
+    for numbers in questions.batches(np.arange(len(questions))):
+        words, lengths = questions.gather(numbers)
+        batches.append(shingles.all_shingles(words, size)[shingles.within_one_text(lengths, size)])
+    ordered = np.sort(np.concatenate(batches))
+    first = np.flatnonzero(ragged.is_first_of_equals(ordered))
     return ordered[first[np.diff(first, append=len(ordered)) <= MAX_COMMON]]
 
 
-def locate_shingles(questions: RaggedArray, telling: Array, size: int) -> tuple[Array, Array]:
-    """For each run the first question that has it, and the place of its first word."""
-    first, places = np.zeros(len(telling), np.int64), np.zeros(len(telling), np.int64)
-    for some in reversed([*questions.batches(np.arange(len(questions)))] if len(telling) else []):
-        words, lengths = questions.gather(some)
-        at, run, text = find_shingles(words, lengths, telling, size)
+def locate_shingles(questions: RaggedArray, wanted: Array, size: int) -> tuple[Array, Array]:
+    """For each shingle the first question that has it, and the place of its first word."""
+    first, places = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
+    for numbers in reversed([*questions.batches(np.arange(len(questions)))] if len(wanted) else []):
+        words, lengths = questions.gather(numbers)
+        at, shingle, text = find_shingles(words, lengths, wanted, size)
         order = np.argsort(at)[::-1]  # the earliest is written last
-        at, run, text = at[order], run[order], text[order]
-        first[run] = some[text]
-        places[run] = questions.starts[some[text]] + at - (np.cumsum(lengths) - lengths)[text]
+        at, shingle, text = at[order], shingle[order], text[order]
+        first[shingle] = numbers[text]
+        places[shingle] = questions.starts[numbers[text]] + at - (np.cumsum(lengths) - lengths)[text]
     return first, places
 
 
 def find_shingles(
     words: Array, lengths: Array, wanted: Array, size: int, sieve: Array | None = None
-) -> tuple[Array, ...]:
-    """Where a wanted run begins, which it is, and in which of the texts."""
-    here = shingles.all_shingles(words, size)
-    at = np.arange(len(here)) if sieve is None else np.flatnonzero(maybe_member(sieve, here))
+) -> tuple[Array, Array, Array]:
+    """Where a wanted shingle begins, which it is, and in which of the texts."""
+    hashes = shingles.all_shingles(words, size)
+    at = np.arange(len(hashes)) if sieve is None else np.flatnonzero(maybe_member(sieve, hashes))
     ends = np.cumsum(lengths)
     text = np.searchsorted(ends, at, side="right")
-    values, which = np.unique(here[at], return_inverse=True)
-    run = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-    sure = (wanted[run] == values)[which] & (at + size <= ends[text])
-    return at[sure], run[which[sure]], text[sure]
+    values, value_at = np.unique(hashes[at], return_inverse=True)
+    shingle = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    is_match = (wanted[shingle] == values)[value_at] & (at + size <= ends[text])
+    return at[is_match], shingle[value_at[is_match]], text[is_match]
 
 
 def sieve_slots(numbers: Array, sieve: Array) -> tuple[Array, Array]:
@@ -99,7 +108,7 @@ def maybe_member(sieve: Array, numbers: Array) -> Array:
 
 @dataclass(frozen=True)
 class ShingleSearch:
-    """Finds wanted runs in the file of words: from rows, as the first, its first word and their lengths, to pairs."""
+    """Finds wanted shingles in the file of words: from rows, as the first, its first word and their lengths, to pairs."""
 
     file: Path
     wanted: Array
@@ -113,46 +122,46 @@ class ShingleSearch:
         return table
 
     def __call__(self, rows: tuple[int, int, Array]) -> Array:
-        """The number of a run and that of a row, each pair once."""
-        number, begin, lengths = rows
-        found = []
+        """The number of a shingle and that of a row, each pair once."""
+        first_row, first_word, lengths = rows
+        batches = []
         with self.file.open("rb") as file:
-            every = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, begin)
-            for some in every.batches(np.arange(len(every))):
-                _, run, text = find_shingles(*every.gather(some), self.wanted, self.size, self.sieve)
-                found.append(run << 32 | number + some[text])
-        pairs = ragged.sorted_unique(np.concatenate(found))
-        return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
+            texts = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, first_word)
+            for numbers in texts.batches(np.arange(len(texts))):
+                _, shingle, text = find_shingles(*texts.gather(numbers), self.wanted, self.size, self.sieve)
+                batches.append(shingle << ROW_BITS | first_row + numbers[text])
+        pairs = ragged.sorted_unique(np.concatenate(batches))
+        return np.stack([pairs >> ROW_BITS, pairs & (1 << ROW_BITS) - 1], axis=1)
 
 
-def rows_with_shingles(spool: RowStore, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
-    """Which of the wanted runs stand in which of the rows, but for runs that more than COMMON of them say."""
-    among = np.zeros(len(spool), bool)
-    among[rows] = True
-    counts, found = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
-    search = ShingleSearch(spool.folder / "words", wanted, size)
-    for pairs in mapping.parallel_map(search, word_batches(spool), data) if len(wanted) else ():
-        pairs = pairs[among[pairs[:, 1]]]
+def rows_with_shingles(store: RowStore, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
+    """Which of the wanted shingles stand in which of the rows, but for those that more than MAX_COMMON of them say."""
+    is_searched = np.zeros(len(store), bool)
+    is_searched[rows] = True
+    counts, batches = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
+    search = ShingleSearch(store.folder / "words", wanted, size)
+    for pairs in mapping.parallel_map(search, word_batches(store), data) if len(wanted) else ():
+        pairs = pairs[is_searched[pairs[:, 1]]]
         np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int64))
-        found.append(pairs[counts[pairs[:, 0]] <= MAX_COMMON])
-    hits = np.concatenate(found)
+        batches.append(pairs[counts[pairs[:, 0]] <= MAX_COMMON])
+    hits = np.concatenate(batches)
     return hits[counts[hits[:, 0]] <= MAX_COMMON]
 
 
-def word_batches(spool: RowStore) -> Iterator[tuple[int, int, Array]]:
+def word_batches(store: RowStore) -> Iterator[tuple[int, int, Array]]:
     """All rows, some at a time: the first one, its first word, and how many words each row has."""
-    every = spool.ragged_column("words")
-    for some in every.contiguous_batches(BATCH_WORDS):
-        if len(some):
-            yield int(some[0]), int(every.starts[some[0]]), every.ends[some] - every.starts[some]
+    words = store.ragged_column("words")
+    for rows in words.contiguous_batches(BATCH_WORDS):
+        if len(rows):
+            yield int(rows[0]), int(words.starts[rows[0]]), words.ends[rows] - words.starts[rows]
 
 
-def are_common_phrases(spool: RowStore, rows: Array, places: Array, size: int, data: DataConfig) -> Array:
-    """For runs of words at these places, whether a part of them is a phrase."""
-    part, every = min(size, PHRASE_WORDS), spool.ragged_column("words")
-    words, lengths = RaggedArray(every.flat, places, places + size).gather(np.arange(len(places)))
-    whole = shingles.within_one_text(lengths, part)
-    some, which = np.unique(shingles.all_shingles(words, part)[whole], return_inverse=True)
-    rare = np.zeros(len(some), bool)
-    rare[rows_with_shingles(spool, rows, some, part, data)[:, 0]] = True  # each is said by a row
-    return ~np.asarray(rare[which].reshape(len(places), size - part + 1).all(axis=1))
+def are_common_phrases(store: RowStore, rows: Array, places: Array, size: int, data: DataConfig) -> Array:
+    """For shingles of words at these places, whether a part of them is a phrase."""
+    phrase_size, all_words = min(size, PHRASE_WORDS), store.ragged_column("words").flat
+    words, lengths = RaggedArray(all_words, places, places + size).gather(np.arange(len(places)))
+    is_whole = shingles.within_one_text(lengths, phrase_size)
+    phrases, which = np.unique(shingles.all_shingles(words, phrase_size)[is_whole], return_inverse=True)
+    is_rare = np.zeros(len(phrases), bool)
+    is_rare[rows_with_shingles(store, rows, phrases, phrase_size, data)[:, 0]] = True  # each is said by a row
+    return ~np.asarray(is_rare[which].reshape(len(places), size - phrase_size + 1).all(axis=1))

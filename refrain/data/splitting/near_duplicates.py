@@ -7,13 +7,24 @@ Only sets that do are compared.
 
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from refrain.data.splitting import ragged
 from refrain.data.splitting.ragged import Array, RaggedArray
+from refrain.data.splitting.shingles import SHINGLE_BITS
 
-MAX_COUNT = np.uint64(2047)  # from this count on, elements are equally common
+ELEMENT_BITS = np.uint64(32)  # the upper ones of an element, enough to tell elements apart
+
+
+MAX_COUNT = np.uint64(2047)  # 11 bits; from this count on, elements are equally common
+
+
+RANK_SHIFT, SET_SHIFT = ELEMENT_BITS, ELEMENT_BITS + np.uint64(11)  # in one number: a set, a count, an element
+
+
+MEMBER_BITS = np.uint64(32)  # in a pair: an element, then the number of a set that has it
 
 
 MAX_SLOTS = 1 << 27  # of the table of counts, at most
@@ -26,28 +37,28 @@ class Candidates:
     groups: RaggedArray
     groups_of: RaggedArray
 
-    def earlier_than(self, one: int) -> Array:
+    def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
-        found = [
-            members[: np.searchsorted(members, one)] for members in map(self.groups.__getitem__, self.groups_of[one])
+        earlier = [
+            members[: np.searchsorted(members, number)]
+            for members in map(self.groups.__getitem__, self.groups_of[number])
         ]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        return np.unique(np.concatenate(earlier)) if earlier else np.zeros(0, np.int64)
 
 
-def find_candidates(sets: RaggedArray, near: float) -> Candidates:
-    """For sets of numbers of 44 bits."""
+def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:
+    """For sets of shingles."""
     counts = count_elements(sets)
-    found = [prefix_elements(sets, rows, counts, near) for rows in sets.batches(np.arange(len(sets)))]
-    pairs = np.sort(np.concatenate(found))
-    element, member = pairs >> np.uint64(32), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    first = np.flatnonzero(np.concatenate([[True], element[1:] != element[:-1]])) if len(pairs) else np.zeros(0, int)
+    batches = sets.batches(np.arange(len(sets)))
+    pairs = np.sort(np.concatenate([prefix_elements(sets, rows, counts, min_similarity) for rows in batches]))
+    member = (pairs & np.uint64((1 << int(MEMBER_BITS)) - 1)).astype(np.int64)
+    first = np.flatnonzero(ragged.is_first_of_equals(pairs >> MEMBER_BITS))
     sizes = np.diff(np.append(first, len(pairs)))
-    shared = np.repeat(sizes > 1, sizes)
-    member, sizes = member[shared], sizes[sizes > 1]
+    member, sizes = member[np.repeat(sizes > 1, sizes)], sizes[sizes > 1]
     group = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(member, kind="stable")
-    owned = np.bincount(member, minlength=len(sets))
-    return Candidates(ragged.from_lengths(member, sizes), ragged.from_lengths(group[order], owned))
+    groups_of_each = np.bincount(member, minlength=len(sets))
+    return Candidates(ragged.from_lengths(member, sizes), ragged.from_lengths(group[order], groups_of_each))
 
 
 def no_candidates(count: int) -> Candidates:
@@ -73,45 +84,70 @@ def slot_of(elements: Array, counts: Array) -> Array:
     return (elements & np.uint64(len(counts) - 1)).astype(np.int64)
 
 
-def prefix_elements(sets: RaggedArray, rows: Array, counts: Array, near: float) -> Array:
+class SetBatch(NamedTuple):
+    """Some of the sets, their elements one after the other."""
+
+    numbers: Array  # of the sets
+    lengths: Array
+    prefix_lengths: Array
+    elements: Array
+    counts: Array  # how often each of the elements occurs in all sets
+
+
+def prefix_elements(sets: RaggedArray, numbers: Array, counts: Array, min_similarity: float) -> Array:
     """Elements and sets, as one number each: the first ones of each set that occur more than once."""
-    elements, lengths = sets.gather(rows)
-    often = counts[slot_of(elements, counts)]
-    enough = np.array([prefix_length(length, near) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
-    alone = np.bincount(np.repeat(np.arange(len(rows)), lengths)[often == 1], minlength=len(rows)) >= enough
-    inside = np.repeat(~alone, lengths)  # the others need no order: their first ones occur once
-    rows, elements, often, lengths, enough = (
-        rows[~alone],
-        elements[inside],
-        often[inside],
-        lengths[~alone],
-        enough[~alone],
+    elements, lengths = sets.gather(numbers)
+    of_length = np.array([prefix_length(length, min_similarity) for length in range(int(lengths.max(initial=0)) + 1)])
+    batch = drop_sets_of_unique_elements(
+        SetBatch(numbers, lengths, of_length[lengths], elements, counts[slot_of(elements, counts)])
     )
-    row = np.repeat(np.arange(len(rows), dtype=np.uint64), lengths)
-    rank = np.minimum(often, MAX_COUNT).astype(np.uint64) << np.uint64(32) | elements >> np.uint64(12)
-    ordered = np.sort(row << np.uint64(43) | rank)
-    row = ordered >> np.uint64(43)
-    place = np.arange(len(ordered)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    repeated = (ordered >> np.uint64(32) & MAX_COUNT) > 1
-    kept = (place < np.repeat(enough, lengths)) & repeated
-    return ordered[kept] << np.uint64(32) | rows[row[kept].astype(np.int64)].astype(np.uint64)
+    ranked = rank_by_rarity(batch)
+    place = np.arange(len(ranked)) - np.repeat(np.cumsum(batch.lengths) - batch.lengths, batch.lengths)
+    is_in_prefix = place < np.repeat(batch.prefix_lengths, batch.lengths)
+    is_repeated = (ranked >> RANK_SHIFT & MAX_COUNT) > 1
+    ranked = ranked[is_in_prefix & is_repeated]
+    members = batch.numbers[(ranked >> SET_SHIFT).astype(np.int64)].astype(np.uint64)
+    pairs: Array = ranked << MEMBER_BITS | members
+    return pairs
 
 
-def prefix_length(size: int, near: float) -> int:
-    return size - minimum_overlap(size, near) + 1 if size else 0
+def drop_sets_of_unique_elements(batch: SetBatch) -> SetBatch:
+    """Without sets that have a prefix of elements that occur once: no other set shares it, so they need no order."""
+    owner = np.repeat(np.arange(len(batch.numbers)), batch.lengths)
+    unique_counts = np.bincount(owner[batch.counts == 1], minlength=len(batch.numbers))
+    stays = unique_counts < batch.prefix_lengths
+    element_stays = np.repeat(stays, batch.lengths)
+    return SetBatch(
+        batch.numbers[stays],
+        batch.lengths[stays],
+        batch.prefix_lengths[stays],
+        batch.elements[element_stays],
+        batch.counts[element_stays],
+    )
 
 
-def minimum_overlap(size: int, near: float) -> int:
+def rank_by_rarity(batch: SetBatch) -> Array:
+    """The elements of each set, the rarest first: in one number the set's place in the batch, the count, the element."""
+    place = np.repeat(np.arange(len(batch.numbers), dtype=np.uint64), batch.lengths)
+    rank = np.minimum(batch.counts, MAX_COUNT).astype(np.uint64)
+    return np.sort(place << SET_SHIFT | rank << RANK_SHIFT | batch.elements >> SHINGLE_BITS - ELEMENT_BITS)
+
+
+def prefix_length(size: int, min_similarity: float) -> int:
+    return size - minimum_overlap(size, min_similarity) + 1 if size else 0
+
+
+def minimum_overlap(size: int, min_similarity: float) -> int:
     """ceil(near * size), whatever a float makes of 0.8 * 5."""
-    return ceil(near * size - 1e-9)
+    return ceil(min_similarity * size - 1e-9)
 
 
-def are_near(one: Array, others: RaggedArray, which: Array, near: float) -> Array:
-    """For each of the other sets, whether its Jaccard index with this one is at least `near`."""
-    elements, lengths = others.gather(which)
-    if not len(one):
-        return np.zeros(len(which), bool)
-    place = np.minimum(np.searchsorted(one, elements), len(one) - 1)
-    owner = np.repeat(np.arange(len(which)), lengths)
-    common = np.bincount(owner[one[place] == elements], minlength=len(which))
-    return common >= near * (len(one) + lengths - common) - 1e-9
+def are_near(elements: Array, sets: RaggedArray, numbers: Array, min_similarity: float) -> Array:
+    """For each of the named sets, whether its Jaccard index with a set of these elements is high enough."""
+    others, lengths = sets.gather(numbers)
+    if not len(elements):
+        return np.zeros(len(numbers), bool)
+    place = np.minimum(np.searchsorted(elements, others), len(elements) - 1)
+    owner = np.repeat(np.arange(len(numbers)), lengths)
+    common = np.bincount(owner[elements[place] == others], minlength=len(numbers))
+    return common >= min_similarity * (len(elements) + lengths - common) - 1e-9

@@ -44,36 +44,41 @@ class RaggedArray:
         """The named rows, without a copy of what is in them."""
         return RaggedArray(self.flat, self.starts[rows], self.ends[rows])
 
-    def batches(self, rows: Array, most: int = 1 << 18) -> Iterator[Array]:
-        """The named rows, few enough at a time to hold `most` elements; a longer row alone."""
-        at = np.cumsum(self.ends[rows] - self.starts[rows] + 1) // most  # one more, for rows without elements
-        yield from np.split(rows, np.flatnonzero(np.diff(at)) + 1)
+    def batches(self, rows: Array, max_elements: int = 1 << 18) -> Iterator[Array]:
+        """The named rows, few enough at a time to hold so many elements; a longer row alone."""
+        batch = np.cumsum(self.ends[rows] - self.starts[rows] + 1) // max_elements  # one more for empty rows
+        yield from np.split(rows, np.flatnonzero(np.diff(batch)) + 1)
 
-    def contiguous_batches(self, most: int) -> Iterator[Array]:
+    def contiguous_batches(self, max_elements: int) -> Iterator[Array]:
         """All rows in portions, each without anything between its rows."""
-        for some in self.batches(np.arange(len(self)), most):
-            yield from np.split(some, np.flatnonzero(self.starts[some[1:]] != self.ends[some[:-1]]) + 1)
+        for rows in self.batches(np.arange(len(self)), max_elements):
+            yield from np.split(rows, np.flatnonzero(self.starts[rows[1:]] != self.ends[rows[:-1]]) + 1)
 
     def gather(self, rows: Array) -> tuple[Array, NDArray[np.int64]]:
         """The named rows one after the other, and the length of each."""
-        begins, ends = self.starts[rows], self.ends[rows]
-        lengths = ends - begins
-        low, high = (int(begins.min()), int(ends.max())) if len(rows) else (0, 0)
-        if np.array_equal(begins[1:], ends[:-1]):  # nothing between them
+        starts, ends = self.starts[rows], self.ends[rows]
+        lengths = ends - starts
+        low, high = (int(starts.min()), int(ends.max())) if len(rows) else (0, 0)
+        if np.array_equal(starts[1:], ends[:-1]):  # nothing between them
             return self.flat[low:high], lengths
         if high - low > MAX_WASTE * lengths.sum():
             return np.concatenate([self[row] for row in rows]), lengths
-        shift = begins - low - (np.cumsum(lengths) - lengths)
+        shift = starts - low - (np.cumsum(lengths) - lengths)
         return self.flat[low:high][np.arange(lengths.sum()) + np.repeat(shift, lengths)], lengths
 
 
 def sorted_unique(numbers: Array) -> Array:
     """Each of the numbers once, in order; several times as fast as numpy's hash table, and smaller."""
     ordered = np.sort(numbers)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+    return ordered[is_first_of_equals(ordered)]
 
 
-def from_lengths(flat: Array | FileArray, lengths: Array, begin: int = 0) -> RaggedArray:
+def is_first_of_equals(ordered: Array) -> NDArray[np.bool_]:
+    """For each number whether none before it is equal, where equal ones stand together."""
+    return np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
+
+
+def from_lengths(flat: Array | FileArray, lengths: Array, start: int = 0) -> RaggedArray:
     """Rows of these lengths, one after the other."""
-    ends = begin + np.cumsum(lengths, dtype=np.int64)
+    ends = start + np.cumsum(lengths, dtype=np.int64)
     return RaggedArray(flat, ends - lengths, ends)

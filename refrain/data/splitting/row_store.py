@@ -1,6 +1,6 @@
-"""What a worker makes of a block of raw rows: prepared rows as they will be written, and what is known of each.
+"""Prepared rows on their way to a split: what is long waits on disk, what decides about them is in memory.
 
-Prepared rows on their way to a split: what is long waits on disk, what decides about them is in memory.
+Workers build batches of them, one of each block of raw rows, and the store collects the batches in order.
 """
 
 import fcntl
@@ -28,21 +28,24 @@ COLUMNS = {
     "nth": np.int32,  # of the raw rows that begin in the line
     "member": np.int32,  # of the conversations of the raw row
     "prompt": np.uint64,  # all before the last reply, without differences of case and white space
-    "said": np.uint64,  # the prompt and the replies
+    "content": np.uint64,  # the prompt and the replies
     "group": np.uint64,  # 0: none
     "draw": np.uint64,  # decides on the split
-    "pair": np.bool_,  # a preference
+    "is_preference": np.bool_,
     "text": np.int64,  # bytes of the prepared row
     "words": np.int64,
-    "asked": np.int64,  # words of the prompt, the first of all; the system's do not count
-    "runs": np.int64,
+    "prompt_words": np.int64,  # words of the prompt, the first of all; the system's do not count
+    "shingles": np.int64,
     "text_at": np.int64,  # where in their files these begin
     "words_at": np.int64,
-    "runs_at": np.int64,
+    "shingles_at": np.int64,
 }
 
 
-FILE_COLUMNS = {"text": np.uint8, "words": np.uint32, "runs": np.uint64}  # what waits in a file of the spool
+FILE_COLUMNS = {"text": np.uint8, "words": np.uint32, "shingles": np.uint64}  # what waits in a file of the store
+
+
+BATCH_BYTES = 1 << 22  # of texts that are read at a time
 
 
 class RejectedRow(TypedDict):
@@ -52,17 +55,17 @@ class RejectedRow(TypedDict):
     source: str
     line: int
     offset: int | None
-    reason: str  # a rules.Reason
+    reason: str  # an errors.Reason
     message: str
     of: NotRequired[str]  # the row that stays in its place
 
 
 @dataclass
 class RowBatch:
-    """Rows of one block, column by column; their texts, words and runs are in the files of the spool."""
+    """Rows of one block, column by column; their texts, words and shingles are in the files of the store."""
 
     source: str
-    row_count: int  # read, whatever became of them
+    row_count: int  # of the rows that were read, whatever became of them
     columns: dict[str, Array]
     dropped: list[RejectedRow]
     effects: Counter[str]
@@ -70,7 +73,7 @@ class RowBatch:
 
 @dataclass
 class RowBatchBuilder:
-    """The rows of a part while it grows."""
+    """The rows of a batch while it grows."""
 
     source: str
     shingle_size: int
@@ -84,61 +87,62 @@ class RowBatchBuilder:
 
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
-        *asked, reply = row["messages"]
-        turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in asked]
+        *prompt_messages, reply = row["messages"]
+        turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in prompt_messages]
         prompt = json.dumps(turns)
         replies = [reply["content"], row.get("rejected", "")]
-        said = "\0".join([prompt, *replies])  # no text holds a NUL
+        content = "\0".join([prompt, *replies])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
         text = records.to_json_line(row)
-        found: dict[str, int] = {
+        values: dict[str, int] = {
             **place,
             "prompt": shingles.hash_text(prompt),
-            "said": shingles.hash_text(said),
+            "content": shingles.hash_text(content),
             "group": 0 if group is None else shingles.hash_text(group) or 1,
             "draw": int.from_bytes(draw[:8]),
-            "pair": "rejected" in row,
+            "is_preference": "rejected" in row,
             "text": len(text),
         }
-        for column, value in found.items():
+        for column, value in values.items():
             self.column_values[column].append(value)
         self.texts.append(text)
         self.wordings.append("\n".join(text for role, text in turns if role != "system"))
         self.wordings.append(shingles.normalise_text("\n".join(replies)))
 
-    def build(self, spool: Path) -> RowBatch:
-        """All rows so far, with what is long in the spool."""
+    def build(self, folder: Path) -> RowBatch:
+        """All rows so far, with what is long in the files of this folder."""
         words, counts = shingles.hash_words(self.wordings)
-        asked = counts[::2]
-        question = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
-        some, several = shingles.shingle_sets(
-            shingles.centred_shingles(words[question], asked, self.shingle_size), asked
+        prompt_words = counts[::2]
+        is_prompt = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
+        prompt_shingles, shingle_counts = shingles.shingle_sets(
+            shingles.centred_shingles(words[is_prompt], prompt_words, self.shingle_size), prompt_words
         )
-        measures: dict[str, Any] = {"asked": asked, "words": asked + counts[1::2], "runs": several}
-        for name, content in (("text", b"".join(self.texts)), ("words", words.tobytes()), ("runs", some.tobytes())):
-            lengths = np.array((self.column_values | measures)[name], np.int64)
-            begin = append_locked(spool / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
-            measures[f"{name}_at"] = begin + np.cumsum(lengths) - lengths
-        found = self.column_values | measures
-        columns: dict[str, Array] = {name: np.array(found[name], kind) for name, kind in COLUMNS.items()}
+        values: dict[str, Any] = self.column_values | {
+            "prompt_words": prompt_words,
+            "words": prompt_words + counts[1::2],
+            "shingles": shingle_counts,
+        }
+        contents = {"text": b"".join(self.texts), "words": words.tobytes(), "shingles": prompt_shingles.tobytes()}
+        for name, content in contents.items():
+            lengths = np.array(values[name], np.int64)
+            start = append_locked(folder / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
+            values[f"{name}_at"] = start + np.cumsum(lengths) - lengths
+        columns: dict[str, Array] = {name: np.array(values[name], dtype) for name, dtype in COLUMNS.items()}
         return RowBatch(self.source, self.row_count, columns, self.dropped, self.effects)
 
 
 def append_locked(path: Path, content: bytes) -> int:
-    """Write at the end of a file, to which other processes write too; returns the byte at which it begins."""
+    """Write at the end of a file, to which other processes write too; returns the byte at which the content begins."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        begin = file.seek(0, os.SEEK_END)
+        start = file.seek(0, os.SEEK_END)
         file.write(content)
-    return begin
+    return start
 
 
 def make_row_id(source: str, line: int, nth: int, member: int) -> str:
     """The id of a row: unique, and found again in the file."""
     return f"{source}:{line}" + (f".{nth}" if nth > 1 else "") + (f"/{member}" if member > 1 else "")
-
-
-BATCH_BYTES = 1 << 22  # bytes
 
 
 @dataclass
@@ -155,14 +159,14 @@ class RowStore:
         self.folder.mkdir()
         self.files = {name: (self.folder / name).open("w+b") for name in FILE_COLUMNS}
 
-    def add(self, part: RowBatch) -> None:
-        self.pending.append(part.columns)
+    def add(self, batch: RowBatch) -> None:
+        self.pending.append(batch.columns)
 
     def consolidate(self) -> None:
         """All rows so far are in the columns."""
-        for name, kind in COLUMNS.items():  # one column after the other, so that only one is in memory twice
-            known = self.columns.get(name, np.zeros(0, kind))
-            self.columns[name] = np.concatenate([known, *(piece.pop(name) for piece in self.pending)])
+        for name, dtype in COLUMNS.items():  # one column after the other, so that only one is in memory twice
+            column = self.columns.get(name, np.zeros(0, dtype))
+            self.columns[name] = np.concatenate([column, *(columns.pop(name) for columns in self.pending)])
         self.pending.clear()
 
     def __len__(self) -> int:
@@ -172,19 +176,19 @@ class RowStore:
         return self.columns[column]
 
     def ragged_column(self, name: str) -> RaggedArray:
-        """The text, the words or the runs of each row."""
-        begins = self[f"{name}_at"]
-        return RaggedArray(FileArray(self.files[name].fileno(), FILE_COLUMNS[name]), begins, begins + self[name])
+        """The text, the words or the shingles of each row."""
+        starts = self[f"{name}_at"]
+        return RaggedArray(FileArray(self.files[name].fileno(), FILE_COLUMNS[name]), starts, starts + self[name])
 
     def read_texts(self, rows: Iterable[int]) -> Iterator[bytes]:
         """These rows as they will be written."""
-        every = self.ragged_column("text")
-        for some in every.batches(np.fromiter(rows, np.int64), BATCH_BYTES):
-            text, lengths = every.gather(some)
-            block, end = text.tobytes(), 0
+        texts = self.ragged_column("text")
+        for batch in texts.batches(np.fromiter(rows, np.int64), BATCH_BYTES):
+            text, lengths = texts.gather(batch)
+            block, start = text.tobytes(), 0
             for length in lengths.tolist():
-                yield block[end : end + length]
-                end += length
+                yield block[start : start + length]
+                start += length
 
     def id_of(self, row: int) -> str:
         """The id of a row."""

@@ -1,6 +1,6 @@
-"""Texts as numbers, one for each word, whatever the case, the width and the white space.
+"""Texts as numbers: one for each word, whatever the case, the width and the white space, and one for each shingle.
 
-Runs of words as numbers: what two texts have in common.
+A shingle is a run of so many words; two texts have in common what shingles they share.
 """
 
 import hashlib
@@ -20,13 +20,19 @@ WordHashes = NDArray[np.uint32]  # a number for each word, never 0
 Long = NDArray[np.uint64]
 
 
+Shingles = Long  # a number of 44 bits for each
+
+
 Counts = NDArray[np.int64]
 
 
-GAP, LETTER, SYMBOL = range(3)  # signs count as words, for 5 + 3 is not 5 - 3
+SHINGLE_BITS = np.uint64(44)
 
 
-PUNCTUATION = ".,;:!?'\"" + "".join(map(chr, range(0x2018, 0x2020)))  # signs that do not
+GAP, LETTER, SYMBOL = range(3)  # symbols count as words, for 5 + 3 is not 5 - 3
+
+
+PUNCTUATION = ".,;:!?'\"" + "".join(map(chr, range(0x2018, 0x2020)))  # what does not
 
 
 FACTOR, MIXING = np.uint64(0xD6E8FEB86659FD93), np.uint64(0x9E3779B97F4A7C15)
@@ -43,38 +49,38 @@ def normalise_text(text: str) -> str:
 def hash_words(texts: list[str]) -> tuple[WordHashes, Counts]:
     """The words of folded texts as numbers, one text after the other, and how many each has.
 
-    A word is a run of letters and digits, or a sign that is not punctuation. Its number is the same in every process;
+    A word is a run of letters and digits, or a symbol that is not punctuation. Its number is the same in every process;
     two words share one by chance, once in four billion.
     """
-    found = [hash_batch(some) for some in text_batches(texts)]
-    return np.concatenate([words for words, _ in found]), np.concatenate([counts for _, counts in found])
+    batches = [hash_batch(batch) for batch in text_batches(texts)]
+    return np.concatenate([words for words, _ in batches]), np.concatenate([counts for _, counts in batches])
 
 
 def text_batches(texts: list[str]) -> Iterator[list[str]]:
     """At least one group, of texts that are few enough, or of one that is long."""
-    held: list[str] = []
+    batch: list[str] = []
     size = 0
     for text in texts:
-        if held and size + len(text) > BATCH_CHARACTERS:
-            yield held
-            held, size = [], 0
-        held.append(text)
+        if batch and size + len(text) > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
         size += len(text)
-    yield held
+    yield batch
 
 
 def hash_batch(texts: list[str]) -> tuple[WordHashes, Counts]:
     """Polynomial hashes of all words at once, from sums over the whole text."""
-    joined = "\n".join(texts) + "\n"
-    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
-    kind = character_kinds(0x80 if joined.isascii() else 0x110000)[codes]
-    letter, sign = kind == LETTER, kind == SYMBOL
-    first = np.flatnonzero(letter & ~np.concatenate([[False], letter[:-1]]) | sign)
-    last = np.flatnonzero(letter & ~np.concatenate([letter[1:], [False]]) | sign) + 1
+    text = "\n".join(texts) + "\n"
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    kind = character_kinds(0x80 if text.isascii() else 0x110000)[codes]
+    is_letter, is_symbol = kind == LETTER, kind == SYMBOL
+    first = np.flatnonzero(is_letter & ~np.concatenate([[False], is_letter[:-1]]) | is_symbol)
+    last = np.flatnonzero(is_letter & ~np.concatenate([is_letter[1:], [False]]) | is_symbol) + 1
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((codes + np.uint64(1)) * powers_of_factor(len(codes)))])
     hashes = (sums[last] - sums[first]) * powers_of_factor(len(codes), inverse=True)[first]
     hashes = (hashes ^ hashes >> np.uint64(29)) * MIXING >> np.uint64(32)
-    ends = np.cumsum([len(text) + 1 for text in texts])
+    ends = np.cumsum([len(one_text) + 1 for one_text in texts])
     return np.maximum(hashes, np.uint64(1)).astype(np.uint32), np.diff(np.searchsorted(first, ends), prepend=0)
 
 
@@ -82,9 +88,9 @@ def hash_batch(texts: list[str]) -> tuple[WordHashes, Counts]:
 def character_kinds(count: int) -> NDArray[np.uint8]:
     """What each of the first characters of Unicode is."""
     chars = [chr(code) for code in range(count)]
-    letter = [char.isalnum() or char == "_" for char in chars]
-    gap = [char.isspace() or char in PUNCTUATION for char in chars]
-    return np.select([letter, gap], [np.uint8(LETTER), np.uint8(GAP)], np.uint8(SYMBOL))
+    are_letters = [char.isalnum() or char == "_" for char in chars]
+    are_gaps = [char.isspace() or char in PUNCTUATION for char in chars]
+    return np.select([are_letters, are_gaps], [np.uint8(LETTER), np.uint8(GAP)], np.uint8(SYMBOL))
 
 
 def powers_of_factor(count: int, inverse: bool = False) -> Long:
@@ -105,38 +111,32 @@ def hash_text(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-Shingles = Long  # a number of 44 bits for each run of words
-
-
-SHINGLE_BITS = np.uint64(44)
-
-
 def centred_shingles(words: WordHashes, lengths: NDArray[Any], size: int) -> Shingles:
-    """For each word the run of `size` words around it, what lies beyond the two ends of its text counted as words."""
+    """For each word the shingle of `size` words around it, with 0 for what lies beyond the two ends of its text."""
     shift = np.repeat(np.arange(len(lengths)) * (size - 1), lengths)  # each text has so many words more, all of them 0
     first = np.arange(len(words)) + shift
     padded = np.zeros(len(words) + len(lengths) * (size - 1), np.uint32)
     padded[first + (size - 1) // 2] = words
-    found: Shingles = all_shingles(padded, size)[first]
-    return found
+    shingles: Shingles = all_shingles(padded, size)[first]
+    return shingles
 
 
 def all_shingles(words: WordHashes, size: int) -> Shingles:
-    """The run of `size` words from each word on that has so many behind it, also where two texts meet."""
+    """The shingle of `size` words from each word on that has so many behind it, also where two texts meet."""
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers_of_factor(len(words)))])
-    result = (sums[size:] - sums[:-size]) * powers_of_factor(len(words), inverse=True)[: max(0, len(words) - size + 1)]
-    return np.asarray((result ^ result >> np.uint64(29)) * MIXING >> (np.uint64(64) - SHINGLE_BITS))
+    hashes = (sums[size:] - sums[:-size]) * powers_of_factor(len(words), inverse=True)[: max(0, len(words) - size + 1)]
+    return np.asarray((hashes ^ hashes >> np.uint64(29)) * MIXING >> (np.uint64(64) - SHINGLE_BITS))
 
 
 def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
-    """Which of the runs that `everywhere` gives lie within one text."""
+    """Which of `all_shingles` lie within one text."""
     text = np.repeat(np.arange(len(lengths)), lengths)
     return np.asarray(text[: max(0, len(text) - size + 1)] == text[size - 1 :])
 
 
-def shingle_sets(runs: Shingles, lengths: NDArray[Any]) -> tuple[Shingles, Counts]:
-    """Of each text the runs that differ, in order, and how many; at most 2**20 texts."""
+def shingle_sets(shingles: Shingles, lengths: NDArray[Any]) -> tuple[Shingles, Counts]:
+    """Of each text the shingles that differ, in order, and how many; at most 2**20 texts."""
     text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
-    both = ragged.sorted_unique(text << SHINGLE_BITS | runs)
-    counts = np.bincount((both >> SHINGLE_BITS).astype(np.int64), minlength=len(lengths))
-    return both & np.uint64((1 << int(SHINGLE_BITS)) - 1), counts
+    pairs = ragged.sorted_unique(text << SHINGLE_BITS | shingles)
+    counts = np.bincount((pairs >> SHINGLE_BITS).astype(np.int64), minlength=len(lengths))
+    return pairs & np.uint64((1 << int(SHINGLE_BITS)) - 1), counts

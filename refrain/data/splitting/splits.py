@@ -32,48 +32,66 @@ class Assignment:
         return np.flatnonzero(self.owner < 0)
 
 
-def assign_splits(spool: RowStore, data: DataConfig) -> Assignment:
+def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     """Where each row goes."""
-    declared = np.array([SPLITS.index(s.split) if s.split else NONE for s in data.sources])[spool["source"]]
-    placed = Assignment(np.full(len(spool), NONE), np.full(len(spool), "", object), np.full(len(spool), -1))
-    asked = leakage.unique_prompts(spool["prompt"], declared)
-    theirs = asked.declared_split[asked.of_row]
-    elsewhere = np.flatnonzero((theirs != declared) & ((theirs == TEST) | (theirs == VAL)))
-    placed.drop(elsewhere, "exact_leak", asked.first_row[asked.of_row[elsewhere]])
-    drop_duplicates(placed, spool, asked, data.policies.answers)
-    rows = placed.remaining_rows()
-    asked = leakage.with_first_rows(asked, rows)
-    found = LeakageResolver(
-        spool, asked, rows, random_split(spool["draw"][asked.first_row], data), data.leaks.near_duplicate_threshold
-    ).resolve()
-    placed.split[rows] = found.split[asked.of_row[rows]]
-    for reason in found.reasons:
-        leaking = rows[found.reason[asked.of_row[rows]] == reason]
-        placed.drop(leaking, reason, asked.first_row[found.owner[asked.of_row[leaking]]])
-    learned = np.flatnonzero(placed.split == TRAIN)
-    held = np.flatnonzero((placed.split == VAL) | (placed.split == TEST))
-    held = held[np.unique(asked.of_row[held], return_index=True)[1]]
-    dirty, owners = contamination.contaminated_rows(spool, learned, held, data)
-    placed.drop(dirty, "contaminated", owners)
-    return placed
+    declared = np.array([SPLITS.index(s.split) if s.split else NONE for s in data.sources])[store["source"]]
+    assignment = Assignment(np.full(len(store), NONE), np.full(len(store), "", object), np.full(len(store), -1))
+    prompts = leakage.unique_prompts(store["prompt"], declared)
+    drop_exact_leaks(assignment, prompts, declared)
+    drop_duplicates(assignment, store, prompts, data.policies.answers)
+    prompts = leakage.with_first_rows(prompts, assignment.remaining_rows())
+    place_prompts(assignment, store, prompts, data)
+    drop_contaminated(assignment, store, prompts, data)
+    return assignment
 
 
-def drop_duplicates(placed: Assignment, spool: RowStore, asked: UniquePrompts, answers: str) -> None:
+def drop_exact_leaks(assignment: Assignment, prompts: UniquePrompts, declared: Array) -> None:
+    """A prompt of a val or test file stays in that file's split only."""
+    of_prompt = prompts.declared_split[prompts.of_row]
+    leaking = np.flatnonzero((of_prompt != declared) & ((of_prompt == TEST) | (of_prompt == VAL)))
+    assignment.drop(leaking, "exact_leak", prompts.first_row[prompts.of_row[leaking]])
+
+
+def drop_duplicates(assignment: Assignment, store: RowStore, prompts: UniquePrompts, answers: str) -> None:
     """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants."""
-    rows = placed.remaining_rows()
-    _, first, same = np.unique(spool["said"][rows], return_index=True, return_inverse=True)
-    copies = first[same] != np.arange(len(rows))
-    placed.drop(rows[copies], "duplicate", rows[first[same[copies]]])
+    rows = assignment.remaining_rows()
+    _, first, value = np.unique(store["content"][rows], return_index=True, return_inverse=True)
+    first_equal = first[value]
+    is_copy = first_equal != np.arange(len(rows))
+    assignment.drop(rows[is_copy], "duplicate", rows[first_equal[is_copy]])
     if answers == "keep":
         return
-    rows = rows[~copies]
-    question = asked.of_row[rows] * 2 + spool["pair"][rows]  # a preference is no other answer to a plain row
-    _, first, same, count = np.unique(question, return_index=True, return_inverse=True, return_counts=True)
-    others = first[same] != np.arange(len(rows)) if answers == "first" else count[same] > 1
-    placed.drop(rows[others], "other_answer", rows[first[same[others]]])
+    rows = rows[~is_copy]
+    question = prompts.of_row[rows] * 2 + store["is_preference"][rows]  # a preference is no other answer to a plain row
+    _, first, value, count = np.unique(question, return_index=True, return_inverse=True, return_counts=True)
+    first_equal = first[value]
+    is_other = first_equal != np.arange(len(rows)) if answers == "first" else count[value] > 1
+    assignment.drop(rows[is_other], "other_answer", rows[first_equal[is_other]])
+
+
+def place_prompts(assignment: Assignment, store: RowStore, prompts: UniquePrompts, data: DataConfig) -> None:
+    """The remaining rows to the splits of their prompts, but for those that leak from one split into another."""
+    rows = assignment.remaining_rows()
+    prompt = prompts.of_row[rows]
+    random_splits = random_split(store["draw"][prompts.first_row], data)
+    resolver = LeakageResolver(store, prompts, rows, random_splits, data.leaks.near_duplicate_threshold).resolve()
+    assignment.split[rows] = resolver.split[prompt]
+    for reason in resolver.reasons:
+        is_leaking = resolver.reason[prompt] == reason
+        owners = prompts.first_row[resolver.owner[prompt[is_leaking]]]
+        assignment.drop(rows[is_leaking], reason, owners)
+
+
+def drop_contaminated(assignment: Assignment, store: RowStore, prompts: UniquePrompts, data: DataConfig) -> None:
+    """Training rows that say what a held-out row asks."""
+    train = np.flatnonzero(assignment.split == TRAIN)
+    held_out = np.flatnonzero((assignment.split == VAL) | (assignment.split == TEST))
+    one_of_each_prompt = held_out[np.unique(prompts.of_row[held_out], return_index=True)[1]]
+    contaminated, owners = contamination.contaminated_rows(store, train, one_of_each_prompt, data)
+    assignment.drop(contaminated, "contaminated", owners)
 
 
 def random_split(draws: Array, data: DataConfig) -> Array:
     """The split of a prompt by its fingerprint, whatever other rows there are."""
-    share = draws / 2.0**64
-    return np.select([share < data.test_fraction, share < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)
+    shares = draws / 2.0**64
+    return np.select([shares < data.test_fraction, shares < data.test_fraction + data.val_fraction], [TEST, VAL], TRAIN)
