@@ -1,6 +1,6 @@
-"""Variants of a training row: the same reply, to the question said otherwise or after less of the history.
+"""Variants of training rows, behind them in train.jsonl: the same reply, to another wording or after less history.
 
-Variants of training rows, behind them in train.jsonl: none asks what a held-out row asks.
+None asks what a held-out row asks.
 """
 
 import hashlib
@@ -29,6 +29,9 @@ from refrain.pipeline.schema import AugmentationConfig, DataConfig
 Draw = Callable[[str], float]  # a number from 0 to 1 for each name
 
 
+BATCH_ROWS = 2_000
+
+
 PROMPT = "{prompt}"
 
 
@@ -50,8 +53,74 @@ WORD = re.compile(  # no URL, number or name of a file
 LOWER_CASE, NO_END_SIGN, DOUBLE_BLANK = 1, 2, 4  # kinds of noise, in any sum
 
 
+def append_variants(store: RowStore, assignment: Assignment, preparer: RowPreparer) -> dict[str, int]:
+    """Append the variants; how many there are of each kind, and how many were left out: too long, or held out."""
+    data, row_count, train_rows = preparer.data, len(store), np.flatnonzero(assignment.split == TRAIN)
+    if data.augment == NO_AUGMENTATION:
+        return {}
+    variant_count = 0
+    for batch in mapping.parallel_map(AugmentRows(preparer), text_batches(store, train_rows), data):
+        variant_count += batch.row_count
+        store.add(batch)
+    store.consolidate()
+    variants = np.arange(row_count, len(store))
+    held_out = np.flatnonzero((assignment.split != TRAIN) & (assignment.owner < 0))
+    leaking = set(leaking_variants(store, variants, held_out, data).tolist())
+    counts = Counter(left_out=variant_count - len(variants) + len(leaking))
+    with (paths.PREPARED / "train.jsonl").open("ab") as file:
+        for row, text in zip(variants.tolist(), store.read_texts(variants.tolist()), strict=True):
+            if row not in leaking:
+                file.write(text)
+                counts[json.loads(text)["id"].rpartition("#")[2].partition("-")[0]] += 1
+    return dict(counts)
+
+
+def text_batches(store: RowStore, rows: Array) -> Iterator[list[bytes]]:
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield list(store.read_texts(rows[start : start + BATCH_ROWS].tolist()))
+
+
+@dataclass(frozen=True)
+class AugmentRows:
+    """From rows as they stand in train.jsonl to a batch of their variants."""
+
+    preparer: RowPreparer
+
+    def __call__(self, rows: list[bytes]) -> RowBatch:
+        data, seed = self.preparer.data, self.preparer.seed
+        builder = RowBatchBuilder("", data.leaks.ngram_size, seed)
+        for text in rows:
+            for variant in augment_row(json.loads(text), data.augment, seed):
+                builder.row_count += 1
+                if self.preparer.fits_limit(variant):
+                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
+        return builder.build(self.preparer.store_folder)
+
+
+def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
+    """Those of the variants that ask what a held-out row asks, nearly ask it, or say a shingle of it."""
+    has_same_prompt = np.isin(store["prompt"][variants], store["prompt"][held_out])
+    leaking = [variants[has_same_prompt], contamination.contaminated_rows(store, variants, held_out, data)[0]]
+    if data.leaks.near_duplicate_threshold is not None:
+        leaking.append(variants_near_held_out(store, variants, held_out, float(data.leaks.near_duplicate_threshold)))
+    return np.unique(np.concatenate(leaking))
+
+
+def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float) -> Array:
+    """Those of the variants that nearly ask what a held-out row asks."""
+    sets = store.ragged_column("shingles").select(np.concatenate([held_out, variants]))
+    candidates = near_duplicates.find_candidates(sets, min_similarity)
+    near = []
+    for number in range(len(held_out), len(sets)):
+        others = candidates.earlier_than(number)
+        others = others[others < len(held_out)]
+        if len(others) and near_duplicates.are_near(sets[number], sets, others, min_similarity).any():
+            near.append(variants[number - len(held_out)])
+    return np.array(near, np.int64)
+
+
 def augment_row(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:
-    """Each differs from the row and from the others, ends with the same replies, and is named after the row.
+    """Variants of one row: different from it and from each other, with the same last replies, named after the row.
 
     What is drawn depends on the seed and the id of the row alone, whatever other rows there are.
     """
@@ -118,10 +187,8 @@ def add_noise_to_questions(row: Row, draw: Draw) -> list[Message]:
         if message["role"] == "user":
             text = message["content"]
             noise_end = row.get("input_from", len(text)) if at == last else len(text)
-            messages[at] = {
-                "role": "user",
-                "content": add_noise(text[:noise_end], kinds, draw(f"gap {at}")) + text[noise_end:],
-            }
+            noisy = add_noise(text[:noise_end], kinds, draw(f"gap {at}"))
+            messages[at] = {"role": "user", "content": noisy + text[noise_end:]}
     return messages
 
 
@@ -146,83 +213,7 @@ def add_noise(text: str, kinds: int, share: float) -> str:
 
 
 def lower_case(word: str) -> str:
-    """Names such as NASA or iPhone and letters that stand for something stay."""
+    """A word in lower case; names such as NASA or iPhone and letters that stand for something stay."""
     first, *other_letters = filter(str.isalpha, word)
-    capitalised = first.isupper() and not any(map(str.isupper, other_letters))
-    return word.lower() if capitalised and (other_letters or first == "I") else word
-
-
-BATCH_ROWS = 2_000
-
-
-@dataclass(frozen=True)
-class AugmentRows:
-    """From rows as they stand in train.jsonl to a part of their variants."""
-
-    preparer: RowPreparer
-
-    def __call__(self, rows: list[bytes]) -> RowBatch:
-        data, seed = self.preparer.data, self.preparer.seed
-        builder = RowBatchBuilder("", data.leaks.ngram_size, seed)
-        for text in rows:
-            for variant in augment_row(json.loads(text), data.augment, seed):
-                builder.row_count += 1
-                if self.preparer.fits_limit(variant):
-                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
-        return builder.build(self.preparer.store_folder)
-
-
-def append_variants(store: RowStore, assignment: Assignment, preparer: RowPreparer) -> dict[str, int]:
-    """Append the variants; how many there are of each kind, and how many were left out: too long, or held out."""
-    data, row_count, train_rows = preparer.data, len(store), np.flatnonzero(assignment.split == TRAIN)
-    if data.augment == NO_AUGMENTATION:
-        return {}
-    variant_count = 0
-    for batch in mapping.parallel_map(AugmentRows(preparer), text_batches(store, train_rows), data):
-        variant_count += batch.row_count
-        store.add(batch)
-    store.consolidate()
-    variants, held_out = (
-        np.arange(row_count, len(store)),
-        np.flatnonzero((assignment.split != TRAIN) & (assignment.owner < 0)),
-    )
-    leaking = set(leaking_variants(store, variants, held_out, data).tolist())
-    counts = Counter(left_out=variant_count - len(variants) + len(leaking))
-    with (paths.PREPARED / "train.jsonl").open("ab") as file:
-        for row, text in zip(variants.tolist(), store.read_texts(variants.tolist()), strict=True):
-            if row not in leaking:
-                file.write(text)
-                counts[json.loads(text)["id"].rpartition("#")[2].partition("-")[0]] += 1
-    return dict(counts)
-
-
-def text_batches(store: RowStore, rows: Array) -> Iterator[list[bytes]]:
-    for start in range(0, len(rows), BATCH_ROWS):
-        yield list(store.read_texts(rows[start : start + BATCH_ROWS].tolist()))
-
-
-def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
-    """Those of the made rows that ask what a held-out row asks, nearly ask it, or say a long stretch of it."""
-    same_prompt = variants[np.isin(store["prompt"][variants], store["prompt"][held_out])]
-    dirty = [
-        same_prompt,
-        *(
-            variants_near_held_out(store, variants, held_out, float(min_similarity))
-            for min_similarity in [data.leaks.near_duplicate_threshold]
-            if min_similarity is not None
-        ),
-    ]
-    dirty.append(contamination.contaminated_rows(store, variants, held_out, data)[0])
-    return np.unique(np.concatenate(dirty))
-
-
-def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float) -> Array:
-    sets = store.ragged_column("shingles").select(np.concatenate([held_out, variants]))
-    candidates = near_duplicates.find_candidates(sets, min_similarity)
-    near = []
-    for number in range(len(held_out), len(sets)):
-        others = candidates.earlier_than(number)
-        others = others[others < len(held_out)]
-        if len(others) and near_duplicates.are_near(sets[number], sets, others, min_similarity).any():
-            near.append(variants[number - len(held_out)])
-    return np.array(near, np.int64)
+    is_capitalised = first.isupper() and not any(map(str.isupper, other_letters))
+    return word.lower() if is_capitalised and (other_letters or first == "I") else word

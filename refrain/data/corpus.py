@@ -18,10 +18,10 @@ from refrain.data.readers import files
 from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.shapes import parsing
-from refrain.data.shapes.conversations import Conversation
+from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
-from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore, make_row_id
+from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuilder, RowStore, make_row_id
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
@@ -43,7 +43,7 @@ class SourceBlock:
 
 @dataclass(frozen=True)
 class RowPreparer:
-    """From a portion to a part: all that is done to a row by itself."""
+    """From a block of a source to a batch of prepared rows: all that is done to a row by itself."""
 
     data: DataConfig
     seed: int
@@ -56,71 +56,56 @@ class RowPreparer:
         source = self.data.sources[source_block.index]
         for raw in source_block.block.rows():
             for member, result in enumerate(parsing.parse_row(raw, source_block.shape, source, self.data.policies), 1):
-                id = make_row_id(source_block.name, raw.line, raw.nth, member)
                 builder.row_count += 1
+                id = make_row_id(source_block.name, raw.line, raw.nth, member)
+                offset = -1 if raw.offset is None else raw.offset
+                place = {"source": source_block.index, "line": raw.line, "offset": offset, "nth": raw.nth}
                 try:
-                    self.add_row(builder, source_block, raw, member, id, result)
+                    self.add_row(builder, id, result, **place, member=member)
                 except RowError as error:
-                    builder.dropped.append(
-                        {
-                            "id": id,
-                            "source": source_block.name,
-                            "line": raw.line,
-                            "offset": raw.offset,
-                            "reason": error.reason,
-                            "message": str(error),
-                        }
-                    )
+                    builder.dropped.append(rejected_row(id, source_block.name, raw, error))
         return builder.build(self.store_folder)
 
-    @property
-    def row_fields(self) -> tuple[str, ...]:
-        """What is kept of a conversation: where an input begins only if variants are made."""
-        return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")
-
-    def add_row(
-        self,
-        builder: "RowBatchBuilder",
-        source_block: SourceBlock,
-        raw: RawRow,
-        member: int,
-        id: str,
-        result: Conversation | RowError,
-    ) -> None:
+    def add_row(self, builder: RowBatchBuilder, id: str, result: ParseResult, **place: int) -> None:
         """Add the row of a conversation; RowError when it is none or no policy wants it."""
         if isinstance(result, RowError):
             raise result
         effects: Counter[str] = Counter()
-        result = policies.apply_policies(result, self.data.policies, effects)
-        row = cast(
-            Row, {"id": id} | {name: value for name in self.row_fields if (value := result.get(name)) is not None}
-        )
-        tokenizer = cached_tokenizer(self.base, self.jinja)
-        if not token_length.surely_fits(tokenizer, row, self.data.max_tokens):
-            fitting_row, _ = token_length.fit_to_limit(
-                tokenizer, row, self.data.max_tokens, self.data.policies.overlong
-            )
+        conversation = policies.apply_policies(result, self.data.policies, effects)
+        fields = {name: value for name in self.row_fields if (value := conversation.get(name)) is not None}
+        row = cast(Row, {"id": id} | fields)
+        tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
+        if not token_length.surely_fits(tokenizer, row, limit):
+            fitting_row, _ = token_length.fit_to_limit(tokenizer, row, limit, self.data.policies.overlong)
             effects["overlong"] += fitting_row is not row
             row = fitting_row
         if effects:
             builder.effects.update(effects)
-        offset = -1 if raw.offset is None else raw.offset
-        builder.add(
-            row,
-            result.get("group"),
-            source=source_block.index,
-            line=raw.line,
-            offset=offset,
-            nth=raw.nth,
-            member=member,
-        )
+        builder.add(row, conversation.get("group"), **place)
+
+    @property
+    def row_fields(self) -> tuple[str, ...]:
+        """The fields of a conversation that its row has: where an input begins only if variants are made."""
+        return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")
 
     def fits_limit(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
         tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
-        return (
-            token_length.surely_fits(tokenizer, row, limit) or token_length.count_tokens(tokenizer, row, limit) <= limit
-        )
+        if token_length.surely_fits(tokenizer, row, limit):
+            return True
+        return token_length.count_tokens(tokenizer, row, limit) <= limit
+
+
+def rejected_row(id: str, source: str, raw: RawRow, error: RowError) -> RejectedRow:
+    """A line of quarantine.jsonl."""
+    return {
+        "id": id,
+        "source": source,
+        "line": raw.line,
+        "offset": raw.offset,
+        "reason": error.reason,
+        "message": str(error),
+    }
 
 
 @cache
@@ -140,7 +125,7 @@ class SourceCounts:
 
 @contextmanager
 def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
-    """Every row of the linked files: in the spool, or written to quarantine.jsonl.
+    """Every row of the linked files: in the store, or written to quarantine.jsonl.
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """

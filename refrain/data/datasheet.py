@@ -19,10 +19,7 @@ from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
 from refrain.data.splitting.row_store import RowStore
 from refrain.data.splitting.splits import Assignment
 
-MAX_MEASURED_ROWS, MAX_MEASURED_BYTES = (
-    3_000,
-    2_000_000,
-)  # rows whose tokens are counted, and their bytes: a cost that does not grow
+MAX_MEASURED_ROWS, MAX_MEASURED_BYTES = 3_000, 2_000_000  # of rows whose tokens are counted: a cost that does not grow
 
 
 SAMPLE_ROWS = 10
@@ -37,13 +34,27 @@ PERCENTILES = (0, 50, 90, 99, 100)
 HISTOGRAM_BINS = 20
 
 
+EFFECTS = {
+    "newlines": "CR LF became LF",
+    "whitespace": "white space around a text was taken away",
+    "empty": "an empty turn was taken out",
+    "system": "system turns were taken out",
+    "order": "neighbouring turns of one role became one",
+    "unanswered": "turns behind the last reply were cut",
+    "overlong": "turns were cut so that the row fits into data.max_tokens",
+    "email": "an e-mail address became [email]",
+    "phone": "a telephone number became [phone]",
+    "iban": "an IBAN became [iban]",
+}
+
+
 @dataclass
 class TokenLengths:
     """Tokens of rows, by split: of the whole row with its template, and how many of them are learned."""
 
     tokens: dict[str, list[int]]
     learned: dict[str, list[int]]
-    refused_ids: list[str]  # ids of rows that the template does not take
+    refused_ids: list[str]  # of rows that the template does not take
 
 
 def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> TokenLengths:
@@ -91,7 +102,7 @@ def write_histogram(lengths: TokenLengths, file: Path) -> None:
     counts = [np.histogram(np.array(lengths.tokens[name]) - 0.5, edges)[0] for name in SPLITS]
     with file.open("w", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows(
-            [("tokens", *SPLITS), *zip(edges[1:].tolist(), *(each.tolist() for each in counts), strict=True)]
+            [("tokens", *SPLITS), *zip(edges[1:].tolist(), *(column.tolist() for column in counts), strict=True)]
         )
 
 
@@ -106,13 +117,10 @@ def render_datasheet(report: dict[str, Any], store: RowStore, assignment: Assign
 def sample_text(tokenizer: ChatTokenizer, row: Row) -> str:
     try:
         text = preview.preview_row(tokenizer, row).replace("```", "`\u200b``")  # a fence within would end ours
-        return (
-            text
-            if len(text) <= MAX_SAMPLE_LENGTH
-            else f"{text[: MAX_SAMPLE_LENGTH // 2]} [...] {text[-MAX_SAMPLE_LENGTH // 2 :]}"
-        )
     except ValueError as error:
         return f"not shown: {error}"
+    half = MAX_SAMPLE_LENGTH // 2
+    return text if len(text) <= MAX_SAMPLE_LENGTH else f"{text[:half]} [...] {text[-half:]}"
 
 
 def counts_section(report: dict[str, Any]) -> list[str]:
@@ -146,31 +154,15 @@ def length_section(report: dict[str, Any]) -> list[str]:
         for kind, what in (("tokens", "whole row"), ("learned", "learned part"))
         for name in lengths[kind]
     ]
-    note = f"{lengths['measured']:,} rows measured" + (
-        f", {lengths['refused']:,} refused by the template" * bool(lengths["refused"])
-    )
+    note = f"{lengths['measured']:,} rows measured"
+    if lengths["refused"]:
+        note += f", {lengths['refused']:,} refused by the template"
     return ["## Tokens", markdown_table(["split", *(f"{p} %" for p in PERCENTILES)], rows), note + "."]
 
 
 def markdown_table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
-    """In Markdown; numbers stand right."""
+    """Cells in Markdown; numbers stand right."""
     lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|") for cell in row] for row in rows]
     is_number = [all(line[i][:1].isdigit() for line in lines) for i in range(len(header))]
-    return "\n".join(
-        f"| {' | '.join(line)} |"
-        for line in [header, ["---:" if is_right else "---" for is_right in is_number], *lines]
-    )
-
-
-EFFECTS = {
-    "newlines": "CR LF became LF",
-    "whitespace": "white space around a text was taken away",
-    "empty": "an empty turn was taken out",
-    "system": "system turns were taken out",
-    "order": "neighbouring turns of one role became one",
-    "unanswered": "turns behind the last reply were cut",
-    "overlong": "turns were cut so that the row fits into data.max_tokens",
-    "email": "an e-mail address became [email]",
-    "phone": "a telephone number became [phone]",
-    "iban": "an IBAN became [iban]",
-}
+    rule = ["---:" if is_right else "---" for is_right in is_number]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *lines])

@@ -1,7 +1,4 @@
-"""Rows written to the file of their split, and those that repeat one of them to duplicates.jsonl.
-
-The balance of a data set: every row that was read is in exactly one place.
-"""
+"""Every row in exactly one place: in the file of its split, or in duplicates.jsonl; counted and held to the files."""
 
 import logging
 from collections import Counter
@@ -23,42 +20,34 @@ from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
 from refrain.pipeline.schema import DataConfig
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class SplitWriter:
-    """Copies rows to where each belongs: their texts lie in one file, and the bytes before them are known."""
 
-    texts_file: Path
-    folder: Path
+PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
 
-    def __call__(self, rows: tuple[int, Array, Array, Array]) -> None:
-        """Rows from a byte of the texts on: their sizes and splits, and for each split where its next row begins."""
-        start, sizes, splits, positions = rows
-        with self.texts_file.open("rb") as file:
-            file.seek(start)
-            text = file.read(int(sizes.sum()))
-        ends = np.cumsum(sizes)
-        for split, name in enumerate(SPLITS):
-            in_split = splits == split
-            bounds = zip((ends - sizes)[in_split].tolist(), ends[in_split].tolist(), strict=True)
-            with (self.folder / f"{name}.jsonl").open("r+b") as file:
-                file.seek(int(positions[split]))
-                file.write(b"".join([text[a:b] for a, b in bounds]))
+
+MESSAGES = {
+    "duplicate": "an earlier row asks and answers the same",
+    "other_answer": "an earlier row asks the same and answers otherwise",
+    "exact_leak": "{split} holds the same question",
+    "near_leak": "{split} holds nearly the same question",
+    "group_leak": "{split} holds a row of the same group",
+    "contaminated": "it says a long stretch of a question in {split}",
+}
 
 
 def write_splits(store: RowStore, assignment: Assignment, data: DataConfig) -> None:
-    """Every row of the spool, in its order, as one line of one file."""
+    """Every row of the store, in its order, as one line of one file."""
     for name in SPLITS:
         (paths.PREPARED / f"{name}.jsonl").touch()
-    for _ in mapping.parallel_map(
-        SplitWriter(store.folder / "text", paths.PREPARED), row_batches(store, assignment), data
-    ):
+    writer = SplitWriter(store.folder / "text", paths.PREPARED)
+    for _ in mapping.parallel_map(writer, row_batches(store, assignment), data):
         pass
     records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(store, assignment))
 
 
 def row_batches(store: RowStore, assignment: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
-    """All rows, some at a time."""
+    """All rows, some at a time, as `SplitWriter` takes them."""
     texts, positions = store.ragged_column("text"), np.zeros(len(SPLITS), np.int64)
     for rows in texts.contiguous_batches(BATCH_BYTES):
         if len(rows):
@@ -83,20 +72,26 @@ def duplicate_rows(store: RowStore, assignment: Assignment) -> Iterator[Rejected
         }
 
 
-MESSAGES = {
-    "duplicate": "an earlier row asks and answers the same",
-    "other_answer": "an earlier row asks the same and answers otherwise",
-    "exact_leak": "{split} holds the same question",
-    "near_leak": "{split} holds nearly the same question",
-    "group_leak": "{split} holds a row of the same group",
-    "contaminated": "it says a long stretch of a question in {split}",
-}
+@dataclass(frozen=True)
+class SplitWriter:
+    """Copies rows to where each belongs: their texts lie in one file, and the bytes before them are known."""
 
+    texts_file: Path
+    folder: Path
 
-log = logging.getLogger(__name__)
-
-
-PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
+    def __call__(self, rows: tuple[int, Array, Array, Array]) -> None:
+        """Rows from a byte of the texts on: their sizes and splits, and for each split where its next row begins."""
+        start, sizes, splits, positions = rows
+        with self.texts_file.open("rb") as file:
+            file.seek(start)
+            text = file.read(int(sizes.sum()))
+        ends = np.cumsum(sizes)
+        for split, name in enumerate(SPLITS):
+            in_split = splits == split
+            bounds = zip((ends - sizes)[in_split].tolist(), ends[in_split].tolist(), strict=True)
+            with (self.folder / f"{name}.jsonl").open("r+b") as file:
+                file.seek(int(positions[split]))
+                file.write(b"".join([text[a:b] for a, b in bounds]))
 
 
 def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCounts) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def maybe_member(sieve: Array, numbers: Array) -> Array:
 
 @dataclass(frozen=True)
 class ShingleSearch:
-    """Finds wanted shingles in the file of words: from rows, as the first, its first word and their lengths, to pairs."""
+    """Finds wanted shingles in the file of words; rows are given as the first one, its first word and their lengths."""
 
     file: Path
     wanted: Array

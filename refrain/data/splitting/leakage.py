@@ -97,7 +97,7 @@ class LeakageResolver:
         return self
 
     def place_prompt(self, prompt: int) -> None:
-        """Let a prompt join the split of its conflicts; none, when they are in two splits or in one that it may not join."""
+        """Let a prompt join the split of its conflicts; none, when they are in two or in one that it may not join."""
         conflicts, own_split = self.find_conflicts(prompt), int(self.declared[prompt])
         if own_split != NONE:
             obstacles = [conflict for conflict in conflicts if conflict.split != own_split]

@@ -127,7 +127,7 @@ def drop_sets_of_unique_elements(batch: SetBatch) -> SetBatch:
 
 
 def rank_by_rarity(batch: SetBatch) -> Array:
-    """The elements of each set, the rarest first: in one number the set's place in the batch, the count, the element."""
+    """The elements of each set, the rarest first: one number for the place of a set, a count and an element."""
     place = np.repeat(np.arange(len(batch.numbers), dtype=np.uint64), batch.lengths)
     rank = np.minimum(batch.counts, MAX_COUNT).astype(np.uint64)
     return np.sort(place << SET_SHIFT | rank << RANK_SHIFT | batch.elements >> SHINGLE_BITS - ELEMENT_BITS)

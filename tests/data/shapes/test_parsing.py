@@ -173,9 +173,9 @@ ODD = [None, True, 0, -1, 1.5, 10**400, "", "x", HEARD, [], [None], ["x"], [[]],
        {"text": [1], "answer_start": [10**400]}, {"full_text": []}, [{"text": "x", "answer_start": {}}]]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", registry.SHAPES, ids=lambda shape: "+".join(shape.needs))
+@pytest.mark.parametrize("shape", registry.SHAPES, ids=lambda shape: "+".join(shape.required))
 def test_a_field_of_any_kind_is_an_error_of_its_row_alone(shape):
-    whole = dict.fromkeys((*shape.needs, *shape.uses), "x")
+    whole = dict.fromkeys((*shape.required, *shape.optional), "x")
     for name in whole:
         for value in ODD:
             for tree in ("all", "best"):
