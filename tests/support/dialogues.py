@@ -12,7 +12,7 @@ OWN = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-TEMPLATES = {path.stem: OmegaConf.load(path).jinja for path in sorted(Path("conf/template").glob("*.yaml"))}
+TEMPLATES = {path.stem: OmegaConf.load(path).get("jinja") for path in sorted(Path("conf/template").glob("*.yaml"))}
 CHATML = TEMPLATES["chatml"]
 
 
