@@ -150,7 +150,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
 
 
 def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:
-    """The sources in blocks."""
+    """The blocks of all sources, one source after the other."""
     for index, source in enumerate(data.sources):
         file = paths.linked_source(index, source.path)
         shape = parsing.recognise_shape(source, files.read_rows(file))

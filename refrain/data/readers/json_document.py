@@ -157,10 +157,7 @@ class JsonCursor:
     def read_value(self) -> tuple[Any, str]:
         """The value that begins here, or why it could not be read; the cursor moves beyond it."""
         value, end, error, is_cut_off = self.find_value()
-        text = self.text[self.at : end]
-        if 4 * len(text) > MAX_ROW_LENGTH and byte_length(text) > MAX_ROW_LENGTH:
-            error = TOO_LONG
-        error = error or decoding_error(text)
+        error = check_text(self.text[self.at : end], error)
         if is_cut_off:
             self.skip_broken_value()
             error += "" if self.peek() else ", and nothing after it can be"
@@ -197,6 +194,13 @@ def decode_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     yield from filter(None, map(decoder.decode, chunks))
     yield from filter(None, [decoder.decode(b"", True)])
+
+
+def check_text(text: str, error: str) -> str:
+    """Why a value cannot be used: it is too long, or could not be parsed, or its text could not be decoded."""
+    if 4 * len(text) > MAX_ROW_LENGTH and byte_length(text) > MAX_ROW_LENGTH:
+        return TOO_LONG
+    return error or decoding_error(text)
 
 
 def end_of_value(text: str, at: int, depth: int = 0, is_quoted: bool = False) -> tuple[int, int, bool]:

@@ -98,12 +98,12 @@ SHAPES = (
     *(
         Shape(
             "votes",
-            ballot.required_columns,
-            single_parser(votes.parse_vote, ballot),
-            optional=(*(ballot.scores or ()), "system", "id"),
+            vote_format.required_columns,
+            single_parser(votes.parse_vote, vote_format),
+            optional=(*(vote_format.scores or ()), "system", "id"),
             on_request=GROUP,
         )
-        for ballot in votes.VOTE_FORMATS
+        for vote_format in votes.VOTE_FORMATS
     ),
     Shape(
         "squad",

@@ -89,10 +89,9 @@ class LeakageResolver:
         self.is_absent[prompts.of_row[rows]] = False
 
     def resolve(self) -> "LeakageResolver":
-        has_relatives = (self.groups_of.ends > self.groups_of.starts) | (
-            self.candidates.groups_of.ends > self.candidates.groups_of.starts
-        )
-        for prompt in np.flatnonzero(has_relatives & ~self.is_absent).tolist():
+        """Every prompt that is in a group or may be near another one."""
+        has_group, may_be_near = self.groups_of.lengths() > 0, self.candidates.groups_of.lengths() > 0
+        for prompt in np.flatnonzero((has_group | may_be_near) & ~self.is_absent).tolist():
             self.place_prompt(prompt)
         return self
 

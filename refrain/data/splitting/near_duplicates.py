@@ -39,15 +39,13 @@ class Candidates:
 
     def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
-        earlier = [
-            members[: np.searchsorted(members, number)]
-            for members in map(self.groups.__getitem__, self.groups_of[number])
-        ]
+        groups = [self.groups[group] for group in self.groups_of[number]]
+        earlier = [members[: np.searchsorted(members, number)] for members in groups]
         return np.unique(np.concatenate(earlier)) if earlier else np.zeros(0, np.int64)
 
 
 def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:
-    """For sets of shingles."""
+    """The candidates among sets of shingles."""
     counts = count_elements(sets)
     batches = sets.batches(np.arange(len(sets)))
     pairs = np.sort(np.concatenate([prefix_elements(sets, rows, counts, min_similarity) for rows in batches]))
@@ -69,7 +67,7 @@ def no_candidates(count: int) -> Candidates:
 
 def count_elements(sets: RaggedArray) -> Array:
     """How often an element occurs, at least: elements share the slots of a table."""
-    total = int((sets.ends - sets.starts).sum())
+    total = int(sets.lengths().sum())
     slots = min(MAX_SLOTS, 1 << max(10, total.bit_length() + 2))
     counts = np.zeros(slots, np.uint32)
     for rows in sets.batches(np.arange(len(sets))):

@@ -40,6 +40,9 @@ class RaggedArray:
     def __getitem__(self, row: int) -> Array:
         return self.flat[self.starts[row] : self.ends[row]]
 
+    def lengths(self) -> NDArray[np.int64]:
+        return self.ends - self.starts
+
     def select(self, rows: Array) -> "RaggedArray":
         """The named rows, without a copy of what is in them."""
         return RaggedArray(self.flat, self.starts[rows], self.ends[rows])
@@ -50,7 +53,7 @@ class RaggedArray:
         yield from np.split(rows, np.flatnonzero(np.diff(batch)) + 1)
 
     def contiguous_batches(self, max_elements: int) -> Iterator[Array]:
-        """All rows in portions, each without anything between its rows."""
+        """All rows in batches, each without anything between its rows."""
         for rows in self.batches(np.arange(len(self)), max_elements):
             yield from np.split(rows, np.flatnonzero(self.starts[rows[1:]] != self.ends[rows[:-1]]) + 1)
 
