@@ -12,7 +12,8 @@ OWN = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-TEMPLATES = {path.stem: OmegaConf.load(path).get("jinja") for path in sorted(Path("conf/template").glob("*.yaml"))}
+PRESETS = {path.stem: OmegaConf.load(path) for path in sorted(Path("conf/template").glob("*.yaml"))}
+TEMPLATES = {"own": None} | {name: preset.jinja for name, preset in PRESETS.items() if preset.get("jinja")}
 CHATML = TEMPLATES["chatml"]
 
 
