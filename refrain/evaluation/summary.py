@@ -1,12 +1,11 @@
 """What an evaluation leaves to look at: the plot of the scores, and the summary that experiments are compared by."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refrain.pipeline import paths
+from refrain.pipeline import manifest, paths
 from refrain.runtime import onnx_folder
 
 Scores = dict[str, dict[str, float]]
@@ -22,7 +21,7 @@ def summarise(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str
 
     `rougeL.best` is that of the variant which is shipped: the one number to sort by.
     """
-    best = json.loads((onnx / "manifest.json").read_text(encoding="utf-8"))["best"]
+    best = manifest.read_manifest(onnx)["best"]
     sizes = {name: onnx_folder.model_bytes(onnx / name) / 1e6 for name in variant_names(onnx)}
     return {
         "rows": train["rows"],
