@@ -83,7 +83,7 @@ def encode_rows(data: str, folder: Path, published: Path, count: int) -> Path:
             if data != "environment"
             else records.read_rows(paths.PREPARED / "train.jsonl")
         )
-        examples = sft.features(encoding.load_tokenizer(paths.BASE), rows)[0]
+        examples = sft.encode_rows(encoding.load_tokenizer(paths.BASE), rows)[0]
         records.write_rows(file, [examples[i * len(examples) // count] for i in range(count)])
     return file
 
@@ -139,7 +139,7 @@ def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any],
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
     cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, overrides))
     watch, model = stopwatch(), loading.build_trainable(source, cfg.method, cfg.seed)
-    curves = fit.fit(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
+    curves = fit.train_model(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
     return watch.seconds, [loss for _, loss in curves.train]
 
 

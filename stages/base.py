@@ -2,22 +2,26 @@
 
 import logging
 
-from refrain.pipeline import paths, runner, schema
+from refrain.pipeline import paths, runner
+from refrain.pipeline.schema import Config
 
 log = logging.getLogger("refrain.base")
 
 
-def main(cfg: schema.Config) -> None:
-    from refrain.models.pretrained import hub, snapshot, tiny  # loads torch, after the configuration was checked
+def main(cfg: Config) -> None:
+    # these load torch, after the configuration was checked
+    from refrain.models.pretrained.hub import download_snapshot
+    from refrain.models.pretrained.snapshot import copy_from_folder
+    from refrain.models.pretrained.tiny import pretrain
 
     model = cfg.model
     paths.make_empty(paths.BASE)
     if model.tiny is not None:
-        tiny.pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
+        pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
     elif model.folder is not None:
-        snapshot.copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
+        copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:
-        hub.download(model.hub, model.revision, paths.BASE)
+        download_snapshot(model.hub, model.revision, paths.BASE)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 

@@ -4,16 +4,16 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
     python -m stages.compose method=full train.lr=1e-3
 """
 
-from refrain.experiments import compose
+from refrain.experiments.compose import compose_params, current_params, link_inputs, write_params
 from refrain.pipeline import runner
 from refrain.pipeline.params import to_config
 
 
 def main(overrides: list[str]) -> None:
-    params = compose.compose_params(overrides) if overrides else compose.current_params()
+    params = compose_params(overrides) if overrides else current_params()
     cfg = to_config(params)
-    compose.link_inputs(cfg.data, cfg.model)
-    compose.write_params(params)
+    link_inputs(cfg.data, cfg.model)
+    write_params(params)
 
 
 if __name__ == "__main__":

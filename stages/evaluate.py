@@ -3,42 +3,45 @@
 import json
 from collections.abc import Iterator
 
-from refrain.chat import encoding, model_folder, records
-from refrain.pipeline import paths, runner, schema
+from refrain.chat.encoding import load_tokenizer
+from refrain.chat.model_folder import read_context_length
+from refrain.chat.records import read_rows, write_rows
+from refrain.pipeline import paths, runner
+from refrain.pipeline.schema import Config
 from refrain.runtime.language_model import LanguageModel
 
 
-def main(cfg: schema.Config) -> None:
+def main(cfg: Config) -> None:
     from refrain.evaluation import scoring, summary
 
-    tokenizer = encoding.load_tokenizer(paths.MERGED)
-    rows = records.read_rows(paths.PREPARED / "test.jsonl")
-    rows = scoring.rows_that_fit(
-        tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.evaluate.max_new_tokens
-    )
+    tokenizer, max_new_tokens = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
+    context_length, rows = read_context_length(paths.MERGED), read_rows(paths.PREPARED / "test.jsonl")
+    rows = scoring.rows_that_fit(tokenizer, rows, context_length, max_new_tokens)[: cfg.evaluate.max_rows]
     paths.make_empty(paths.PREDICTIONS)
     results = {}
-    for name, lm in candidates():
+    for name, model in load_candidates():
         results[name], predictions = scoring.score_model(
-            lm, tokenizer, rows[: cfg.evaluate.max_rows], cfg.evaluate.max_new_tokens, cfg.evaluate.batch_size
+            model, tokenizer, rows, max_new_tokens, cfg.evaluate.batch_size
         )
-        records.write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
+        write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
     runner.write_report(paths.METRICS, results)
     summary.write_scores(paths.SCORES, results)
-    trained = json.loads(paths.TRAIN_REPORT.read_text())
-    runner.write_report(paths.SUMMARY, summary.summarise(results, trained, paths.ONNX))
+    train_report = json.loads(paths.TRAIN_REPORT.read_text())
+    runner.write_report(paths.SUMMARY, summary.summarise(results, train_report, paths.ONNX))
 
 
-def candidates() -> Iterator[tuple[str, LanguageModel]]:
+def load_candidates() -> Iterator[tuple[str, LanguageModel]]:
     """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
-    from refrain.evaluation import summary
-    from refrain.models.pytorch import language_model, loading  # load torch, after the configuration was checked
+    # these load torch, after the configuration was checked
+    from refrain.evaluation.summary import variant_names
+    from refrain.models.pytorch.language_model import TorchLanguageModel
+    from refrain.models.pytorch.loading import load_pretrained
     from refrain.runtime.loading import load_model
 
-    yield "base", language_model.TorchLanguageModel(loading.load(paths.BASE))
-    yield "merged", language_model.TorchLanguageModel(loading.load(paths.MERGED))
-    for name in summary.variant_names(paths.ONNX):
+    yield "base", TorchLanguageModel(load_pretrained(paths.BASE))
+    yield "merged", TorchLanguageModel(load_pretrained(paths.MERGED))
+    for name in variant_names(paths.ONNX):
         yield f"onnx-{name}", load_model(paths.ONNX / name)
 
 

@@ -1,30 +1,33 @@
 """Merge: fold the adapter into the weights, and refuse a merge that changes what the model says."""
 
-from refrain.chat import encoding, records
-from refrain.pipeline import paths, runner, schema
+from refrain.chat.encoding import encode_prompt, load_tokenizer
+from refrain.chat.model_folder import copy_tokenizer, read_context_length
+from refrain.chat.records import read_held_out_rows
+from refrain.pipeline import paths, runner
+from refrain.pipeline.schema import Config
 
 
-def main(cfg: schema.Config) -> None:
-    from refrain.chat import model_folder
+def main(cfg: Config) -> None:
+    # these load torch, after the configuration was checked
     from refrain.evaluation import divergence
-    from refrain.models.pytorch import language_model, loading
+    from refrain.models.pytorch import loading
+    from refrain.models.pytorch.language_model import TorchLanguageModel
 
-    tokenizer = encoding.load_tokenizer(paths.ADAPTER)
+    tokenizer = load_tokenizer(paths.ADAPTER)
     paths.make_empty(paths.MERGED)
     loading.save_for_serving(
         loading.merge_adapter(loading.load_finetuned(paths.BASE, paths.ADAPTER)), tokenizer.stop_ids, paths.MERGED
     )
-    model_folder.copy_tokenizer(paths.ADAPTER, paths.MERGED, tokenizer.template)
+    copy_tokenizer(paths.ADAPTER, paths.MERGED, tokenizer.template)
 
-    rows = records.read_held_out_rows(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
-    adapted = language_model.TorchLanguageModel(loading.load_finetuned(paths.BASE, paths.ADAPTER))
-    fitting = [ids for ids in prompts if len(ids) <= model_folder.read_context_length(paths.MERGED)]
-    difference = divergence.measure_divergence(
-        adapted, language_model.TorchLanguageModel(loading.load(paths.MERGED)), fitting
-    )
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(fitting), **divergence.rounded_facts(difference)})
-    divergence.require_equal(difference, cfg.merge.tolerance)
+    rows = read_held_out_rows(paths.PREPARED)[: cfg.merge.prompts]
+    prompts = [encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    prompts = [ids for ids in prompts if len(ids) <= read_context_length(paths.MERGED)]
+    adapted = TorchLanguageModel(loading.load_finetuned(paths.BASE, paths.ADAPTER))
+    saved = TorchLanguageModel(loading.load_pretrained(paths.MERGED))
+    distance = divergence.measure_divergence(adapted, saved, prompts)
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **divergence.rounded_facts(distance)})
+    divergence.require_equal(distance, cfg.merge.tolerance)
 
 
 if __name__ == "__main__":

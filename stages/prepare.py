@@ -1,12 +1,13 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
-from refrain.chat import encoding
+from refrain.chat.encoding import load_tokenizer
 from refrain.data import augmentation, corpus, datasheet, split_files
 from refrain.data.splitting import splits
-from refrain.pipeline import paths, runner, schema
+from refrain.pipeline import paths, runner
+from refrain.pipeline.schema import Config
 
 
-def main(cfg: schema.Config) -> None:
+def main(cfg: Config) -> None:
     paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
     preparer = corpus.RowPreparer(cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.PREPARED / ".rows")
@@ -15,7 +16,7 @@ def main(cfg: schema.Config) -> None:
         split_files.write_splits(store, assignment, cfg.data)
         report = split_files.reconcile(store, assignment, counts)
 
-        tokenizer = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
+        tokenizer = load_tokenizer(paths.BASE, cfg.template.jinja)
         lengths = datasheet.measure_lengths(store, assignment, tokenizer)
         report["lengths"] = datasheet.length_percentiles(lengths)
         datasheet.write_histogram(lengths, paths.LENGTHS)

@@ -108,8 +108,8 @@ def adapter(base, talk, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapter")
     model = loading.build_trainable(base, presets.lora(), 7)
     recipe = presets.train(lr=0.01, epochs=5, batch_size=4, warmup=0)
-    fit.fit(model, sft.features(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
-    loading.save(model, folder)
+    fit.train_model(model, sft.encode_rows(talk, rows)[0], [], sft, recipe, 7, tmp_path_factory.mktemp("checkpoints"))
+    loading.save_pretrained(model, folder)
     model_folder.copy_tokenizer(base, folder, talk.template)
     return folder
 

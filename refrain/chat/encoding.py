@@ -115,8 +115,8 @@ def encode_conversation(tokenizer: ChatTokenizer, messages: Sequence[Message]) -
     tokens = tokenize_with_spans(tokenizer, text, typed, spans)
     ids, labels = [token for token, _ in tokens], [IGNORE_INDEX] * len(tokens)
     for begin, end in spans:
-        learned = slice(bisect_left(tokens, begin, key=itemgetter(1)), bisect_left(tokens, end, key=itemgetter(1)))
-        labels[learned] = ids[learned]
+        span = slice(bisect_left(tokens, begin, key=itemgetter(1)), bisect_left(tokens, end, key=itemgetter(1)))
+        labels[span] = ids[span]
     last_reply = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
     prompt_ids = encode_prompt_of(beginnings, last_reply)
     if ids[: len(prompt_ids)] != prompt_ids:

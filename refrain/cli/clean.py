@@ -14,5 +14,5 @@ def run(options: argparse.Namespace) -> int:
     """Remove the checkpoints of trainings that were stopped and that no process works on now: they start over then."""
     from refrain.training import checkpoints
 
-    print(f"{checkpoints.remove_stale() / 1e6:.1f} MB of checkpoints removed")
+    print(f"{checkpoints.remove_stale_checkpoints() / 1e6:.1f} MB of checkpoints removed")
     return 0

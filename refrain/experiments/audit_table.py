@@ -23,7 +23,7 @@ def audit_report() -> tuple[str, bool]:
     cfg = params.load([])
     tokenizer, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
     serving_tokenizer = (
-        encoding.load_tokenizer(best) if best.is_dir() else supervision.served_chat(paths.BASE, tokenizer)
+        encoding.load_tokenizer(best) if best.is_dir() else supervision.read_served_tokenizer(paths.BASE, tokenizer)
     )
     encode = preference_examples if cfg.method.preference else sft_examples
     max_tokens = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
@@ -47,7 +47,7 @@ def sft_examples(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> list[Example]
 
 
 def preference_examples(tokenizer: ChatTokenizer, rows: list[Row]) -> list[Example]:
-    pair_features, _ = pairs.features(tokenizer, rows)
+    pair_features, _ = pairs.encode_rows(tokenizer, rows)
     return pairs.examples(rows, pair_features)
 
 

@@ -18,8 +18,8 @@ class StepSampler:
     The longest row comes first of all: what does not fit into memory shows in the first step.
     """
 
-    def __init__(self, lengths: list[int], size: int, seed: int) -> None:
-        self.lengths, self.size, self.seed, self.epoch = lengths, size, seed, 0
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def __len__(self) -> int:
         return ceil(len(self.lengths) / self.size)
@@ -32,25 +32,25 @@ class StepSampler:
         yield from (order[start : start + self.size] for start in range(0, len(order), self.size))
 
 
-def forward_passes(lengths: list[int], tokens: int, packed: bool) -> list[list[int]]:
+def split_forward_passes(lengths: list[int], tokens: int, packed: bool) -> list[list[int]]:
     """Rows of a step in forward passes of at most so many tokens, padding counted; a longer row goes alone.
 
     Rows of like length share a pass, the longest first, so that little is padded.
     """
     result: list[list[int]] = []
-    held = 0
+    tokens_in_pass = 0
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         cost = lengths[row] if packed or not result else lengths[result[-1][0]]
-        if not result or held + cost > tokens:
+        if not result or tokens_in_pass + cost > tokens:
             result.append([])
-            held, cost = 0, lengths[row]
+            tokens_in_pass, cost = 0, lengths[row]
         result[-1].append(row)
-        held += cost
+        tokens_in_pass += cost
     return result
 
 
 def process_share(lengths: list[int], process: int, processes: int) -> list[int]:
     """The rows of a step that a process takes: dealt out by length, back and forth, so that loads are alike."""
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    round_trip = [*range(processes), *reversed(range(processes))]
-    return [row for turn, row in enumerate(order) if round_trip[turn % len(round_trip)] == process]
+    turns = [*range(processes), *reversed(range(processes))]
+    return [row for turn, row in enumerate(order) if turns[turn % len(turns)] == process]

@@ -20,31 +20,31 @@ from typing import Any, TextIO
 from refrain.pipeline import manifest, paths
 
 log = logging.getLogger(__name__)
-
-
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers")
 
 
-def root() -> Path:
+def checkpoints_root() -> Path:
     """Where the checkpoints of all trainings are."""
     return paths.workspace() / ".checkpoints"
 
 
-def fingerprint(settings: Iterable[Any], places: Iterable[Path], device: str) -> str:
+def fingerprint(settings: Iterable[Any], folders: Iterable[Path], device: str) -> str:
     """A name for all that weights depend on: settings, files, the code now imported, libraries, kind of processor."""
-    files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
-    ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
+    files = [file for place in folders for file in sorted(place.rglob("*")) if file.is_file()]
+    own_modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
     facts = {
-        "settings": [repr(each) for each in settings],
+        "settings": [repr(setting) for setting in settings],
         "files": {file.as_posix(): manifest.file_sha256(file) for file in files},
-        "code": {name: manifest.file_sha256(Path(code.__file__)) for name, code in ours.items() if code.__file__},
-        "versions": {name: installed(name) for name in LIBRARIES},
+        "code": {
+            name: manifest.file_sha256(Path(module.__file__)) for name, module in own_modules.items() if module.__file__
+        },
+        "versions": {name: installed_version(name) for name in LIBRARIES},
         "machine": [platform.machine(), device],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
@@ -57,11 +57,11 @@ def exclusive_folder(name: str) -> Iterator[Path]:
 
     Another process with the same training is waited for: when only `dvc` is killed, its trainer lives on for a step.
     """
-    folder = root() / name
-    root().mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock")):
+    folder = checkpoints_root() / name
+    checkpoints_root().mkdir(parents=True, exist_ok=True)
+    with file_lock(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
-        for path in (path for path in all_checkpoints(folder) if not is_complete(path)):
+        for path in (path for path in list_checkpoints(folder) if not is_complete(path)):
             log.info("%s is not whole and is removed", path.name)
             shutil.rmtree(path)
         yield folder
@@ -69,10 +69,10 @@ def exclusive_folder(name: str) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Alone with the lock file; it is removed when all inside succeeded."""
     file = path.open("w")
-    while not acquire(file) or not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+    while not acquire_lock(file) or not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         file.close()  # the one who had it has removed it
         file = path.open("w")
     with file:
@@ -80,7 +80,7 @@ def locked(path: Path) -> Iterator[None]:
         path.unlink()
 
 
-def acquire(file: TextIO) -> bool:
+def acquire_lock(file: TextIO) -> bool:
     """True when the lock is ours, at once or after a wait."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ def acquire(file: TextIO) -> bool:
     return True
 
 
-def seal(checkpoint: Path) -> None:
+def seal_checkpoint(checkpoint: Path) -> None:
     """Write the checksums of a finished checkpoint: without them it does not count."""
     manifest.write_manifest(checkpoint, {})
 
@@ -103,47 +103,47 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def all_checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in the folder of a training, whole or not, the newest first."""
     return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 
-def latest(folder: Path) -> Path | None:
+def latest_checkpoint(folder: Path) -> Path | None:
     """The whole checkpoint of the most steps."""
-    return next((path for path in all_checkpoints(folder) if is_complete(path)), None)
+    return next((path for path in list_checkpoints(folder) if is_complete(path)), None)
 
 
-def prune(folder: Path) -> None:
+def prune_checkpoints(folder: Path) -> None:
     """Keep the newest whole checkpoint and nothing older."""
-    first = latest(folder)
-    for path in all_checkpoints(folder)[all_checkpoints(folder).index(first) + 1 :] if first else []:
+    newest = latest_checkpoint(folder)
+    for path in list_checkpoints(folder)[list_checkpoints(folder).index(newest) + 1 :] if newest else []:
         shutil.rmtree(path)
 
 
-def remove_stale() -> int:
+def remove_stale_checkpoints() -> int:
     """Remove the checkpoints of all trainings that no process works on; returns the bytes that became free."""
     freed = 0
-    for lock in sorted(root().glob("*.lock")):
+    for lock in sorted(checkpoints_root().glob("*.lock")):
         with lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            freed += size(lock.with_suffix(""))
+            freed += folder_bytes(lock.with_suffix(""))
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink()
     return freed
 
 
-def size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def require_disk_space(folder: Path, need: int) -> None:
+def require_disk_space(folder: Path, needed: int) -> None:
     """OSError unless the disk under `folder` has so many bytes free; those of older checkpoints there will be freed."""
-    free = shutil.disk_usage(folder).free + size(folder)
-    if free < need:
+    free = shutil.disk_usage(folder).free + folder_bytes(folder)
+    if free < needed:
         raise OSError(
-            f"{folder}: checkpoints need {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            f"{folder}: checkpoints need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "make room, `refrain clean` removes those of other trainings"
         )

@@ -28,11 +28,7 @@ from refrain.training.timing import PhaseTimer
 from refrain.training.trainer import StepTrainer
 
 Curve = list[tuple[int, float]]
-
-
 LOGGED = ("loss", "eval_loss", "learning_rate")
-
-
 SCHEDULES = {"wsd": "warmup_stable_decay"}  # ours: the Trainer's, where they differ
 
 
@@ -43,10 +39,10 @@ class LossCurves:
     train: Curve
     val: Curve
     lr: Curve
-    kept: int  # the step whose weights the model has: the last one, or with patience the best
+    kept_step: int  # the step whose weights the model has: the last one, or with patience the best
 
 
-def fit(
+def train_model(
     model: PreTrainedModel,
     rows: list[Any],
     held_out: list[Any],
@@ -54,7 +50,7 @@ def fit(
     train: TrainConfig,
     seed: int,
     folder: Path,
-    clock: PhaseTimer | None = None,
+    timer: PhaseTimer | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LossCurves:
     """Train `model` in place; the same inputs give the same weights on the same machine, also after a kill.
@@ -63,28 +59,28 @@ def fit(
     signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
     """
     set_seed(seed)
-    start, keeper, clock = checkpoints.latest(folder), CheckpointCallback(), clock or PhaseTimer()
-    steps = batching.StepSampler([objective.tokens(row) for row in rows], train.batch_size, seed)
-    args = training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
-    best = [] if train.patience is None else [EarlyStoppingCallback(train.patience, folder)]
-    trainer = StepTrainer(objective, rows, held_out, steps, train, clock, model=model, args=args,
-                      callbacks=[ProgressCallback(clock), keeper, *best, *callbacks])  # fmt: skip
+    start, checkpointing, timer = checkpoints.latest_checkpoint(folder), CheckpointCallback(), timer or PhaseTimer()
+    steps = batching.StepSampler([objective.token_count(row) for row in rows], train.batch_size, seed)
+    args = build_training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
+    early_stopping = [] if train.patience is None else [EarlyStoppingCallback(train.patience, folder)]
+    trainer = StepTrainer(objective, rows, held_out, steps, train, timer, model=model, args=args,
+                      callbacks=[ProgressCallback(timer), checkpointing, *early_stopping, *callbacks])  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
     checkpoints.require_disk_space(folder, trainer.checkpoint_bytes())
     if start is not None:
         trainer.restore_state(TrainerState.load_from_json(str(start / "trainer_state.json")))
-    with keeper.handling_signals(), packing.packed_attention(model) if trainer.packed else nullcontext():
+    with checkpointing.handle_signals(), packing.packed_attention(model) if trainer.packed else nullcontext():
         trainer.prepare_objective()
         trainer.train(resume_from_checkpoint=str(start) if start else None)
-    if keeper.asked is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({keeper.asked}); "
+    if checkpointing.stop_reason is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({checkpointing.stop_reason}); "
                                 "the next run goes on from there")  # fmt: skip
-    for callback in best:
+    for callback in early_stopping:
         callback.restore(model, trainer.state)
-    return loss_curves(trainer.state, patient=bool(best))
+    return curves_from_history(trainer.state, keep_best=bool(early_stopping))
 
 
-def training_arguments(
+def build_training_arguments(
     train: TrainConfig, seed: int, folder: Path, steps: int, validate: bool, resumed: bool
 ) -> TrainingArguments:
     """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
@@ -133,23 +129,23 @@ def device_name() -> str:
     return str(torch.backends.cpu.get_cpu_capability())
 
 
-def loss_curves(state: TrainerState, patient: bool) -> LossCurves:
+def curves_from_history(state: TrainerState, keep_best: bool) -> LossCurves:
     """The curves in the history of a training, resumed or not."""
     train, val, lr = (
         [(int(entry["step"]), entry[name]) for entry in state.log_history if name in entry] for name in LOGGED
     )
-    kept = min(val, key=lambda point: point[1])[0] if patient else state.global_step
-    return LossCurves(train, val, lr, kept)
+    kept_step = min(val, key=lambda point: point[1])[0] if keep_best else state.global_step
+    return LossCurves(train, val, lr, kept_step)
 
 
-def report(curves: LossCurves, rows: list[Any], objective: Objective) -> dict[str, Any]:
+def training_report(curves: LossCurves, rows: list[Any], objective: Objective) -> dict[str, Any]:
     """What reports/train.json says of a finished training."""
     losses = dict(curves.val)
     return {
         "rows": len(rows),
         "steps": len(curves.train),
-        "kept": curves.kept,
-        "tokens": sum(map(objective.tokens, rows)),
+        "kept": curves.kept_step,
+        "tokens": sum(map(objective.token_count, rows)),
         "supervised_tokens": sum(map(objective.label_count, rows)),
-        "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept)},
+        "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept_step)},
     }

@@ -13,28 +13,28 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-NAME = "rows_apart"
+ATTENTION = "rows_apart"
 
 
 def is_supported(model: PreTrainedModel) -> bool:
     """Whether the architecture lets its attention be exchanged and tells it of `row_lengths`; GPT-2 does not."""
     if not getattr(model, "_supports_attention_backend", False):
         return False
-    told: list[bool] = []
+    receives_lengths: list[bool] = []
 
     def listen(*states: Any, **settings: Any) -> tuple[torch.Tensor, None]:
-        told.append("row_lengths" in settings)
+        receives_lengths.append("row_lengths" in settings)
         return attention_per_row(*states, **{"row_lengths": [1]} | settings)
 
     AttentionInterface.register("listen", listen)
-    one = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
-    with attention_swapped(model, "listen"), torch.no_grad():
-        model(input_ids=one, position_ids=one, use_cache=False, row_lengths=[1])
-    return all(told)
+    token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
+    with swap_attention(model, "listen"), torch.no_grad():
+        model(input_ids=token, position_ids=token, use_cache=False, row_lengths=[1])
+    return all(receives_lengths)
 
 
 @contextmanager
-def attention_swapped(model: PreTrainedModel, name: str) -> Iterator[None]:
+def swap_attention(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Inside, the model attends by the function of that name."""
     before = model.config._attn_implementation
     model.set_attn_implementation(name)
@@ -46,7 +46,7 @@ def attention_swapped(model: PreTrainedModel, name: str) -> Iterator[None]:
 
 def packed_attention(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Inside, the model takes packed batches: `row_lengths` beside `input_ids` and `position_ids`, and no mask."""
-    return attention_swapped(model, NAME)
+    return swap_attention(model, ATTENTION)
 
 
 def attention_per_row(
@@ -60,30 +60,30 @@ def attention_per_row(
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention [1, tokens, heads, width] of rows whose lengths add up to all tokens."""
-    heard, start = [], 0
+    outputs, start = [], 0
     for length, run in groupby(row_lengths):
         count = len(list(run))
         stop = start + count * length
-        asked, keys, values = (stack(states[:, :, start:stop], count) for states in (query, key, value))
+        queries, keys, values = (stack_rows(states[:, :, start:stop], count) for states in (query, key, value))
         window = (
             None
             if sliding_window is None or length <= sliding_window
             else sliding_window_mask(length, sliding_window, query)
         )
-        heard.append(sdpa_attention_forward(module, asked, keys, values, window, **settings)[0].flatten(0, 1))
+        outputs.append(sdpa_attention_forward(module, queries, keys, values, window, **settings)[0].flatten(0, 1))
         start = stop
-    return torch.cat(heard)[None], None
+    return torch.cat(outputs)[None], None
 
 
-def stack(states: torch.Tensor, count: int) -> torch.Tensor:
+def stack_rows(states: torch.Tensor, count: int) -> torch.Tensor:
     """Equally long rows [1, heads, count * length, width] as a batch [count, heads, length, width]."""
     return torch.as_tensor(states.unflatten(2, (count, -1)).squeeze(0).transpose(0, 1))
 
 
 def sliding_window_mask(length: int, window: int, like: torch.Tensor) -> torch.Tensor:
-    """True where a token is seen: itself and the window - 1 before it."""
-    seen = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
-    return torch.as_tensor(seen.triu(1 - window)[None, None])
+    """True where a token attends: to itself and the window - 1 before it."""
+    mask = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
+    return torch.as_tensor(mask.triu(1 - window)[None, None])
 
 
-AttentionInterface.register(NAME, attention_per_row)
+AttentionInterface.register(ATTENTION, attention_per_row)

@@ -8,11 +8,11 @@ import torch
 
 
 class PhaseTimer:
-    """Runs from its making; `part` may be entered any number of times, and parts do not overlap."""
+    """Runs from its making; `phase` may be entered any number of times, and phases do not overlap."""
 
     def __init__(self) -> None:
         self.start = perf_counter()
-        self.spent: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
         self.tokens = 0
 
     @contextmanager
@@ -32,20 +32,20 @@ class PhaseTimer:
 
     def add(self, name: str, begin: float) -> None:
         """The time since `begin` counts as `name`."""
-        self.spent[name] = self.spent.get(name, 0.0) + self.now() - begin
+        self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - begin
 
-    def count(self, tokens: int) -> None:
+    def count_tokens(self, tokens: int) -> None:
         """So many tokens more were learned from."""
         self.tokens += tokens
 
     @property
-    def rate(self) -> float:
+    def tokens_per_second(self) -> float:
         """Tokens a second of forward, backward and optimiser."""
-        busy = sum(self.spent.get(name, 0.0) for name in ("forward", "backward", "optimiser"))
+        busy = sum(self.seconds.get(name, 0.0) for name in ("forward", "backward", "optimiser"))
         return self.tokens / busy if busy else 0.0
 
     def __str__(self) -> str:
         total = perf_counter() - self.start
-        parts = {**self.spent, "idle": total - sum(self.spent.values())}
+        parts = {**self.seconds, "idle": total - sum(self.seconds.values())}
         shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items())
         return f"{total:.1f} s: {shares}"

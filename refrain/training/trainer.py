@@ -33,20 +33,21 @@ class StepTrainer(Trainer):
         held_out: list[Any],
         steps: batching.StepSampler,
         train: TrainConfig,
-        clock: PhaseTimer,
+        timer: PhaseTimer,
         **common: Any,
     ) -> None:
         super().__init__(train_dataset=cast(Any, rows), eval_dataset=cast(Any, held_out), **common)
         self.objective: Objective = objective
-        self.rows, self.held_out, self.steps, self.clock = rows, held_out, steps, clock
+        self.rows, self.held_out, self.steps, self.timer = rows, held_out, steps, timer
         self.micro_batch_tokens = train.micro_batch_tokens
         self.packed = train.packing and not train.compile and packing.is_supported(cast(Any, self.model))
-        self.spread = fsdp.is_sharded(self.model)
+        self.is_sharded = fsdp.is_sharded(self.model)
 
     def prepare_objective(self) -> None:
         """What the objective needs of the untrained model, asked once."""
-        ask = self.logprob_function(self.model)
-        self.rows, self.held_out = self.objective.prepare(ask, self.rows), self.objective.prepare(ask, self.held_out)
+        logprobs = self.logprob_function(self.model)
+        self.rows = self.objective.prepare(logprobs, self.rows)
+        self.held_out = self.objective.prepare(logprobs, self.held_out)
 
     def restore_state(self, state: TrainerState) -> None:
         """What the training knew when it was saved, beside what the Trainer itself restores."""
@@ -57,19 +58,21 @@ class StepTrainer(Trainer):
     def logprob_function(self, model: Any) -> LogprobFunction:
         """How likely any number of rows are, in as many forward passes as memory asks for, without a gradient."""
 
-        def ask(rows: list[Features]) -> torch.Tensor:
-            cut = batching.forward_passes([len(row["input_ids"]) for row in rows], self.micro_batch_tokens, self.packed)
+        def logprobs(rows: list[Features]) -> torch.Tensor:
+            passes = batching.split_forward_passes(
+                [len(row["input_ids"]) for row in rows], self.micro_batch_tokens, self.packed
+            )
             model.eval()
-            found = torch.zeros(len(rows), device=self.args.device)
+            result = torch.zeros(len(rows), device=self.args.device)
             with torch.no_grad(), self.accelerator.autocast():
-                for turn in processes.my_turns(len(cut)):
-                    some = cut[turn % len(cut)]
-                    heard = sequence_logprobs(model, [rows[row] for row in some], self.packed)
-                    if turn < len(cut):
-                        found[some] = heard.to(found.device)
-            return processes.all_reduce_sum(found)
+                for turn in processes.own_turns(len(passes)):
+                    indices = passes[turn % len(passes)]
+                    sums = sequence_logprobs(model, [rows[row] for row in indices], self.packed)
+                    if turn < len(passes):
+                        result[indices] = sums.to(result.device)
+            return processes.all_reduce_sum(result)
 
-        return ask
+        return logprobs
 
     def get_train_dataloader(self) -> "StepLoader":
         """Every process sees every step, and takes its share of it."""
@@ -80,51 +83,54 @@ class StepTrainer(Trainer):
 
         When memory does not suffice the step is made again in passes of half the size: same rows, same chance.
         """
-        chance = random_states()
+        states = random_states()
         while True:
             try:
-                return self.step(model, inputs)
+                return self.run_step(model, inputs)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
                 self.halve_passes(inputs, error)
                 model.zero_grad()
-                set_random_states(*chance)
+                set_random_states(*states)
 
-    def step(self, model: Any, rows: list[Any]) -> torch.Tensor:
+    def run_step(self, model: Any, rows: list[Any]) -> torch.Tensor:
         """One attempt at a step."""
         objective, total = self.objective, torch.zeros((), device=self.args.device)
         context, weight = objective.step_context(self.logprob_function(model), rows), objective.normaliser(rows)
-        ask, passes = partial(sequence_logprobs, model.train(), packed=self.packed), self.passes(rows)
-        for number, (some, scale) in enumerate(passes, 1):
+        logprobs, passes = partial(sequence_logprobs, model.train(), packed=self.packed), self.forward_passes(rows)
+        for number, (part, scale) in enumerate(passes, 1):
             with nullcontext() if number == len(passes) else self.accelerator.no_sync(model):
-                with self.clock.phase("forward"):
-                    loss = objective.loss(ask, some, context) * (scale / weight)
-                with self.clock.phase("backward"):
+                with self.timer.phase("forward"):
+                    loss = objective.loss(logprobs, part, context) * (scale / weight)
+                with self.timer.phase("backward"):
                     self.accelerator.backward(loss)
             total += loss.detach()
-        self.clock.count(sum(map(objective.tokens, rows)))
+        self.timer.count_tokens(sum(map(objective.token_count, rows)))
         self.loss = processes.sum_scalar(float(total)) / processes.world_size()
         return total
 
-    def passes(self, rows: list[Any]) -> list[tuple[list[Any], float]]:
+    def forward_passes(self, rows: list[Any]) -> list[tuple[list[Any], float]]:
         """The forward passes of this process, each with what its loss is scaled by; all processes have as many.
 
         Gradients are averaged over the processes, and here they are to be summed: hence the scale.
         """
-        lengths, world = [self.objective.tokens(row) for row in rows], processes.world_size()
+        lengths, world = [self.objective.token_count(row) for row in rows], processes.world_size()
         shares = [batching.process_share(lengths, number, world) for number in range(world)]
-        cut = [
-            batching.forward_passes([lengths[row] for row in rows], self.micro_batch_tokens, self.packed)
+        passes = [
+            batching.split_forward_passes([lengths[row] for row in rows], self.micro_batch_tokens, self.packed)
             for rows in shares
         ]
-        mine = [([rows[shares[processes.rank()][row]] for row in some], float(world)) for some in cut[processes.rank()]]
-        return mine + [(rows[:1], 0.0)] * (max(map(len, cut)) - len(mine))
+        own_passes = [
+            ([rows[shares[processes.rank()][row]] for row in indices], float(world))
+            for indices in passes[processes.rank()]
+        ]
+        return own_passes + [(rows[:1], 0.0)] * (max(map(len, passes)) - len(own_passes))
 
     def halve_passes(self, rows: list[Any], error: RuntimeError) -> None:
         """Forward passes of half the size from now on; ValueError when that helps no more."""
-        longest = max(map(self.objective.tokens, rows))
-        if processes.world_size() > 1 or len(self.passes(rows)) == len(rows):
+        longest = max(map(self.objective.token_count, rows))
+        if processes.world_size() > 1 or len(self.forward_passes(rows)) == len(rows):
             raise ValueError(f"a row of {longest} tokens does not fit into memory; lower data.max_tokens or train."
                              "micro_batch_tokens, or set train.gradient_checkpointing=true") from error  # fmt: skip
         self.micro_batch_tokens //= 2
@@ -133,9 +139,9 @@ class StepTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The mean loss of the held-out rows, by the same weights as in training."""
-        rows, ask = self.held_out, self.logprob_function(self.model_wrapped)
-        with self.clock.phase("evaluation"):
-            total = float(self.objective.loss(ask, rows, self.objective.step_context(ask, rows)))
+        rows, logprobs = self.held_out, self.logprob_function(self.model_wrapped)
+        with self.timer.phase("evaluation"):
+            total = float(self.objective.loss(logprobs, rows, self.objective.step_context(logprobs, rows)))
         metrics = {"eval_loss": total / self.objective.normaliser(rows)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -151,43 +157,43 @@ class StepTrainer(Trainer):
 
     def checkpoint_bytes(self) -> int:
         """What two checkpoints take, the old and the new: weights that learn, and the two moments of each."""
-        learning = sum(weight.numel() for weight in cast(Any, self.model).parameters() if weight.requires_grad)
-        return 2 * 3 * 4 * int(learning)
+        trainable = sum(weight.numel() for weight in cast(Any, self.model).parameters() if weight.requires_grad)
+        return 2 * 3 * 4 * int(trainable)
 
     def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """A sharded model needs nothing of accelerate's."""
-        if self.spread:
+        if self.is_sharded:
             return fsdp.ShardedModule(model, self.accelerator.autocast)
         return super()._wrap_model(model, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Into a checkpoint; shares go there with what the optimiser knows of them."""
-        if not self.spread:
+        if not self.is_sharded:
             super().save_model(output_dir, _internal_call)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Into a checkpoint."""
-        if self.spread:
-            fsdp.save(Path(output_dir), self.model, self.optimizer, self.lr_scheduler)
+        if self.is_sharded:
+            fsdp.save_shard(Path(output_dir), self.model, self.optimizer, self.lr_scheduler)
         else:
             super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[no-untyped-call]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights; shares come with what the optimiser knows of them."""
-        if not self.spread:
+        if not self.is_sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """From a checkpoint, if there is one."""
-        if not self.spread:
+        if not self.is_sharded:
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
         elif checkpoint is not None:
-            fsdp.load(Path(checkpoint), self.model, self.optimizer, self.lr_scheduler)
+            fsdp.load_shard(Path(checkpoint), self.model, self.optimizer, self.lr_scheduler)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A sealed checkpoint, and none older; OSError when the disk does not take it."""
         folder = Path(str(self.args.output_dir))
-        with self.clock.phase("checkpoint"):
+        with self.timer.phase("checkpoint"):
             try:
                 super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
             except (OSError, RuntimeError, SafetensorError) as error:
@@ -196,8 +202,8 @@ class StepTrainer(Trainer):
                               "make room, and the next run goes on from the one before") from error  # fmt: skip
             self.accelerator.wait_for_everyone()
             if processes.is_main():
-                checkpoints.seal(folder / f"checkpoint-{self.state.global_step}")
-                checkpoints.prune(folder)
+                checkpoints.seal_checkpoint(folder / f"checkpoint-{self.state.global_step}")
+                checkpoints.prune_checkpoints(folder)
 
 
 def random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:

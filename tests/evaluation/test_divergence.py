@@ -35,10 +35,10 @@ def test_a_model_is_all_like_itself(adapted, asked):
 
 
 def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked):
-    found = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load(merged)), asked)
+    found = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load_pretrained(merged)), asked)
     divergence.require_equal(found, 1e-4)
     assert found.whole > 0 and found.top1 == 1, "other sums, the same words"
-    lost = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load(base)), asked)
+    lost = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load_pretrained(base)), asked)
     assert lost.whole > lost.mean > 0.1 and lost.kl > 0.1 and lost.top1 < 1
     with pytest.raises(ValueError) as error:
         divergence.require_equal(lost, 1e-4)
@@ -50,13 +50,13 @@ def test_a_merge_is_the_adapter_and_the_base_is_not(adapted, base, merged, asked
 
 def test_an_adapter_on_a_tied_head_is_refused(base, asked, tmp_path):
     """It changes the head alone while it stands beside it, and the table of tokens too once it is folded in."""
-    model = loading.load(base)
+    model = loading.load_pretrained(base)
     model.config.tie_word_embeddings = True
     model.tie_weights()
     model.save_pretrained(tmp_path / "tied")
-    adapter = get_peft_model(loading.load(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
+    adapter = get_peft_model(loading.load_pretrained(tmp_path / "tied"), LoraConfig(r=2, target_modules=["lm_head"]))
     torch.nn.init.normal_(adapter.base_model.model.lm_head.lora_B["default"].weight)
-    loading.save(adapter, tmp_path / "adapter")
+    loading.save_pretrained(adapter, tmp_path / "adapter")
     beside, folded = (loading.load_finetuned(tmp_path / "tied", tmp_path / "adapter") for _ in range(2))
     found = divergence.measure_divergence(
         TorchLanguageModel(beside), TorchLanguageModel(loading.merge_adapter(folded)), asked

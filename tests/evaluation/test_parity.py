@@ -25,7 +25,7 @@ WAYS = {  # whether a question is asked in that way: cache, rows, new ids, logit
 
 @pytest.fixture(scope="module")
 def speaker(merged):
-    return TorchLanguageModel(models.load(merged))
+    return TorchLanguageModel(models.load_pretrained(merged))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ TOKENS, BATCH = 12, 4
 
 @pytest.fixture(scope="module")
 def speaker(merged):
-    return TorchLanguageModel(models.load(merged))
+    return TorchLanguageModel(models.load_pretrained(merged))
 
 
 class Parrot:

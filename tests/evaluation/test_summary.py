@@ -15,11 +15,11 @@ TRAIN, VAL, LR = [(1, 2.5), (2, 1.2345678)], [(0, 3.0), (2, 1.5)], [(1, 1e-3), (
 TRAINING = f"""
 from pathlib import Path
 from transformers import TrainerControl, TrainerState, TrainingArguments
-from refrain.training.callbacks.loss_curves import LiveCurves
+from refrain.training.callbacks.loss_curves import DVCLiveCallback
 
 state = TrainerState(log_history=[{{"step": 0, "eval_loss": 3.0}}])
 told = TrainingArguments("scratch", report_to=[], use_cpu=True), state, TrainerControl()
-live = LiveCurves(Path("{paths.LOSS}"))
+live = DVCLiveCallback(Path("{paths.LOSS}"))
 live.on_train_begin(*told)
 first, second = {{"step": 1, "loss": 2.5, "learning_rate": 1e-3}}, {{"step": 2, "loss": 1.5}}
 for entry in first, second, {{"step": 2, "eval_loss": 2.5}}:
@@ -104,4 +104,4 @@ def test_the_number_to_sort_by_is_that_of_the_variant_that_is_shipped(tmp_path):
 
 
 def test_every_curve_has_a_word_of_the_trainer():
-    assert sorted(loss_curves.LOGGED.values()) == sorted(loss_curves.CURVES)
+    assert sorted(loss_curves.LOGGED.values()) == sorted(loss_curves.METRICS)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from pipeline_repository import dvc, edit
 
-from refrain.training.callbacks.checkpointing import SECONDS
+from refrain.training.callbacks.checkpointing import INTERVAL_VARIABLE
 
 pytestmark = pytest.mark.slow
 KILLS = {"base": 1, "prepare": 1, "train": 20, "merge": 1, "export_onnx": 1, "evaluate": 1}
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(self, folder, log, *words):
         self.log = log
-        settings = pipeline_repository.surroundings(folder) | {SECONDS: "0"}
+        settings = pipeline_repository.surroundings(folder) | {INTERVAL_VARIABLE: "0"}
         with log.open("w") as said:
             self.process = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=folder, env=settings,
                                             stdout=said, stderr=said, start_new_session=True)  # fmt: skip

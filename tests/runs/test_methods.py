@@ -58,7 +58,7 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     assert report["rows"] == 10
     learned = models.load_finetuned(paths.BASE, paths.ADAPTER).state_dict()
     begun = models.build_trainable(paths.BASE, cfg.method, cfg.seed)
-    models.save(begun, Path("begun"))
+    models.save_pretrained(begun, Path("begun"))
     before = models.load_finetuned(paths.BASE, Path("begun")).state_dict()
     assert learned.keys() == before.keys() and any(not torch.equal(learned[name], before[name]) for name in learned)
 
@@ -67,7 +67,7 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
         encoding.encode_prompt(talk, row["messages"][:-1]) for row in records.read_rows(paths.PREPARED / "test.jsonl")
     ]
     merged, best = (
-        language_model.TorchLanguageModel(models.load(paths.MERGED)),
+        language_model.TorchLanguageModel(models.load_pretrained(paths.MERGED)),
         runtime.load_model(paths.ONNX / paths.BEST),
     )
     said = [decoding.greedy_decode(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]

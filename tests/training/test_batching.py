@@ -36,7 +36,7 @@ def test_the_longest_row_is_in_the_first_step(seed):
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("tokens", [1, 9, 25, 64, 1000])
 def test_passes_hold_each_row_once_and_no_more_than_their_tokens(tokens, packed):
-    cut = batching.forward_passes(LENGTHS, tokens, packed)
+    cut = batching.split_forward_passes(LENGTHS, tokens, packed)
     assert sorted(itertools.chain(*cut)) == list(range(len(LENGTHS)))
     for some in cut:
         held = [LENGTHS[row] for row in some]
@@ -45,9 +45,9 @@ def test_passes_hold_each_row_once_and_no_more_than_their_tokens(tokens, packed)
 
 
 def test_passes_fill_what_they_are_given():
-    assert batching.forward_passes([5, 5, 5, 5], 10, packed=True) == [[0, 1], [2, 3]]
-    assert batching.forward_passes([6, 5, 4, 3], 12, packed=False) == [[0, 1], [2, 3]]
-    assert batching.forward_passes([6, 5, 4, 3], 18, packed=True) == [[0, 1, 2, 3]]
+    assert batching.split_forward_passes([5, 5, 5, 5], 10, packed=True) == [[0, 1], [2, 3]]
+    assert batching.split_forward_passes([6, 5, 4, 3], 12, packed=False) == [[0, 1], [2, 3]]
+    assert batching.split_forward_passes([6, 5, 4, 3], 18, packed=True) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 16])
@@ -61,4 +61,4 @@ def test_processes_share_all_rows_of_a_step_evenly(processes):
 
 
 def test_no_rows_make_no_passes():
-    assert batching.forward_passes([], 10, packed=True) == []
+    assert batching.split_forward_passes([], 10, packed=True) == []

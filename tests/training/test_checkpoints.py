@@ -24,7 +24,7 @@ def checkpoint(folder, step, content="weights"):
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "model.safetensors").write_text(content)
-    checkpoints.seal(path)
+    checkpoints.seal_checkpoint(path)
     return path
 
 
@@ -65,9 +65,9 @@ def test_a_key_is_of_the_libraries(monkeypatch):
 
 
 def test_checkpoints_live_in_the_workspace_also_for_a_temporary_copy(monkeypatch, tmp_path):
-    assert checkpoints.root() == Path(".checkpoints")
+    assert checkpoints.checkpoints_root() == Path(".checkpoints")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "workspace"))
-    assert checkpoints.root() == tmp_path / "workspace/.checkpoints"
+    assert checkpoints.checkpoints_root() == tmp_path / "workspace/.checkpoints"
 
 
 def test_the_folder_is_gone_after_success_and_stays_after_failure():
@@ -75,21 +75,21 @@ def test_the_folder_is_gone_after_success_and_stays_after_failure():
         checkpoint(folder, 3)
         raise ZeroDivisionError
     with checkpoints.exclusive_folder("a") as folder:
-        assert checkpoints.latest(folder) == folder / "checkpoint-3"
-    assert list(checkpoints.root().iterdir()) == []
+        assert checkpoints.latest_checkpoint(folder) == folder / "checkpoint-3"
+    assert list(checkpoints.checkpoints_root().iterdir()) == []
 
 
 def test_the_newest_whole_one_counts():
     folder = Path("run")
     for step in (9, 10, 100):
         checkpoint(folder, step)
-    assert checkpoints.latest(folder).name == "checkpoint-100"
+    assert checkpoints.latest_checkpoint(folder).name == "checkpoint-100"
     (folder / "checkpoint-100/model.safetensors").write_text("weightz")
-    assert checkpoints.latest(folder).name == "checkpoint-10"
+    assert checkpoints.latest_checkpoint(folder).name == "checkpoint-10"
     (folder / "checkpoint-10/manifest.json").write_text('{"files": {"model')
-    assert checkpoints.latest(folder).name == "checkpoint-9"
+    assert checkpoints.latest_checkpoint(folder).name == "checkpoint-9"
     (folder / "checkpoint-9/manifest.json").unlink()
-    assert checkpoints.latest(folder) is None
+    assert checkpoints.latest_checkpoint(folder) is None
 
 
 def test_what_is_not_whole_is_removed_when_a_training_is_claimed(caplog):
@@ -99,7 +99,7 @@ def test_what_is_not_whole_is_removed_when_a_training_is_claimed(caplog):
         (checkpoint(folder, 2) / "model.safetensors").write_text("half")
         raise ZeroDivisionError
     with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder("a") as folder:
-        assert [path.name for path in checkpoints.all_checkpoints(folder)] == ["checkpoint-1"]
+        assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["checkpoint-1"]
         raise ZeroDivisionError
     assert "checkpoint-2 is not whole and is removed" in caplog.text
 
@@ -109,8 +109,8 @@ def test_rotation_keeps_the_newest_whole_one():
     for step in (1, 2, 3):
         checkpoint(folder, step)
     (folder / "checkpoint-3/model.safetensors").unlink()
-    checkpoints.prune(folder)
-    assert [path.name for path in checkpoints.all_checkpoints(folder)] == ["checkpoint-3", "checkpoint-2"]
+    checkpoints.prune_checkpoints(folder)
+    assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["checkpoint-3", "checkpoint-2"]
 
 
 HOLD = """
@@ -138,9 +138,9 @@ def test_clean_frees_what_no_process_works_on(holder):
         with pytest.raises(ZeroDivisionError), checkpoints.exclusive_folder(name) as folder:
             checkpoint(folder, 1, "w" * 1000)
             raise ZeroDivisionError
-    assert checkpoints.remove_stale() > 2000
-    assert sorted(path.name for path in checkpoints.root().iterdir()) == ["a", "a.lock"]
-    assert checkpoints.remove_stale() == 0
+    assert checkpoints.remove_stale_checkpoints() > 2000
+    assert sorted(path.name for path in checkpoints.checkpoints_root().iterdir()) == ["a", "a.lock"]
+    assert checkpoints.remove_stale_checkpoints() == 0
 
 
 def test_the_same_training_waits_for_its_other_process(holder, workspace):
@@ -156,7 +156,7 @@ def test_the_same_training_waits_for_its_other_process(holder, workspace):
     assert second.poll() is None
     holder.stdin.close()
     assert second.communicate(timeout=60)[0] == "mine\n"
-    assert list(checkpoints.root().iterdir()) == []
+    assert list(checkpoints.checkpoints_root().iterdir()) == []
 
 
 def test_too_little_room_is_said_before_the_start(workspace):

@@ -29,7 +29,7 @@ DROPPING = presets.lora("method.adapter.dropout=0.2")
 
 @pytest.fixture(scope="module")
 def features(talk, rows):
-    return sft.features(talk, rows)[0]
+    return sft.encode_rows(talk, rows)[0]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def fit(base, features, folder, held_out=(), method=FULL, seed=7, callbacks=(), 
     recipe = {"lr": 3e-3, "epochs": 3, "batch_size": 4, "warmup": 0.0, "schedule": "constant", **changes}
     folder.mkdir(exist_ok=True)
     model = loading.build_trainable(base, method, seed)
-    done = training.fit(model, features, list(held_out), objective, presets.train(**recipe), seed, folder,
+    done = training.train_model(model, features, list(held_out), objective, presets.train(**recipe), seed, folder,
                         callbacks=tuple(callbacks))  # fmt: skip
     return model, done
 
@@ -142,7 +142,7 @@ def test_the_validation_curve_begins_with_the_untrained_model(base, features, tm
 def test_without_held_out_rows_there_is_no_validation_curve(base, features, tmp_path):
     _, curves = fit(base, features, tmp_path, epochs=1)
     assert curves.val == []
-    assert training.report(curves, features, sft)["val_loss"] == {"before": None, "after": None}
+    assert training.training_report(curves, features, sft)["val_loss"] == {"before": None, "after": None}
 
 
 @pytest.mark.parametrize("epochs, steps", [(0.25, 1), (0.5, 2), (1, 4), (1.5, 6), (3, 12)])
@@ -171,8 +171,8 @@ def test_facts_count_what_was_learned():
         {"input_ids": [1, 2, 3], "labels": [IGNORE_INDEX, 2, 3]},
         {"input_ids": [4, 5], "labels": [IGNORE_INDEX, 5]},
     ]
-    curves = training.LossCurves(train=[(5, 1.0)], val=[(0, 3.0), (2, 1.5), (4, 2.0)], lr=[], kept=2)
-    assert training.report(curves, rows, sft) == {
+    curves = training.LossCurves(train=[(5, 1.0)], val=[(0, 3.0), (2, 1.5), (4, 2.0)], lr=[], kept_step=2)
+    assert training.training_report(curves, rows, sft) == {
         "rows": 2,
         "steps": 1,
         "kept": 2,
@@ -188,8 +188,8 @@ def test_facts_count_what_was_learned():
 @pytest.fixture
 def eager(monkeypatch):
     """A checkpoint at each step that may have one."""
-    monkeypatch.setenv(checkpointing.SECONDS, "0")
-    monkeypatch.setattr(checkpointing, "SHARE", 0)
+    monkeypatch.setenv(checkpointing.INTERVAL_VARIABLE, "0")
+    monkeypatch.setattr(checkpointing, "COST_FACTOR", 0)
 
 
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])
@@ -213,7 +213,7 @@ def test_a_signal_ends_a_training_after_its_step_and_the_next_goes_on_from_there
         KeyboardInterrupt, match=rf"^stopped at step {step} \(SIGTERM\); the next run goes on from there$"
     ):
         fit(base, features, tmp_path / "stopped", callbacks=[At(step, interrupt)], **settings)
-    assert checkpoints.latest(tmp_path / "stopped").name == f"checkpoint-{step}"
+    assert checkpoints.latest_checkpoint(tmp_path / "stopped").name == f"checkpoint-{step}"
     caplog.set_level(logging.INFO, "refrain")
     resumed, again = fit(base, features, tmp_path / "stopped", **settings)
     assert f"going on from step {step}" in caplog.text
@@ -230,7 +230,7 @@ def test_a_second_signal_ends_a_training_at_once(base, features, tmp_path):
     twice = [At(2, interrupt), At(2, interrupt)]
     with pytest.raises(KeyboardInterrupt, match=r"^SIGTERM twice$"):
         fit(base, features, tmp_path, callbacks=twice)
-    assert checkpoints.latest(tmp_path) is None
+    assert checkpoints.latest_checkpoint(tmp_path) is None
 
 
 @pytest.mark.parametrize("step", [3, 4, 6])
@@ -239,10 +239,10 @@ def test_damaged_checkpoints_do_not_count(base, features, tmp_path, eager, step)
     undisturbed, curves = fit(base, features, tmp_path / "undisturbed", **settings)
     with pytest.raises(RuntimeError):
         fit(base, features, tmp_path / "killed", callbacks=[At(step, die)], **settings)
-    newest = checkpoints.latest(tmp_path / "killed")
+    newest = checkpoints.latest_checkpoint(tmp_path / "killed")
     state = newest / "optimizer.pt"
     state.write_bytes(state.read_bytes()[:-7])
-    assert checkpoints.latest(tmp_path / "killed") is None
+    assert checkpoints.latest_checkpoint(tmp_path / "killed") is None
     resumed, again = fit(base, features, tmp_path / "killed", **settings)
     assert (digest(resumed), again) == (digest(undisturbed), curves)
 
@@ -250,7 +250,7 @@ def test_damaged_checkpoints_do_not_count(base, features, tmp_path, eager, step)
 def test_one_checkpoint_is_kept(base, features, tmp_path, eager):
     seen = []
     with pytest.raises(RuntimeError):
-        callbacks = [At(step, lambda: seen.append(len(checkpoints.all_checkpoints(tmp_path)))) for step in range(3, 7)]
+        callbacks = [At(step, lambda: seen.append(len(checkpoints.list_checkpoints(tmp_path)))) for step in range(3, 7)]
         fit(base, features, tmp_path, callbacks=[*callbacks, At(7, die)])
     assert set(seen) == {1}
 
@@ -287,7 +287,7 @@ def test_a_disk_that_is_full_in_the_middle_loses_one_checkpoint(base, features, 
     full = r"the checkpoint of step 5 could not be written \(.*\); make room, and the next run goes on"
     with small_files(size), pytest.raises(OSError, match=full):
         fit(base, features, tmp_path / "cut", callbacks=[At(5, interrupt)], **settings)
-    assert checkpoints.latest(tmp_path / "cut").name == "checkpoint-2"
+    assert checkpoints.latest_checkpoint(tmp_path / "cut").name == "checkpoint-2"
     resumed, again = fit(base, features, tmp_path / "cut", **settings)
     assert (digest(resumed), again) == (digest(undisturbed), curves)
 
@@ -306,7 +306,7 @@ class Cramped:
 
     def loss(self, ask, rows, context):
         value = sft.loss(ask, rows, context)
-        if sum(map(sft.tokens, rows)) > self.limit:
+        if sum(map(sft.token_count, rows)) > self.limit:
             torch.empty(2**60, dtype=torch.uint8)
         return value
 
@@ -353,7 +353,7 @@ def test_patience_ends_a_training_and_keeps_the_best_weights(base, features, tmp
         fit(base, features[:4], tmp_path / "stopped", epochs=12, patience=2, callbacks=stop, **settings)
     resumed, again = fit(base, features[:4], tmp_path / "stopped", epochs=12, patience=2, **settings)
     assert (digest(resumed), again) == (digest(patient), curves)
-    assert training.report(curves, features, sft)["val_loss"]["after"] == losses[best]
+    assert training.training_report(curves, features, sft)["val_loss"]["after"] == losses[best]
 
 
 def loss_of(model, rows):
@@ -380,7 +380,9 @@ def test_a_training_reports_to_nobody_and_leaves_nothing_behind(base, features, 
     monkeypatch.chdir(tmp_path)
     fit(base, features[:4], tmp_path / "own", features[:4], epochs=1)
     assert list(tmp_path.rglob("*")) == [tmp_path / "own"]
-    assert training.training_arguments(presets.train(), 0, tmp_path, 1, validate=True, resumed=False).report_to == []
+    assert (
+        training.build_training_arguments(presets.train(), 0, tmp_path, 1, validate=True, resumed=False).report_to == []
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 4, 19, 120])

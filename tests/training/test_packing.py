@@ -7,7 +7,7 @@ from labelled_rows import random_rows
 from transformers import BloomConfig, BloomForCausalLM
 
 from refrain.training import packing
-from refrain.training.objectives.logprobs import pack, sequence_logprobs
+from refrain.training.objectives.logprobs import pack_rows, sequence_logprobs
 
 
 @pytest.fixture(params=small_architectures.PACKED, scope="module")
@@ -18,7 +18,7 @@ def model(request):
 def logits(model, rows):
     """Of each packed row, all its columns."""
     with packing.packed_attention(model), torch.no_grad():
-        batch = pack(rows, torch.device("cpu"))
+        batch = pack_rows(rows, torch.device("cpu"))
         return model(**batch, use_cache=False).logits[0].split(batch["row_lengths"])
 
 
@@ -61,7 +61,7 @@ def test_the_order_of_rows_changes_no_likelihood(model):
 def test_attention_is_as_before_when_packing_is_over(model):
     before = model.config._attn_implementation
     with pytest.raises(RuntimeError, match="over"), packing.packed_attention(model):
-        assert model.config._attn_implementation == packing.NAME != before
+        assert model.config._attn_implementation == packing.ATTENTION != before
         raise RuntimeError("over")
     assert model.config._attn_implementation == before
 

@@ -12,57 +12,57 @@ from refrain.models.pretrained import snapshot
 from refrain.pipeline import paths
 
 
-def download(repository: str, revision: str, out: Path) -> None:
+def download_snapshot(repository: str, revision: str, out: Path) -> None:
     """`out` holds one checked commit, named in source.json; weights are fetched when all else has passed."""
     paths.make_empty(out)
     where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
     if not sys.stderr.isatty():
         disable_progress_bars()
-    with client_errors(where):
+    with explain_client_errors(where):
         # By the revision, not by its commit: so the cache learns what the revision is and can answer offline.
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=snapshot.CONFIG))
         commit = folder.name
 
-        def bring(names: list[str]) -> None:
-            for name in names:
+        def bring(files: list[str]) -> None:
+            for name in files:
                 hf_hub_download(repository, name, revision=commit)
 
-        hashes = snapshot.hashes(folder, snapshot.checked_files(folder, list_files(repository, folder), where, bring))
+        hashes = snapshot.hash_files(folder, snapshot.check_files(folder, list_files(repository, folder), where, bring))
     check_hashes(folder, hashes, where)
-    snapshot.write(folder, hashes, out, {"hub": repository, "revision": revision, "commit": commit})
+    snapshot.write_snapshot(folder, hashes, out, {"hub": repository, "revision": revision, "commit": commit})
 
 
 def list_files(repository: str, folder: Path) -> list[str]:
     """What the Hub lists for the commit; offline, what the cache has of it."""
     if constants.HF_HUB_OFFLINE:
-        return snapshot.names(folder)
+        return snapshot.list_names(folder)
     siblings = HfApi().model_info(repository, revision=folder.name).siblings or []
     return [file.rfilename for file in siblings if "/" not in file.rfilename]
 
 
 def check_hashes(folder: Path, hashes: dict[str, str], where: str) -> None:
     """The cache keeps a large file under its published sha256, and a small one under a shorter name."""
-    for name, found in hashes.items():
+    for name, sha256 in hashes.items():
         cached = (folder / name).resolve()
-        if len(cached.name) == len(found) and cached.name != found:
+        if len(cached.name) == len(sha256) and cached.name != sha256:
             raise ValueError(f"{where}: {name} is not what was published; delete {cached} and run again")
 
 
 @contextmanager
-def client_errors(where: str) -> Iterator[None]:
+def explain_client_errors(where: str) -> Iterator[None]:
     """The client's many errors as one sentence each; those of the local disk pass."""
     try:
         yield
     except (OSError, errors.HFValidationError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{where}: {reason(error)}") from error
+        raise ValueError(f"{where}: {explain_error(error)}") from error
 
 
-def reason(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     match error:
         case errors.LocalEntryNotFoundError(__cause__=BaseException() as cause):
-            return reason(cause)
+            return explain_error(cause)
         case errors.OfflineModeIsEnabled():
             return "not found; unset HF_HUB_OFFLINE once to fetch it, or use model=folder"
         case errors.HFValidationError():

@@ -16,32 +16,14 @@ log = logging.getLogger(__name__)
 
 
 CONFIG = "config.json"
-
-
 TOKENIZER = "tokenizer.json"
-
-
 WEIGHTS = "model.safetensors"
-
-
 INDEX = "model.safetensors.index.json"
-
-
 SETTINGS = (CONFIG, "generation_config.json", "tokenizer_config.json")
-
-
 VOCABULARY = (TOKENIZER, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
-
-
 SENTENCEPIECE = ("tokenizer.model", "spiece.model")
-
-
 SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, "chat_template.jinja", "chat_template.json", "LICENSE*")
-
-
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
 # What these keys name is run while a model loads; the last two are one setting (CVE-2026-4372).
 CODE = {"auto_map", "_attn_implementation", "_attn_implementation_internal"}
 
@@ -51,7 +33,7 @@ def copy_from_folder(folder: Path, out: Path) -> None:
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ValueError(f"model.folder: {folder} lies in {out}, which is emptied first; move it elsewhere")
     paths.make_empty(out)
-    write(folder, hashes(folder, check_folder(folder)), out, {"folder": folder.absolute().name})
+    write_snapshot(folder, hash_files(folder, check_folder(folder)), out, {"folder": folder.absolute().name})
 
 
 def check_folder(folder: Path) -> list[str]:
@@ -64,33 +46,33 @@ def check_folder(folder: Path) -> list[str]:
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{folder}: {name} is a link to outside; put the file itself in its place")
 
-    return checked_files(folder, names(folder), str(folder), inside)
+    return check_files(folder, list_names(folder), str(folder), inside)
 
 
-def checked_files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
+def check_files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
     """The files to take, each checked as soon as it can be: names first, settings next, weights last."""
-    small = small_files(names, where)
+    small = select_small_files(names, where)
     bring(small)
     for name in small:
         if name in SETTINGS:
             refuse_code(folder / name, where)
-    weights = weight_files(folder, names, where)
+    weights = select_weight_files(folder, names, where)
     bring(weights)
     for name in weights:
         check_safetensors(folder / name, where)
     return [*small, *weights]
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.is_file()]
 
 
-def small_files(names: list[str], where: str) -> list[str]:
+def select_small_files(names: list[str], where: str) -> list[str]:
     """The files beside the weights, of a list of names that can be a model."""
     if CONFIG not in names:
         raise ValueError(f"{where}: {CONFIG} is missing; choose a model in the format of transformers")
     if WEIGHTS not in names and INDEX not in names:
-        pickles = matching(names, PICKLES)
+        pickles = match_names(names, PICKLES)
         why = f"only the pickle {pickles[0]}, which can run code" if pickles else "no weights"
         raise ValueError(f"{where}: {why}; choose a model or revision with {WEIGHTS} or {INDEX}")
     if TOKENIZER not in names:
@@ -98,14 +80,14 @@ def small_files(names: list[str], where: str) -> list[str]:
             f"{where}: {TOKENIZER} is missing, a fast tokenizer is needed; write one with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...) and use model=folder"
         )
-    return matching(names, SMALL if WEIGHTS in names else (*SMALL, INDEX))
+    return match_names(names, SMALL if WEIGHTS in names else (*SMALL, INDEX))
 
 
-def matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
+def match_names(names: list[str], patterns: tuple[str, ...]) -> list[str]:
     return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def weight_files(folder: Path, names: list[str], where: str) -> list[str]:
+def select_weight_files(folder: Path, names: list[str], where: str) -> list[str]:
     """What transformers loads: the one file or else the shards of the index."""
     if WEIGHTS in names:
         return [WEIGHTS]
@@ -113,7 +95,7 @@ def weight_files(folder: Path, names: list[str], where: str) -> list[str]:
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f"{where}: {INDEX} has no weight_map; write the model again with save_pretrained")
     for shard in shards.values():
-        if shard not in matching(names, ("*.safetensors",)):
+        if shard not in match_names(names, ("*.safetensors",)):
             raise ValueError(
                 f"{where}: {INDEX} names {shard!r} in weight_map, which is not beside it; complete the files"
             )
@@ -121,7 +103,7 @@ def weight_files(folder: Path, names: list[str], where: str) -> list[str]:
 
 
 def refuse_code(path: Path, where: str) -> None:
-    for key in keys(read_json(path, where)):
+    for key in iterate_keys(read_json(path, where)):
         if key in CODE:
             raise ValueError(
                 f"{where}: {path.name} has {key}, which names code to run; choose another model, or take it "
@@ -139,7 +121,7 @@ def read_json(path: Path, where: str) -> dict[str, Any]:
     return value
 
 
-def keys(value: Any) -> Iterator[str]:
+def iterate_keys(value: Any) -> Iterator[str]:
     """Every key at every depth."""
     waiting = [value]
     while waiting:
@@ -159,11 +141,11 @@ def check_safetensors(path: Path, where: str) -> None:
         raise ValueError(f"{where}: {path.name} is cut short or not safetensors; fetch it again") from error
 
 
-def hashes(folder: Path, names: list[str]) -> dict[str, str]:
+def hash_files(folder: Path, names: list[str]) -> dict[str, str]:
     return {name: manifest.file_sha256(folder / name) for name in names}
 
 
-def write(folder: Path, hashes: dict[str, str], out: Path, source: dict[str, Any]) -> None:
+def write_snapshot(folder: Path, hashes: dict[str, str], out: Path, source: dict[str, Any]) -> None:
     """`out` holds copies of the files, and in source.json their hashes with what else is known of them."""
     for name in hashes:
         shutil.copyfile(folder / name, out / name)

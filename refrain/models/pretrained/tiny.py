@@ -15,8 +15,6 @@ from refrain.training import fit
 from refrain.training.objectives import sft
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-
-
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -41,10 +39,16 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "chat_template.jinja").write_text(CHATML)
     set_seed(seed)
-    model = LlamaForCausalLM(llama_config(tiny, tokenizer.get_vocab_size()))
+    model = LlamaForCausalLM(build_llama_config(tiny, tokenizer.get_vocab_size()))
     with tempfile.TemporaryDirectory() as scratch:
-        fit.fit(
-            model, [encode_line(tokenizer, line) for line in lines], [], sft, train_config(tiny), seed, Path(scratch)
+        fit.train_model(
+            model,
+            [encode_line(tokenizer, line) for line in lines],
+            [],
+            sft,
+            build_train_config(tiny),
+            seed,
+            Path(scratch),
         )
     model.save_pretrained(out)
     source = {"tiny": asdict(tiny), "corpus": file_sha256(corpus), "seed": seed}
@@ -64,7 +68,7 @@ def train_tokenizer(lines: list[str], vocabulary: int) -> Tokenizer:
     return result
 
 
-def llama_config(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
+def build_llama_config(tiny: TinyConfig, vocabulary: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=tiny.width,
@@ -86,7 +90,7 @@ def encode_line(tokenizer: Tokenizer, line: str) -> Features:
     return {"input_ids": ids, "labels": list(ids)}
 
 
-def train_config(tiny: TinyConfig) -> TrainConfig:
+def build_train_config(tiny: TinyConfig) -> TrainConfig:
     return TrainConfig(
         lr=tiny.lr,
         epochs=tiny.epochs,

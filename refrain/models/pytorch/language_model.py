@@ -1,17 +1,15 @@
-"""Weights in PyTorch: load, attach an adapter, fold it in, and speak through the loop that serves ONNX too."""
+"""A PyTorch model in the loop that runs ONNX too."""
 
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 
 class TorchLanguageModel:
-    """A PyTorch model behind the interface of `decoding.LanguageModel`."""
+    """A PyTorch model behind the interface of `runtime.language_model.LanguageModel`."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval()

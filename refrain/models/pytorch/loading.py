@@ -1,4 +1,4 @@
-"""Weights in PyTorch: load, attach an adapter, fold it in, and speak through the loop that serves ONNX too."""
+"""Weights in PyTorch: load them, make them ready to train, fold an adapter in, save."""
 
 import importlib.util
 from pathlib import Path
@@ -25,16 +25,16 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
     ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.
     """
     if method.adapter is not None:
-        lora.check(load_on_meta(folder), method.adapter, start)
+        lora.check_adapter(load_on_meta(folder), method.adapter, start)
     set_seed(seed)
     if method.weights == "random":
-        model = load_random(folder)
+        model = build_random(folder)
     else:
-        model = load(folder) if method.base_bits is None else load_in_4bit(folder)
-    return model if method.adapter is None else cast(PreTrainedModel, lora.attach(model, method.adapter, start))
+        model = load_pretrained(folder) if method.base_bits is None else load_in_4bit(folder)
+    return model if method.adapter is None else cast(PreTrainedModel, lora.attach_adapter(model, method.adapter, start))
 
 
-def load(folder: Path, **settings: Any) -> PreTrainedModel:
+def load_pretrained(folder: Path, **settings: Any) -> PreTrainedModel:
     """The weights of a checked local folder, in fp32; safetensors only, no code of the folder's is run."""
     return cast(
         PreTrainedModel,
@@ -49,7 +49,7 @@ def load(folder: Path, **settings: Any) -> PreTrainedModel:
     )
 
 
-def load_random(folder: Path) -> PreTrainedModel:
+def build_random(folder: Path) -> PreTrainedModel:
     """The architecture of a folder, with fresh weights."""
     shape = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape, dtype=torch.float32))
@@ -58,7 +58,7 @@ def load_random(folder: Path) -> PreTrainedModel:
 def load_on_meta(folder: Path) -> PreTrainedModel:
     """The architecture of a folder, with weights that take no memory and have no values."""
     with torch.device("meta"):
-        return load_random(folder)
+        return build_random(folder)
 
 
 def load_in_4bit(folder: Path) -> PreTrainedModel:
@@ -71,7 +71,7 @@ def load_in_4bit(folder: Path) -> PreTrainedModel:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,  # autocast lowers it where train.precision says so
     )
-    model = load(folder, quantization_config=nf4)
+    model = load_pretrained(folder, quantization_config=nf4)
     for layer in model.modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             # the first evaluation would pack the weights anew, in bf16, and all later gradients would be wrong
@@ -81,9 +81,9 @@ def load_in_4bit(folder: Path) -> PreTrainedModel:
 
 def load_finetuned(base: Path, out: Path) -> PreTrainedModel:
     """What the train stage left in `out`: its adapter on the base, unquantised, or its full weights."""
-    if not (out / lora.SETTINGS).is_file():
-        return load(out)
-    return cast(PreTrainedModel, PeftModel.from_pretrained(load(base), str(out)))
+    if not (out / lora.ADAPTER_CONFIG).is_file():
+        return load_pretrained(out)
+    return cast(PreTrainedModel, PeftModel.from_pretrained(load_pretrained(base), str(out)))
 
 
 def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
@@ -91,10 +91,10 @@ def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
     return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
-def save(model: PreTrainedModel, out: Path) -> None:
-    """Safetensors and config, the same bytes every time; `trained` gives the function that was trained."""
+def save_pretrained(model: PreTrainedModel, out: Path) -> None:
+    """Safetensors and config, the same bytes every time; `load_finetuned` gives the function that was trained."""
     if isinstance(model, PeftModel):
-        lora.save(model, out)
+        lora.save_adapter(model, out)
     else:
         model.save_pretrained(out, safe_serialization=True)
 
@@ -105,4 +105,4 @@ def save_for_serving(model: PreTrainedModel, ends: frozenset[int], out: Path) ->
     model.generation_config = GenerationConfig(
         bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id, eos_token_id=sorted(ends)
     )
-    save(model, out)
+    save_pretrained(model, out)

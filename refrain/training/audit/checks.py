@@ -1,8 +1,7 @@
 """One conversation that is to be learned, held against its row and against the prompt that is asked.
 
-Whether exactly the replies and their end markers are learned, found without a word of `encoding.features`.
-
-The learned ids are decoded and compared with the words of the row, so that a mask is right or wrong by what it says.
+Whether exactly the replies and their end markers are learned is found without `encode_conversation`: the learned ids
+are decoded and compared with the words of the row, so that a mask is right or wrong by what it says.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from refrain.chat import encoding, preview, templates
-from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.examples import Example
 from refrain.training.audit.faults import Fault
-from refrain.training.audit.template_outline import TemplateOutline, outline_of
+from refrain.training.audit.template_outline import TemplateOutline, outline_template
 
 
 class Finding(NamedTuple):
@@ -29,141 +28,169 @@ class Finding(NamedTuple):
 class AuditContext:
     """What the conversations of one training have in common."""
 
-    talk: ChatTokenizer
-    room: int  # tokens that a conversation may have
-    unknown: int | None  # the id for what a tokenizer does not know
+    tokenizer: ChatTokenizer
+    context_length: int  # tokens that a conversation may have
+    unknown_id: int | None  # the id for what a tokenizer does not know
     outlines: dict[tuple[str, ...], TemplateOutline] = field(default_factory=dict)
 
     @cached_property
-    def controls(self) -> frozenset[int]:
-        return frozenset(self.talk.index.special_ids.values()) - {self.unknown}
+    def control_ids(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.index.special_ids.values()) - {self.unknown_id}
 
-    def outline(self, lesson: Example) -> TemplateOutline:
-        roles = tuple(message["role"] for message in lesson.messages)
+    def find_outline(self, example: Example) -> TemplateOutline:
+        """What the template writes around such a conversation, made once for all of the same roles."""
+        roles = tuple(message["role"] for message in example.messages)
         if roles not in self.outlines:
-            self.outlines[roles] = outline_of(self.talk, roles)
+            self.outlines[roles] = outline_template(self.tokenizer, roles)
         return self.outlines[roles]
 
 
-def check_example(exam: AuditContext, lesson: Example, said: str, asked: list[int]) -> Finding:
-    """The first fault of a conversation of which `said` is learned and `asked` is the prompt of the last reply."""
-    ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    expected = exam.outline(lesson)
-    if len(ids) > 1 and ids[0] == ids[1] in exam.controls:
-        return Finding("begin")
-    if len(ids) > exam.room:
-        return Finding("long")
-    if expected.unwritten:
-        return Finding("turns")
-    if ids == asked[: len(ids)]:
-        return Finding("cut")
-    fault, stripped = check_labels(
-        exam.talk, lesson, said, len(asked) if ids[: len(asked)] == asked else None, expected
-    )
-    if fault is None and not only_template_controls(exam, lesson, expected):
-        fault = "control"
-    if fault is None and exam.unknown is not None and exam.unknown in labels:
-        fault = "unknown"
-    return Finding(fault, stripped, exam.unknown in ids)
+def check_example(context: AuditContext, example: Example, learned_text: str, prompt_ids: list[int]) -> Finding:
+    """The first fault of a conversation, given what its learned ids say and the prompt of its last reply."""
+    ids, outline = example.features["input_ids"], context.find_outline(example)
+    if fault := check_ids(context, ids, prompt_ids, outline):
+        return Finding(fault)
+    prompt_length = len(prompt_ids) if ids[: len(prompt_ids)] == prompt_ids else None
+    fault, is_stripped = check_labels(context.tokenizer, example, learned_text, prompt_length, outline)
+    return Finding(fault or check_tokens(context, example, outline), is_stripped, context.unknown_id in ids)
 
 
-def only_template_controls(exam: AuditContext, lesson: Example, expected: TemplateOutline) -> bool:
-    """Whether all control tokens are the template's own."""
-    special = exam.talk.index.special_ids
-    own = [token for token in lesson.features["input_ids"] if token in exam.controls]
-    if own == expected.controls:
-        return True
-    text, typed = encoding.render_conversation(exam.talk, lesson.messages)
-    matches = exam.talk.index.control_pattern.finditer(text)
-    return own == [special[match[0]] for match in matches if match.start() not in typed]
+def check_ids(context: AuditContext, ids: list[int], prompt_ids: list[int], outline: TemplateOutline) -> Fault | None:
+    """What is wrong with a conversation whatever is learned of it."""
+    if len(ids) > 1 and ids[0] == ids[1] in context.control_ids:
+        return "begin"
+    if len(ids) > context.context_length:
+        return "long"
+    if outline.unwritten:
+        return "turns"
+    return "cut" if ids == prompt_ids[: len(ids)] else None
 
 
 def check_labels(
-    talk: ChatTokenizer, lesson: Example, said: str, start: int | None, expected: TemplateOutline
+    tokenizer: ChatTokenizer, example: Example, learned_text: str, prompt_length: int | None, outline: TemplateOutline
 ) -> tuple[Fault | None, bool]:
     """Whether something else is learned than the replies with their end markers; whether a reply was stripped.
 
-    The last reply begins at `start`; None if the ids do not begin with its prompt.
+    The last reply begins at `prompt_length`; None if the ids do not begin with its prompt.
     """
-    ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    if any(label not in (IGNORE_INDEX, token) for token, label in zip(ids, labels, strict=True)):
+    if has_foreign_labels(example.features):
         return "mask", False
-    replies = [lesson.messages[i]["content"] for i in lesson.learned_turns]
-    frames = [expected.frames[i] for i in lesson.learned_turns]
-    if said == "".join(head + reply + tail for reply, (head, tail) in zip(replies, frames, strict=True)):
-        return (check_start(lesson, start) if learns_end(talk, lesson) else "end"), False
-    spans = rendered_replies(talk, lesson)
-    if not same_text(talk, said, "".join(spans)):
-        return classify(talk, lesson, said, start, spans), False
-    if any(without_blank(reply) not in without_blank(span) for reply, span in zip(replies, spans, strict=True)):
+    if learned_text == frame_replies(example, outline):
+        return (check_prompt(example, prompt_length) if learns_end(tokenizer, example) else "end"), False
+    return check_rewritten(tokenizer, example, learned_text, prompt_length)
+
+
+def has_foreign_labels(features: Features) -> bool:
+    """Whether a label is another id than the one in its place."""
+    pairs = zip(features["input_ids"], features["labels"], strict=True)
+    return any(label not in (IGNORE_INDEX, token) for token, label in pairs)
+
+
+def frame_replies(example: Example, outline: TemplateOutline) -> str:
+    """What is to be learned where the template writes every reply as it is."""
+    frames = [(outline.frames[turn], example.messages[turn]["content"]) for turn in example.learned_turns]
+    return "".join(head + reply + tail for (head, tail), reply in frames)
+
+
+def check_rewritten(
+    tokenizer: ChatTokenizer, example: Example, learned_text: str, prompt_length: int | None
+) -> tuple[Fault | None, bool]:
+    """As `check_labels`, where something else is learned than the replies as they stand in the row."""
+    replies = [example.messages[turn]["content"] for turn in example.learned_turns]
+    spans = render_replies(tokenizer, example)
+    if not is_same_text(tokenizer, learned_text, "".join(spans)):
+        return classify_fault(tokenizer, example, learned_text, prompt_length, spans), False
+    if any(remove_blanks(reply) not in remove_blanks(span) for reply, span in zip(replies, spans, strict=True)):
         return "cut", False
-    stripped = any(reply not in span for reply, span in zip(replies, spans, strict=True))
-    return (check_start(lesson, start) or ("mask" if labels_outer_blank(talk, lesson) else None)), stripped
+    is_stripped = any(reply not in span for reply, span in zip(replies, spans, strict=True))
+    fault = check_prompt(example, prompt_length)
+    return fault or ("mask" if labels_outer_blank(tokenizer, example) else None), is_stripped
 
 
-def classify(talk: ChatTokenizer, lesson: Example, said: str, start: int | None, spans: list[str]) -> Fault:
+def classify_fault(
+    tokenizer: ChatTokenizer, example: Example, learned_text: str, prompt_length: int | None, spans: list[str]
+) -> Fault:
     """What is wrong with a conversation that does not teach these spans."""
-    [rest] = preview.decode_spans(talk, [lesson.features["input_ids"][start or 0 :]])
-    if not any(without_blank(text) in without_blank(rest) for text in (spans[-1], roundtrip(talk, spans[-1]))):
+    [reply_text] = preview.decode_spans(tokenizer, [example.features["input_ids"][prompt_length or 0 :]])
+    spellings = spans[-1], encode_and_decode(tokenizer, spans[-1])
+    if not any(remove_blanks(text) in remove_blanks(reply_text) for text in spellings):
         return "cut"
-    if not said:
+    if not learned_text:
         return "nothing"
-    unended = "".join(span.removesuffix(talk.end_marker) for span in spans)
-    return "end" if said in (unended, "".join(spans).removesuffix(talk.end_marker)) else "mask"
+    unended = "".join(span.removesuffix(tokenizer.end_marker) for span in spans)
+    return "end" if learned_text in (unended, "".join(spans).removesuffix(tokenizer.end_marker)) else "mask"
 
 
-def check_start(lesson: Example, start: int | None) -> Fault | None:
+def check_prompt(example: Example, prompt_length: int | None) -> Fault | None:
     """Whether the last reply is not learned right behind its prompt, from its first id on."""
-    if start is None:
+    if prompt_length is None:
         return "prompt"
-    return None if opens(lesson, -1, start) else "mask"
+    return None if is_learned_from(example, -1, prompt_length) else "mask"
 
 
-def opens(lesson: Example, reply: int, start: int) -> bool:
+def is_learned_from(example: Example, reply: int, start: int) -> bool:
     """Whether a reply is learned from this id on, and nothing right before it that is no reply."""
-    labels, turns = lesson.features["labels"], [-1, *lesson.learned_turns]
-    neighbour = turns[reply - 1] == turns[reply] - 1 >= 0
-    return labels[start] != IGNORE_INDEX and (neighbour or start == 0 or labels[start - 1] == IGNORE_INDEX)
+    labels, turns = example.features["labels"], [-1, *example.learned_turns]
+    follows_reply = turns[reply - 1] == turns[reply] - 1 >= 0
+    return labels[start] != IGNORE_INDEX and (follows_reply or start == 0 or labels[start - 1] == IGNORE_INDEX)
 
 
-def labels_outer_blank(talk: ChatTokenizer, lesson: Example) -> bool:
+def labels_outer_blank(tokenizer: ChatTokenizer, example: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
-    ids, labels = lesson.features["input_ids"], lesson.features["labels"]
-    prompts = [encoding.encode_prompt(talk, lesson.messages[:turn]) for turn in lesson.learned_turns[:-1]]
+    ids, labels = example.features["input_ids"], example.features["labels"]
+    prompts = [encoding.encode_prompt(tokenizer, example.messages[:turn]) for turn in example.learned_turns[:-1]]
     lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
-        all(preview.escape_controls(text).strip() for text in preview.decode_spans(talk, lasts))
-        and all(opens(lesson, at, len(prompt)) for at, prompt in enumerate(prompts, 1))
+        all(preview.escape_controls(text).strip() for text in preview.decode_spans(tokenizer, lasts))
+        and all(is_learned_from(example, reply, len(prompt)) for reply, prompt in enumerate(prompts, 1))
     )
 
 
-def rendered_replies(talk: ChatTokenizer, lesson: Example) -> list[str]:
+def check_tokens(context: AuditContext, example: Example, outline: TemplateOutline) -> Fault | None:
+    """Whether a control token is no template's, or an unknown token is learned."""
+    if not only_template_controls(context, example, outline):
+        return "control"
+    return "unknown" if context.unknown_id is not None and context.unknown_id in example.features["labels"] else None
+
+
+def only_template_controls(context: AuditContext, example: Example, outline: TemplateOutline) -> bool:
+    """Whether all control tokens are the template's own."""
+    control_ids = [token for token in example.features["input_ids"] if token in context.control_ids]
+    if control_ids == outline.control_ids:
+        return True
+    index = context.tokenizer.index
+    text, typed = encoding.render_conversation(context.tokenizer, example.messages)
+    matches = index.control_pattern.finditer(text)
+    return control_ids == [index.special_ids[match[0]] for match in matches if match.start() not in typed]
+
+
+def render_replies(tokenizer: ChatTokenizer, example: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
+    template, special_tokens, marker = tokenizer.template, tokenizer.special_tokens, tokenizer.end_marker
     result = []
-    for i in lesson.learned_turns:
-        before = templates.render_template(
-            talk.template, lesson.messages[:i], talk.special_tokens, add_generation_prompt=True
-        )
-        reply = templates.render_template(talk.template, lesson.messages[: i + 1], talk.special_tokens)[len(before) :]
-        result.append(reply[: reply.rindex(talk.end_marker) + len(talk.end_marker)])
+    for turn in example.learned_turns:
+        before = templates.render_template(template, example.messages[:turn], special_tokens, True)
+        reply = templates.render_template(template, example.messages[: turn + 1], special_tokens)[len(before) :]
+        result.append(reply[: reply.rindex(marker) + len(marker)])
     return result
 
 
-def learns_end(talk: ChatTokenizer, lesson: Example) -> bool:
+def learns_end(tokenizer: ChatTokenizer, example: Example) -> bool:
     """Whether an id that ends a reply is learned, where not a text ends it."""
-    return bool(talk.stop_strings) or not talk.stop_ids.isdisjoint(lesson.features["labels"])
+    return bool(tokenizer.stop_strings) or not tokenizer.stop_ids.isdisjoint(example.features["labels"])
 
 
-def same_text(talk: ChatTokenizer, said: str, text: str) -> bool:
+def is_same_text(tokenizer: ChatTokenizer, learned_text: str, text: str) -> bool:
     """Whether it is the same but for white space, or for how the tokenizer spells it."""
-    return without_blank(said) in (without_blank(text), without_blank(roundtrip(talk, text)))
+    spellings = text, encode_and_decode(tokenizer, text)
+    return remove_blanks(learned_text) in map(remove_blanks, spellings)
 
 
-def roundtrip(talk: ChatTokenizer, text: str) -> str:
+def encode_and_decode(tokenizer: ChatTokenizer, text: str) -> str:
     """A text as it comes back from the tokenizer, which may know fewer characters or one spelling of several."""
-    return preview.decode_spans(talk, [talk.index.verbatim.encode(text, add_special_tokens=False).ids])[0]
+    ids = tokenizer.index.verbatim.encode(text, add_special_tokens=False).ids
+    return preview.decode_spans(tokenizer, [ids])[0]
 
 
-def without_blank(text: str) -> str:
-    """Without white space."""
+def remove_blanks(text: str) -> str:
     return "".join(text.split())

@@ -16,9 +16,7 @@ from refrain.chat.records import Message, Row
 from refrain.training.audit import checks
 from refrain.training.audit.faults import FAULTS, Fault
 
-SHOWN = 3
-
-
+SHOWN = 3  # rows
 LONGEST = 1200  # characters of a conversation that is shown
 
 
@@ -30,108 +28,129 @@ class AuditResult:
     broken: dict[Fault, list[Example]]
 
 
-def require_teachable(talk: ChatTokenizer, rows: Sequence[Row]) -> None:
+def require_teachable(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> None:
     """ValueError with the first rows whose turns the template cannot take, or cannot teach."""
     errors: dict[tuple[str, ...], str | None] = {}
     for row in rows:
-        if (roles := tuple(message["role"] for message in row["messages"])) not in errors:
-            errors[roles] = template_error(talk, roles)
-    wrong = [(row, error) for row in rows if (error := errors[tuple(each["role"] for each in row["messages"])])]
+        if (roles := roles_of(row)) not in errors:
+            errors[roles] = find_template_error(tokenizer, roles)
+    wrong = [(row, error) for row in rows if (error := errors[roles_of(row)])]
     if wrong:
-        shown = (f"{row['id']}\n{clipped(as_text(row['messages']))}" for row, _ in wrong[:SHOWN])
-        raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {counted(len(wrong))}, the first:", *shown]))
+        texts = (f"{row['id']}\n{clip_text(render_plain(row['messages']))}" for row, _ in wrong[:SHOWN])
+        raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {count_rows(len(wrong))}, the first:", *texts]))
 
 
-def template_error(talk: ChatTokenizer, roles: Sequence[str]) -> str | None:
+def roles_of(row: Row) -> tuple[str, ...]:
+    """Who speaks, turn by turn."""
+    return tuple(message["role"] for message in row["messages"])
+
+
+def find_template_error(tokenizer: ChatTokenizer, roles: Sequence[str]) -> str | None:
     """Why no conversation of these roles can be learned, if so."""
-    turns: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
+    messages: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
     try:
-        encoding.encode_conversation(talk, turns)
+        encoding.encode_conversation(tokenizer, messages)
     except ValueError as error:
         return str(error)
     return None
 
 
 def require_clean(
-    talk: ChatTokenizer, files: Mapping[str, Sequence[Example]], room: int, served: ChatTokenizer
+    tokenizer: ChatTokenizer, files: Mapping[str, Sequence[Example]], context_length: int, served: ChatTokenizer
 ) -> dict[str, dict[str, float]]:
     """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
     if not files["train"]:
         raise ValueError("data/prepared/train.jsonl: there is no row to train on; data/prepared/quarantine.jsonl and "
                          "duplicates.jsonl say why")  # fmt: skip
-    result = {}
-    for name, taught in files.items():
-        findings = audit_examples(talk, taught, room, served)
-        for text in describe_faults(talk, name, findings):
+    facts = {}
+    for name, examples in files.items():
+        result = audit_examples(tokenizer, examples, context_length, served)
+        for text in describe_faults(tokenizer, name, result):
             raise ValueError(text)
-        result[name] = findings.facts
-    return result
+        facts[name] = result.facts
+    return facts
 
 
 def audit_examples(
-    talk: ChatTokenizer, taught: Sequence[Example], room: int, served: ChatTokenizer | None = None
+    tokenizer: ChatTokenizer, examples: Sequence[Example], context_length: int, served: ChatTokenizer | None = None
 ) -> AuditResult:
     """Every conversation held against its row, and against how a model that is served would be asked."""
-    common = checks.AuditContext(talk, room, unknown(talk.tokenizer))
-    other = served if served and not same_chat(talk, served) else None
-    ids = [lesson.features["input_ids"] for lesson in taught]
-    learned = [list(compress(each, supervised(lesson))) for each, lesson in zip(ids, taught, strict=True)]
+    context = checks.AuditContext(tokenizer, context_length, find_unknown_id(tokenizer.tokenizer))
+    other = served if served and not is_same_tokenizer(tokenizer, served) else None
     broken: dict[Fault, list[Example]] = {}
-    stripped, strange = set(), set()
-    for lesson, said in zip(taught, preview.decode_spans(talk, learned), strict=True):
-        before = lesson.messages[: lesson.learned_turns[-1]]
-        asked = encoding.encode_prompt(talk, before)
-        finding = checks.check_example(common, lesson, said, asked)
-        if fault := finding.fault or ("served" if other and asks_differently(talk, other, before, asked) else None):
-            broken.setdefault(fault, []).append(lesson)
-        stripped |= {lesson.row_id} if finding.stripped else set()
-        strange |= {lesson.row_id} if finding.unknown else set()
-    tokens = sum(map(len, ids))
-    facts = {
-        "rows": len({lesson.row_id for lesson in taught}),
-        "tokens": tokens,
-        "learned": sum(map(len, learned)) / max(1, tokens),
-        "stripped": len(stripped),
-        "unknown": len(strange),
-    }
+    stripped, with_unknown = set(), set()
+    learned_texts = preview.decode_spans(tokenizer, map(list_learned_ids, examples))
+    for example, learned_text in zip(examples, learned_texts, strict=True):
+        messages = example.messages[: example.learned_turns[-1]]
+        prompt_ids = encoding.encode_prompt(tokenizer, messages)
+        finding = checks.check_example(context, example, learned_text, prompt_ids)
+        is_served_otherwise = other is not None and prompts_differ(tokenizer, other, messages, prompt_ids)
+        if fault := finding.fault or ("served" if is_served_otherwise else None):
+            broken.setdefault(fault, []).append(example)
+        stripped |= {example.row_id} if finding.stripped else set()
+        with_unknown |= {example.row_id} if finding.unknown else set()
+    facts = {**count_tokens(examples), "stripped": len(stripped), "unknown": len(with_unknown)}
     return AuditResult(facts, {fault: broken[fault] for fault in FAULTS if fault in broken})
 
 
-def describe_faults(talk: ChatTokenizer, name: str, findings: AuditResult) -> list[str]:
+def list_learned_ids(example: Example) -> list[int]:
+    """The ids that have a label."""
+    return list(compress(example.features["input_ids"], label_mask(example)))
+
+
+def label_mask(example: Example) -> list[bool]:
+    """Of each id, whether it has a label."""
+    return [label != IGNORE_INDEX for label in example.features["labels"]]
+
+
+def count_tokens(examples: Sequence[Example]) -> dict[str, float]:
+    """How many rows and tokens there are, and what share of the tokens is learned."""
+    tokens = sum(len(example.features["input_ids"]) for example in examples)
+    labels = sum(sum(label_mask(example)) for example in examples)
+    return {
+        "rows": len({example.row_id for example in examples}),
+        "tokens": tokens,
+        "learned": labels / max(1, tokens),
+    }
+
+
+def describe_faults(tokenizer: ChatTokenizer, name: str, result: AuditResult) -> list[str]:
     """A sentence for each invariant that is broken, and below it the first rows with what they learn marked."""
-    result = []
-    for fault, those in findings.broken.items():
+    sentences = []
+    for fault, examples in result.broken.items():
         meaning = FAULTS[fault]
-        rows = list({lesson.row_id: lesson for lesson in reversed(those)}.values())[::-1]
-        shown = (f"{row.row_id}\n{clipped(preview.mark_labels(talk, row.features))}" for row in rows[:SHOWN])
-        where = f"data/prepared/{name}.jsonl: in {len(rows):,} of {counted(findings.facts['rows'])}"
-        result.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *shown]))
-    return result
+        first_of_row = list({example.row_id: example for example in reversed(examples)}.values())[::-1]
+        texts = (
+            f"{example.row_id}\n{clip_text(preview.mark_labels(tokenizer, example.features))}"
+            for example in first_of_row[:SHOWN]
+        )
+        where = f"data/prepared/{name}.jsonl: in {len(first_of_row):,} of {count_rows(result.facts['rows'])}"
+        sentences.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *texts]))
+    return sentences
 
 
-def supervised(lesson: Example) -> list[bool]:
-    return [label != IGNORE_INDEX for label in lesson.features["labels"]]
-
-
-def served_chat(source: Path, talk: ChatTokenizer) -> ChatTokenizer:
-    """The chat as it will be read where the model is served: from a folder that `encoding.copy` has written."""
+def read_served_tokenizer(source: Path, tokenizer: ChatTokenizer) -> ChatTokenizer:
+    """The tokenizer as it will be read where the model is served: from a folder of `copy_tokenizer`."""
     with TemporaryDirectory() as folder:
-        model_folder.copy_tokenizer(source, Path(folder), talk.template)
+        model_folder.copy_tokenizer(source, Path(folder), tokenizer.template)
         return encoding.load_tokenizer(Path(folder))
 
 
-def same_chat(one: ChatTokenizer, other: ChatTokenizer) -> bool:
-    """Whether two chats write and read alike, whatever is said."""
-    texts = (each.tokenizer.to_str() for each in (one, other))
-    return one.template == other.template and one.special_tokens == other.special_tokens and len(set(texts)) == 1
+def is_same_tokenizer(first: ChatTokenizer, second: ChatTokenizer) -> bool:
+    """Whether two tokenizers write and read any conversation alike."""
+    if first.template != second.template or first.special_tokens != second.special_tokens:
+        return False
+    return str(first.tokenizer.to_str()) == str(second.tokenizer.to_str())
 
 
-def asks_differently(one: ChatTokenizer, other: ChatTokenizer, messages: list[Message], asked: list[int]) -> bool:
-    """Whether the other chat has another template, or asks with other ids."""
-    return one.template != other.template or encoding.encode_prompt(other, messages) != asked
+def prompts_differ(
+    tokenizer: ChatTokenizer, other: ChatTokenizer, messages: list[Message], prompt_ids: list[int]
+) -> bool:
+    """Whether the other tokenizer has another template, or makes other ids of a prompt."""
+    return tokenizer.template != other.template or encoding.encode_prompt(other, messages) != prompt_ids
 
 
-def unknown(tokenizer: Tokenizer) -> int | None:
+def find_unknown_id(tokenizer: Tokenizer) -> int | None:
     """The id that stands for what a tokenizer does not know, if it has one."""
     model = json.loads(tokenizer.to_str())["model"]
     if model.get("unk_id") is not None:
@@ -139,15 +158,15 @@ def unknown(tokenizer: Tokenizer) -> int | None:
     return None if model.get("unk_token") is None else tokenizer.token_to_id(model["unk_token"])
 
 
-def counted(rows: float) -> str:
+def count_rows(rows: float) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def as_text(messages: Sequence[Message]) -> str:
+def render_plain(messages: Sequence[Message]) -> str:
     return preview.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
 
 
-def clipped(text: str) -> str:
+def clip_text(text: str) -> str:
     """A text that fits on a screen: of a long one its two ends."""
     text, half = text.rstrip("\n"), LONGEST // 2
     if len(text) <= LONGEST:

@@ -1,7 +1,7 @@
 """What a template writes around the words of a conversation, found by marks in their place.
 
-`chat.features` finds the learned part by comparing a conversation with its beginnings. This finds it in another way,
-so that a mistake of one is not made by the other.
+`encode_conversation` finds the learned part by comparing a conversation with its beginnings. This finds it in another
+way, so that a mistake of one is not made by the other.
 """
 
 from dataclasses import dataclass
@@ -22,22 +22,21 @@ class TemplateOutline:
 
     unwritten: list[int]  # turns of which the template says nothing
     frames: dict[int, tuple[str, str]]
-    controls: list[int]  # the template's own control tokens
+    control_ids: list[int]  # the template's own control tokens
 
 
-def outline_of(talk: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
+def outline_template(tokenizer: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
     """Of a conversation of these roles; ValueError when the template refuses it."""
+    template, special_tokens, index = tokenizer.template, tokenizer.special_tokens, tokenizer.index
     marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
     messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = templates.render_template(talk.template, messages, talk.special_tokens)
+    text = templates.render_template(template, messages, special_tokens)
     frames = {}
     for i, mark in enumerate(marks):
         if roles[i] == "assistant" and mark in text:
-            before = templates.render_template(
-                talk.template, messages[:i], talk.special_tokens, add_generation_prompt=True
-            )
+            before = templates.render_template(template, messages[:i], special_tokens, add_generation_prompt=True)
             at = text.rindex(mark)
             head = text[len(before) : at] if text.startswith(before) else ""
-            frames[i] = head, text[at + 1 : text.find(talk.end_marker, at) + len(talk.end_marker)]
-    controls = [talk.index.special_ids[found] for found in talk.index.control_pattern.findall(text)]
-    return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, controls)
+            frames[i] = head, text[at + 1 : text.find(tokenizer.end_marker, at) + len(tokenizer.end_marker)]
+    control_ids = [index.special_ids[token] for token in index.control_pattern.findall(text)]
+    return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, control_ids)

@@ -19,16 +19,16 @@ class EarlyStoppingCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Keep the weights when they are the best so far."""
-        waited = epochs_since_best(state)
-        if waited == 0 and processes.rank() == keeping_rank(model):
+        epochs = count_epochs_since_best(state)
+        if epochs == 0 and processes.rank() == keeping_rank(model):
             part = self.file(model).with_suffix(".part")
             save_file({name: weight.contiguous() for name, weight in fsdp.trainable_shards(model).items()}, part)
             part.replace(self.file(model))
-        control.should_training_stop |= waited >= self.epochs
+        control.should_training_stop |= epochs >= self.epochs
 
     def restore(self, model: PreTrainedModel, state: TrainerState) -> None:
         """Put the best weights into the model, unless the last ones are."""
-        if epochs_since_best(state):
+        if count_epochs_since_best(state):
             best = load_file(self.file(model))
             for name, weight in fsdp.trainable_shards(model).items():
                 weight.copy_(best[name])
@@ -43,7 +43,7 @@ def keeping_rank(model: Any) -> int:
     return processes.rank() if fsdp.is_sharded(model) else 0
 
 
-def epochs_since_best(state: TrainerState) -> int:
+def count_epochs_since_best(state: TrainerState) -> int:
     """How many evaluations ago the validation loss was lowest."""
     losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
     return len(losses) - 1 - losses.index(min(losses))

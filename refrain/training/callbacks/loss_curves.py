@@ -1,4 +1,5 @@
-"""The curves of a training while it goes on, for `dvc plots show`, DVC Studio and the extension of VS Code."""
+"""The curves of a training in DVCLive's files, while it goes on and when it is over: for `dvc plots show`, DVC Studio
+and the extension of VS Code."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,29 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from refrain.pipeline import paths
 
-CURVES = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
-
-
-def write_curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
-    """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
-
-    By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
-    """
-    from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
-
-    paths.make_empty(folder)
-    for name, points in named.items():
-        metric = Metric(CURVES[name], str(folder / "plots"))
-        metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
-        for metric.step, value in points:
-            metric.dump(significant(value))
-
-
-def significant(value: float) -> float:
-    """Six significant digits: as many as a curve shows, also of a learning rate."""
-    return float(f"{value:.6g}")
-
-
+METRICS = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
 LOGGED = {"loss": "train", "eval_loss": "val", "learning_rate": "lr"}  # the Trainer's word: ours
 
 
@@ -80,4 +59,24 @@ def log_point(live: Live, entry: dict[str, float]) -> None:
     """A point for each curve that has one in an entry of the Trainer's history."""
     live.step = int(entry["step"])
     for name in LOGGED.keys() & entry.keys():
-        live.log_metric(CURVES[LOGGED[name]], significant(entry[name]))
+        live.log_metric(METRICS[LOGGED[name]], round_significant(entry[name]))
+
+
+def write_curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
+    """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
+
+    By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
+    """
+    from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
+
+    paths.make_empty(folder)
+    for name, points in named.items():
+        metric = Metric(METRICS[name], str(folder / "plots"))
+        metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
+        for metric.step, value in points:
+            metric.dump(round_significant(value))
+
+
+def round_significant(value: float) -> float:
+    """Six significant digits: as many as a curve shows, also of a learning rate."""
+    return float(f"{value:.6g}")

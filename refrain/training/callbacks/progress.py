@@ -18,8 +18,8 @@ class ProgressCallback(TrainerCallback):
 
     bar = tqdm(disable=True)
 
-    def __init__(self, clock: PhaseTimer) -> None:
-        self.clock, self.begin = clock, 0.0
+    def __init__(self, timer: PhaseTimer) -> None:
+        self.timer, self.optimiser_began = timer, 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -34,13 +34,13 @@ class ProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The optimiser's time begins."""
-        self.begin = self.clock.now()
+        self.optimiser_began = self.timer.now()
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The optimiser's time ends."""
-        self.clock.add("optimiser", self.begin)
+        self.timer.add("optimiser", self.optimiser_began)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """One step further."""
@@ -51,11 +51,11 @@ class ProgressCallback(TrainerCallback):
         if "loss" not in state.log_history[-1] or not processes.is_main():
             return
         step, tenth = state.global_step, ceil(state.max_steps / 10)
-        loss, rate = latest(state, "loss"), latest(state, "learning_rate")
-        self.bar.set_postfix_str(f"loss {loss:.3f}, lr {rate:.1e}, {self.clock.rate:,.0f} tokens/s")
+        loss, rate = latest_value(state, "loss"), latest_value(state, "learning_rate")
+        self.bar.set_postfix_str(f"loss {loss:.3f}, lr {rate:.1e}, {self.timer.tokens_per_second:,.0f} tokens/s")
         if self.bar.disable and step % tenth == 0:
             log.info("step %*d of %d, loss %.3f, lr %.1e, %s tokens/s", len(str(state.max_steps)), step,
-                     state.max_steps, loss, rate, f"{self.clock.rate:,.0f}")  # fmt: skip
+                     state.max_steps, loss, rate, f"{self.timer.tokens_per_second:,.0f}")  # fmt: skip
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -63,12 +63,14 @@ class ProgressCallback(TrainerCallback):
         """Leave the last numbers."""
         self.bar.close()
         names = {"loss": "loss", "eval_loss": "val loss"}
-        said = [f"{names[name]} {latest(state, name):.3f}" for name in names if not isnan(latest(state, name))]
+        losses = [
+            f"{names[name]} {latest_value(state, name):.3f}" for name in names if not isnan(latest_value(state, name))
+        ]
         if processes.is_main():
-            log.info("%d steps, %s", state.global_step, ", ".join(said))
-            log.info("%s", self.clock)
+            log.info("%d steps, %s", state.global_step, ", ".join(losses))
+            log.info("%s", self.timer)
 
 
-def latest(state: TrainerState, name: str) -> float:
+def latest_value(state: TrainerState, name: str) -> float:
     """The newest logged value of that name; nan before the first."""
     return float(next((entry[name] for entry in reversed(state.log_history) if name in entry), float("nan")))

@@ -31,7 +31,7 @@ class Tracker:
     close: Callable[[], Any] = lambda: None
 
 
-def callbacks(names: list[str], run: str) -> list[TrainerCallback]:
+def tracker_callbacks(names: list[str], run: str) -> list[TrainerCallback]:
     """One for all trackers, which write below runs/ unless variables of the environment say otherwise.
 
     A package that is not installed, or that the environment forbids, is a ValueError.
@@ -44,7 +44,7 @@ def open_tracker(name: str, run: str) -> Tracker:
     package, build = TRACKERS[name]
     if find_spec(package) is None:
         raise ValueError(f"train.report_to={name} needs the package {package}: pip install 'refrain[{name}]'")
-    folder = root() / name
+    folder = runs_root() / name
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return build(folder, run)
@@ -53,12 +53,12 @@ def open_tracker(name: str, run: str) -> Tracker:
         raise ValueError(f"train.report_to={name}: {reason}") from error
 
 
-def root() -> Path:
+def runs_root() -> Path:
     """Where all trackers write."""
     return (paths.workspace() / "runs").absolute()
 
 
-def wandb(folder: Path, run: str) -> Tracker:
+def open_wandb(folder: Path, run: str) -> Tracker:
     """`wandb sync` sends a run that was written offline."""
     set_defaults(WANDB_MODE="offline", WANDB_PROJECT="refrain", WANDB_ERROR_REPORTING="false", WANDB_CONSOLE="off")
     set_defaults(WANDB_DIR=str(folder.parent))  # it adds a folder wandb
@@ -67,7 +67,7 @@ def wandb(folder: Path, run: str) -> Tracker:
     return Tracker(integrations.WandbCallback(), os.environ.get("WANDB_NAME", run), folder, wandb.finish)
 
 
-def mlflow(folder: Path, run: str) -> Tracker:
+def open_mlflow(folder: Path, run: str) -> Tracker:
     """A store of files, which newer releases of MLflow read and write only when allowed to."""
     set_defaults(MLFLOW_TRACKING_URI=folder.as_uri(), MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_EXPERIMENT_NAME="refrain")
     set_defaults(MLFLOW_DISABLE_TELEMETRY="true")
@@ -76,12 +76,12 @@ def mlflow(folder: Path, run: str) -> Tracker:
     return Tracker(integrations.MLflowCallback(), run, folder, mlflow.flush_async_logging)
 
 
-def tensorboard(folder: Path, run: str) -> Tracker:
+def open_tensorboard(folder: Path, run: str) -> Tracker:
     """A folder for each training: curves of two in one would be drawn as one."""
     return Tracker(integrations.TensorBoardCallback(), run, folder / f"{run}-{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
-def comet(folder: Path, run: str) -> Tracker:
+def open_comet(folder: Path, run: str) -> Tracker:
     """`comet upload` sends an archive that was written offline."""
     set_defaults(COMET_START_ONLINE="0", COMET_OFFLINE_DIRECTORY=str(folder), COMET_PROJECT_NAME="refrain")
     set_defaults(COMET_DISABLE_AUTO_LOGGING="1", COMET_DISPLAY_SUMMARY_LEVEL="0")
@@ -93,10 +93,10 @@ def comet(folder: Path, run: str) -> Tracker:
 
 
 TRACKERS: dict[str, tuple[str, Callable[[Path, str], Tracker]]] = {  # the package, and what opens a run
-    "wandb": ("wandb", wandb),
-    "mlflow": ("mlflow", mlflow),
-    "tensorboard": ("tensorboard", tensorboard),
-    "comet": ("comet_ml", comet),
+    "wandb": ("wandb", open_wandb),
+    "mlflow": ("mlflow", open_mlflow),
+    "tensorboard": ("tensorboard", open_tensorboard),
+    "comet": ("comet_ml", open_comet),
 }
 
 
@@ -118,7 +118,7 @@ def comes_from(thing: object, package: str) -> bool:
 
 
 @contextmanager
-def random_state_preserved() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """Random numbers that are drawn inside are drawn again after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -133,27 +133,27 @@ class TrackersCallback(TrainerCallback):
     """Trackers hear of the beginning, the numbers and the end of a training, never of a checkpoint."""
 
     def __init__(self, trackers: list[Tracker]) -> None:
-        self.trackers, self.open = trackers, False
+        self.trackers, self.is_open = trackers, False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A run is opened; a resumed training opens its own."""
-        self.open = True
+        self.is_open = True
         self.forward("on_train_begin", args, state, control, kwargs)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Numbers are written; those after the end of the training belong to no run."""
-        if self.open:
+        if self.is_open:
             self.forward("on_log", args, state, control, kwargs)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """All of it is on disk."""
-        self.open = False
+        self.is_open = False
         self.forward("on_train_end", args, state, control, kwargs)
-        with random_state_preserved():
+        with preserve_random_state():
             for tracker in self.trackers:
                 tracker.close()
 
@@ -161,7 +161,7 @@ class TrackersCallback(TrainerCallback):
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, more: dict[str, Any]
     ) -> None:
         for tracker in self.trackers:
-            mine = copy.copy(args)
-            mine.run_name, mine.logging_dir = tracker.run, str(tracker.folder)
-            with random_state_preserved():
-                getattr(tracker.callback, event)(mine, state, control, **more)
+            run_args = copy.copy(args)
+            run_args.run_name, run_args.logging_dir = tracker.run, str(tracker.folder)
+            with preserve_random_state():
+                getattr(tracker.callback, event)(run_args, state, control, **more)

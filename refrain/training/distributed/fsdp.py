@@ -35,13 +35,13 @@ def is_sharded(model: Any) -> bool:
 
 def unshard(model: torch.nn.Module) -> None:
     """Whole weights in ordinary memory, if they are spread; all processes must ask."""
-    whole: dict[torch.Tensor, torch.nn.Parameter] = {}
+    full_weights: dict[torch.Tensor, torch.nn.Parameter] = {}
     for part in model.modules():
         for name, weight in part._parameters.items():
             if isinstance(weight, DTensor):
-                if weight not in whole:  # a tied one has two places
-                    whole[weight] = torch.nn.Parameter(weight.full_tensor().cpu(), weight.requires_grad)
-                part._parameters[name] = whole[weight]
+                if weight not in full_weights:  # a tied one has two places
+                    full_weights[weight] = torch.nn.Parameter(weight.full_tensor().cpu(), weight.requires_grad)
+                part._parameters[name] = full_weights[weight]
 
 
 class ShardedModule(torch.nn.Module):
@@ -66,36 +66,36 @@ def local_shard(weight: torch.Tensor) -> torch.Tensor:
     return (weight.to_local() if isinstance(weight, DTensor) else weight).detach()
 
 
-def file(folder: Path) -> Path:
+def shard_file(folder: Path) -> Path:
     """Where this process keeps its share of a checkpoint."""
     return folder / f"share-{processes.rank()}.safetensors"
 
 
-def save(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
+def save_shard(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
     """This process's share of a checkpoint: the weights that learn, and what the optimiser knows of them."""
     folder.mkdir(parents=True, exist_ok=True)
     share = trainable_shards(model)
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             share |= {f"{name} {key}": local_shard(value) for key, value in optimiser.state[weight].items()}
-    save_file(share, file(folder), {"scheduler": json.dumps(scheduler.state_dict())})
+    save_file(share, shard_file(folder), {"scheduler": json.dumps(scheduler.state_dict())})
 
 
-def load(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
+def load_shard(folder: Path, model: Any, optimiser: Any, scheduler: Any) -> None:
     """Go on from what `save` has kept."""
-    share = load_file(file(folder), device=str(local_shard(next(model.parameters())).device))
+    share = load_file(shard_file(folder), device=str(local_shard(next(model.parameters())).device))
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             local_shard(weight).copy_(share[name])
-            known = {key.rpartition(" ")[2]: value for key, value in share.items() if key.startswith(f"{name} ")}
-            optimiser.state[weight] = {key: like(cast(DTensor, weight), value) for key, value in known.items()}
-    with safe_open(file(folder), "pt") as opened:
-        scheduler.load_state_dict(json.loads(opened.metadata()["scheduler"]))
+            states = {key.rpartition(" ")[2]: value for key, value in share.items() if key.startswith(f"{name} ")}
+            optimiser.state[weight] = {key: like_weight(cast(DTensor, weight), value) for key, value in states.items()}
+    with safe_open(shard_file(folder), "pt") as file:
+        scheduler.load_state_dict(json.loads(file.metadata()["scheduler"]))
     for group, rate in zip(optimiser.param_groups, scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
 
 
-def like(weight: DTensor, share: torch.Tensor) -> torch.Tensor:
+def like_weight(weight: DTensor, share: torch.Tensor) -> torch.Tensor:
     """A tensor spread as the weight is, of this process's share; a number, such as the count of steps, as it is."""
     if not share.ndim:
         return share

@@ -22,18 +22,14 @@ from refrain.pipeline.runner import available_cores
 from refrain.pipeline.schema import LaunchConfig
 
 log = logging.getLogger(__name__)
-
-
 Worker = subprocess.Popen[bytes]
-
-
 GRACE = 10.0  # seconds that the others have to end by themselves when one has failed
 
 
-def launch(launch: LaunchConfig) -> bool:
+def launch_workers(launch: LaunchConfig) -> bool:
     """True when workers have done what this command asks for; False in a process that is to do it itself.
 
-    ValueError with the reason when a worker fails. Ctrl-C and SIGTERM are handed on, so that a checkpoint is made.
+    ValueError with the reason when a worker fails. Ctrl-C and SIGTERM are passed on, so that a checkpoint is made.
     """
     if "RANK" in os.environ:
         become_worker(launch)
@@ -42,11 +38,13 @@ def launch(launch: LaunchConfig) -> bool:
     folder = Path(tempfile.mkdtemp(prefix="refrain-workers-"))
     log.info("%d processes", launch.processes)
     port = free_port()
-    workers = [start(number, launch.processes, port, log_file(folder, number)) for number in range(launch.processes)]
-    with forwarding_signals(workers[0]):
+    workers = [
+        start_worker(number, launch.processes, port, log_file(folder, number)) for number in range(launch.processes)
+    ]
+    with forward_signals(workers[0]):
         failed = wait_for_all(workers)
     if failed:
-        report(failed, workers, folder)
+        report_failure(failed, workers, folder)
     shutil.rmtree(folder)
     return True
 
@@ -62,7 +60,7 @@ def become_worker(launch: LaunchConfig) -> None:
         logging.getLogger("refrain").setLevel(logging.ERROR)
 
 
-def start(number: int, count: int, port: int, said: Path) -> Worker:
+def start_worker(number: int, count: int, port: int, log: Path) -> Worker:
     """This command as one of `count` workers. The first speaks to whom we speak; the words of others go to a file."""
     environment = {
         "OMP_NUM_THREADS": str(max(1, available_cores() // count)),
@@ -71,7 +69,7 @@ def start(number: int, count: int, port: int, said: Path) -> Worker:
         **{"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)},
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
     }
-    with said.open("wb") as file:
+    with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
             env=environment,
@@ -90,7 +88,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def forwarding_signals(first: Worker) -> Iterator[None]:
+def forward_signals(first: Worker) -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM go to the first worker, which tells the others at the end of its step."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, frame: first.send_signal(number)) for number in signals]
@@ -116,22 +114,22 @@ def wait_for_all(workers: list[Worker]) -> list[int]:
     return [number for number in ended if workers[number].returncode]
 
 
-def report(failed: list[int], workers: list[Worker], folder: Path) -> None:
+def report_failure(failed: list[int], workers: list[Worker], folder: Path) -> None:
     """End with the reason of the failure: silently, if the first worker has said it, and else in a sentence."""
     first = log_file(folder, 0).read_text(errors="replace")
     if 0 in failed and workers[0].returncode > 0 and "Traceback" not in first:
         shutil.rmtree(folder)
         sys.exit(workers[0].returncode)
     number = failed[0]
-    code, who = workers[number].returncode, f"process {number} of {len(workers)}"
+    code, worker = workers[number].returncode, f"process {number} of {len(workers)}"
     text = log_file(folder, number).read_text(errors="replace").strip()
     last = text.rpartition("\n")[2]
     if code > 0 and "Traceback" in text:
-        raise ValueError(f"{who} failed: {last}; {log_file(folder, number)} holds its traceback")
+        raise ValueError(f"{worker} failed: {last}; {log_file(folder, number)} holds its traceback")
     shutil.rmtree(folder)
     if code < 0:
         name = signal.Signals(-code).name
-        raise ValueError(f"{who} was ended by {name}; the next run goes on from the last checkpoint")
+        raise ValueError(f"{worker} was ended by {name}; the next run goes on from the last checkpoint")
     raise ValueError(last.partition(": ")[2])
 
 

@@ -10,8 +10,6 @@ import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
-
-
 PATIENCE = timedelta(hours=2)  # that the others have while one works: it may wait for a run on the same checkpoints
 
 
@@ -30,7 +28,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def my_turns(things: int) -> range:
+def own_turns(things: int) -> range:
     """Which of so many things are this process's turn; all have as many turns, so the last may be beyond the things."""
     return range(rank(), -(-things // world_size()) * world_size(), world_size())
 
@@ -55,14 +53,14 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def entered_by_main(context: AbstractContextManager[T]) -> Iterator[T]:
+def enter_on_main(context: AbstractContextManager[T]) -> Iterator[T]:
     """What the first process alone enters; inside, each has its value."""
-    init()
+    init_process_group()
     with ExitStack() as stack:
         yield broadcast(stack.enter_context(context) if is_main() else None)
 
 
-def init() -> None:
+def init_process_group() -> None:
     """Meet the others, over NCCL with a device for each, and over Gloo on CPUs; ValueError when devices are too few."""
     if world_size() == 1 or dist.is_initialized():
         return
@@ -79,10 +77,10 @@ def init() -> None:
 
 def broadcast(value: Any) -> Any:
     """What the first process says, in all of them."""
-    said = [value]
+    values = [value]
     if dist.is_initialized():
-        dist.broadcast_object_list(said)
-    return said[0]
+        dist.broadcast_object_list(values)
+    return values[0]
 
 
 def exit_other_ranks() -> None:

@@ -24,23 +24,23 @@ def sequence_logprobs(model: Any, rows: list[Features], packed: bool) -> torch.T
 
     Logits are computed where a label follows and nowhere else: with a large vocabulary they are most of the memory.
     Rows of the same ids, which ask about different parts of one text, are one row of the pass.
-    A packed batch needs a model under `packing.rows_apart`.
+    A packed batch needs a model under `packing.packed_attention`.
     """
     device = next(model.parameters()).device
     texts = {tuple(row["input_ids"]): row for row in rows}
-    owners, labels, columns = label_positions(rows, list(texts), device)
+    owners, labels, columns = find_label_positions(rows, list(texts), device)
     if packed:
         starts = torch.tensor([0, *map(len, texts)], device=device).cumsum(0)[:-1]
-        kept = starts[owners] + columns
-        logits = logits_at(model, kept, **pack(list(texts.values()), device))[0]
+        positions = starts[owners] + columns
+        logits = compute_logits_at(model, positions, **pack_rows(list(texts.values()), device))[0]
     else:
-        kept, at = columns.unique(return_inverse=True)
-        logits = logits_at(model, kept, **pad(list(texts.values()), device))[owners, at]
-    found = -F.cross_entropy(logits.float(), labels, reduction="none")
-    return torch.stack([part.sum() for part in found.split([count_labels(row) for row in rows])])
+        positions, places = columns.unique(return_inverse=True)
+        logits = compute_logits_at(model, positions, **pad_rows(list(texts.values()), device))[owners, places]
+    logprobs = -F.cross_entropy(logits.float(), labels, reduction="none")
+    return torch.stack([part.sum() for part in logprobs.split([count_labels(row) for row in rows])])
 
 
-def label_positions(
+def find_label_positions(
     rows: list[Features], texts: list[tuple[int, ...]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each labelled token: the number of its text, the label, and the column of the token before it."""
@@ -55,21 +55,21 @@ def label_positions(
     return owners, labels, columns
 
 
-def logits_at(model: Any, kept: torch.Tensor, **inputs: Any) -> torch.Tensor:
+def compute_logits_at(model: Any, columns: torch.Tensor, **inputs: Any) -> torch.Tensor:
     """The logits of the columns `kept`; an architecture that cannot leave columns out computes them all."""
-    if "logits_to_keep" in inspect.signature(unwrap(model).forward).parameters:
-        return torch.as_tensor(model(**inputs, use_cache=False, logits_to_keep=kept).logits)
-    return torch.as_tensor(model(**inputs, use_cache=False).logits[:, kept])
+    if "logits_to_keep" in inspect.signature(unwrap_model(model).forward).parameters:
+        return torch.as_tensor(model(**inputs, use_cache=False, logits_to_keep=columns).logits)
+    return torch.as_tensor(model(**inputs, use_cache=False).logits[:, columns])
 
 
-def unwrap(model: Any) -> Any:
+def unwrap_model(model: Any) -> Any:
     """The transformers model inside what DDP, FSDP, a compiler or an adapter have wrapped around it."""
     while inner := getattr(model, "module", None) or getattr(model, "_orig_mod", None):
         model = inner
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def pack(rows: list[Features], device: torch.device) -> dict[str, Any]:
+def pack_rows(rows: list[Features], device: torch.device) -> dict[str, Any]:
     """One row [1, tokens] of all, with positions that begin anew in each."""
     lengths = [len(row["input_ids"]) for row in rows]
     ids = torch.tensor(list(chain.from_iterable(row["input_ids"] for row in rows)), device=device)
@@ -77,7 +77,7 @@ def pack(rows: list[Features], device: torch.device) -> dict[str, Any]:
     return {"input_ids": ids[None], "position_ids": positions[None], "row_lengths": lengths}
 
 
-def pad(rows: list[Features], device: torch.device) -> dict[str, torch.Tensor]:
+def pad_rows(rows: list[Features], device: torch.device) -> dict[str, torch.Tensor]:
     """A batch [rows, tokens] padded on the right; padding is not attended to."""
     ids = [torch.tensor(row["input_ids"], device=device) for row in rows]
     return {

@@ -13,13 +13,13 @@ from refrain.training.objectives.logprobs import LogprobFunction
 class Objective(Protocol):
     """A module or an object. It never sees a model, only answers to how likely some rows are."""
 
-    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
+    def encode_rows(self, tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
         """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
 
-    def examples(self, rows: list[Row], kept: list[Any]) -> list[Example]:
-        """The conversations in what `features` has made of the rows, for the audit."""
+    def examples(self, rows: list[Row], encoded: list[Any]) -> list[Example]:
+        """The conversations in what `encode_rows` has made of the rows, for the audit."""
 
-    def tokens(self, row: Any) -> int:
+    def token_count(self, row: Any) -> int:
         """What a row costs in a forward pass."""
 
     def label_count(self, row: Any) -> int:
@@ -28,11 +28,11 @@ class Objective(Protocol):
     def normaliser(self, rows: list[Any]) -> float:
         """What the summed loss of these rows is divided by: supervised tokens, or pairs."""
 
-    def prepare(self, ask: LogprobFunction, rows: list[Any]) -> list[Any]:
+    def prepare(self, logprobs: LogprobFunction, rows: list[Any]) -> list[Any]:
         """The rows with what the loss needs of the model before its first step."""
 
-    def step_context(self, ask: LogprobFunction, rows: list[Any]) -> Any:
+    def step_context(self, logprobs: LogprobFunction, rows: list[Any]) -> Any:
         """What the loss of a row needs to know of all rows of its step."""
 
-    def loss(self, ask: LogprobFunction, rows: list[Any], context: Any) -> torch.Tensor:
+    def loss(self, logprobs: LogprobFunction, rows: list[Any], context: Any) -> torch.Tensor:
         """The loss, summed over the rows, with a gradient."""

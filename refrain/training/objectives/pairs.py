@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from refrain.chat import examples as lessons
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features, encode_prompt
-from refrain.chat.examples import Example
+from refrain.chat.examples import Example, encode_row, example_of_last_reply, list_conversations
 from refrain.chat.records import Row
 
 
@@ -15,64 +14,66 @@ class PreferencePair:
     chosen: Features
     rejected: Features
     kl_examples: tuple[Features, ...] = ()  # the prompt with both replies of another pair
-    began: tuple[float, ...] = ()  # log-probabilities of chosen, rejected and strangers before the first step
+    reference_logprobs: tuple[float, ...] = ()  # of chosen, rejected and KL examples before the first step
 
 
-def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[PreferencePair], dict[str, list[str]]]:
+def encode_rows(tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[PreferencePair], dict[str, list[str]]]:
     """The pairs, and the ids of rows that are none; ValueError names the row that the template cannot take."""
-    kept = [encode(chat, row) for row in rows if "rejected" in row]
-    return kept, {"unpaired": [row["id"] for row in rows if "rejected" not in row]}
+    pairs = [encode_pair(tokenizer, row) for row in rows if "rejected" in row]
+    return pairs, {"unpaired": [row["id"] for row in rows if "rejected" not in row]}
 
 
-def examples(rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
-    """What `features` has made of the rows, with their words: both sides, of which the last reply is learned."""
+def examples(rows: list[Row], pairs: list[PreferencePair]) -> list[Example]:
+    """What `encode_rows` has made of the rows, with their words: both sides, of which the last reply is learned."""
     paired = [row for row in rows if "rejected" in row]
     return [
-        lessons.example_of_last_reply(row["id"], messages, text)
-        for row, pair in zip(paired, kept, strict=True)
-        for messages, text in zip(lessons.list_conversations(row), (pair.chosen, pair.rejected), strict=True)
+        example_of_last_reply(row["id"], messages, features)
+        for row, pair in zip(paired, pairs, strict=True)
+        for messages, features in zip(list_conversations(row), (pair.chosen, pair.rejected), strict=True)
     ]
 
 
-def require_pairs(kept: list[PreferencePair], left_out: dict[str, list[str]]) -> None:
+def require_pairs(pairs: list[PreferencePair], left_out: dict[str, list[str]]) -> None:
     """ValueError when no row was a pair, though there were rows."""
-    if left_out["unpaired"] and not kept:
+    if left_out["unpaired"] and not pairs:
         raise ValueError(f"data/prepared/train.jsonl: none of {len(left_out['unpaired'])} rows has a rejected reply; "
                          "choose method=lora, or a source with chosen and rejected")  # fmt: skip
 
 
-def encode(chat: ChatTokenizer, row: Row) -> PreferencePair:
+def encode_pair(tokenizer: ChatTokenizer, row: Row) -> PreferencePair:
     """Both sides of a row that has them."""
-    texts = [lessons.encode_row(chat, row["id"], messages) for messages in lessons.list_conversations(row)]
-    start = len(encode_prompt(chat, row["messages"][:-1]))  # what `chat.features` has found both sides to begin with
-    chosen, rejected = (with_labels(text, [IGNORE_INDEX] * start + text["labels"][start:]) for text in texts)
+    sides = [encode_row(tokenizer, row["id"], messages) for messages in list_conversations(row)]
+    start = len(encode_prompt(tokenizer, row["messages"][:-1]))  # `encode_row` holds both sides to begin with it
+    chosen, rejected = (with_labels(side, [IGNORE_INDEX] * start + side["labels"][start:]) for side in sides)
     return PreferencePair(chosen, rejected)
 
 
-def with_labels(text: Features, labels: list[int]) -> Features:
+def with_labels(features: Features, labels: list[int]) -> Features:
     """The same text, asked about another part of it."""
-    return {"input_ids": text["input_ids"], "labels": labels}
+    return {"input_ids": features["input_ids"], "labels": labels}
 
 
-def complement(text: Features) -> Features:
+def complement_labels(features: Features) -> Features:
     """The same text, labelled where it was not."""
-    pairs = zip(text["input_ids"], text["labels"], strict=True)
-    return with_labels(text, [token if label == IGNORE_INDEX else IGNORE_INDEX for token, label in pairs])
+    tokens = zip(features["input_ids"], features["labels"], strict=True)
+    return with_labels(features, [token if label == IGNORE_INDEX else IGNORE_INDEX for token, label in tokens])
 
 
-def prompt_length(text: Features) -> int:
+def prompt_length(features: Features) -> int:
     """How long the prompt is: the reply begins after so many tokens."""
-    return next(place for place, label in enumerate(text["labels"]) if label != IGNORE_INDEX)
+    return next(place for place, label in enumerate(features["labels"]) if label != IGNORE_INDEX)
 
 
 def with_kl_examples(pairs: list[PreferencePair]) -> list[PreferencePair]:
     """Each pair with the replies of the nearest one before it that has another prompt, going round.
 
-    A stranger is cut where the longest text of all ends, so that none is longer than what a person allowed.
+    A KL example is cut where the longest text of all ends, so that none is longer than what a person allowed.
     """
-    longest = max((len(text["input_ids"]) for pair in pairs for text in (pair.chosen, pair.rejected)), default=0)
+    longest = max(
+        (len(features["input_ids"]) for pair in pairs for features in (pair.chosen, pair.rejected)), default=0
+    )
     prompts = [pair.chosen["input_ids"][: prompt_length(pair.chosen)] for pair in pairs]
-    others = [-back for back, asked in enumerate(reversed(prompts), 1) if asked != prompts[0]] or [-1]
+    others = [-back for back, prompt in enumerate(reversed(prompts), 1) if prompt != prompts[0]] or [-1]
     result, other = [], others[0]
     for at, pair in enumerate(pairs):
         if prompts[at - 1] != prompts[at]:
@@ -84,10 +85,10 @@ def with_kl_examples(pairs: list[PreferencePair]) -> list[PreferencePair]:
     return result
 
 
-def prompt_with_reply_of(text: Features, other: Features, limit: int) -> Features:
+def prompt_with_reply_of(features: Features, other: Features, limit: int) -> Features:
     """The prompt of one text with the reply of the other, cut at `limit` tokens."""
-    start, end = prompt_length(text), prompt_length(other)
+    start, end = prompt_length(features), prompt_length(other)
     return {
-        "input_ids": (text["input_ids"][:start] + other["input_ids"][end:])[:limit],
+        "input_ids": (features["input_ids"][:start] + other["input_ids"][end:])[:limit],
         "labels": ([IGNORE_INDEX] * start + other["labels"][end:])[:limit],
     }

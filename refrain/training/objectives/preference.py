@@ -15,34 +15,36 @@ from refrain.training.objectives import pairs, sft
 from refrain.training.objectives.logprobs import LogprobFunction, count_labels
 from refrain.training.objectives.pairs import PreferencePair
 
-SURE = 1e-6  # no reply counts as surer than this: the odds of a certain one are infinite
+LEAST_NEGATIVE_LOGPROB = 1e-6  # no reply counts as surer than this: the odds of a certain one are infinite
 
 
 class StepContext(NamedTuple):
     """What the loss of a pair needs to know of all pairs of its step."""
 
-    drift: float  # what strangers have gained on average, at least 0
-    length: float  # how many tokens of a chosen conversation are foretold on average, the prompt's too
+    kl: float  # what KL examples have gained on average, at least 0
+    mean_length: float  # how many tokens of a chosen conversation are foretold on average, the prompt's too
 
 
 class PreferenceObjective:
     """The objective of a preference: its rows are pairs, and each counts the same."""
 
     def __init__(self, preference: PreferenceConfig) -> None:
-        self.formula, self.beta = FORMULAS[preference.loss], preference.beta
+        self.loss_function, self.beta = LOSSES[preference.loss], preference.beta
 
-    def features(self, chat: ChatTokenizer, rows: list[Row]) -> tuple[list[PreferencePair], dict[str, list[str]]]:
-        """As `pairs.features`."""
-        kept, left_out = pairs.features(chat, rows)
-        return pairs.with_kl_examples(kept) if self.formula is kto else kept, left_out
+    def encode_rows(
+        self, tokenizer: ChatTokenizer, rows: list[Row]
+    ) -> tuple[list[PreferencePair], dict[str, list[str]]]:
+        """As `pairs.encode_rows`."""
+        encoded, left_out = pairs.encode_rows(tokenizer, rows)
+        return pairs.with_kl_examples(encoded) if self.loss_function is kto_loss else encoded, left_out
 
-    def examples(self, rows: list[Row], kept: list[PreferencePair]) -> list[Example]:
+    def examples(self, rows: list[Row], encoded: list[PreferencePair]) -> list[Example]:
         """As `pairs.examples`."""
-        return pairs.examples(rows, kept)
+        return pairs.examples(rows, encoded)
 
-    def tokens(self, row: PreferencePair) -> int:
+    def token_count(self, row: PreferencePair) -> int:
         """What both sides cost in a forward pass."""
-        return sft.tokens(row.chosen) + sft.tokens(row.rejected)
+        return sft.token_count(row.chosen) + sft.token_count(row.rejected)
 
     def label_count(self, row: PreferencePair) -> int:
         """How many tokens of both replies are labelled."""
@@ -52,61 +54,61 @@ class PreferenceObjective:
         """The number of pairs."""
         return float(len(rows))
 
-    def prepare(self, ask: LogprobFunction, rows: list[PreferencePair]) -> list[PreferencePair]:
+    def prepare(self, logprobs: LogprobFunction, rows: list[PreferencePair]) -> list[PreferencePair]:
         """The pairs with how likely their texts are now, the reference of all that follows; ORPO has none."""
-        if self.formula is orpo or not rows:
+        if self.loss_function is orpo_loss or not rows:
             return rows
         texts = [text for row in rows for text in (row.chosen, row.rejected, *row.kl_examples)]
-        found = ask(texts).view(len(rows), -1).tolist()
-        return [replace(row, began=tuple(likely)) for row, likely in zip(rows, found, strict=True)]
+        sums = logprobs(texts).view(len(rows), -1).tolist()
+        return [replace(row, reference_logprobs=tuple(reference)) for row, reference in zip(rows, sums, strict=True)]
 
-    def step_context(self, ask: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
+    def step_context(self, logprobs: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
         """Over the whole step, so that no loss depends on how it is cut into forward passes."""
-        length = sum(sft.tokens(row.chosen) - 1 for row in rows) / len(rows)
-        return StepContext(kl_estimate(ask, rows) if self.formula is kto else 0.0, length)
+        length = sum(sft.token_count(row.chosen) - 1 for row in rows) / len(rows)
+        return StepContext(estimate_kl(logprobs, rows) if self.loss_function is kto_loss else 0.0, length)
 
-    def loss(self, ask: LogprobFunction, rows: list[PreferencePair], context: StepContext) -> Tensor:
+    def loss(self, logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext) -> Tensor:
         """Summed over the pairs."""
-        return self.formula(ask, rows, context, self.beta).sum()
+        return self.loss_function(logprobs, rows, context, self.beta).sum()
 
 
-def dpo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
+def dpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
     """-log sigmoid(beta (w - l)), where w and l are the gains of the replies: arXiv:2305.18290, equation 7."""
-    chosen, rejected = log_ratios(ask, rows).unbind()
+    chosen, rejected = log_ratios(logprobs, rows).unbind()
     return negative_log_sigmoid(beta * (chosen - rejected))
 
 
-def ipo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
+def ipo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
     """(w - l - 1 / (2 beta))^2, where w and l are gains by token: arXiv:2310.12036, equation 17.
 
     The paper does not say by token; its authors told those of TRL that its results are of this form.
     """
-    chosen, rejected = per_token(log_ratios(ask, rows), rows).unbind()
+    chosen, rejected = per_token(log_ratios(logprobs, rows), rows).unbind()
     return (chosen - rejected - 1 / (2 * beta)).pow(2)
 
 
-def kto(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
-    """The mean of 1 - sigmoid(beta (w - z)) and 1 - sigmoid(beta (z - l)), z the drift: arXiv:2402.01306, equation 7.
+def kto_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
+    """The mean of 1 - sigmoid(beta (w - z)) and 1 - sigmoid(beta (z - l)), z the KL: arXiv:2402.01306, equation 7.
 
     A chosen reply is a desirable one, a rejected an undesirable, and both weigh 1.
     """
-    chosen, rejected = log_ratios(ask, rows).unbind()
-    return (torch.sigmoid(beta * (step.drift - chosen)) + torch.sigmoid(beta * (rejected - step.drift))) / 2
+    chosen, rejected = log_ratios(logprobs, rows).unbind()
+    return (torch.sigmoid(beta * (context.kl - chosen)) + torch.sigmoid(beta * (rejected - context.kl))) / 2
 
 
-def orpo(ask: LogprobFunction, rows: list[PreferencePair], step: StepContext, beta: float) -> Tensor:
+def orpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
     """n - beta log sigmoid(log odds(w) - log odds(l)), odds(p) = p / (1 - p): arXiv:2403.07691, equations 6 and 7.
 
     w and l are the replies' probabilities by token (the geometric mean), n the negative log-likelihood of the chosen
     conversation, of the prompt too: summed over the pairs of a step and divided by their number, its mean by token.
     """
-    texts = [[row.chosen, row.rejected, pairs.complement(row.chosen)] for row in rows]
-    chosen, rejected, rest = ask([text for some in texts for text in some]).view(-1, 3).unbind(1)
+    texts = [[row.chosen, row.rejected, pairs.complement_labels(row.chosen)] for row in rows]
+    chosen, rejected, prompt = logprobs([text for sides in texts for text in sides]).view(-1, 3).unbind(1)
     better, worse = per_token(torch.stack([chosen, rejected]), rows).unbind()
-    return beta * negative_log_sigmoid(log_odds(better) - log_odds(worse)) - (chosen + rest) / step.length
+    return beta * negative_log_sigmoid(log_odds(better) - log_odds(worse)) - (chosen + prompt) / context.mean_length
 
 
-FORMULAS = {"sigmoid": dpo, "ipo": ipo, "kto": kto, "orpo": orpo}
+LOSSES = {"sigmoid": dpo_loss, "ipo": ipo_loss, "kto": kto_loss, "orpo": orpo_loss}
 
 
 def negative_log_sigmoid(margin: Tensor) -> Tensor:
@@ -114,17 +116,17 @@ def negative_log_sigmoid(margin: Tensor) -> Tensor:
     return torch.as_tensor(-F.logsigmoid(margin))
 
 
-def log_ratios(ask: LogprobFunction, rows: list[PreferencePair]) -> Tensor:
+def log_ratios(logprobs: LogprobFunction, rows: list[PreferencePair]) -> Tensor:
     """How much likelier the replies are than in the beginning, as logarithms [chosen and rejected, pairs]."""
-    found = ask([text for row in rows for text in (row.chosen, row.rejected)]).view(-1, 2)
-    return (found - found.new_tensor([row.began[:2] for row in rows])).T
+    sums = logprobs([text for row in rows for text in (row.chosen, row.rejected)]).view(-1, 2)
+    return (sums - sums.new_tensor([row.reference_logprobs[:2] for row in rows])).T
 
 
-def kl_estimate(ask: LogprobFunction, rows: list[PreferencePair]) -> float:
-    """The mean gain of strangers, at least 0: an estimate of how far the model has gone (KL divergence)."""
-    found = ask([text for row in rows for text in row.kl_examples])
-    began = found.new_tensor([likely for row in rows for likely in row.began[2:]])
-    return max(0.0, float((found - began).mean()))
+def estimate_kl(logprobs: LogprobFunction, rows: list[PreferencePair]) -> float:
+    """The mean gain of KL examples, at least 0: an estimate of how far the model has gone (KL divergence)."""
+    sums = logprobs([text for row in rows for text in row.kl_examples])
+    reference = sums.new_tensor([logprob for row in rows for logprob in row.reference_logprobs[2:]])
+    return max(0.0, float((sums - reference).mean()))
 
 
 def per_token(sums: Tensor, rows: list[PreferencePair]) -> Tensor:
@@ -134,5 +136,5 @@ def per_token(sums: Tensor, rows: list[PreferencePair]) -> Tensor:
 
 def log_odds(logarithm: Tensor) -> Tensor:
     """Of a probability that is given by its logarithm."""
-    unsure = logarithm.clamp(max=-SURE)
-    return unsure - torch.log(-torch.expm1(unsure))
+    clamped = logarithm.clamp(max=-LEAST_NEGATIVE_LOGPROB)
+    return clamped - torch.log(-torch.expm1(clamped))

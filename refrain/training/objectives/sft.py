@@ -4,24 +4,23 @@ from typing import Any
 
 import torch
 
-from refrain.chat import examples as lessons
 from refrain.chat.encoding import ChatTokenizer, Features
-from refrain.chat.examples import Example
+from refrain.chat.examples import Example, encode_row, example_of_all_replies
 from refrain.chat.records import Row
 from refrain.training.objectives.logprobs import LogprobFunction, count_labels
 
 
-def features(chat: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
+def encode_rows(tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[Features], dict[str, list[str]]]:
     """What the model learns from, of every row; ValueError names the row that the template cannot take."""
-    return [lessons.encode_row(chat, row["id"], row["messages"]) for row in rows], {"unpaired": []}
+    return [encode_row(tokenizer, row["id"], row["messages"]) for row in rows], {"unpaired": []}
 
 
-def examples(rows: list[Row], kept: list[Features]) -> list[Example]:
-    """What `features` has made of the rows, with their words: every reply is learned."""
-    return [lessons.example_of_all_replies(row, example) for row, example in zip(rows, kept, strict=True)]
+def examples(rows: list[Row], encoded: list[Features]) -> list[Example]:
+    """What `encode_rows` has made of the rows, with their words: every reply is learned."""
+    return [example_of_all_replies(row, features) for row, features in zip(rows, encoded, strict=True)]
 
 
-def tokens(row: Features) -> int:
+def token_count(row: Features) -> int:
     """What a row costs in a forward pass."""
     return len(row["input_ids"])
 
@@ -36,15 +35,15 @@ def normaliser(rows: list[Features]) -> float:
     return float(sum(map(count_labels, rows)))
 
 
-def prepare(ask: LogprobFunction, rows: list[Features]) -> list[Features]:
+def prepare(logprobs: LogprobFunction, rows: list[Features]) -> list[Features]:
     """The rows as they are: no other model is needed."""
     return rows
 
 
-def step_context(ask: LogprobFunction, rows: list[Features]) -> None:
+def step_context(logprobs: LogprobFunction, rows: list[Features]) -> None:
     """Nothing: the loss of a token depends on its own row alone."""
 
 
-def loss(ask: LogprobFunction, rows: list[Features], context: Any) -> torch.Tensor:
+def loss(logprobs: LogprobFunction, rows: list[Features], context: Any) -> torch.Tensor:
     """Negative log-likelihood, summed over all supervised tokens."""
-    return -ask(rows).sum()
+    return -logprobs(rows).sum()

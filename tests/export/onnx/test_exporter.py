@@ -123,7 +123,7 @@ def test_what_a_known_family_has_beside_is_left_to_optimum(change, merged, tmp_p
 
 def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
     logits = [whole(folder / "fp32") for folder in (onnx, by_optimum)]
-    right, _ = language_model.TorchLanguageModel(models.load(merged)).forward(IDS, np.ones_like(IDS), None)
+    right, _ = language_model.TorchLanguageModel(models.load_pretrained(merged)).forward(IDS, np.ones_like(IDS), None)
     assert right.std() > 0.1, "logits that are all alike would prove nothing"
     for got in logits:
         assert got.shape == right.shape and np.abs(got - right).max() < 1e-4
@@ -133,7 +133,7 @@ def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
 def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp_path):
     folder = shaped(name)
     out = exported(folder, tmp_path, settings, "optimum")
-    speaker = language_model.TorchLanguageModel(models.load(folder))
+    speaker = language_model.TorchLanguageModel(models.load_pretrained(folder))
     asked = parity.parity_prompts(speaker, talk, rows, model_folder.read_context_length(folder), settings)
     proof = parity.measure_parity(speaker, runtime.load_model(out / "fp32"), asked, settings)
     assert gate.failed_thresholds("fp32", FULL.thresholds, proof) == []

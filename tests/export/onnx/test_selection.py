@@ -57,7 +57,7 @@ def written(folder, out, settings, graph, *names):
 
 def linear(folder):
     """How many weights the layers of a model multiply with, and its head."""
-    model = loading.load(folder)
+    model = loading.load_pretrained(folder)
     matrices = {name: each.numel() for name, each in model.named_parameters() if each.dim() == 2}
     layers = sum(count for name, count in matrices.items() if ".layers." in name or ".h." in name)
     return layers, model.get_output_embeddings().weight.numel()

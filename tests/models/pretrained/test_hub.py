@@ -18,7 +18,7 @@ import logging, sys
 from pathlib import Path
 from refrain.models.pretrained import hub
 logging.basicConfig(level=logging.DEBUG)
-hub.download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+hub.download_snapshot(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 """
 
 

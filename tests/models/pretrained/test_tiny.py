@@ -50,7 +50,7 @@ def test_the_same_corpus_gives_the_same_bytes(folder, made):
 
 def test_the_default_has_two_to_five_million_weights():
     with torch.device("meta"):
-        model = LlamaForCausalLM(tiny.llama_config(DEFAULT, DEFAULT.vocabulary))
+        model = LlamaForCausalLM(tiny.build_llama_config(DEFAULT, DEFAULT.vocabulary))
     weights = model.state_dict().values()  # the head, though it is the embedding again, counts where it works
     assert 2e6 < sum(weight.numel() for weight in weights) < 5e6
 

@@ -101,7 +101,7 @@ def lessons(talk, rows):
 def tied(base, tmp_path_factory):
     """The base with one matrix for the table of tokens and the head."""
     folder = tmp_path_factory.mktemp("tied")
-    model = loading.load(base)
+    model = loading.load_pretrained(base)
     settings = model.config.to_dict() | {"tie_word_embeddings": True, "initializer_range": 0.1}
     torch.manual_seed(1)
     AutoModelForCausalLM.from_config(LlamaConfig(**settings)).save_pretrained(folder)
@@ -132,7 +132,9 @@ def carriers(model):
 @pytest.mark.parametrize("bits", [None, 4])
 def test_lora_stands_beside_every_linear_layer_but_the_head(base, bits):
     model = loading.build_trainable(base, replace(LORA, base_bits=bits), 3)
-    linear = {name for name, layer in loading.load(base).named_modules() if isinstance(layer, torch.nn.Linear)}
+    linear = {
+        name for name, layer in loading.load_pretrained(base).named_modules() if isinstance(layer, torch.nn.Linear)
+    }
     assert carriers(model) == linear - {"lm_head"} != set()
     learning = {name.split(".")[-3] for name, weight in model.named_parameters() if weight.requires_grad}
     assert learning == {"lora_A", "lora_B"}
@@ -150,23 +152,25 @@ def test_new_weights_are_others_with_another_seed(base, method):
 
 def test_random_weights_are_not_the_pretrained_ones(base):
     random = loading.build_trainable(base, RANDOM, 3)
-    assert random.config.to_dict() | {"dtype": None} == loading.load(base).config.to_dict() | {"dtype": None}
+    assert random.config.to_dict() | {"dtype": None} == loading.load_pretrained(base).config.to_dict() | {"dtype": None}
     assert (
-        divergence.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(loading.load(base)), ASKED).whole
+        divergence.measure_divergence(
+            TorchLanguageModel(random), TorchLanguageModel(loading.load_pretrained(base)), ASKED
+        ).whole
         > 0.1
     )
 
 
 def test_weights_are_loaded_in_single_precision(base, tmp_path):
-    loading.load(base).to(torch.bfloat16).save_pretrained(tmp_path)
-    assert {weight.dtype for weight in loading.load(tmp_path).parameters()} == {torch.float32}
-    assert {weight.dtype for weight in loading.load_random(tmp_path).parameters()} == {torch.float32}
+    loading.load_pretrained(base).to(torch.bfloat16).save_pretrained(tmp_path)
+    assert {weight.dtype for weight in loading.load_pretrained(tmp_path).parameters()} == {torch.float32}
+    assert {weight.dtype for weight in loading.build_random(tmp_path).parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("family", ["tied", "gpt2"])
 def test_random_weights_come_in_any_family(family, request):
     folder = request.getfixturevalue(family)
-    random, before = loading.build_trainable(folder, RANDOM, 3), loading.load(folder)
+    random, before = loading.build_trainable(folder, RANDOM, 3), loading.load_pretrained(folder)
     assert {name: weight.shape for name, weight in random.named_parameters()} == {
         name: weight.shape for name, weight in before.named_parameters()
     }
@@ -176,14 +180,16 @@ def test_random_weights_come_in_any_family(family, request):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, base, lessons, tmp_path):
     method = METHODS[name]
-    loading.save(taught(loading.build_trainable(base, method, 7), lessons, tmp_path / "runs"), tmp_path / "whole")
+    loading.save_pretrained(
+        taught(loading.build_trainable(base, method, 7), lessons, tmp_path / "runs"), tmp_path / "whole"
+    )
     for checkpoint in ("checkpoint-3", "checkpoint-6"):
         again = taught(
             loading.build_trainable(base, method, 7), lessons, tmp_path / "again", resume=tmp_path / "runs" / checkpoint
         )
-        loading.save(again, tmp_path / checkpoint)
+        loading.save_pretrained(again, tmp_path / checkpoint)
         assert contents(tmp_path / checkpoint) == contents(tmp_path / "whole")
-    loading.save(loading.build_trainable(base, method, 7), tmp_path / "untaught")
+    loading.save_pretrained(loading.build_trainable(base, method, 7), tmp_path / "untaught")
     assert contents(tmp_path / "untaught") != contents(tmp_path / "whole")
 
 
@@ -195,20 +201,20 @@ def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, 
 def test_what_is_saved_is_what_was_trained_and_so_is_its_merge(name, family, request, lessons, tmp_path):
     folder, method = request.getfixturevalue(family), METHODS[name]
     model = taught(loading.build_trainable(folder, method, 7), lessons, tmp_path / "runs")
-    loading.save(model, tmp_path / "out")
+    loading.save_pretrained(model, tmp_path / "out")
     saved = TorchLanguageModel(loading.load_finetuned(folder, tmp_path / "out"))
     merged = loading.merge_adapter(loading.load_finetuned(folder, tmp_path / "out"))
     assert not isinstance(merged, PeftModel) and not any("lora" in name for name, _ in merged.named_parameters())
     divergence.require_equal(divergence.measure_divergence(TorchLanguageModel(model), saved, ASKED), 1e-4)
     divergence.require_equal(divergence.measure_divergence(saved, TorchLanguageModel(merged), ASKED), 1e-4)
-    assert divergence.measure_divergence(saved, TorchLanguageModel(loading.load(folder)), ASKED).whole > 0.1
+    assert divergence.measure_divergence(saved, TorchLanguageModel(loading.load_pretrained(folder)), ASKED).whole > 0.1
 
 
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
 def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family, request, lessons, tmp_path):
     folder = request.getfixturevalue(family)
     model = taught(loading.build_trainable(folder, QLORA, 7), lessons, tmp_path / "runs")
-    loading.save(model, tmp_path / "out")
+    loading.save_pretrained(model, tmp_path / "out")
     saved, merged = (TorchLanguageModel(loading.load_finetuned(folder, tmp_path / "out")) for _ in range(2))
     assert {weight.dtype for weight in saved.model.parameters()} == {torch.float32}
     merged = TorchLanguageModel(loading.merge_adapter(merged.model))
@@ -216,13 +222,13 @@ def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family,
     four_bits = TorchLanguageModel(model)
     near, far = (
         divergence.measure_divergence(four_bits, other, ASKED)
-        for other in (merged, TorchLanguageModel(loading.load(folder)))
+        for other in (merged, TorchLanguageModel(loading.load_pretrained(folder)))
     )
     assert 0 < near.kl < far.kl
 
 
 def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
-    model, before = loading.build_trainable(base, METHODS["pissa"], 7), loading.load(base)
+    model, before = loading.build_trainable(base, METHODS["pissa"], 7), loading.load_pretrained(base)
     assert divergence.measure_divergence(TorchLanguageModel(model), TorchLanguageModel(before), ASKED).whole < 1e-4
     layer, weight = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj"), before.model.layers[0].mlp
     taken = torch.linalg.svdvals(layer.get_delta_weight("default"))
@@ -231,7 +237,7 @@ def test_pissa_begins_as_the_base_and_with_its_principal_components(base):
 
 
 def test_pissa_is_saved_for_the_base_as_it_was(base, lessons, tmp_path):
-    loading.save(
+    loading.save_pretrained(
         taught(loading.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs"), tmp_path / "out"
     )
     settings = json.loads((tmp_path / "out/adapter_config.json").read_text())
@@ -245,7 +251,7 @@ def test_dora_learns_the_size_of_each_row_too(base, lessons, tmp_path):
     model = loading.build_trainable(base, METHODS["dora"], 7)
     sizes = {name: weight for name, weight in model.named_parameters() if "lora_magnitude_vector" in name}
     before = {name: weight.clone() for name, weight in sizes.items()}
-    row = loading.load(base).model.layers[1].self_attn.q_proj.weight.norm(dim=1)
+    row = loading.load_pretrained(base).model.layers[1].self_attn.q_proj.weight.norm(dim=1)
     assert any(weight.shape == row.shape and torch.allclose(weight, row) for weight in before.values())
     taught(model, lessons, tmp_path)
     assert len(sizes) == len(carriers(model)) and not any(torch.equal(sizes[name], before[name]) for name in sizes)
@@ -260,7 +266,7 @@ def test_matrices_are_scaled_by_alpha_over_the_rank_or_its_root(base, rslora, sc
 
 
 def test_an_adapter_holds_no_weight_of_the_base(base, tmp_path):
-    loading.save(loading.build_trainable(base, METHODS["table and head"], 7), tmp_path)
+    loading.save_pretrained(loading.build_trainable(base, METHODS["table and head"], 7), tmp_path)
     names = load_file(tmp_path / "adapter_model.safetensors").keys()
     assert names and all(".lora_" in name for name in names)
 
@@ -268,7 +274,7 @@ def test_an_adapter_holds_no_weight_of_the_base(base, tmp_path):
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
 def test_four_bits_are_for_linear_layers_and_the_rest_stays_as_it_is(family, request):
     folder = request.getfixturevalue(family)
-    model, before = loading.build_trainable(folder, QLORA, 3).get_base_model(), loading.load(folder)
+    model, before = loading.build_trainable(folder, QLORA, 3).get_base_model(), loading.load_pretrained(folder)
     head = before.get_output_embeddings()
     names = {
         name
@@ -347,7 +353,7 @@ def earlier(base, lessons, tmp_path_factory):
     """What a first round of training left, and the model that it was."""
     folder = tmp_path_factory.mktemp("earlier")
     model = taught(loading.build_trainable(base, LORA, 7), lessons, tmp_path_factory.mktemp("runs"))
-    loading.save(model, folder)
+    loading.save_pretrained(model, folder)
     return folder, model
 
 
@@ -355,7 +361,7 @@ def earlier(base, lessons, tmp_path_factory):
 def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earlier, tmp_path, bits):
     folder, first = earlier
     method = replace(adapted(dropout=0.5), base_bits=bits)
-    loading.save(loading.build_trainable(base, method, 7, folder), tmp_path / "begun")
+    loading.save_pretrained(loading.build_trainable(base, method, 7, folder), tmp_path / "begun")
     first_weights, begun = (load_file(place / "adapter_model.safetensors") for place in (folder, tmp_path / "begun"))
     assert first_weights.keys() == begun.keys() and all(torch.equal(first_weights[name], begun[name]) for name in begun)
     if bits is None:
@@ -365,12 +371,12 @@ def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earli
             ).whole
             == 0
         )
-    loading.save(
+    loading.save_pretrained(
         taught(loading.build_trainable(base, method, 7, folder), lessons, tmp_path / "runs"), tmp_path / "whole"
     )
     again = loading.build_trainable(base, method, 7, folder)
     taught(again, lessons, tmp_path / "again", resume=tmp_path / "runs/checkpoint-3")
-    loading.save(again, tmp_path / "resumed")
+    loading.save_pretrained(again, tmp_path / "resumed")
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
     learned = load_file(tmp_path / "whole/adapter_model.safetensors")
     assert not any(torch.equal(learned[name], begun[name]) for name in begun)
@@ -379,7 +385,7 @@ def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earli
 
 def test_a_second_round_after_pissa_wants_twice_the_rank(base, lessons, tmp_path):
     model = taught(loading.build_trainable(base, METHODS["pissa"], 7), lessons, tmp_path / "runs")
-    loading.save(model, tmp_path / "out")
+    loading.save_pretrained(model, tmp_path / "out")
     with pytest.raises(ValueError, match=r"has rank=8, and method.adapter.rank is 4; set method.adapter.rank=8$"):
         loading.build_trainable(base, LORA, 7, tmp_path / "out")
     second = loading.build_trainable(base, adapted(rank=8, alpha=16), 7, tmp_path / "out")
@@ -434,7 +440,7 @@ def test_a_full_fine_tune_is_its_own_merge(base, tmp_path):
     model = loading.build_trainable(base, FULL, 3)
     assert all(weight.requires_grad for weight in model.parameters())
     torch.nn.init.normal_(model.lm_head.weight)
-    loading.save(model, tmp_path)
+    loading.save_pretrained(model, tmp_path)
     loaded = loading.load_finetuned(base, tmp_path)
     assert loading.merge_adapter(loaded) is loaded and same(loaded, model)
 
@@ -445,7 +451,7 @@ def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path
         "from refrain.models.pytorch import loading as models;"
         f"method = config.{LORA!r}".replace("=AdapterConfig(", "=config.AdapterConfig(")
         + ";"
-        "base, out = map(Path, sys.argv[1:]); models.save(models.build_trainable(base, method, 3), out)"
+        "base, out = map(Path, sys.argv[1:]); models.save_pretrained(models.build_trainable(base, method, 3), out)"
     )
     folders = [tmp_path / seed for seed in "012"]
     started = [
@@ -463,7 +469,7 @@ def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path
 
 
 def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, tmp_path):
-    model = loading.load(base)
+    model = loading.load_pretrained(base)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=0.6,
@@ -485,7 +491,7 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
     }
     greedy = AutoModelForCausalLM.from_pretrained(tmp_path).generate(torch.tensor([ASKED[0]]), max_new_tokens=3)
     assert greedy[0, 4] == model(torch.tensor([ASKED[0]])).logits[0, -1].argmax()
-    assert same(loading.load(tmp_path), model)
+    assert same(loading.load_pretrained(tmp_path), model)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
@@ -493,7 +499,7 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
     torch.manual_seed(0)
     learned = GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=32, initializer_range=0.2)
     speaker = TorchLanguageModel(
-        loading.load(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned)
+        loading.load_pretrained(base) if positions == "rotary" else AutoModelForCausalLM.from_config(learned)
     )
     ids, mask = language_model.left_pad(ASKED)
     _, cache = speaker.forward(ids, mask, None, 1)
@@ -504,7 +510,7 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
 
 @pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
 def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, count):
-    model = loading.load(base)
+    model = loading.load_pretrained(base)
     right = model(torch.tensor([ASKED[0]])).logits[0, -count:].detach().numpy()
     got = divergence.sequence_logits(TorchLanguageModel(model), ASKED[0], keep)
     assert got.shape == right.shape and np.abs(got - right).max() < 1e-5

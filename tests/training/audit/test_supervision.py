@@ -81,7 +81,7 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
     folder = saved(raw, **named)
     talk = encoding.load_tokenizer(folder, JINJA[jinja])
     supervision.require_teachable(talk, ROWS)
-    found = supervision.audit_examples(talk, taught(talk), ROOM, supervision.served_chat(folder, talk))
+    found = supervision.audit_examples(talk, taught(talk), ROOM, supervision.read_served_tokenizer(folder, talk))
     assert found.broken == {}
     assert found.facts["rows"] == len(ROWS) and 0.1 < found.facts["learned"] < 0.9
     assert found.facts["stripped"] == (1 if jinja == "trimmed" else 0)
@@ -90,7 +90,7 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
 def test_pairs_as_they_should_be_raise_no_alarm(talk):
     rows = [{**row, "rejected": text} for row in ROWS for text in ("no", " 🙂\n", "<|im_end|>")]
     rows = [{**row, "id": str(i)} for i, row in enumerate(rows)]
-    kept, _ = pairs.features(talk, rows)
+    kept, _ = pairs.encode_rows(talk, rows)
     found = supervision.audit_examples(talk, pairs.examples(rows, kept), ROOM)
     assert found.broken == {} and found.facts["rows"] == len(rows)
 

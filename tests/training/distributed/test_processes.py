@@ -94,7 +94,7 @@ def test_two_processes_learn_what_one_learns(workspace, started, overrides, laun
     two, _, *again = learned()
     assert [pytest.approx(curve, abs=1e-4) for curve in curves] == again and curves[0][0] > curves[0][-1] + 0.5
     assert one.keys() == two.keys() and all((one[name] - two[name]).abs().max() < 1e-4 for name in one)
-    assert not list(checkpoints.root().iterdir())
+    assert not list(checkpoints.checkpoints_root().iterdir())
 
 
 @pytest.mark.slow
@@ -107,8 +107,8 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, 
     stopped.send_signal(signal.SIGTERM)
     code, said = finished(stopped)
     assert code == 130 and re.search(r"train: stopped at step \d+ \(SIGTERM\); the next run goes on from there$", said)
-    (folder,) = (path for path in checkpoints.root().iterdir() if path.is_dir())
-    kept = checkpoints.latest(folder)
+    (folder,) = (path for path in checkpoints.checkpoints_root().iterdir() if path.is_dir())
+    kept = checkpoints.latest_checkpoint(folder)
     assert len(list(kept.glob("rng_state_*.pth"))) == 2
 
     code, said = finished(started(*launch))
@@ -163,20 +163,20 @@ def test_a_traceback_is_kept_and_named_in_one_sentence(tmp_path):
     with pytest.raises(
         ValueError, match=rf"^process 1 of 2 failed: ZeroDivisionError: .*; {kept} holds its traceback$"
     ):
-        workers.report(workers.wait_for_all(both), both, tmp_path)
+        workers.report_failure(workers.wait_for_all(both), both, tmp_path)
     assert "Traceback" in kept.read_text()
 
 
 def test_one_process_is_no_launch(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    assert not workers.launch(LaunchConfig(name="", processes=1, shard=False))
+    assert not workers.launch_workers(LaunchConfig(name="", processes=1, shard=False))
 
 
 def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
-        workers.launch(LaunchConfig(name="", processes=2, shard=False))
+        workers.launch_workers(LaunchConfig(name="", processes=2, shard=False))
 
 
 @pytest.mark.parametrize("things", [0, 1, 4, 5, 6])
@@ -185,7 +185,7 @@ def test_each_thing_is_the_turn_of_one_process_and_all_have_as_many_turns(things
     dealt = []
     for number in range(3):
         monkeypatch.setenv("RANK", str(number))
-        dealt.append(list(processes.my_turns(things)))
+        dealt.append(list(processes.own_turns(things)))
     assert len(set(map(len, dealt))) == 1
     assert sorted(turn for turns in dealt for turn in turns if turn < things) == list(range(things))
 

@@ -9,7 +9,7 @@ from labelled_rows import random_rows
 
 from refrain.chat.encoding import IGNORE_INDEX
 from refrain.training import packing
-from refrain.training.objectives.logprobs import count_labels, pad, sequence_logprobs
+from refrain.training.objectives.logprobs import count_labels, pad_rows, sequence_logprobs
 
 
 def found(model, rows, packed):
@@ -106,7 +106,7 @@ def test_a_model_that_computes_all_logits_is_asked_all_the_same():
 
 def test_rows_are_padded_on_the_right_and_padding_is_not_attended_to():
     short, long = {"input_ids": [5, 6], "labels": [IGNORE_INDEX, 6]}, {"input_ids": [7, 8, 9], "labels": [7, 8, 9]}
-    assert {name: values.tolist() for name, values in pad([short, long], torch.device("cpu")).items()} == {
+    assert {name: values.tolist() for name, values in pad_rows([short, long], torch.device("cpu")).items()} == {
         "input_ids": [[5, 6, 0], [7, 8, 9]],
         "attention_mask": [[1, 1, 0], [1, 1, 1]],
     }

@@ -49,7 +49,7 @@ def objective(loss):
 @pytest.fixture
 def policy(base):
     """A model that is not as `base`, and likes what strangers say."""
-    model, rng = loading.load(base), torch.Generator().manual_seed(6)
+    model, rng = loading.load_pretrained(base), torch.Generator().manual_seed(6)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.02 * torch.randn(weight.shape, generator=rng)
@@ -64,7 +64,7 @@ def begun(loss, talk, base, rows=ROWS):
     """The pairs, with the likelihoods of the base as their reference."""
     learned = objective(loss)
     with torch.no_grad():
-        return learned.prepare(asked(loading.load(base)), learned.features(talk, rows)[0])
+        return learned.prepare(asked(loading.load_pretrained(base)), learned.encode_rows(talk, rows)[0])
 
 
 def step(loss, model, rows, packed=False, cut=1):
@@ -134,7 +134,7 @@ def trl(base, tmp_path_factory):
     def run(loss, model, rows):
         trainer, config, settings, batch = kinds[loss]
         args = config(str(tmp_path_factory.mktemp("trl")), beta=BETA[loss], **settings, **common)
-        reference = {} if loss == "orpo" else {"ref_model": loading.load(base)}
+        reference = {} if loss == "orpo" else {"ref_model": loading.load_pretrained(base)}
         made = trainer(model, args=args, train_dataset=Dataset.from_list(text), **reference,
                        processing_class=AutoTokenizer.from_pretrained(base))  # fmt: skip
         found = made.compute_loss(made.model, batch(rows))
@@ -173,7 +173,7 @@ def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
     """A trained model and its curves."""
     settings = {"lr": 0.003, "epochs": 1, "batch_size": 4, "warmup": 0, "schedule": "constant"}
     model = model or loading.build_trainable(base, presets.lora(), 7)
-    return model, training.fit(
+    return model, training.train_model(
         model, rows, list(held_out), objective(loss), presets.train(**settings | changes), 7, tmp_path
     )
 
@@ -182,7 +182,7 @@ def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
 def many(talk, rows):
     """Twelve pairs, no two texts of which are the same."""
     made = [{**row, "rejected": f"no {i}"} for i, row in enumerate(rows[:12])]
-    return {loss: objective(loss).features(talk, made)[0] for loss in LOSSES}
+    return {loss: objective(loss).encode_rows(talk, made)[0] for loss in LOSSES}
 
 
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
@@ -242,7 +242,12 @@ def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each)
 
 def test_a_pair_the_other_way_round_has_the_mirrored_margin(talk, base, policy):
     rows = begun("sigmoid", talk, base)
-    turned = [pairs.PreferencePair(row.rejected, row.chosen, began=(row.began[1], row.began[0])) for row in rows]
+    turned = [
+        pairs.PreferencePair(
+            row.rejected, row.chosen, reference_logprobs=(row.reference_logprobs[1], row.reference_logprobs[0])
+        )
+        for row in rows
+    ]
     for one, other in zip(rows, turned, strict=True):
         chances = [math.exp(-step("sigmoid", policy, [pair])) for pair in (one, other)]
         assert sum(chances) == pytest.approx(1, abs=1e-6) and abs(chances[0] - 0.5) > 1e-4
@@ -258,7 +263,7 @@ def test_a_certain_reply_has_a_gradient():
 
 
 def test_only_the_last_reply_is_labelled(talk):
-    kept, left_out = objective("sigmoid").features(talk, ROWS)
+    kept, left_out = objective("sigmoid").encode_rows(talk, ROWS)
     assert left_out == {"unpaired": []} and len(kept) == len(ROWS)
     for row, pair in zip(ROWS, kept, strict=True):
         *asked_before, better = row["messages"]
@@ -274,13 +279,13 @@ def test_only_the_last_reply_is_labelled(talk):
 
 
 def test_rows_that_are_no_pairs_are_named(talk, rows):
-    kept, left_out = objective("kto").features(talk, [rows[0], *ROWS, rows[1]])
+    kept, left_out = objective("kto").encode_rows(talk, [rows[0], *ROWS, rows[1]])
     assert left_out == {"unpaired": [rows[0]["id"], rows[1]["id"]]} and len(kept) == len(ROWS)
 
 
 def test_both_sides_are_taught_with_their_last_reply(talk, rows):
     learned = objective("sigmoid")
-    kept, _ = learned.features(talk, [rows[0], *ROWS])
+    kept, _ = learned.encode_rows(talk, [rows[0], *ROWS])
     taught = learned.examples([rows[0], *ROWS], kept)
     assert [lesson.row_id for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
     assert [lesson.features for lesson in taught] == [side for pair in kept for side in (pair.chosen, pair.rejected)]
@@ -293,8 +298,8 @@ def test_both_sides_are_taught_with_their_last_reply(talk, rows):
 def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_reply_is_left(talk):
     """A long prompt gets the long replies of another, each side by itself just as long as the longest."""
     data = [row("asks", ["user: " + "🙂" * 20], "a", "b"), row("tells", ["user: ?"], "🙂" * 19, "🙂" * 18)]
-    longest = max(len(side["input_ids"]) for side in sides([pairs.encode(talk, each) for each in data]))
-    kept, _ = objective("kto").features(talk, data)
+    longest = max(len(side["input_ids"]) for side in sides([pairs.encode_pair(talk, each) for each in data]))
+    kept, _ = objective("kto").encode_rows(talk, data)
     assert [len(text["input_ids"]) for text in kept[0].kl_examples] == [longest, longest]
     for text in kept[0].kl_examples:
         assert len(text["labels"]) == longest and 0 < logprobs.count_labels(text) < 19
@@ -304,15 +309,15 @@ def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
     learned = objective("sigmoid")
     with pytest.raises(ValueError, match=r"^data/prepared/train\.jsonl: none of 16 rows has a rejected reply; "
                                          r"choose method=lora, or a source with chosen and rejected$"):  # fmt: skip
-        pairs.require_pairs(*learned.features(talk, rows))
-    for some in (sft.features(talk, rows), learned.features(talk, [*rows, ROWS[0]])):
+        pairs.require_pairs(*learned.encode_rows(talk, rows))
+    for some in (sft.encode_rows(talk, rows), learned.encode_rows(talk, [*rows, ROWS[0]])):
         pairs.require_pairs(*some)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base):
     strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
-        objective("sigmoid").features(strict, ROWS)
+        objective("sigmoid").encode_rows(strict, ROWS)
 
 
 def replied(text):
@@ -325,7 +330,7 @@ def prompted(text):
 
 def test_strangers_are_the_replies_of_the_pair_before(talk):
     """Which is TRL's rotation by one, of the chosen and of the rejected replies."""
-    kept, _ = objective("kto").features(talk, [*ROWS, row("long", ["user: hello?"], "hello there " * 9, "a")])
+    kept, _ = objective("kto").encode_rows(talk, [*ROWS, row("long", ["user: hello?"], "hello there " * 9, "a")])
     for before, pair in zip([kept[-1], *kept], kept, strict=False):
         assert [prompted(text) for text in pair.kl_examples] == [prompted(pair.chosen)] * 2
         assert [replied(text) for text in pair.kl_examples] == [replied(before.chosen), replied(before.rejected)]
@@ -333,7 +338,7 @@ def test_strangers_are_the_replies_of_the_pair_before(talk):
 
 @pytest.mark.parametrize("data", [[*TWINS, ROWS[0]], [ROWS[0], *TWINS], [TWINS[0], ROWS[0], TWINS[1]]])
 def test_a_stranger_is_none_of_the_same_prompt(talk, data):
-    kept, _ = objective("kto").features(talk, data)
+    kept, _ = objective("kto").encode_rows(talk, data)
     prompts = {tuple(replied(side)): prompted(side) for pair in kept for side in (pair.chosen, pair.rejected)}
     assert len(prompts) == 6
     assert all(prompts[tuple(replied(text))] != prompted(text) for pair in kept for text in pair.kl_examples)
@@ -342,17 +347,17 @@ def test_a_stranger_is_none_of_the_same_prompt(talk, data):
 def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, base, policy):
     rows, learned = begun("kto", talk, base), objective("kto")
     with torch.no_grad():
-        gained = [asked(policy)([text]).item() - asked(loading.load(base))([text]).item()
+        gained = [asked(policy)([text]).item() - asked(loading.load_pretrained(base))([text]).item()
                   for row in rows for text in row.kl_examples]  # fmt: skip
-        drift = learned.step_context(asked(policy), rows).drift
-        back = learned.step_context(asked(loading.load(base)), learned.prepare(asked(policy), rows)).drift
+        drift = learned.step_context(asked(policy), rows).kl
+        back = learned.step_context(asked(loading.load_pretrained(base)), learned.prepare(asked(policy), rows)).kl
     assert drift == pytest.approx(sum(gained) / len(gained), abs=1e-5) and drift > 0.5
     assert back == 0
 
 
 def test_where_all_prompts_are_one_there_are_strangers_still(talk):
     for data in (TWINS, TWINS[:1]):
-        kept, _ = objective("kto").features(talk, data)
+        kept, _ = objective("kto").encode_rows(talk, data)
         assert [len(pair.kl_examples) for pair in kept] == [2] * len(data)
 
 

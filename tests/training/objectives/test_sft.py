@@ -16,12 +16,12 @@ IGNORE = encoding.IGNORE_INDEX
 
 @pytest.fixture
 def model(base):
-    return loading.load(base)
+    return loading.load_pretrained(base)
 
 
 @pytest.fixture(scope="module")
 def kept(talk, rows):
-    return sft.features(talk, rows)[0]
+    return sft.encode_rows(talk, rows)[0]
 
 
 def loss(model, rows, packed=False):
@@ -46,7 +46,7 @@ def padded(rows):
 
 
 def test_every_row_is_learned_whole(talk, rows):
-    kept, left_out = sft.features(talk, rows)
+    kept, left_out = sft.encode_rows(talk, rows)
     assert kept == [encoding.encode_conversation(talk, row["messages"]) for row in rows] and left_out == {
         "unpaired": []
     }
@@ -55,13 +55,13 @@ def test_every_row_is_learned_whole(talk, rows):
 
 
 def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
-    assert sft.features(talk, [{**row, "rejected": "no"} for row in rows]) == sft.features(talk, rows)
+    assert sft.encode_rows(talk, [{**row, "rejected": "no"} for row in rows]) == sft.encode_rows(talk, rows)
 
 
 def test_a_row_that_the_template_cannot_take_is_named(base, rows):
     strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
     with pytest.raises(ValueError, match=r"^row 0-said\.jsonl:0: the chat template refuses .*: not me$"):
-        sft.features(strict, rows)
+        sft.encode_rows(strict, rows)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
@@ -109,4 +109,4 @@ def test_only_labelled_ids_make_the_loss(model, kept):
         logits = model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
     losses = [-logits[t - 1, label].item() for t, label in enumerate(row["labels"]) if label != IGNORE]
     assert loss(model, [row]) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
-    assert len(losses) < len(row["input_ids"]) == sft.tokens(row)
+    assert len(losses) < len(row["input_ids"]) == sft.token_count(row)
