@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import integration_utils as integrations
+from transformers.integrations.integration_utils import (
+    CometCallback,
+    MLflowCallback,
+    TensorBoardCallback,
+    WandbCallback,
+)
 
 from refrain.pipeline import paths
 
@@ -64,7 +69,7 @@ def open_wandb(folder: Path, run: str) -> Tracker:
     set_defaults(WANDB_DIR=str(folder.parent))  # it adds a folder wandb
     import wandb
 
-    return Tracker(integrations.WandbCallback(), os.environ.get("WANDB_NAME", run), folder, wandb.finish)
+    return Tracker(WandbCallback(), os.environ.get("WANDB_NAME", run), folder, wandb.finish)
 
 
 def open_mlflow(folder: Path, run: str) -> Tracker:
@@ -73,12 +78,12 @@ def open_mlflow(folder: Path, run: str) -> Tracker:
     set_defaults(MLFLOW_DISABLE_TELEMETRY="true")
     import mlflow
 
-    return Tracker(integrations.MLflowCallback(), run, folder, mlflow.flush_async_logging)
+    return Tracker(MLflowCallback(), run, folder, mlflow.flush_async_logging)
 
 
 def open_tensorboard(folder: Path, run: str) -> Tracker:
     """A folder for each training: curves of two in one would be drawn as one."""
-    return Tracker(integrations.TensorBoardCallback(), run, folder / f"{run}-{datetime.now():%Y%m%d-%H%M%S-%f}")
+    return Tracker(TensorBoardCallback(), run, folder / f"{run}-{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 def open_comet(folder: Path, run: str) -> Tracker:
@@ -89,7 +94,7 @@ def open_comet(folder: Path, run: str) -> Tracker:
     import comet_ml
 
     run = os.environ.get("COMET_START_EXPERIMENT_NAME", run)
-    return Tracker(integrations.CometCallback(), run, folder, comet_ml.end)
+    return Tracker(CometCallback(), run, folder, comet_ml.end)
 
 
 TRACKERS: dict[str, tuple[str, Callable[[Path, str], Tracker]]] = {  # the package, and what opens a run
