@@ -53,7 +53,8 @@ def suggest_override(overrides: list[str], folder: Path) -> str | None:
         key, value = str(override.key_or_group), override.value()
         options = sorted(file.stem for file in (folder / key).glob("*.yaml"))
         if options and value not in options:
-            return f"{override.input_line}: {folder}/{key} has {', '.join(options)}"
+            today = [name for name in options if (key, name) not in old_names.OPTIONS]
+            return f"{override.input_line}: {folder}/{key} has {', '.join(today)}"
         place, hint = "", cast(Any, Config)
         for part in key.split("."):
             known = fields_of(hint)

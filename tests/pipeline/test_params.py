@@ -248,7 +248,7 @@ def test_params_yaml_that_is_no_yaml_is_one_sentence_with_the_line(monkeypatch, 
 
 def test_a_misspelt_option_names_those_that_exist(bench):
     said, seconds = run(bench, "compose", "launch=dpp")
-    assert said == "compose: launch=dpp: conf/launch has ddp, fsdp, one\n"
+    assert said == "compose: launch=dpp: conf/launch has ddp, fsdp, single\n"
     assert seconds < 3
 
 
