@@ -32,15 +32,6 @@ def run(options: argparse.Namespace) -> int:
         start = time.perf_counter()
         for stage in rebuild.rerun_stages(folder):
             print(f"{time.perf_counter() - start:6.0f} s  {stage}", file=sys.stderr, flush=True)
-        rebuilt = rebuild.finished_stages(folder)
-        outputs = verify.compare_outputs(recorded, rebuilt, folder)
-        print(verify.outputs_table(outputs))
-        if all(output.is_same for output in outputs):
-            print(f"\nthe same bytes as {commit[:12]} recorded")
-            return 0
-        from refrain.experiments import drift  # loads torch
-
-        moved = drift.drift_report(commit, recorded, rebuilt, folder)
-        print("", *verify.differing_files(outputs, folder), moved, "", sep="\n")
-        print(verify.first_difference(outputs, recorded, rebuilt, folder))
-        return 1
+        report, is_same = verify.verification_report(commit, recorded, folder)
+        print(report)
+        return 0 if is_same else 1

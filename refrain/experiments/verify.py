@@ -28,6 +28,20 @@ class OutputComparison:
         return "not rebuilt" if self.rebuilt is None else "same" if self.is_same else "differs"
 
 
+def verification_report(commit: str, recorded: revisions.Lock, folder: Path) -> tuple[str, bool]:
+    """What a rebuild of a commit in `folder` shows, and whether every output has the bytes that were recorded."""
+    rebuilt = rebuild.finished_stages(folder)
+    outputs = compare_outputs(recorded, rebuilt, folder)
+    table = outputs_table(outputs)
+    if all(output.is_same for output in outputs):
+        return f"{table}\n\nthe same bytes as {commit[:12]} recorded", True
+    from refrain.experiments import drift  # loads torch
+
+    moved = drift.drift_report(commit, recorded, rebuilt, folder)
+    why = first_difference(outputs, recorded, rebuilt, folder)
+    return "\n".join([table, "", *differing_files(outputs, folder), moved, "", why]), False
+
+
 def compare_outputs(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[OutputComparison]:
     """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
     hashes = revisions.output_hashes(rebuilt)
