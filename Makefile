@@ -21,7 +21,7 @@ compare: install ## experiments side by side, without the checksum columns of DV
 	dvc exp show --only-changed --drop '.*/|conf$$|composed|data\.(folder|sources)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: install ## ruff and mypy
 	ruff check .

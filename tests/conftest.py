@@ -1,8 +1,10 @@
 import json
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import pipeline_repository
 import presets
 import pytest
 import tokenizers
@@ -26,6 +28,17 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+LONGEST = (  # files by the time that they take: with these first, no core waits for another at the end
+    "runs/test_kills.py", "training/test_fit.py", "runs/test_reruns.py", "runs/test_methods.py",
+    "experiments/test_verify.py", "models/pytorch/test_loading.py", "training/distributed/test_processes.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    places = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +134,13 @@ def merged(base, adapter, talk, tmp_path_factory):
     loading.save_for_serving(loading.merge_adapter(loading.load_finetuned(base, adapter)), talk.stop_ids, folder)
     model_folder.copy_tokenizer(adapter, folder, talk.template)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_pipeline(tmp_path_factory):
+    """A small repository whose pipeline has run, once for all workers: to be copied, not to be changed."""
+    own = tmp_path_factory.getbasetemp()
+    return pipeline_repository.finished(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,9 @@ KILLS = {"base": 1, "prepare": 1, "train": 20, "merge": 1, "export_onnx": 1, "ev
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(finished_pipeline, tmp_path_factory):
     """A repository whose training takes some hundred steps, run once and committed."""
-    folder = pipeline_repository.repository(tmp_path_factory.mktemp("kills") / "repository")
-    pipeline_repository.small(folder)
+    folder = shutil.copytree(finished_pipeline, tmp_path_factory.mktemp("kills") / "repository", symlinks=True)
     edit(folder / "conf/config.yaml", {"train.epochs": 80, "train.batch_size": 1})
     dvc(folder, "repro")
     pipeline_repository.commit(folder)

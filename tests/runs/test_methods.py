@@ -76,11 +76,8 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
 
 
 @pytest.mark.slow
-def test_a_further_round_begins_where_the_adapter_of_an_earlier_commit_ended(tmp_path):
-    folder = pipeline_repository.repository(tmp_path / "repository")
-    pipeline_repository.small(folder)
-    pipeline_repository.dvc(folder, "repro")
-    pipeline_repository.commit(folder)
+def test_a_further_round_begins_where_the_adapter_of_an_earlier_commit_ended(finished_pipeline, tmp_path):
+    folder = shutil.copytree(finished_pipeline, tmp_path / "repository", symlinks=True)
     pipeline_repository.run(folder, "git", "tag", "v1")
     first = json.loads((folder / paths.TRAIN_REPORT).read_text())
     moving = pipeline_repository.dvc(

@@ -54,13 +54,10 @@ IDLE_EDITS = [
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(finished_pipeline, tmp_path_factory):
     """The workspace as a repository of its own, small, run once and committed."""
-    folder = pipeline_repository.repository(tmp_path_factory.mktemp("flows") / "repository")
-    small(folder)
-    assert ran(dvc(folder, "repro")) == ["compose", *AFTER]
-    pipeline_repository.commit(folder)
-    return folder
+    assert ran(finished_pipeline.with_name("said.txt").read_text()) == ["compose", *AFTER]
+    return shutil.copytree(finished_pipeline, tmp_path_factory.mktemp("flows") / "repository", symlinks=True)
 
 
 @pytest.fixture
@@ -216,37 +213,58 @@ def test_queued_experiments_run_and_can_be_applied(bench):
     assert ran(dvc(bench, "repro", "prepare")) == []
 
 
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory):
+    """A repository whose prepare and base have read files outside of it, and the folder of these files."""
+    folder, outside = tmp_path_factory.mktemp("linked") / "repository", tmp_path_factory.mktemp("outside")
+    pipeline_repository.repository(folder)
+    small(folder)
+    pipeline_repository.commit(folder)
+    write_outside(outside)
+    stage(folder, "compose", f"data.sources=[{{path: {outside}/rows.csv}}]", f"model.tiny.corpus={outside}/corpus.txt")
+    (folder / "models/base").mkdir()
+    dvc(folder, "repro", "prepare")
+    dvc(folder, "commit", "--force", "base")  # as if it had run
+    return folder, outside
+
+
 @pytest.fixture
-def outside(fresh, tmp_path):
-    """Files outside of a repository whose prepare and base read them."""
-    rows, corpus = tmp_path / "rows.csv", tmp_path / "corpus.txt"
+def reader(linked, tmp_path):
+    """A copy of that repository."""
+    return shutil.copytree(linked[0], tmp_path / "repository", symlinks=True)
+
+
+@pytest.fixture
+def outside(linked):
+    """Those files as they were."""
+    return write_outside(linked[1])
+
+
+def write_outside(folder):
+    rows, corpus = folder / "rows.csv", folder / "corpus.txt"
     rows.write_text("question,answer\nWhy?,Because.\n")
     corpus.write_text("A text.\n")
-    stage(fresh, "compose", f"data.sources=[{{path: {rows}}}]", f"model.tiny.corpus={corpus}")
-    (fresh / "models/base").mkdir()
-    dvc(fresh, "repro", "prepare")
-    dvc(fresh, "commit", "--force", "base")  # as if it had run
     return rows, corpus
 
 
-def test_changes_of_files_outside_the_repository_are_seen(fresh, outside):
+def test_changes_of_files_outside_the_repository_are_seen(reader, outside):
     rows, corpus = outside
-    assert json.loads(dvc(fresh, "status", "--json", "prepare", "base")) == {}
+    assert json.loads(dvc(reader, "status", "--json", "prepare", "base")) == {}
     append(rows, "Why not?,Not.\n")
     append(corpus, "More.\n")
-    status = json.loads(dvc(fresh, "status", "--json"))
+    status = json.loads(dvc(reader, "status", "--json"))
     assert {"changed deps": {"data/linked": "modified"}} in status["prepare"]
     assert {"changed deps": {"models/linked": "modified"}} in status["base"]
-    assert "0-rows.csv: 2 rows" in dvc(fresh, "repro", "prepare")
+    assert "0-rows.csv: 2 rows" in dvc(reader, "repro", "prepare")
 
 
-def test_a_file_that_vanished_is_named_and_another_can_take_its_place(fresh, outside):
+def test_a_file_that_vanished_is_named_and_another_can_take_its_place(reader, outside):
     rows, _ = outside
     other = rows.rename(rows.with_name("other.csv"))
-    assert "data/linked/0-rows.csv" in dvc(fresh, "repro", "prepare", fails=True)
-    assert f"data.sources[0].path: there is no file {rows}; correct the path\n" in stage(fresh, "compose", fails=True)
-    stage(fresh, "compose", f"data.sources=[{{path: {other}}}]")
-    assert "0-other.csv: 1 rows" in dvc(fresh, "repro", "prepare")
+    assert "data/linked/0-rows.csv" in dvc(reader, "repro", "prepare", fails=True)
+    assert f"data.sources[0].path: there is no file {rows}; correct the path\n" in stage(reader, "compose", fails=True)
+    stage(reader, "compose", f"data.sources=[{{path: {other}}}]")
+    assert "0-other.csv: 1 rows" in dvc(reader, "repro", "prepare")
 
 
 def test_a_copy_of_the_whole_repository_reads_its_own_data(fresh, tmp_path):

@@ -1,6 +1,7 @@
 """A workbench: a scratch copy of the repository with its own Git history and DVC cache, to run whole commands in."""
 
 import csv
+import fcntl
 import json
 import os
 import random
@@ -33,13 +34,29 @@ def copy(out: Path, *places: str) -> Path:
 
 
 def repository(out: Path) -> Path:
-    """A copy of the workspace as a Git and DVC repository of its own, with everything committed."""
+    """A copy of the workspace as a Git and DVC repository of its own, with everything committed, and compiled once."""
     copy(out)
+    checked = ("--invalidation-mode", "checked-hash")  # so that no bytecode outlives an edit
+    run(out, sys.executable, "-m", "compileall", "-q", *checked, "refrain", "stages")
     run(out, "git", "init", "-q", "-b", "main")
     run(out, "git", "config", "user.name", "A Tester")
     run(out, "git", "config", "user.email", "tester@example.org")
     commit(out)
     return out
+
+
+def finished(place: Path) -> Path:
+    """A small repository in `place` whose pipeline has run and is committed, made by whoever comes first."""
+    folder, said = place / "finished/repository", place / "finished/said.txt"
+    with (place / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            repository(folder)
+            small(folder)
+            output = dvc(folder, "repro")
+            commit(folder)
+            said.write_text(output)
+    return folder
 
 
 def commit(folder: Path) -> None:
@@ -147,6 +164,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
         "OMP_NUM_THREADS": "1",  # a model this small gains nothing from threads that wait for each other
         "PYTHONDONTWRITEBYTECODE": "1",  # an edit within the second of the last run must not meet stale bytecode
+        "PYTHONPATH": str(ROOT / "tests/support/plain_install"),
     }
 
 
