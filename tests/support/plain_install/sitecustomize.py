@@ -1,4 +1,4 @@
-"""First on the path, this makes Python start as where refrain was installed without extras, which load for seconds."""
+"""First on the path, it makes Python start as where `refrain[train]` alone is installed: other extras load slowly."""
 
 import sys
 
