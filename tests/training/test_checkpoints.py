@@ -7,6 +7,7 @@ from pathlib import Path
 import pipeline_repository
 import pytest
 from places import ROOT
+from short_trainings import LORA, At, die, digest, fit
 
 from refrain.training import checkpoints
 
@@ -164,3 +165,23 @@ def test_too_little_room_is_said_before_the_start(workspace):
     checkpoints.require_disk_space(workspace, free // 2)
     with pytest.raises(OSError, match=r"checkpoints need [\d.]+ GB and [\d.]+ GB are free; make room, `refrain clean`"):
         checkpoints.require_disk_space(workspace, free * 2)
+
+
+@pytest.mark.parametrize("step", [3, 4, 6])
+def test_damaged_checkpoints_do_not_count(base, features, tmp_path, undisturbed, eager, step):
+    settings = {"epochs": 2, "method": LORA}
+    with pytest.raises(RuntimeError):
+        fit(base, features, tmp_path / "killed", callbacks=[At(step, die)], **settings)
+    newest = checkpoints.latest_checkpoint(tmp_path / "killed")
+    state = newest / "optimizer.pt"
+    state.write_bytes(state.read_bytes()[:-7])
+    assert checkpoints.latest_checkpoint(tmp_path / "killed") is None
+    resumed, again = fit(base, features, tmp_path / "killed", **settings)
+    assert (digest(resumed), again) == undisturbed(**settings)
+
+
+def test_too_small_a_disk_is_said_before_the_first_step(base, features, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
+    with pytest.raises(OSError, match=r"checkpoints need [\d.]+ GB and 0\.00 GB are free; .*`refrain clean`"):
+        fit(base, features, tmp_path)

@@ -1,0 +1,162 @@
+import os
+import pty
+import select
+import signal
+import sys
+
+from command_line import FOREVER, REFRAIN, SHORT
+from places import ROOT
+
+from refrain.cli import terminal
+
+
+class Person:
+    """Someone at a terminal, who waits for what they read before they type."""
+
+    def __init__(self, *arguments):
+        self.seen = b""
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            screen = {"TERM": "dumb", "COLUMNS": "1000"}  # no colours, no scrolling
+            os.execve(sys.executable, [*REFRAIN, "chat", *map(str, arguments)], os.environ | screen)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.terminal)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def waits(self, seconds):
+        """Whether something comes within some seconds."""
+        return bool(select.select([self.terminal], [], [], seconds)[0])
+
+    def watches(self):
+        """What comes next; nothing when the program has left."""
+        assert self.waits(30), f"nothing came after {self.seen!r}"
+        try:
+            return os.read(self.terminal, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            return b""
+
+    def reads(self, text):
+        """What comes before `text`, once `text` has come."""
+        while text not in self.seen:
+            self.seen += (more := self.watches())
+            assert more, f"{text!r} never came after {self.seen!r}"
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def types(self, text):
+        os.write(self.terminal, text)
+
+    def asks(self, question):
+        """The reply to a question typed at the prompt."""
+        self.reads(b"you> ")
+        self.types(question.encode() + b"\n")
+        self.reads(question.encode())
+        reply = self.reads(b"\r\nyou> ")
+        self.seen = b"you> " + self.seen
+        return reply.decode().replace("\r\n", "\n").removeprefix("\n")
+
+    def leaves(self, key):
+        """The exit code after a key that ends the program, and what was on the screen until then."""
+        self.types(key)
+        while key == b"\x03" and not self.waits(2):
+            self.types(key)  # CPython overlooks a Ctrl-C in the instant before readline waits
+        while more := self.watches():
+            self.seen += more
+        self.pid, status = 0, os.waitpid(self.pid, 0)[1]
+        return os.waitstatus_to_exitcode(status), self.seen
+
+
+def test_a_conversation_under_a_grammar_remembers(model):
+    with Person("--model", model, "--regex", "[a-z]{3}") as person:
+        replies = [person.asks("hello"), person.asks("and?")]
+        assert all(len(reply) == 3 and reply.islower() for reply in replies)
+        assert person.leaves(b"/quit\n")[0] == 0
+
+
+def test_a_conversation_remembers_until_it_is_told_to_forget(model, said):
+    with Person("--model", model, *SHORT) as person:
+        first = said("hello")
+        assert person.asks("hello") == first
+        assert person.asks(" ") == "", "a blank line is no question"
+        assert person.asks("and?") == said("hello", first, "and?") != said("and?")
+        assert person.asks("/reset") == ""
+        assert person.asks("and?") == said("and?")
+        assert person.leaves(b"/quit\n")[0] == 0
+
+
+def test_the_system_prompt_can_be_changed_on_the_way(model, said):
+    with Person("--model", model, *SHORT) as person:
+        person.asks("/system Be  kind.")
+        first = said("hello", system="Be  kind.")
+        assert person.asks("hello") == first
+        person.asks("/system")
+        assert person.asks("more") == said("hello", first, "more")
+        assert person.leaves(b"\x04")[0] == 0, "Ctrl-D leaves"
+
+
+def test_help_lists_every_command_and_strangers_are_named(model):
+    with Person("--model", model) as person:
+        listed = person.asks("/help")
+        assert all(f"{command} " in listed for command in ("/reset", "/system", "/help", "/quit"))
+        assert person.asks("/halp") == "/halp is no command; /help lists them"
+
+
+def test_ctrl_c_at_the_prompt_leaves(model):
+    with Person("--model", model) as person:
+        person.reads(b"you> ")
+        assert person.leaves(b"\x03") == (0, b"\r\n")
+
+
+def test_a_line_can_be_recalled(model):
+    with Person("--model", model, *SHORT) as person:
+        person.asks("hello")
+        person.reads(b"you> ")
+        person.types(b"\x10\n")  # Ctrl-P
+        assert person.reads(b"\r\n") == b"hello"
+
+
+def test_at_a_terminal_a_dash_also_asks_for_plain_lines(model, said):
+    with Person("--model", model, "--prompt", "-", *SHORT) as person:
+        person.types(b"hello\n")
+        assert person.reads(b"\r\n") == b"hello", "what was typed, and no prompt before it"
+        assert person.reads(b"\r\n").decode() == " ".join(said("hello").split())
+        assert person.leaves(b"\x04")[0] == 0
+
+
+def test_ctrl_c_ends_the_reply_and_not_the_conversation(endless):
+    with Person("--model", endless, *FOREVER) as person:
+        person.reads(b"you> ")
+        person.types(b"hello\n")
+        person.reads(b"hello\r\n")
+        person.seen = person.seen or person.watches()
+        person.types(b"\x03")
+        person.reads(b"\nyou> ")
+        code, screen = person.leaves(b"/quit\n")
+        assert code == 0 and b"Traceback" not in screen
+
+
+def test_what_was_said_before_ctrl_c_stays(capsys):
+    def interrupted():
+        yield "Once upon"
+        yield " a time"
+        raise KeyboardInterrupt
+
+    assert terminal.print_stream(interrupted()) == "Once upon a time"
+    assert capsys.readouterr().out == "Once upon a time\n"
+
+
+def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
+    with Person("--model", model, "--system", "Be kind.", *SHORT) as person:
+        person.asks("a" * 90)
+        notice, _, reply = person.asks("b" * 90).partition("\n")
+        assert notice == "(the context is full: the oldest 2 turns are forgotten)"
+        assert reply == said("b" * 90, system="Be kind.")
+        assert person.asks("c" * 300).startswith("the question: ")
+        assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "c was not asked"
