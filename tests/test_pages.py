@@ -189,13 +189,9 @@ def test_the_table_of_keys_is_the_schema():
     assert sorted(shown) == sorted(keys(schema.Config))
 
 
-def options(group: str) -> list[str]:
-    return sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml"))
-
-
 def test_the_table_of_groups_is_conf():
     shown = {row[0].strip("`"): SPAN.findall(row[1]) for row in table("docs/configuration.md", "Groups and presets")}
-    assert shown == {group.name: options(group.name) for group in (ROOT / "conf").iterdir() if group.is_dir()}
+    assert shown == {group.name: presets.options(group.name) for group in (ROOT / "conf").iterdir() if group.is_dir()}
 
 
 @pytest.mark.parametrize(("page", "heading", "group"), [
@@ -204,7 +200,7 @@ def test_the_table_of_groups_is_conf():
     ("docs/onnx.md", "Variants", "export"),
 ])  # fmt: skip
 def test_the_presets_of_a_group_are_those_in_conf(page, heading, group):
-    assert sorted(first_column(page, heading)) == options(group)
+    assert sorted(first_column(page, heading)) == presets.options(group)
 
 
 @pytest.mark.parametrize(("mistake", "sentence"), table("docs/configuration.md", "What is refused"))

@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 
 import pipeline_repository
+import presets
 import pytest
 import stage_starts
 from omegaconf import OmegaConf
@@ -15,7 +16,8 @@ from refrain.pipeline import params as launch
 from refrain.pipeline import schema
 
 CONF = ROOT / "conf"
-OPTIONS = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.yaml"))]
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+OPTIONS = [f"{group}={name}" for group in GROUPS for name in presets.options(group)]
 STAGES = ["compose", "base", "prepare", "train", "merge", "export_onnx", "evaluate"]
 GAPS = {
     "data=files": ("data.sources", "[{path: some/file.csv}]"),

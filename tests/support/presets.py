@@ -2,11 +2,16 @@
 
 from places import ROOT
 
-from refrain.pipeline import params
+from refrain.pipeline import old_names, params
 from refrain.pipeline.schema import Config, MethodConfig, TrainConfig
 
 CONF = ROOT / "conf"
 SMALL = ("method.adapter.rank=4", "method.adapter.alpha=8")
+
+
+def options(group: str) -> list[str]:
+    """What a group of conf/ offers, without names that are old."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml") if (group, file.stem) not in old_names.OPTIONS)
 
 
 def config(*overrides: str) -> Config:
