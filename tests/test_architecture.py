@@ -112,6 +112,19 @@ def test_a_stage_is_a_paragraph_of_its_own(source):
     assert ast.get_docstring(ast.parse(source.read_text()))
 
 
+def test_every_script_is_a_stage_that_runs_from_the_working_directory():
+    # `python -m stages.x`, for so an experiment in a temporary copy runs the copy's code
+    assert {name: stage["cmd"] for name, stage in DVC.items()} == {
+        source.stem: f"python -m stages.{source.stem}" for source in STAGES
+    }
+
+
+@pytest.mark.parametrize("source", STAGES, ids=lambda path: path.stem)
+def test_a_stage_hands_on_sections_never_the_whole_configuration(source):
+    uses = [name for name in nodes(source, ast.Name) if name.id == "cfg" and isinstance(name.ctx, ast.Load)]
+    assert len(uses) == len(attributes(source, of="cfg"))
+
+
 @pytest.mark.parametrize("source", [s for s in STAGES if s.stem != "compose"], ids=lambda path: path.stem)
 def test_a_stage_depends_on_exactly_the_folders_and_the_values_it_reaches(source):
     stage = DVC[source.stem]
@@ -121,10 +134,42 @@ def test_a_stage_depends_on_exactly_the_folders_and_the_values_it_reaches(source
     assert sorted(stage["params"]) == sorted(set(attributes(source, of="cfg")))
 
 
+def test_compose_depends_on_conf_alone():
+    """Its code decides how params.yaml comes about, not what is in it, so an edit of it reruns nothing.
+
+    It runs again when conf/ changes, and when params.yaml or a linked file does, for those are its outs.
+    """
+    assert DVC["compose"]["deps"] == [str(paths.CONF)]
+    assert "params" not in DVC["compose"]
+    assert outs(DVC["compose"]) == {str(paths.PARAMS), str(paths.LINKED_DATA), str(paths.LINKED_MODEL)}
+
+
 def test_dvc_yaml_and_paths_name_the_same_places():
     ours = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     written = set().union(*map(outs, DVC.values()))
+    read = set().union(*map(data, DVC.values()))
     assert written | {str(paths.CONF)} == ours
+    assert not [path for path in read if not {path, *map(str, Path(path).parents)} & ours]
+
+
+@pytest.mark.parametrize("source", [s for s in STAGES if s.stem != "compose"], ids=lambda path: path.stem)
+def test_a_stage_touches_only_what_dvc_yaml_gives_it(source):
+    stage = DVC[source.stem]
+    places = {str(getattr(paths, name)) for name in set(attributes(source, of="paths")) if name.isupper()}
+    assert places <= data(stage) | outs(stage)
+
+
+def test_dvc_yaml_is_not_a_template():
+    assert "${" not in (ROOT / "dvc.yaml").read_text()  # DVC would read params.yaml before compose has written it
+
+
+@pytest.mark.parametrize("source", [*LIBRARY.values(), *STAGES], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_nothing_that_is_read_can_run_code(source):
+    assert not {"pickle", "dill", "joblib", "marshal", "shelve"} & imported(source)
+    calls = {ast.unparse(call.func) for call in nodes(source, ast.Call)}
+    assert not {"torch.load", "eval", "exec", "yaml.load", "np.load", "numpy.load"} & calls
+    trusts = [word for word in nodes(source, ast.keyword) if word.arg == "trust_remote_code"]
+    assert all(isinstance(word.value, ast.Constant) and word.value.value is False for word in trusts)
 
 
 def test_only_rooms_that_say_so_load_torch():
