@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import pytest
 import toy_repository
 from pipeline_repository import dvc, edit, rewrite
 
-from refrain.experiments import drift, rebuild
 from refrain.pipeline import revisions
 
 
@@ -150,24 +148,6 @@ def test_what_decides_rounding_is_shown_beside_scores_and_their_tolerances(bench
     assert "\nscores beyond their tolerance: rougeL\n" in printed
 
 
-@pytest.mark.parametrize("score, value, verdict", [
-    ("perplexity", 20.9, "within"), ("perplexity", 21.1, "beyond"), ("rows", 101, "beyond"), ("bleu", 24.9, "within"),
-    ("bleu", 14.9, "beyond"), ("rougeL", 20.04, "within"), ("rougeL", 19.9, "beyond"),
-])  # fmt: skip
-def test_each_score_has_its_tolerance(score, value, verdict):
-    then = {"a": {score: 100 if score == "rows" else 20.0}, "b": {score: 5.0, "name": "text"}}
-    now = {"a": {score: value}, "b": {score: 5.0}}
-    *_, line, summary = drift.score_table(json.dumps(then), json.dumps(now)).splitlines()
-    assert line.split()[2:3] + line.split()[-1:] == ["a", verdict]
-    assert summary == ("all scores are within their tolerance" if verdict == "within"
-                       else f"scores beyond their tolerance: {score}")  # fmt: skip
-
-
-def test_scores_that_came_or_went_are_named():
-    then, now = json.dumps({"a": {"rows": 1}}), json.dumps({"a": {"rows": 1, "rougeL": 1}, "b": 2})
-    assert drift.score_table(then, now) == "reports/metrics.json has other scores than it had: a.rougeL, b"
-
-
 def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_path):
     (bench / "big").mkdir()
     (bench / "big" / "data.txt").write_text("many\nlines\n")
@@ -199,20 +179,6 @@ def test_what_cannot_be_verified_is_one_sentence(bench, revision):
     code, printed, said = refrain(bench, "verify", revision)
     assert (code, printed, said.count("\n")) == (1, "", 1)
     assert said.startswith(f"refrain: {revision}: this ")
-
-
-@pytest.mark.parametrize("params, key", [
-    ("data: {folder: ../elsewhere, sources: [{path: a.csv}]}", "data.sources[0].path"),
-    ("data: {folder: data/raw, sources: [{path: a.csv}, {path: ../../../a.csv}]}", "data.sources[1].path"),
-    ("model: {folder: ../model, tiny: null}", "model.folder"),
-    ("model: {tiny: {corpus: ../a.txt}, folder: null}", "model.tiny.corpus"),
-    ("data: {folder: /outside, sources: [{path: a.csv}]}\nmodel: {folder: ~/model}", None),
-    ("data: {folder: data/raw/.., sources: [{path: ../a.csv}, {path: /outside/a.csv}]}", None),
-    ("", None),
-])  # fmt: skip
-def test_a_relative_way_out_of_the_repository_is_named_an_absolute_one_can_be_gone(params, key):
-    named = [sentence.split(" ")[0] for sentence in rebuild.unreachable_inputs(params)]
-    assert named == ([key] if key else [])
 
 
 def test_a_commit_that_reads_beside_the_repository_is_refused_before_anything_runs(bench):

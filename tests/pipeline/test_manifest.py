@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from refrain.export.onnx import provenance
-from refrain.pipeline import manifest, paths
+from refrain.pipeline import manifest
 
 FACTS = {"variant": "int8", "top1": 0.994, "motto": "né sous une étoile 🌟"}
 
@@ -99,19 +98,3 @@ def test_an_identity_changes_with_any_byte_and_any_name(folder):
     (folder / "void.txt").write_text("!")
     assert len({before, renamed, manifest.dvc_md5(folder)}) == 3
     assert before.endswith(".dir") and len(before) == len("d41d8cd98f00b204e9800998ecf8427e.dir")
-
-
-def test_an_artifact_names_what_it_was_made_of_and_no_clock_or_place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for place in (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED, paths.PARITY.parent):
-        place.mkdir(parents=True)
-        (place / "file").write_text(str(place))
-    (paths.BASE / "source.json").write_text("{}")
-    paths.PARITY.write_text("{}")
-    facts = provenance.manifest_facts("int8")
-    assert facts["made_of"] == {
-        path: manifest.dvc_md5(tmp_path / path)
-        for path in ("models/base", "data/prepared", "models/adapter", "models/merged")
-    }
-    assert list(facts) == ["base", "best", "data", "made_of", "parity", "cpu", "versions"]
-    assert facts["cpu"].isupper() and facts["versions"]["torch"]

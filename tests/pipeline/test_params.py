@@ -1,24 +1,18 @@
 """The configuration: every option fits the schema, and every mistake is one sentence before anything heavy loads."""
 
-import ast
 import re
-import resource
 from pathlib import Path
 
-import pipeline_repository
 import presets
 import pytest
 import stage_starts
+from light_stages import CONF, composed, run
 from omegaconf import OmegaConf
-from pipeline_repository import ROOT
 
 from refrain.pipeline import params as launch
-from refrain.pipeline import schema
 
-CONF = ROOT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [f"{group}={name}" for group in GROUPS for name in presets.options(group)]
-STAGES = ["compose", "base", "prepare", "train", "merge", "export_onnx", "evaluate"]
 GAPS = {
     "data=files": ("data.sources", "[{path: some/file.csv}]"),
     "model=folder": ("model.folder", "some/folder"),
@@ -77,67 +71,7 @@ IMPOSSIBLE = {
     "train.schedule=square": "train.schedule=square is none of linear, cosine, constant, constant_with_warmup, wsd",
     "export.variants.int8.weights.bits=3": "export.variants.int8.weights.bits=3 is none of 32, 16, 8 and 4",
 }
-INT4 = "export.variants.int4.weights"
-NO_EXPORT = {
-    "export.graph=onnx": "export.graph=onnx is neither compact nor optimum nor null",
-    f"{INT4}.bits=5": f"{INT4}.bits=5 is none of 32, 16, 8 and 4",
-    f"{INT4}.block=null": (
-        f"{INT4}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
-    ),
-    f"{INT4}.bits=8 {INT4}.head_bits=4 {INT4}.block=null": (
-        f"{INT4}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
-    ),
-    f"{INT4}.block=48": f"{INT4}.block=48 is none of 16, 32, 64, 128, 256",
-    f"{INT4}.block=0": f"{INT4}.block=0 is none of 16, 32, 64, 128, 256",
-    f"{INT4}.head_bits=16": f"{INT4}.head_bits=16 is none of 32, 8, 4 and null",
-    f"{INT4}.accuracy=1": f"{INT4}.accuracy=1 is neither 4, products in 8 bits, nor 0, products in fp32",
-    f"{INT4}.rounding=up": f"{INT4}.rounding=up is none of nearest, search",
-    "~export.cost.int8 ~export.cost.fp32": (
-        "export.cost has no entry for fp32, int8; give the microseconds of a million weights"
-    ),
-    "export.variants.fp32.weights.bits=16": (
-        "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
-    ),
-    "~export.variants.fp32": "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others",
-    "export.graph=optimum export.variants.int8.weights.bits=16": (
-        "export.variants.int8.weights.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
-    ),
-    "+export.variants.best.weights.bits=32 +export.variants.best.thresholds.top1=1": (
-        "export.variants.best is no name of a variant; best is that of a copy, others of a folder"
-    ),
-    "export.variants.fp32.thresholds.required=false export.variants.int8.thresholds.required=false": (
-        "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
-    ),
-    "export.steps=0": "export.steps=0 must be above 0",
-    "export.prompts=0": "export.prompts=0 must be above 0",
-    "merge.prompts=0": "merge.prompts=0 must be above 0",
-    "export.best=int2": "export.best=int2 is none of export.variants: fp32, int8, int4",
-}
-EXPORTS = [
-    "export.graph=optimum export.best=int8",
-    f"{INT4}.bits=8 {INT4}.head_bits=null {INT4}.block=null",
-    f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
-    "+export.variants.half.weights.bits=16 +export.variants.half.thresholds.top1=0.99",
-]
 MISTAKES = {**MISSPELT, **WRONG, **IMPOSSIBLE}
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """A folder with the conf/ of the workspace, params.yaml composed from it, and a torch that must not be touched."""
-    folder = pipeline_repository.copy(tmp_path_factory.mktemp("bench"), "conf", "data/raw")
-    for name in ("torch", "transformers"):
-        (folder / f"{name}.py").write_text("raise SystemExit('something heavy was loaded')\n")
-    run(folder, "compose", fails=False)
-    return folder
-
-
-def run(folder, name, *arguments, fails=True):
-    """What a stage of the workspace said in that folder, and the seconds for which it kept a processor busy."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = pipeline_repository.stage(folder, name, *arguments, fails=fails, PYTHONPATH=str(ROOT))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return said, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +81,6 @@ def answers(bench, tmp_path_factory):
     return dict(
         zip(MISTAKES, stage_starts.answers(bench, tmp_path_factory.mktemp("answers"), "train", starts), strict=True)
     )
-
-
-def composed(*overrides):
-    return launch.to_config(launch.compose_with_hydra("config", CONF, list(overrides)))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -181,38 +111,6 @@ def test_the_learning_rate_comes_with_the_method_unless_it_is_given():
 def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, overrides, sentence):
     assert answers[overrides][:2] == (f"train: {sentence}\n", 1)
     assert answers[overrides].seconds < 3
-
-
-@pytest.mark.parametrize(("overrides", "sentence"), NO_EXPORT.items(), ids=NO_EXPORT)
-def test_an_export_that_no_graph_can_hold_is_refused(overrides, sentence):
-    with pytest.raises(ValueError) as error:
-        composed(*overrides.split())
-    assert str(error.value) == sentence
-
-
-@pytest.mark.parametrize("overrides", EXPORTS)
-def test_an_export_that_a_graph_can_hold_is_taken(overrides):
-    assert composed(*overrides.split()).export != composed().export
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_every_stage_checks_before_it_loads_anything(bench, name):
-    said, seconds = run(bench, name, "train.epoch=3")
-    assert said == f"{name}: train.epoch is no key of the configuration; did you mean train.epochs?\n"
-    assert seconds < 3
-
-
-def test_the_torch_of_this_bench_gives_heavy_imports_away(bench):
-    assert run(bench, "train", "train.epochs=3")[0] == "something heavy was loaded\n"
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_help_says_at_once_what_a_stage_is_for(bench, name):
-    said, seconds = run(bench, name, "--help", fails=False)
-    purpose = ast.get_docstring(ast.parse((ROOT / f"stages/{name}.py").read_text()))
-    assert said.startswith(f"usage: python -m stages.{name} ")
-    assert purpose in said
-    assert seconds < 3
 
 
 @pytest.mark.parametrize(
@@ -279,21 +177,3 @@ def test_values_on_the_command_line_win_for_that_run_only(bench, monkeypatch):
     assert launch.load(["train.lr=0.5", "method.adapter=null"]).train.lr == 0.5
     assert launch.load(["method.adapter=null"]).method.adapter is None
     assert Path("params.yaml").read_bytes() == before
-
-
-def test_values_live_in_conf_and_in_no_second_place():
-    tree = ast.parse(Path(schema.__file__).read_text())
-    kinds = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    given = {
-        f"{kind}.{field.target.id}": ast.unparse(field.value or ast.Constant("none at all"))
-        for kind, node in kinds.items()
-        for field in node.body
-        if isinstance(field, ast.AnnAssign)
-    }
-    assert given.pop("Config.composed") == "None"  # `dvc exp run` leaves it out
-    of_elements = {
-        field
-        for field in given
-        if field.split(".")[0] in ("SourceConfig", "QuantizationConfig", "Thresholds", "VariantConfig")
-    }
-    assert {default for field, default in given.items() if field not in of_elements} == {"MISSING"}

@@ -1,70 +1,20 @@
 """One training in two processes on Gloo: the same rows in each step, the same loss, one voice, one set of results."""
 
 import csv
-import os
 import re
 import signal
-import subprocess
-import sys
 
 import presets
-import psutil
 import pytest
-from omegaconf import OmegaConf
-from places import ROOT
 from safetensors.torch import load_file
+from two_processes import TWO, finished
 
-from refrain.chat import records
 from refrain.pipeline import paths
-from refrain.pipeline.schema import LaunchConfig
 from refrain.training import checkpoints
-from refrain.training.distributed import launcher as workers
 from refrain.training.distributed import processes
 from stages import train
 
-TWO = ("launch.processes=2",)
 SHARDED = ("launch.processes=2", "launch.shard=true")
-
-
-@pytest.fixture
-def workspace(base, rows, tmp_path, monkeypatch):
-    """Writes a folder in which the train stage can run, and goes there; gives its configuration."""
-
-    def write(*overrides, rows=rows):
-        cfg = presets.config(*overrides)
-        paths.BASE.parent.mkdir()
-        paths.BASE.symlink_to(base)
-        paths.PREPARED.mkdir(parents=True)
-        records.write_rows(paths.PREPARED / "train.jsonl", rows)
-        records.write_rows(paths.PREPARED / "val.jsonl", rows[:3])
-        paths.PARAMS.write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-        return cfg
-
-    monkeypatch.chdir(tmp_path)
-    return write
-
-
-@pytest.fixture
-def started():
-    """Starts the stage as a person would; what still runs after the test is ended."""
-    running = []
-
-    def start(*overrides):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "stages.train", *overrides]
-        running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-        return running[-1]
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def finished(process):
-    """The exit code, and all that was said."""
-    said = process.communicate(timeout=120)[1]
-    return process.returncode, said
 
 
 def learned():
@@ -116,67 +66,6 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, 
     resumed = learned()
     assert finished(started(*launch))[0] == 0
     assert learned()[1:] == resumed[1:]
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_lost_ends_all_with_a_sentence(workspace, started):
-    workspace(*presets.SMALL, "train.epochs=500", "train.batch_size=3")
-    launcher = started(*TWO)
-    next(line for line in launcher.stderr if "step " in line or "lr " in line)
-    family = psutil.Process(launcher.pid).children()
-    next(worker for worker in family if worker.environ()["RANK"] == "1").kill()
-    code, said = finished(launcher)
-    assert code == 1 and said.endswith(
-        "train: process 1 of 2 was ended by SIGKILL; the next run goes on from the last checkpoint\n"
-    )
-    assert "Traceback" not in said and not any(worker.is_running() for worker in family)
-
-
-@pytest.mark.slow
-def test_what_is_wrong_for_all_is_said_once(workspace, started):
-    workspace("method=dpo")  # and no row has a rejected reply
-    code, said = finished(started(*TWO))
-    assert code == 1 and said.count("train: ") == 1 and "Traceback" not in said
-    assert not paths.ADAPTER.exists()
-
-
-def test_what_is_wrong_with_the_configuration_starts_no_worker(workspace, started):
-    workspace()
-    code, said = finished(started(*TWO, "launch.shard=perhaps"))
-    assert code == 1 and said.startswith("train: ") and "2 processes" not in said
-
-
-def worker(code, said):
-    with said.open("wb") as file:
-        return subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file)
-
-
-def test_who_waits_for_one_that_failed_is_ended(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers, "GRACE", 0.1)
-    codes = ["import signal; signal.pause()", "raise SystemExit(3)", "pass"]
-    assert workers.wait_for_all([worker(code, tmp_path / "said") for code in codes]) == [1, 0]
-
-
-def test_a_traceback_is_kept_and_named_in_one_sentence(tmp_path):
-    both = [worker(code, workers.log_file(tmp_path, number)) for number, code in enumerate(["1", "1 / 0"])]
-    kept = workers.log_file(tmp_path, 1)
-    with pytest.raises(
-        ValueError, match=rf"^process 1 of 2 failed: ZeroDivisionError: .*; {kept} holds its traceback$"
-    ):
-        workers.report_failure(workers.wait_for_all(both), both, tmp_path)
-    assert "Traceback" in kept.read_text()
-
-
-def test_one_process_is_no_launch(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    assert not workers.launch_workers(LaunchConfig(name="", processes=1, shard=False))
-
-
-def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
-        workers.launch_workers(LaunchConfig(name="", processes=2, shard=False))
 
 
 @pytest.mark.parametrize("things", [0, 1, 4, 5, 6])

@@ -3,47 +3,30 @@
 import json
 import math
 import shutil
-from functools import partial
 from pathlib import Path
 
 import presets
 import pytest
 import torch
+from preference_pairs import BETA, ROWS, asked, objective, paired_row, sides
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
-from refrain.chat import encoding, records
+from refrain.chat import records
 from refrain.chat.encoding import IGNORE_INDEX
 from refrain.models.pytorch import loading
 from refrain.pipeline import paths
-from refrain.pipeline.schema import PreferenceConfig
 from refrain.training import fit as training
 from refrain.training import packing
-from refrain.training.objectives import logprobs, pairs, preference, sft
+from refrain.training.objectives import pairs, preference
 from stages import train
 
 LOSSES = ["sigmoid", "ipo", "kto", "orpo"]
-BETA = {"sigmoid": 0.3, "ipo": 0.5, "kto": 0.3, "orpo": 0.2}
-
-
-def row(name, asked, better, worse):
-    turns = [dict(zip(("role", "content"), turn.split(": ", 1), strict=True)) for turn in asked]
-    return {"id": name, "messages": [*turns, {"role": "assistant", "content": better}], "rejected": worse}
-
-
-ROWS = [
-    row("plain", ["user: hello 🙂"], "hello there", "não"),
-    row("prefix", ["user: who?"], "the user", "the user and the assistant"),
-    row("turns", ["user: a?", "assistant: the user", "user: and now?"], "the assistant", "hello"),
-    row("system", ["system: be the assistant", "user: hello?"], "hello there 🙂", "the"),
-    row("silent", ["user: the user there"], "hello", ""),
+EVEN = [
+    paired_row("0", ["user: 1?"], "a", "b"),
+    paired_row("1", ["user: 2?"], "c", "d"),
+    paired_row("2", ["user: 3?"], "e", "f"),
 ]
-TWINS = [row("one", ["user: hello"], "the", "a"), row("two", ["user: hello"], "hello", "b")]
-EVEN = [row("0", ["user: 1?"], "a", "b"), row("1", ["user: 2?"], "c", "d"), row("2", ["user: 3?"], "e", "f")]
-
-
-def objective(loss):
-    return preference.PreferenceObjective(PreferenceConfig(loss=loss, beta=BETA[loss]))
 
 
 @pytest.fixture
@@ -54,10 +37,6 @@ def policy(base):
         for weight in model.parameters():
             weight += 0.02 * torch.randn(weight.shape, generator=rng)
     return model
-
-
-def asked(model, packed=False):
-    return partial(logprobs.sequence_logprobs, model, packed=packed)
 
 
 def begun(loss, talk, base, rows=ROWS):
@@ -94,10 +73,6 @@ def padded(texts):
         "completion_mask": (labels != IGNORE_INDEX).long(),
         "labels": labels,
     }
-
-
-def sides(rows):
-    return [pair.chosen for pair in rows] + [pair.rejected for pair in rows]
 
 
 def paired(rows):
@@ -262,88 +237,6 @@ def test_a_certain_reply_has_a_gradient():
     assert preference.log_odds(torch.tensor([0.5]).log()).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_only_the_last_reply_is_labelled(talk):
-    kept, left_out = objective("sigmoid").encode_rows(talk, ROWS)
-    assert left_out == {"unpaired": []} and len(kept) == len(ROWS)
-    for row, pair in zip(ROWS, kept, strict=True):
-        *asked_before, better = row["messages"]
-        start = encoding.encode_prompt(talk, asked_before)
-        for side, said in ((pair.chosen, better["content"]), (pair.rejected, row["rejected"])):
-            assert side["input_ids"][: len(start)] == start
-            labels = [label for label in side["labels"] if label != IGNORE_INDEX]
-            assert (
-                side["labels"][: len(start)] == [IGNORE_INDEX] * len(start)
-                and side["labels"][len(start)] != IGNORE_INDEX
-            )
-            assert talk.tokenizer.decode(labels, skip_special_tokens=False) == f"{said}<|im_end|>"
-
-
-def test_rows_that_are_no_pairs_are_named(talk, rows):
-    kept, left_out = objective("kto").encode_rows(talk, [rows[0], *ROWS, rows[1]])
-    assert left_out == {"unpaired": [rows[0]["id"], rows[1]["id"]]} and len(kept) == len(ROWS)
-
-
-def test_both_sides_are_taught_with_their_last_reply(talk, rows):
-    learned = objective("sigmoid")
-    kept, _ = learned.encode_rows(talk, [rows[0], *ROWS])
-    taught = learned.examples([rows[0], *ROWS], kept)
-    assert [lesson.row_id for lesson in taught] == [name for row in ROWS for name in (row["id"],) * 2]
-    assert [lesson.features for lesson in taught] == [side for pair in kept for side in (pair.chosen, pair.rejected)]
-    for row, chosen, rejected in zip(ROWS, taught[::2], taught[1::2], strict=True):
-        assert (chosen.messages, chosen.messages[:-1]) == (row["messages"], rejected.messages[:-1])
-        assert rejected.messages[-1]["content"] == row["rejected"]
-        assert chosen.learned_turns == rejected.learned_turns == [len(row["messages"]) - 1]
-
-
-def test_a_stranger_is_no_longer_than_the_longest_text_and_something_of_the_reply_is_left(talk):
-    """A long prompt gets the long replies of another, each side by itself just as long as the longest."""
-    data = [row("asks", ["user: " + "🙂" * 20], "a", "b"), row("tells", ["user: ?"], "🙂" * 19, "🙂" * 18)]
-    longest = max(len(side["input_ids"]) for side in sides([pairs.encode_pair(talk, each) for each in data]))
-    kept, _ = objective("kto").encode_rows(talk, data)
-    assert [len(text["input_ids"]) for text in kept[0].kl_examples] == [longest, longest]
-    for text in kept[0].kl_examples:
-        assert len(text["labels"]) == longest and 0 < logprobs.count_labels(text) < 19
-
-
-def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
-    learned = objective("sigmoid")
-    with pytest.raises(ValueError, match=r"^data/prepared/train\.jsonl: none of 16 rows has a rejected reply; "
-                                         r"choose method=lora, or a source with chosen and rejected$"):  # fmt: skip
-        pairs.require_pairs(*learned.encode_rows(talk, rows))
-    for some in (sft.encode_rows(talk, rows), learned.encode_rows(talk, [*rows, ROWS[0]])):
-        pairs.require_pairs(*some)
-
-
-def test_a_row_that_the_template_cannot_take_is_named(base):
-    strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
-    with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
-        objective("sigmoid").encode_rows(strict, ROWS)
-
-
-def replied(text):
-    return [label for label in text["labels"] if label != IGNORE_INDEX]
-
-
-def prompted(text):
-    return text["input_ids"][: pairs.prompt_length(text)]
-
-
-def test_strangers_are_the_replies_of_the_pair_before(talk):
-    """Which is TRL's rotation by one, of the chosen and of the rejected replies."""
-    kept, _ = objective("kto").encode_rows(talk, [*ROWS, row("long", ["user: hello?"], "hello there " * 9, "a")])
-    for before, pair in zip([kept[-1], *kept], kept, strict=False):
-        assert [prompted(text) for text in pair.kl_examples] == [prompted(pair.chosen)] * 2
-        assert [replied(text) for text in pair.kl_examples] == [replied(before.chosen), replied(before.rejected)]
-
-
-@pytest.mark.parametrize("data", [[*TWINS, ROWS[0]], [ROWS[0], *TWINS], [TWINS[0], ROWS[0], TWINS[1]]])
-def test_a_stranger_is_none_of_the_same_prompt(talk, data):
-    kept, _ = objective("kto").encode_rows(talk, data)
-    prompts = {tuple(replied(side)): prompted(side) for pair in kept for side in (pair.chosen, pair.rejected)}
-    assert len(prompts) == 6
-    assert all(prompts[tuple(replied(text))] != prompted(text) for pair in kept for text in pair.kl_examples)
-
-
 def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, base, policy):
     rows, learned = begun("kto", talk, base), objective("kto")
     with torch.no_grad():
@@ -353,12 +246,6 @@ def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, b
         back = learned.step_context(asked(loading.load_pretrained(base)), learned.prepare(asked(policy), rows)).kl
     assert drift == pytest.approx(sum(gained) / len(gained), abs=1e-5) and drift > 0.5
     assert back == 0
-
-
-def test_where_all_prompts_are_one_there_are_strangers_still(talk):
-    for data in (TWINS, TWINS[:1]):
-        kept, _ = objective("kto").encode_rows(talk, data)
-        assert [len(pair.kl_examples) for pair in kept] == [2] * len(data)
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo", "kto"])
