@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test lint clean
+.PHONY: help install demo compare test quick lint clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -22,6 +22,9 @@ compare: install ## experiments side by side, without the checksum columns of DV
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+quick: lint ## ruff, mypy --strict and the tests that are neither heavy nor slow, for every commit
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow and not heavy"
 
 lint: install ## ruff and mypy
 	ruff check .

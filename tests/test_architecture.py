@@ -172,6 +172,7 @@ def test_nothing_that_is_read_can_run_code(source):
     assert all(isinstance(word.value, ast.Constant) and word.value.value is False for word in trusts)
 
 
+@pytest.mark.heavy
 def test_only_rooms_that_say_so_load_torch():
     free = [n for n in LIBRARY if not ROOMS[room(n)] or any(n.startswith(free) for free in WITHOUT_TORCH)]
     names = [f"refrain.{n.replace('/', '.')}" for n in free] + [f"stages.{source.stem}" for source in STAGES]

@@ -114,6 +114,7 @@ def check_module(name: str, arguments: list[str], conf: Path) -> None:
         params.to_config(params.compose_with_hydra(source, folder, arguments))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("page", "command"), [pytest.param(p, c, id=f"{p.stem}: {c}") for p in PAGES for c in commands(p)]
 )
@@ -219,6 +220,7 @@ def test_the_reasons_are_those_of_the_code(heading, reasons):
     assert {row[0].strip("`"): row[1] for row in table("docs/data.md", heading)} == reasons
 
 
+@pytest.mark.heavy
 def test_the_policies_are_those_of_the_code():
     shown = {row[0].strip("`"): SPAN.findall(row[1]) for row in table("docs/data.md", "Policies")}
     assert shown.pop("pii") == ["[]", *validation.PII]
@@ -231,6 +233,7 @@ def test_formats_are_those_of_the_code():
     assert SPAN.findall(section.split(", each")[0]) == list(files.READERS)
 
 
+@pytest.mark.heavy
 def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}

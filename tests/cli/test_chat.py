@@ -32,6 +32,7 @@ def test_a_stop_string_ends_the_reply(model, said):
     assert done.stdout.decode() == reply[: reply.index(reply[2:5])] + "\n"
 
 
+@pytest.mark.heavy
 def test_a_seed_repeats_a_sampled_reply(model):
     seeds = [7, 7, 8]
     options = ["chat", "--model", model, "--prompt", "hello", *SHORT, "--temperature", 1, "--seed"]
@@ -39,6 +40,7 @@ def test_a_seed_repeats_a_sampled_reply(model):
     assert first == again != other
 
 
+@pytest.mark.heavy
 def test_a_bias_and_a_penalty_change_what_is_said(model, said):
     ask, language = ["chat", "--model", model, "--prompt", "hello"], encoding.load_tokenizer(model)
     letter = said("hello", limit=1)

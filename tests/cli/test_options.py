@@ -30,6 +30,7 @@ def test_a_file_that_holds_no_schema_is_one_sentence(model, tmp_path, content, m
     assert message in done.stderr
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("options, message", [
     (["--top-p", "2"], b"refrain: top_p: 2.0 "),
     (["--seed", "-1"], b"refrain: seed: -1 "),

@@ -73,6 +73,7 @@ def test_what_an_earlier_run_left_is_gone(prepared):
     assert set(files) == {"train", "val", "test", "quarantine", "duplicates"}
 
 
+@pytest.mark.heavy
 def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
     rows = [qa(f"{LONG} {number}") for number in range(60)]
     rows += numbered(20)

@@ -30,6 +30,7 @@ def logits(*shares):
     return np.log(np.array(shares, dtype=np.float32))
 
 
+@pytest.mark.heavy
 def test_a_model_is_all_like_itself(adapted, asked):
     assert divergence.measure_divergence(adapted, adapted, asked) == Divergence(whole=0, mean=0, kl=0, top1=1)
 

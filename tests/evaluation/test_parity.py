@@ -85,6 +85,7 @@ def off(proof):
     return [way for way in WAYS if not getattr(proof, way) < 1e-3]
 
 
+@pytest.mark.heavy
 def test_a_model_is_all_like_itself(speaker, asked, settings):
     proof = parity.measure_parity(speaker, speaker, asked, settings)
     assert (proof.whole, proof.mean, proof.kl, proof.lost) == (0, 0, 0, 0)
@@ -108,6 +109,7 @@ def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
         assert fp32 < 1e-4 and fp32 < int8 / 2 < int8 < int4
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", WAYS)
 def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, brief, few):
     proof = parity.measure_parity(speaker, Sometimes(speaker, way, forgets), brief, few)
@@ -116,6 +118,7 @@ def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, bri
     assert (proof.greedy < 1) == (way in ("cached", "batched")), "alone or in a batch, whichever is less"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", WAYS)
 def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
     proof = parity.measure_parity(speaker, Sometimes(speaker, way, stammers), brief, few)

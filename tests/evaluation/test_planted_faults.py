@@ -146,6 +146,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.heavy
 def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
     merge.main(cfg)
     export_onnx.main(cfg)
@@ -162,6 +163,7 @@ def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
     assert [proof[name]["fails"] for name in cfg.export.variants] == [[], [], []]
 
 
+@pytest.mark.heavy
 def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     merge.main(cfg)
     cfg.export.variants["int4"].thresholds = replace(cfg.export.variants["int4"].thresholds, top1=1.0)
@@ -173,6 +175,7 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     assert why.startswith("int4: ") and "wants 100.0%" in why
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("plant", "link", "sentence"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_stops_the_stage_by_the_name_of_the_link(plant, link, sentence, cfg, plant_after):
     if link == "merged":

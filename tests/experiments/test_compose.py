@@ -96,12 +96,14 @@ def test_the_first_composition_is_one_short_line(tmp_path):
     assert params(folder)["composed"]["overrides"] == []
 
 
+@pytest.mark.heavy
 def test_nothing_changed_writes_the_same_bytes(bench):
     before = (bench / "params.yaml").read_bytes()
     assert compose(bench) == "wrote params.yaml (defaults)"
     assert (bench / "params.yaml").read_bytes() == before
 
 
+@pytest.mark.heavy
 def test_an_edit_of_conf_is_followed(bench):
     edit(bench / "conf/method/lora.yaml", {"train.lr": 3e-4})
     assert compose(bench) == "conf/ was edited, params.yaml follows: train.lr=0.0003"
@@ -109,6 +111,7 @@ def test_an_edit_of_conf_is_followed(bench):
     assert params(bench)["composed"]["overrides"] == []
 
 
+@pytest.mark.heavy
 def test_an_edit_of_an_unused_option_changes_nothing(bench):
     before = values(bench)
     edit(bench / "conf/method/full.yaml", {"train.lr": 3e-4})
@@ -117,12 +120,14 @@ def test_an_edit_of_an_unused_option_changes_nothing(bench):
     assert compose(bench) == "wrote params.yaml (defaults)"
 
 
+@pytest.mark.heavy
 def test_conf_can_be_edited_and_composed_by_hand_many_times(bench):
     for seed in (1, 2, 3):
         edit(bench / "conf/config.yaml", {"seed": seed})
         assert compose(bench) == f"conf/ was edited, params.yaml follows: seed={seed}"
 
 
+@pytest.mark.heavy
 def test_a_hand_edit_is_kept_and_recorded(bench):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
     assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
@@ -130,6 +135,7 @@ def test_a_hand_edit_is_kept_and_recorded(bench):
     assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("noticed", [True, False], ids=["recorded by a run", "not yet recorded"])
 def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
@@ -145,6 +151,7 @@ def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
     assert (bench / "params.yaml").read_bytes() == before
 
 
+@pytest.mark.heavy
 def test_the_way_out_of_a_refusal_works(bench):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
     edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
@@ -154,18 +161,21 @@ def test_the_way_out_of_a_refusal_works(bench):
     assert compose(bench) == "wrote params.yaml (overrides: evaluate.max_rows=9)"
 
 
+@pytest.mark.heavy
 def test_an_override_given_to_compose_stays(bench):
     compose(bench, "train.lr=1e-2", "method=full")
     assert values(bench)["train"]["lr"] == 1e-2
     assert compose(bench) == "wrote params.yaml (overrides: method.adapter=null method.name=full train.lr=0.01)"
 
 
+@pytest.mark.heavy
 def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
     compose(bench, "train.lr=1e-2")
     compose(bench, "seed=3")
     assert params(bench)["composed"]["overrides"] == ["seed=3"]
 
 
+@pytest.mark.heavy
 def test_what_an_experiment_composed_is_kept_by_the_next_repro(bench):
     plain = values(bench)
     hydra_writes(bench, OmegaConf.merge(plain, {"train": {"lr": 0.5}}))
@@ -175,6 +185,7 @@ def test_what_an_experiment_composed_is_kept_by_the_next_repro(bench):
     assert compose(bench, DVC_EXP_NAME="shy-dog") == "wrote params.yaml (defaults)"
 
 
+@pytest.mark.heavy
 def test_a_params_yaml_of_unknown_origin_is_kept_only_if_it_says_what_conf_says(bench):
     plain = values(bench)
     hydra_writes(bench, plain)
@@ -183,6 +194,7 @@ def test_a_params_yaml_of_unknown_origin_is_kept_only_if_it_says_what_conf_says(
     assert "params.yaml holds values of its own: train.lr=0.5;" in compose(bench, fails=True)
 
 
+@pytest.mark.heavy
 def test_a_mistake_in_conf_leaves_params_yaml_as_it_was_and_can_be_corrected(bench):
     before = (bench / "params.yaml").read_bytes()
     edit(bench / "conf/data/environment.yaml", {"sources": [{"path": "chat.json"}]})
@@ -222,6 +234,7 @@ def test_inputs_are_looked_for_here_then_in_the_users_repository(tmp_path, monke
         paths.locate(".", "key")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)
 def test_recorded_overrides_make_the_same_params_again(conf, monkeypatch, overrides):
     monkeypatch.chdir(conf)
@@ -232,6 +245,7 @@ def test_recorded_overrides_make_the_same_params_again(conf, monkeypatch, overri
     assert composition.overrides_between(wanted, wanted) == []
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_any_text_can_be_an_override(conf, monkeypatch, text):
     monkeypatch.chdir(conf)
@@ -240,6 +254,7 @@ def test_any_text_can_be_an_override(conf, monkeypatch, text):
     assert composition.compose_params(composition.overrides_between(plain, wanted)) == wanted
 
 
+@pytest.mark.heavy
 def test_printed_overrides_can_be_pasted_into_a_shell(bench):
     sources = [{"path": "chats.json", "split": "train"}]
     edit(bench / "params.yaml", {"data.sources": sources, "template.jinja": "it's {{ '\\n' }}, $HOME"})

@@ -82,6 +82,7 @@ def test_a_value_that_is_refused_costs_no_experiment(repository):
     assert said.splitlines()[-1] == "sweep: No trials are completed yet."
 
 
+@pytest.mark.heavy
 def test_a_key_that_does_not_exist_is_named(repository):
     said = search(repository, "train.rate=interval(1e-3, 1e-2)", fails=True)
     assert said.splitlines()[-1].startswith("sweep: Could not override 'train.rate'.")

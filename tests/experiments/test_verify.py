@@ -48,6 +48,7 @@ CLOCK = ('write("models/adapter/weights", ', 'write("models/adapter/clock", str(
          'write("models/adapter/weights", ')  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_a_good_commit_has_the_same_bytes_wherever_and_whenever_it_is_rebuilt(bench, tmp_path):
     before = pipeline_repository.run(bench, "git", "status", "--porcelain", "--ignored")
     elsewhere = {"PYTHONHASHSEED": "77", "TZ": "Asia/Kathmandu", "LC_ALL": "C", "TMPDIR": str(tmp_path / "tmp")}
@@ -65,6 +66,7 @@ def test_a_good_commit_has_the_same_bytes_wherever_and_whenever_it_is_rebuilt(be
     assert pipeline_repository.run(bench, "git", "status", "--porcelain", "--ignored") == before
 
 
+@pytest.mark.heavy
 def test_the_sha256_is_that_of_a_file_or_of_the_list_of_those_of_a_folder(bench):
     _, printed, _ = refrain(bench, "verify")
     folder = pipeline_repository.run(bench, "sh", "-c", "cd models/base && sha256sum weights | sha256sum")[:12]
@@ -73,6 +75,7 @@ def test_the_sha256_is_that_of_a_file_or_of_the_list_of_those_of_a_folder(bench)
     assert f"reports/metrics.json  {file}  same\n" in printed
 
 
+@pytest.mark.heavy
 def test_an_earlier_commit_is_verified_and_what_is_not_committed_is_left_out(bench):
     rewrite(bench / "work.py", "Path(path).write_text(text)", "Path(path).write_text(text * 2)")
     pipeline_repository.commit(bench)
@@ -82,6 +85,7 @@ def test_an_earlier_commit_is_verified_and_what_is_not_committed_is_left_out(ben
     assert re.match(r"there are changes that are not committed; \w{12} is rebuilt without them\n", said)
 
 
+@pytest.mark.heavy
 def test_a_clock_is_found_in_the_first_stage_that_has_it_whatever_the_caches_hold(bench, tmp_path):
     dvc(bench, "config", "cache.dir", str(tmp_path / "shared"))
     dvc(bench, "remote", "add", "-d", "store", str(tmp_path / "store"))
@@ -98,6 +102,7 @@ def test_a_clock_is_found_in_the_first_stage_that_has_it_whatever_the_caches_hol
     )
 
 
+@pytest.mark.heavy
 def test_a_lock_that_was_tampered_with_is_found(bench):
     [before] = re.findall(r"path: models/onnx\n +hash: md5\n +md5: (\w+)", (bench / "dvc.lock").read_text())[:1]
     rewrite(bench / "dvc.lock", before, "0" * 32)
@@ -107,6 +112,7 @@ def test_a_lock_that_was_tampered_with_is_found(bench):
     assert "export is the first stage that differs; all its inputs are equal" in printed.splitlines()[-1]
 
 
+@pytest.mark.heavy
 def test_an_input_that_was_not_there_when_it_was_recorded_is_named(bench):
     rewrite(bench / "work.py", "read_text() + earlier", "read_text() * 2 + earlier")
     pipeline_repository.commit(bench)
@@ -118,6 +124,7 @@ def test_an_input_that_was_not_there_when_it_was_recorded_is_named(bench):
     )
 
 
+@pytest.mark.heavy
 def test_a_stage_that_fails_ends_the_rerun_by_its_name(bench):
     rewrite(bench / "work.py", "def export():", "def export():\n    sys.exit('export: the moon is full; wait')\n")
     pipeline_repository.commit(bench)
@@ -131,6 +138,7 @@ def test_a_stage_that_fails_ends_the_rerun_by_its_name(bench):
     assert "there are no scores to compare" in printed
 
 
+@pytest.mark.heavy
 def test_what_decides_rounding_is_shown_beside_scores_and_their_tolerances(bench):
     rewrite(bench / "work.py", *CLOCK)
     toy_repository.again(bench)
@@ -148,6 +156,7 @@ def test_what_decides_rounding_is_shown_beside_scores_and_their_tolerances(bench
     assert "\nscores beyond their tolerance: rougeL\n" in printed
 
 
+@pytest.mark.heavy
 def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_path):
     (bench / "big").mkdir()
     (bench / "big" / "data.txt").write_text("many\nlines\n")
@@ -162,6 +171,7 @@ def test_files_under_dvc_add_and_the_adapter_to_start_from_are_lent(bench, tmp_p
     assert len(kept) == 3, "the two files of the adapter, and their list"
 
 
+@pytest.mark.heavy
 def test_a_folder_that_holds_something_is_left_alone(bench, tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "mine.txt").touch()
@@ -171,6 +181,7 @@ def test_a_folder_that_holds_something_is_left_alone(bench, tmp_path):
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("revision", ["v2", "bare"])
 def test_what_cannot_be_verified_is_one_sentence(bench, revision):
     pipeline_repository.run(bench, "git", "rm", "-q", "dvc.lock")
@@ -181,6 +192,7 @@ def test_what_cannot_be_verified_is_one_sentence(bench, revision):
     assert said.startswith(f"refrain: {revision}: this ")
 
 
+@pytest.mark.heavy
 def test_a_commit_that_reads_beside_the_repository_is_refused_before_anything_runs(bench):
     edit(bench / "params.yaml", {"data": {"folder": "../elsewhere", "sources": [{"path": "a.csv"}]}})
     pipeline_repository.commit(bench)

@@ -56,6 +56,7 @@ def same(ours, theirs):
     assert np.abs(np.array([each.score for each in ours]) - [score for _, score in theirs]).max() < 1e-4
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_beams_are_those_of_hugging_face(count, prompt, pair):
@@ -72,6 +73,7 @@ def test_as_many_beams_go_on_when_most_continuations_are_ends(pair):
         same(beam_search.beam_search(lm, prompt, 9, ends, 4, 1.0), theirs(model, prompt, 9, ends, 4, 1.0))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("width", [2, 3, 7])
 def test_other_widths_and_length_penalties_are_too(width, power, pair):

@@ -136,6 +136,7 @@ def test_the_replies_of_these_tests_are_awkward(llama):
     assert done[10][1].startswith('{"age":') and not all(text.isascii() for _, text, *_ in done)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("rows", [1, 3, 8])
 def test_a_reply_is_the_same_in_any_company_and_in_any_order(rows, lm):
     right = [alone(lm, each) for each in mixed()]
@@ -350,6 +351,7 @@ def repeating(seed):
     return (rng.choices(IDS, k=rng.randrange(2, 9)) * 40)[: rng.randrange(20, 90)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", GRAPHS[:-1])
 def test_guesses_say_the_same_in_fewer_steps_where_a_text_repeats_itself(name, opened):
     lm = opened(name, repeats=True)
@@ -370,6 +372,7 @@ def test_guesses_that_come_to_nothing_become_rare(lm):
     assert guessed < 1.05 * plain
 
 
+@pytest.mark.heavy
 def test_only_of_tokens_that_are_all_but_equally_likely_a_guess_may_say_the_other(lm):
     differ = 0
     for seed in range(12):

@@ -106,6 +106,7 @@ def byte(letter):
     return bytes([code if code in shown else hidden[code - 256]])
 
 
+@pytest.mark.heavy
 @NAMED
 def test_whatever_a_model_would_rather_say_a_schema_is_kept(language):
     grammar, said = Grammar(language, PERSON, None), set()

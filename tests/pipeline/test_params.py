@@ -83,6 +83,7 @@ def answers(bench, tmp_path_factory):
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_fits_the_schema(option):
     if option in GAPS:
@@ -101,12 +102,14 @@ def test_only_the_options_that_say_so_leave_a_gap():
     assert {option for option, text in texts.items() if "???" in text or '""' in text} == set(GAPS)
 
 
+@pytest.mark.heavy
 def test_the_learning_rate_comes_with_the_method_unless_it_is_given():
     rates = {method: composed(f"method={method}").train.lr for method in ("lora", "full", "from_scratch")}
     assert len(set(rates.values())) == 3
     assert composed("method=full", "train.lr=0.1").train.lr == 0.1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("overrides", "sentence"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, overrides, sentence):
     assert answers[overrides][:2] == (f"train: {sentence}\n", 1)

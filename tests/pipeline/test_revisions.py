@@ -44,6 +44,7 @@ def back(folder):
     dvc(folder, "repro", "base")
 
 
+@pytest.mark.heavy
 def test_tags_branches_and_short_hashes_are_resolved(bench):
     assert git.resolve_commit("main") == git.resolve_commit("HEAD") == git.resolve_commit(commit("HEAD")[:8])
     assert git.resolve_commit("v1") == commit("HEAD~2") != commit("HEAD")
@@ -126,6 +127,7 @@ def test_the_listing_of_a_folder_is_read_from_the_cache_alone(bench, remote):
     assert name == "weights" and revisions.cache_path(weights).read_text() == "1 two\nlines\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["v1", "commit", "short"])
 def test_an_adapter_starts_from_a_tag_or_a_commit(bench, tmp_path, name):
     back(bench)
@@ -158,6 +160,7 @@ def test_an_adapter_of_another_base_is_no_adapter_to_start_from(bench, tmp_path)
         revisions.fetch_adapter("v1", tmp_path / "adapter")
 
 
+@pytest.mark.heavy
 def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary_copy(bench):
     edit(bench / "params.yaml", {"seed": 1, "method.init_adapter": "v1"})
     pipeline_repository.commit(bench)

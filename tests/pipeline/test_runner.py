@@ -7,6 +7,7 @@ from pipeline_repository import ROOT
 STAGES = ["compose", "base", "prepare", "train", "merge", "export_onnx", "evaluate"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", STAGES)
 def test_every_stage_checks_before_it_loads_anything(bench, name):
     said, seconds = run(bench, name, "train.epoch=3")
@@ -18,6 +19,7 @@ def test_the_torch_of_this_bench_gives_heavy_imports_away(bench):
     assert run(bench, "train", "train.epochs=3")[0] == "something heavy was loaded\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", STAGES)
 def test_help_says_at_once_what_a_stage_is_for(bench, name):
     said, seconds = run(bench, name, "--help", fails=False)

@@ -45,6 +45,7 @@ EXPORTS = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("overrides", "sentence"), NO_EXPORT.items(), ids=NO_EXPORT)
 def test_an_export_that_no_graph_can_hold_is_refused(overrides, sentence):
     with pytest.raises(ValueError) as error:

@@ -131,6 +131,7 @@ IMPOSSIBLE = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("overrides", IMPOSSIBLE)
 def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrides):
     with pytest.raises(ValueError) as refusal:
@@ -151,6 +152,7 @@ def test_all_other_axes_go_together(overrides):
     params.to_config(params.compose_with_hydra("config", ROOT / "conf", overrides.split()))
 
 
+@pytest.mark.heavy
 def test_a_method_of_every_kind_has_a_preset():
     methods = [params.compose_with_hydra("config", ROOT / "conf", [f"method={name}"])["method"] for name in PRESETS]
     adapters = [method["adapter"] for method in methods if method["adapter"]]

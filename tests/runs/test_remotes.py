@@ -13,6 +13,7 @@ from pipeline_repository import dvc
 from refrain.cli import main
 from refrain.pipeline import paths
 
+pytestmark = pytest.mark.heavy
 ONNX = str(paths.ONNX)
 WEIGHTS = paths.ONNX / "fp32/model.onnx"
 NOISE = r".*/|conf$|composed|data\.(folder|sources)"  # columns of checksums and of lists

@@ -247,6 +247,7 @@ def write_outside(folder):
     return rows, corpus
 
 
+@pytest.mark.heavy
 def test_changes_of_files_outside_the_repository_are_seen(reader, outside):
     rows, corpus = outside
     assert json.loads(dvc(reader, "status", "--json", "prepare", "base")) == {}
@@ -258,6 +259,7 @@ def test_changes_of_files_outside_the_repository_are_seen(reader, outside):
     assert "0-rows.csv: 2 rows" in dvc(reader, "repro", "prepare")
 
 
+@pytest.mark.heavy
 def test_a_file_that_vanished_is_named_and_another_can_take_its_place(reader, outside):
     rows, _ = outside
     other = rows.rename(rows.with_name("other.csv"))
@@ -267,6 +269,7 @@ def test_a_file_that_vanished_is_named_and_another_can_take_its_place(reader, ou
     assert "0-other.csv: 1 rows" in dvc(reader, "repro", "prepare")
 
 
+@pytest.mark.heavy
 def test_a_copy_of_the_whole_repository_reads_its_own_data(fresh, tmp_path):
     dvc(fresh, "repro", "prepare")
     copy = shutil.copytree(fresh, tmp_path / "copy", symlinks=True)

@@ -167,6 +167,7 @@ def test_too_little_room_is_said_before_the_start(workspace):
         checkpoints.require_disk_space(workspace, free * 2)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("step", [3, 4, 6])
 def test_damaged_checkpoints_do_not_count(base, features, tmp_path, undisturbed, eager, step):
     settings = {"epochs": 2, "method": LORA}

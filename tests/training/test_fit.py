@@ -18,6 +18,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])
 @pytest.mark.parametrize("packing", [True, False])
 def test_the_same_training_gives_the_same_bytes_with_one_thread_and_with_two(
@@ -31,11 +32,13 @@ def test_the_same_training_gives_the_same_bytes_with_one_thread_and_with_two(
     assert len(found) == 1
 
 
+@pytest.mark.heavy
 def test_another_seed_gives_other_bytes(base, features, tmp_path):
     one, two = (fit(base, features, tmp_path / str(seed), seed=seed, epochs=1)[0] for seed in (1, 2))
     assert digest(one) != digest(two)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
 def test_the_loss_falls(base, features, tmp_path, method):
     _, curves = fit(base, features, tmp_path, features[:4], method, lr=1e-2, epochs=5)
@@ -43,6 +46,7 @@ def test_the_loss_falls(base, features, tmp_path, method):
     assert curves.val[-1][1] < curves.val[0][1] - 0.3
 
 
+@pytest.mark.heavy
 def test_the_validation_curve_begins_with_the_untrained_model(base, features, tmp_path):
     held_out = features[:3]
     _, plain = fit(base, held_out, tmp_path / "plain", batch_size=3, epochs=1)
@@ -57,6 +61,7 @@ def test_without_held_out_rows_there_is_no_validation_curve(base, features, tmp_
     assert training.training_report(curves, features, sft)["val_loss"] == {"before": None, "after": None}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("epochs, steps", [(0.25, 1), (0.5, 2), (1, 4), (1.5, 6), (3, 12)])
 def test_epochs_may_be_parts_of_one(base, features, tmp_path, epochs, steps):
     _, curves = fit(base, features, tmp_path, features[:2], epochs=epochs)
@@ -64,6 +69,7 @@ def test_epochs_may_be_parts_of_one(base, features, tmp_path, epochs, steps):
     assert curves.val[-1][0] == steps
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("schedule, shape", [
     ("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2), ("constant", lambda t: 1),
     ("wsd", lambda t: min(1, (1 - math.cos(math.pi * (1 - t) / 0.5)) / 2 if t > 0.5 else 1)),

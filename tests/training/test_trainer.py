@@ -15,6 +15,7 @@ def distances(one, other, start):
     return apart, moved
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("packing", [True, False])
 def test_a_step_is_the_same_in_one_forward_pass_and_in_many(base, features, tmp_path, method, packing):
@@ -57,6 +58,7 @@ class Cramped:
         return value
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])
 def test_out_of_memory_the_step_is_made_again_in_smaller_passes(base, features, tmp_path, caplog, method):
     changes = {"method": method, "epochs": 1, "batch_size": 8, "packing": True}
@@ -68,6 +70,7 @@ def test_out_of_memory_the_step_is_made_again_in_smaller_passes(base, features, 
     ]
 
 
+@pytest.mark.heavy
 def test_what_was_learned_of_the_memory_outlives_a_kill(base, features, tmp_path, caplog):
     changes = {"epochs": 1, "batch_size": 4, "packing": True, "micro_batch_tokens": 512}
     whole, _ = fit(base, features, tmp_path / "whole", objective=Cramped(90), **changes)
@@ -83,6 +86,7 @@ def test_a_row_that_fits_in_no_memory_ends_the_run_in_a_sentence(base, features,
         fit(base, features, tmp_path, objective=Cramped(1))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_precision_and_recomputed_activations_change_little(base, features, tmp_path, precision):
     _, plain = fit(base, features, tmp_path / "plain", epochs=1)

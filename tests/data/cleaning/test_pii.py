@@ -131,6 +131,7 @@ def test_words_around_an_account_stay():
     assert pii.mask_pii(text, "iban") == "IBAN: [iban] BIC COBADEFFXXX, [iban] 2024"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", pii.KINDS)
 @pytest.mark.parametrize(
     "piece",

@@ -35,6 +35,7 @@ def test_results_come_in_order_and_are_the_same_for_any_number_of_workers(worker
     assert [result[:2] for result in mapped(Said("it"), ITEMS, workers)] == RESULTS
 
 
+@pytest.mark.heavy
 def test_ray_gives_the_same_results_and_errors_and_keeps_silent(monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(worker_functions.__file__).parent), prepend=os.pathsep)
     results = mapped(Said("it"), [*ITEMS, (None, "")], 2, "ray")

@@ -130,6 +130,7 @@ def test_one_quote_too_many_or_too_few_makes_no_half_row_and_costs_little(tmp_pa
         assert len(found) >= len(clean) - 8, at
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "line", ['b",a,"c', '"""a', 'x,"a', 'a,b"', '","', '"\n', '"x","y\n"1","2"', '1,"x' + "\n2,y" * 30]
 )
@@ -139,6 +140,7 @@ def test_a_table_of_broken_quotes_is_read_in_time(tmp_path, line):
     assert time.process_time() - start < 10
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("text", ["{x},", "[", "{", "}", '"', '"\\', "x,", '{"a": "x}, ', "{}\n", "\n"])
 def test_an_array_of_broken_elements_is_read_in_time(tmp_path, text):
     start = time.process_time()

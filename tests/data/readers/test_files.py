@@ -104,6 +104,7 @@ def test_an_archive_may_have_members_but_nothing_else_behind_them(rows, name):
             rows(name + ".gz", damaged)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.json.gz", "x.csv.gz", "x.parquet.gz"])
 def test_a_bomb_is_refused(rows, name):
     with pytest.raises(ValueError, match="unpack it yourself"):

@@ -37,6 +37,7 @@ def prepared(tmp_path, monkeypatch):
     return prepare_stage.run
 
 
+@pytest.mark.heavy
 def test_fifty_planted_leaks_of_ten_kinds_are_found_and_few_other_rows_are_lost(prepared):
     rng = random.Random(5)
     exam = [f"{rng.choice(OPENINGS)} {text(rng, 35)} item{n}?".strip() for n in range(300)]

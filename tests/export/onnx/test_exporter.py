@@ -90,6 +90,7 @@ def size(folder):
     return sum(file.stat().st_size for file in folder.glob("model.onnx*"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("graph, name, kind", [
     (None, "merged", compact_session.CompactSession),
     (None, "neox", traced_session.TracedSession),
@@ -129,6 +130,7 @@ def test_a_llama_says_the_same_in_both_graphs(merged, onnx, by_optimum):
         assert got.shape == right.shape and np.abs(got - right).max() < 1e-4
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["neox", "gpt2"])
 def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp_path):
     folder = shaped(name)
@@ -240,6 +242,7 @@ def test_no_protobuf_of_the_compact_graph_holds_a_matrix(onnx):
         assert max(ends) == (folder / builder.EXTERNAL_DATA).stat().st_size
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("precision", [DYNAMIC, QuantizationConfig(bits=8, block=32)])
 def test_large_weights_of_a_rewritten_graph_lie_beside_it(precision, merged, settings, tmp_path, monkeypatch):
     small = exported(merged, tmp_path / "small", settings, "optimum", few=precision)

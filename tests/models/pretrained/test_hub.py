@@ -96,6 +96,7 @@ def test_offline_afterwards_gives_the_same_bytes(hub, tmp_path):
     assert len(hub.log) == asked
 
 
+@pytest.mark.heavy
 def test_main_that_moved_is_followed_online_and_stays_put_offline(hub, model, tmp_path):
     before = hub.commit(ID)
     assert fetch(hub, tmp_path / "out").returncode == 0
@@ -127,6 +128,7 @@ def test_an_unknown_name_is_refused_with_the_setting_to_change(hub, tmp_path, re
     assert all(word in sentence for word in words)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [(401, "GatedRepo", "gated"), (403, "GatedRepo", "gated"), (403, "", "denied"), (401, "", "HF_TOKEN")],
@@ -138,6 +140,7 @@ def test_a_closed_repository_is_refused_with_the_way_in(hub, tmp_path, status, c
     assert contents(tmp_path / "out") == {}
 
 
+@pytest.mark.heavy
 def test_the_token_opens_a_private_repository_and_is_seen_by_the_server_only(hub, tmp_path):
     hub.private[ID] = TOKEN
     assert "HF_TOKEN" in refusal(fetch(hub, tmp_path / "out"))
@@ -167,6 +170,7 @@ def test_offline_without_a_cache_is_refused(hub, tmp_path):
     assert hub.log == []
 
 
+@pytest.mark.heavy
 def test_a_download_that_breaks_off_is_refused_and_the_next_run_has_the_whole_file(hub, model, tmp_path):
     hub.cut.add("model.safetensors")
     assert "run again" in refusal(fetch(hub, tmp_path / "out"))
@@ -176,6 +180,7 @@ def test_a_download_that_breaks_off_is_refused_and_the_next_run_has_the_whole_fi
     assert (tmp_path / "out/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("honest", [True, False])
 def test_a_download_that_goes_on_from_a_part_ends_whole_or_refused(hub, model, tmp_path, honest):
     hub.cut.add("model.safetensors")

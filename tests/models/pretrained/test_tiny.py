@@ -42,6 +42,7 @@ def folder(made):
     return made()
 
 
+@pytest.mark.heavy
 def test_the_same_corpus_gives_the_same_bytes(folder, made):
     one, two = ({file.name: file.read_bytes() for file in place.iterdir()} for place in (folder, made()))
     assert one == two

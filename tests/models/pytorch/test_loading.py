@@ -61,6 +61,7 @@ def test_random_weights_come_in_any_family(family, request):
     assert divergence.measure_divergence(TorchLanguageModel(random), TorchLanguageModel(before), ASKED).whole > 0.1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", METHODS)
 def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, base, lessons, tmp_path):
     method = METHODS[name]
@@ -77,6 +78,7 @@ def test_a_training_that_was_killed_ends_in_the_bytes_of_one_that_was_not(name, 
     assert contents(tmp_path / "untaught") != contents(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name, family",
     [(name, "base") for name in METHODS if METHODS[name].base_bits is None]
@@ -94,6 +96,7 @@ def test_what_is_saved_is_what_was_trained_and_so_is_its_merge(name, family, req
     assert divergence.measure_divergence(saved, TorchLanguageModel(loading.load_pretrained(folder)), ASKED).whole > 0.1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("family", ["base", "tied", "gpt2"])
 def test_what_was_trained_on_four_bits_is_folded_into_the_base_as_it_was(family, request, lessons, tmp_path):
     folder = request.getfixturevalue(family)

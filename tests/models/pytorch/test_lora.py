@@ -118,6 +118,7 @@ def earlier(base, lessons, tmp_path_factory):
     return folder, model
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("bits", [None, 4])
 def test_a_second_round_begins_with_the_first_and_learns_on(base, lessons, earlier, tmp_path, bits):
     folder, first = earlier
@@ -197,6 +198,7 @@ def test_a_second_round_wants_an_adapter(base, tmp_path):
         loading.build_trainable(base, LORA, 7, tmp_path)
 
 
+@pytest.mark.heavy
 def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path):
     code = (
         "import sys; from pathlib import Path; from refrain.pipeline import schema as config;"

@@ -29,6 +29,7 @@ def test_a_training_that_no_dvc_has_started_waits_for_none(monkeypatch):
     assert checkpointing.find_parent_processes() == {}
 
 
+@pytest.mark.heavy
 def test_the_nearest_dvc_is_the_one_that_is_watched():
     """Through a shell, as DVC starts a stage."""
     ask = "from refrain.training.callbacks import checkpointing as callback;"
@@ -46,6 +47,7 @@ def test_an_interval_that_is_no_number_is_one_sentence(monkeypatch):
         checkpointing.CheckpointCallback()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", [FULL, DROPPING], ids=["full", "lora"])
 @pytest.mark.parametrize("step", range(1, 9))
 def test_a_killed_training_ends_in_the_bytes_of_one_never_killed(
@@ -58,6 +60,7 @@ def test_a_killed_training_ends_in_the_bytes_of_one_never_killed(
     assert (digest(resumed), again) == undisturbed(**settings)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("step", range(1, 8))
 def test_a_signal_ends_a_training_after_its_step_and_the_next_goes_on_from_there(
     base, features, tmp_path, undisturbed, step, caplog
@@ -111,6 +114,7 @@ def small_files():
     return limit
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", [0, 1000, 100_000, 500_000], ids=["nothing", "little", "half", "the optimiser not"])
 def test_a_disk_that_is_full_in_the_middle_loses_one_checkpoint(
     base, features, tmp_path, undisturbed, small_files, size

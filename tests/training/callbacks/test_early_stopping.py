@@ -9,6 +9,7 @@ from refrain.training.objectives import sft
 from refrain.training.objectives.logprobs import sequence_logprobs
 
 
+@pytest.mark.heavy
 def test_patience_ends_a_training_and_keeps_the_best_weights(base, features, tmp_path):
     """Learned by heart from four rows, at a rate that soon does harm to the others."""
     settings = {"held_out": features[8:], "lr": 1e-2, "batch_size": 2}

@@ -7,6 +7,7 @@ import pytest
 from short_trainings import fit
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("steps", [1, 4, 19, 120])
 def test_away_from_a_terminal_progress_is_a_dozen_lines(base, features, tmp_path, caplog, capfd, steps):
     caplog.set_level(logging.INFO, "refrain")
@@ -25,6 +26,7 @@ def test_a_quiet_training_says_nothing(base, features, tmp_path, caplog, capfd):
     assert not caplog.records and capfd.readouterr() == ("", "")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
 def test_on_a_terminal_progress_is_a_bar_unless_all_is_quiet(base, features, tmp_path, caplog, monkeypatch, level):
     terminal = io.StringIO()

@@ -119,6 +119,7 @@ def trl(base, tmp_path_factory):
     return run
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("rows", [ROWS, EVEN], ids=["ragged", "even"])
 @pytest.mark.parametrize("loss", LOSSES)
@@ -160,6 +161,7 @@ def many(talk, rows):
     return {loss: objective(loss).encode_rows(talk, made)[0] for loss in LOSSES}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("micro_batch_tokens", [1, 64, 10_000])
 def test_dpo_starts_at_log_two(base, many, tmp_path, micro_batch_tokens, packing):
@@ -169,6 +171,7 @@ def test_dpo_starts_at_log_two(base, many, tmp_path, micro_batch_tokens, packing
     assert curves.train[0][1] == pytest.approx(math.log(2), abs=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("loss", ["sigmoid", "kto"])
 @pytest.mark.parametrize("method", ["full", "started"])
 def test_the_reference_is_the_model_as_it_stands(base, many, tmp_path, loss, method):
@@ -186,12 +189,14 @@ def test_ipo_starts_at_its_square(base, many, tmp_path):
     assert curves.train[0][1] == pytest.approx(1 / (2 * BETA["ipo"]) ** 2, abs=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_falls(base, many, tmp_path, loss):
     _, curves = fit(base, loss, many[loss], tmp_path, many[loss][:4], epochs=6, lr=0.01)
     assert curves.train[-1][1] < 0.7 * curves.train[0][1] and curves.val[-1][1] < 0.7 * curves.val[0][1]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_size_of_a_pass_changes_no_weight(base, many, tmp_path, loss):
     sizes = {size: {"micro_batch_tokens": size, "lr": 0.001} for size in (1, 10_000)}
@@ -204,6 +209,7 @@ def test_the_size_of_a_pass_changes_no_weight(base, many, tmp_path, loss):
 COUNTS = [("sigmoid", 24, 8), ("ipo", 24, 8), ("kto", 48, 16), ("orpo", 0, 8)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("loss", "once", "each"), COUNTS)
 def test_the_reference_is_asked_for_once(base, many, tmp_path, loss, once, each):
     """Texts that go through the model: so many before the first step, and so many in every step of four pairs."""
@@ -248,6 +254,7 @@ def test_drift_is_what_strangers_have_gained_and_never_less_than_nothing(talk, b
     assert back == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo", "kto"])
 def test_the_train_stage_learns_from_pairs(base, rows, tmp_path, monkeypatch, method):
     """By its preset, on a small model: rows that are no pairs are counted."""

@@ -76,6 +76,7 @@ def test_loss_and_gradient_are_those_of_transformers(model, kept, packed):
     assert (mine - gradient(model)).abs().max() < 1e-6 < mine.abs().max()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("many", [True, False], ids=["ragged", "alone"])
 def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
     from datasets import Dataset
