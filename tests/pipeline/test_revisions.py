@@ -175,5 +175,5 @@ def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary
 
 
 def test_a_stage_says_why_it_cannot_start(bench):
-    rewrite(bench / "params.yaml", "start: null", "start: main")
+    rewrite(bench / "params.yaml", "init_adapter: null", "init_adapter: main")
     assert "ValueError: method.init_adapter=main moves on" in dvc(bench, "repro", fails=True)

@@ -56,16 +56,21 @@ def interrupt(item):
     return item
 
 
+def write_pid():
+    """In one piece: others write a line to the same pipe at the same time."""
+    os.write(1, f"{os.getpid()}\n".encode())
+
+
 def told():
     """Items, with a line once both workers have begun: while Python starts one, it may swallow an interruption."""
     for item in range(9):
         if item == 3:
-            print(os.getpid(), flush=True)
+            write_pid()
         yield item
 
 
 def wait_for_ever(_):
-    print(os.getpid(), flush=True)
+    write_pid()
     Event().wait()
 
 

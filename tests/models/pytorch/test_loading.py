@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from refrain.evaluation import divergence
-from refrain.models.pytorch import loading
+from refrain.models.pytorch import loading, lora
 from refrain.models.pytorch.language_model import TorchLanguageModel
 
 RANDOM = replace(FULL, weights="random")
@@ -122,7 +122,7 @@ def test_four_bits_are_for_linear_layers_and_the_rest_stays_as_it_is(family, req
     names = {
         name
         for name, layer in before.named_modules()
-        if isinstance(layer, loading.adapters.Layer) and not isinstance(layer, torch.nn.Embedding) and layer is not head
+        if isinstance(layer, lora.Layer) and not isinstance(layer, torch.nn.Embedding) and layer is not head
     }
     packed = {name for name, weight in model.named_parameters() if weight.dtype == torch.uint8}
     assert packed == {f"{name}.base_layer.weight" for name in names} != set()

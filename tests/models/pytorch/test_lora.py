@@ -187,14 +187,17 @@ def test_a_second_round_with_another_adapter_is_refused_before_weights_load(case
 
 def test_a_second_round_on_a_base_of_another_shape_is_refused(base, earlier, tmp_path):
     settings = json.loads((base / "config.json").read_text())
+    sentence = r"^method\.init_adapter: its adapter is for a base of another depth or width"
     for changes in ({"intermediate_size": 96}, {"num_hidden_layers": 3, "layer_types": None}):
         (tmp_path / "config.json").write_text(json.dumps(settings | changes))
-        with pytest.raises(ValueError, match=r"^method\.start: its adapter is for a base of another depth or width"):
+        with pytest.raises(
+            ValueError, match=r"^method\.init_adapter: its adapter is for a base of another depth or width"
+        ):
             loading.build_trainable(tmp_path, LORA, 7, earlier[0])
 
 
 def test_a_second_round_wants_an_adapter(base, tmp_path):
-    with pytest.raises(ValueError, match=r"^method\.start: no adapter was trained at that revision"):
+    with pytest.raises(ValueError, match=r"^method\.init_adapter: no adapter was trained at that revision"):
         loading.build_trainable(base, LORA, 7, tmp_path)
 
 
