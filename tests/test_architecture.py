@@ -37,6 +37,63 @@ STAGES = sorted((ROOT / "stages").glob("[!_]*.py"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+TESTED_IN = {  # modules without a test file of their own: where they are tested, and why there
+    "chat/examples": ("training/audit/test_checks.py", "an example is what the audit holds to its row"),
+    "chat/model_folder": ("chat/test_encoding.py", "a folder is copied to be read as a tokenizer again"),
+    "chat/records": ("data/readers/test_files.py", "written by us, read back by our readers"),
+    "cli/audit": ("training/audit/test_supervision.py", "the command shows what the audit found"),
+    "cli/bench": ("runs/test_core_install.py", "options, and a call of experiments"),
+    "cli/generate": ("generation/test_batch.py", "lines in and out of many prompts at once"),
+    "cli/info": ("experiments/test_lineage.py", "options, and a call of experiments"),
+    "cli/report": ("runs/test_core_install.py", "options, and a call of experiments"),
+    "cli/verify": ("experiments/test_verify.py", "options, and a call of experiments"),
+    "data/parallel/process_pool": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
+    "data/parallel/ray_cluster": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
+    "data/readers/raw_rows": ("data/readers/test_files.py", "the type that all readers yield"),
+    "data/shapes/errors": ("data/shapes/test_fields.py", "each reason with a row that has it"),
+    "data/shapes/registry": ("data/shapes/test_parsing.py", "the table that parsing goes by"),
+    "data/shapes/votes": ("data/shapes/test_parsing.py", "one conversation in every shape"),
+    "data/splitting/ragged": ("data/splitting/test_near_duplicates.py", "the arrays that it searches"),
+    "data/splitting/row_store": ("data/test_corpus.py", "what a corpus keeps of its rows"),
+    "experiments/audit_table": ("training/audit/test_supervision.py", "the table of what the audit found"),
+    "experiments/results": ("runs/test_core_install.py", "printed by the command"),
+    "experiments/speed_plot": ("experiments/test_bench.py", "the plot of what was measured"),
+    "experiments/text_tables": ("experiments/test_verify.py", "the columns of printed tables"),
+    "export/architectures/decoder": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/families": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/gemma3": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/gpt2": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/llama": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/model_files": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/architectures/rotary": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
+    "export/onnx/builder": ("export/onnx/test_exporter.py", "no file of a graph holds a matrix"),
+    "export/onnx/layers": ("export/onnx/test_graph.py", "layers are drawn as a whole graph"),
+    "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
+    "generation/sequence": ("generation/test_engine.py", "what the engine steps"),
+    "pipeline/git": ("pipeline/test_revisions.py", "names of commits"),
+    "pipeline/paths": ("test_architecture.py", "held to dvc.yaml"),
+    "runtime/loading": ("runtime/test_sessions.py", "a graph is opened as what it is"),
+    "runtime/onnx_folder": ("export/onnx/test_selection.py", "the size that a choice weighs"),
+    "training/audit/faults": ("test_pages.py", "the list is the page's"),
+    "training/audit/template_outline": ("training/audit/test_checks.py", "the second way to find labels"),
+    "training/distributed/fsdp": ("training/distributed/test_processes.py", "sharded or not, the same is learned"),
+    "training/objectives/objective": ("training/objectives/test_sft.py", "a protocol"),
+    "training/timing": ("training/callbacks/test_progress.py", "printed by the last line"),
+}
+OF_NO_MODULE = {  # test files about more than one module
+    "data/readers/test_damaged_files.py": "every reader",
+    "data/splitting/test_planted_leaks.py": "all searches for leaks together",
+    "data/splitting/test_word_hashes.py": "the words below shingles",
+    "data/test_augmentation_leaks.py": "augmentation after the splits",
+    "data/test_embedded_data.py": "the data in this repository",
+    "evaluation/test_planted_faults.py": "the stages merge and export_onnx",
+    "pipeline/test_closed_choices.py": "validation, and the tables of other rooms",
+    "runtime/test_sessions.py": "both kinds of session",
+}
+TESTS = ROOT / "tests"
+WITHOUT_ROOM = {"runs", "support"}
+
+
 def nodes(source, *kinds):
     return [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, kinds)]
 
@@ -87,6 +144,22 @@ def data(stage):
 
 def test_every_module_stands_in_a_room():
     assert {room(name) for name in LIBRARY} == set(ROOMS)
+
+
+def mirror(module):
+    """Where the tests of a module stand."""
+    return f"{Path(module).parent}/test_{Path(module).name}.py"
+
+
+def test_every_module_has_its_tests_where_it_stands_or_says_where_they_are():
+    assert {name for name in LIBRARY if not (TESTS / mirror(name)).exists()} == set(TESTED_IN)
+    assert not [file for file, _ in TESTED_IN.values() if not (TESTS / file).exists()]
+
+
+def test_every_test_file_of_a_room_is_of_a_module_or_says_of_what():
+    files = {file.relative_to(TESTS).as_posix() for file in TESTS.glob("*/**/test_*.py")}
+    strange = {file for file in files - set(map(mirror, LIBRARY)) if file.split("/")[0] not in WITHOUT_ROOM}
+    assert strange == set(OF_NO_MODULE)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
