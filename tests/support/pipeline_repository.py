@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from places import ROOT
+from places import PLAIN_INSTALL, ROOT
 
 RESULTS = ("dvc.lock", "params.yaml", "reports")  # what runs of the workspace left behind
 WORDS = ["amber", "basin", "cedar", "delta", "ember", "frost", "grove", "heron", "inlet", "kelp", "otter", "reed"]
@@ -164,7 +164,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
         "OMP_NUM_THREADS": "1",  # a model this small gains nothing from threads that wait for each other
         "PYTHONDONTWRITEBYTECODE": "1",  # an edit within the second of the last run must not meet stale bytecode
-        "PYTHONPATH": str(ROOT / "tests/support/plain_install"),
+        "PYTHONPATH": str(PLAIN_INSTALL),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from adapted_models import ASKED, LORA, METHODS, adapted, contents, taught
-from places import ROOT
+from places import PLAIN_INSTALL, ROOT
 from safetensors.torch import load_file
 
 from refrain.evaluation import divergence
@@ -209,10 +209,10 @@ def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path
         + ";"
         "base, out = map(Path, sys.argv[1:]); models.save_pretrained(models.build_trainable(base, method, 3), out)"
     )
-    folders = [tmp_path / seed for seed in "012"]
+    folders, settings = [tmp_path / seed for seed in "012"], os.environ | {"PYTHONPATH": str(PLAIN_INSTALL)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", code, base, folder], cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": folder.name}
+            [sys.executable, "-c", code, base, folder], cwd=ROOT, env=settings | {"PYTHONHASHSEED": folder.name}
         )
         for folder in folders
     ]

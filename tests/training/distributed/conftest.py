@@ -5,7 +5,7 @@ import sys
 import presets
 import pytest
 from omegaconf import OmegaConf
-from places import ROOT
+from places import PLAIN_INSTALL, ROOT
 
 from refrain.chat import records
 from refrain.pipeline import paths
@@ -35,7 +35,7 @@ def started():
     running = []
 
     def start(*overrides):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{PLAIN_INSTALL}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "stages.train", *overrides]
         running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return running[-1]
