@@ -19,7 +19,7 @@ OPTIONS = {("template", "own"): "default", ("launch", "one"): "single"}
 MISSING = "???"  # what conf/old_names.yaml holds, so that -S finds the key
 
 
-def renamed_override(override: str) -> str:
+def rename_override(override: str) -> str:
     """An override of the command line under the names of today."""
     key, equals, value = override.partition("=")
     if new := OPTIONS.get((key, value)):
@@ -27,17 +27,17 @@ def renamed_override(override: str) -> str:
         return f"{key}={new}"
     for old, new in KEYS.items():
         pattern = re.escape(old).replace(r"\*", r"([^.=]+)")
-        if found := re.match(rf"([+~]*){pattern}(?=$|[.=])", key):
+        if match := re.match(rf"([+~]*){pattern}(?=$|[.=])", key):
             mention(old, new)
-            name = str(found.group(found.lastindex or 0))
-            return f"{found.group(1)}{new.replace('*', name)}{key[found.end() :]}{equals}{value}"
+            name = str(match.group(match.lastindex or 0))
+            return f"{match.group(1)}{new.replace('*', name)}{key[match.end() :]}{equals}{value}"
     return override
 
 
 def upgrade(params: dict[str, Any]) -> dict[str, Any]:
     """The same values under the names of today; a value under an old name wins over the default of the new one."""
     for old, new in KEYS.items():
-        move(params, old.split("."), new.split(".")[-1], (old, new))
+        move_value(params, old.split("."), new.split(".")[-1], (old, new))
     for (group, old), new in OPTIONS.items():
         section = params.get(group)
         if isinstance(section, dict) and section.get("name") == old:
@@ -46,19 +46,19 @@ def upgrade(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def move(section: Any, path: list[str], new: str, names: tuple[str, str]) -> None:
+def move_value(section: Any, path: list[str], new: str, names: tuple[str, str]) -> None:
     """Put the value at `path` under its new last name, in every section that a * stands for."""
-    first, *rest = path
+    name, *deeper = path
     if not isinstance(section, dict):
         return
-    if first == "*":
-        for name, part in list(section.items()):
-            move(part, rest, new, names)
+    if name == "*":
+        for key, part in list(section.items()):
+            move_value(part, deeper, new, names)
             if part == {}:  # there was nothing in it but what conf/old_names.yaml holds
-                del section[name]
-    elif rest:
-        move(section.get(first), rest, new, names)
-    elif is_set(value := without_missing(section.pop(first, MISSING))):
+                del section[key]
+    elif deeper:
+        move_value(section.get(name), deeper, new, names)
+    elif is_set(value := without_missing(section.pop(name, MISSING))):
         mention(*names)
         section[new] = {**section.get(new, {}), **value} if isinstance(value, dict) else value
 

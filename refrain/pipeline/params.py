@@ -35,7 +35,7 @@ def load(overrides: list[str]) -> Config:
 
 def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """What Hydra makes of folder/name.yaml and the overrides, the same call that `dvc exp run -S` makes."""
-    overrides = [old_names.renamed_override(override) for override in overrides]
+    overrides = [old_names.rename_override(override) for override in overrides]
     try:
         with initialize_config_dir(str(folder.absolute()), version_base="1.3"):
             plain = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)

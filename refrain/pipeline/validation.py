@@ -118,7 +118,8 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
     if method.base_bits == 4 and adapter is None:
         yield "method.base_bits=4 needs method.adapter: 4-bit weights are frozen; choose method=qlora"
     if method.init_adapter == "":
-        yield "method.init_adapter has no value yet; give the commit or tag of an adapter: -S method.init_adapter=v1"
+        yield ("method.init_adapter has no value yet; give one: -S 'method.init_adapter=...', "
+               "the commit or tag of an earlier adapter")  # fmt: skip
     if method.init_adapter is not None and adapter is None:
         yield "method.init_adapter needs method.adapter: what is trained further is an adapter; choose method=continue"
     if adapter is not None:

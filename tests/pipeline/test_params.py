@@ -27,7 +27,7 @@ NEAREST = {
     "model.tiny.layer=3": ("model.tiny.layer", "model.tiny.layers"),
     "data.sources=[{pth: a.csv}]": ("data.sources[0].pth", "data.sources[0].path"),
     "export.variants.int8.weights.bit=4": ("export.variants.int8.weights.bit", "export.variants.int8.weights.bits"),
-    "+export.variants.int8.bar.top1=1": ("export.variants.int8.bar", "export.variants.int8.thresholds"),
+    "+export.variants.int8.threshold.top1=1": ("export.variants.int8.threshold", "export.variants.int8.thresholds"),
 }
 MISSPELT = {
     override: f"{wrong} is no key of the configuration; did you mean {right}?"

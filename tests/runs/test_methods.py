@@ -108,7 +108,8 @@ IMPOSSIBLE = {
     ),
     "method.base_bits=8": "method.base_bits=8 is neither 4 nor null",
     "method=continue": (
-        "method.init_adapter has no value yet; give the commit or tag of an adapter: -S method.init_adapter=v1"
+        "method.init_adapter has no value yet; give one: -S 'method.init_adapter=...', the commit or tag of an "
+        "earlier adapter"
     ),
     "method=full method.init_adapter=v1": (
         "method.init_adapter needs method.adapter: what is trained further is an adapter; choose method=continue"
