@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from refrain.pipeline import params, paths
+from refrain.pipeline import old_names, params, paths
 
 STARTED = datetime.now()
 
@@ -24,7 +24,7 @@ STARTED = datetime.now()
 @hydra.main(config_path="../../conf", config_name="sweep", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """One trial: the values of conf/ and those that are tried."""
-    params.to_config(cast(dict[str, Any], OmegaConf.to_container(cfg)))
+    params.to_config(old_names.upgrade(cast(dict[str, Any], OmegaConf.to_container(cfg))))
     job = HydraConfig.get()
     return trial(f"sweep-{STARTED:%Y%m%d-%H%M%S}-{job.job.num}", list(job.overrides.task))
 
