@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 from typing import TypedDict
@@ -16,7 +17,7 @@ from typing import TypedDict
 from tokenizers import Tokenizer
 
 from refrain.chat import templates, tokenization
-from refrain.chat.records import Message
+from refrain.chat.records import Message, is_learned
 from refrain.chat.tokenization import TokenizerIndex
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy skips
@@ -107,14 +108,16 @@ def encode_prompt_of(beginnings: Beginnings, turns: int) -> list[int]:
 def encode_conversation(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> Features:
     """Ids and labels of equal length: labelled are the assistant's words and the end marker, nothing else.
 
-    ValueError when the template rewrites earlier turns, or when the ids before the last reply are not its prompt's.
+    A reply that is context alone has the ids of any other and no label. ValueError when the template rewrites earlier
+    turns, or when the ids before the last reply are not its prompt's.
     """
     beginnings = Beginnings(tokenizer, messages)
     text, typed = beginnings.render(len(messages))
     spans = find_reply_spans(beginnings, len(messages))
     tokens = tokenize_with_spans(tokenizer, text, typed, spans)
     ids, labels = [token for token, _ in tokens], [IGNORE_INDEX] * len(tokens)
-    for begin, end in spans:
+    replies = [message for message in messages if message["role"] == "assistant"]
+    for begin, end in compress(spans, map(is_learned, replies)):
         span = slice(bisect_left(tokens, begin, key=itemgetter(1)), bisect_left(tokens, end, key=itemgetter(1)))
         labels[span] = ids[span]
     last_reply = max(i for i, message in enumerate(messages) if message["role"] == "assistant")

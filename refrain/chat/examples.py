@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from refrain.chat.encoding import ChatTokenizer, Features, encode_conversation
-from refrain.chat.records import Message, Row
+from refrain.chat.records import Message, Row, is_learned
 
 
 class Example(NamedTuple):
@@ -32,8 +32,8 @@ def list_conversations(row: Row) -> Iterator[list[Message]]:
 
 
 def example_of_all_replies(row: Row, features: Features) -> Example:
-    """Every reply of a row is learned."""
-    turns = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    """Every reply of a row is learned, but for those that are context alone."""
+    turns = [i for i, message in enumerate(row["messages"]) if is_learned(message)]
     return Example(row["id"], row["messages"], features, turns)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -11,6 +11,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False)
 class Message(TypedDict):
     role: str  # system, user or assistant
     content: str
+    train: NotRequired[Literal[False]]  # of an assistant's turn that is context alone, and not learned
 
 
 class Row(TypedDict):
@@ -22,6 +23,11 @@ class Row(TypedDict):
     own_id: NotRequired[str]  # what the file itself calls the row
     input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
     parent: NotRequired[str]  # the id of the row that it is a variant of
+
+
+def is_learned(message: Message) -> bool:
+    """Whether a turn is the assistant's, and not said to be context alone."""
+    return message["role"] == "assistant" and message.get("train", True)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -170,3 +170,13 @@ def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(ORDINARY)
     assert encoding.encode_conversation(talk, ORDINARY)["input_ids"] == theirs
+
+
+@conversations(ORDINARY=ORDINARY, BORDERS=BORDERS, PRIVATE=PRIVATE, TYPED=TYPED)
+def test_a_reply_that_is_context_alone_has_its_ids_and_no_label(talk, messages):
+    whole = encoding.encode_conversation(talk, messages)
+    first, *_ = (i for i, message in enumerate(messages) if message["role"] == "assistant")
+    context = [*messages[:first], {**messages[first], "train": False}, *messages[first + 1 :]]
+    features = encoding.encode_conversation(talk, context)
+    assert features["input_ids"] == whole["input_ids"]
+    assert learned(talk, features) == learned(talk, whole)[1:] != []

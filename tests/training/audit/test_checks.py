@@ -276,3 +276,20 @@ def test_a_model_that_is_served_with_another_tokenizer_is_named_where_it_matters
     rows = [{"id": text, "messages": dialogue("be", text, "hi")} for text in ("hello there", "why")]
     found = supervision.audit_examples(talk, taught(talk, rows), ROOM, encoding.load_tokenizer(tmp_path))
     assert [each.row_id for each in found.broken["served"]] == ["hello there"]
+
+
+def as_context(messages, nth):
+    """The same conversation, of which one turn is not to be learned."""
+    return [*messages[:nth], {**messages[nth], "train": False}, *messages[nth + 1 :]]
+
+
+@pytest.mark.parametrize("jinja", JINJA)
+def test_a_reply_that_is_context_alone_is_held_to_teach_nothing(saved, tokenizer, jinja):
+    talk = with_template(saved, tokenizer, JINJA[jinja], bos_token="<|bos|>")
+    rows = [{**row, "messages": as_context(row["messages"], 2)} for row in ROWS]
+    assert all(row["messages"][2]["role"] == "assistant" for row in rows)
+    assert broken(talk, taught(talk, rows)) == {}
+    pairs_of_examples = zip(taught(talk, rows), taught(talk), strict=True)
+    assert broken(talk, [context._replace(features=whole.features) for context, whole in pairs_of_examples]) == {
+        "mask": len(rows)
+    }
