@@ -1,18 +1,33 @@
 """Gemma 3, the text model."""
 
+from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Array, Decoder, Layer, Norm
-from refrain.export.architectures.model_files import ConfigReader, TensorReader
 from refrain.export.architectures.rotary import rotary_frequencies
+from refrain.export.architectures.tensor_reader import TensorReader
+from refrain.export.architectures.windows import windows_between_full_layers
+
+GEMMA3 = {
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "max_position_embeddings": 131072,
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-6,
+    "rope_local_base_freq": 10000.0,
+    "rope_theta": 1000000.0,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 6,
+    "tie_word_embeddings": True,
+}
 
 
 def read_gemma3(config: ConfigReader, tensors: TensorReader) -> Decoder:
     """Gemma 3 (arXiv:2503.19786): norms on both sides of a block, two rotary bases, most layers with a window."""
+    config.assume(**GEMMA3)
     hidden, layers, head_dim = config.take("hidden_size"), config.take("num_hidden_layers"), config.take("head_dim")
-    for name in ("intermediate_size", "vocab_size", "tie_word_embeddings"):
-        config.take(name, None)  # the weights say it
+    config.take("intermediate_size", None)  # the weights say it
     config.expect("attention_bias", False)
     config.expect("use_bidirectional_attention", False)
-    windows = config.windows(layers)
+    windows = windows_between_full_layers(config, layers, config.take("sliding_window_pattern"))
     scaling, base = config.take("rope_scaling", None), config.take("rope_theta")
     global_frequencies = rotary_frequencies(base, head_dim, scaling)
     local_frequencies = rotary_frequencies(config.take("rope_local_base_freq"), head_dim, None)
@@ -36,7 +51,7 @@ def read_gemma3(config: ConfigReader, tensors: TensorReader) -> Decoder:
         position_embedding=None,
         read_layer=read_layer,
         final_norm=read_norm(tensors, "model.norm"),
-        lm_head=tensors.lm_head(embedding),
+        lm_head=tensors.lm_head(embedding, config.take("tie_word_embeddings")),
     )
 
 

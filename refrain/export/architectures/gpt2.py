@@ -1,13 +1,14 @@
 """GPT-2 and its family."""
 
+from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Decoder, Layer, Linear
-from refrain.export.architectures.model_files import ConfigReader, TensorReader
+from refrain.export.architectures.tensor_reader import TensorReader
 
 
 def read_gpt2(config: ConfigReader, tensors: TensorReader) -> Decoder:
     """GPT-2 and DistilGPT-2: learned positions, biases everywhere, weights stored as [in, out]."""
-    for name in ("vocab_size", "n_inner", "tie_word_embeddings"):
-        config.take(name, None)  # the weights say it
+    config.assume(activation_function="gelu_new", layer_norm_epsilon=1e-5, tie_word_embeddings=True)
+    config.take("n_inner", None)  # the weights say it
     config.expect("scale_attn_weights", True)
     config.expect("scale_attn_by_inverse_layer_idx", False)
     config.expect("add_cross_attention", False)
@@ -28,7 +29,7 @@ def read_gpt2(config: ConfigReader, tensors: TensorReader) -> Decoder:
         position_embedding=tensors.read(f"{prefix}wpe.weight"),
         read_layer=lambda i: read_gpt2_layer(tensors, f"{prefix}h.{i}."),
         final_norm=tensors.layer_norm(f"{prefix}ln_f"),
-        lm_head=tensors.lm_head(embedding),
+        lm_head=tensors.lm_head(embedding, config.take("tie_word_embeddings")),
     )
 
 

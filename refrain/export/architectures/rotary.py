@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Array
-from refrain.export.architectures.model_files import ConfigReader
 
 
 def rotary_frequencies(base: float, head_dim: int, scaling: dict[str, Any] | None) -> Array:

@@ -18,6 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from refrain.export.architectures import families
 from refrain.export.onnx import graph
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import loading
@@ -193,7 +194,7 @@ def test_the_same_weights_make_the_same_bytes(drawn):
     ({"rope_scaling": {"rope_type": "linear", "factor": 2, "beta": 1}}, "config.json: beta has no meaning"),
     ({"model_type": "phi9"}, "config.json: model_type=phi9 is no family of the compact graph: llama, mistral, "),
     ({"layer_types": ["linear_attention"] * 3}, "config.json: layer_types=linear_attention has no place"),
-    ({"rms_norm_eps": ...}, "config.json: rms_norm_eps is missing"),
+    ({"hidden_size": ...}, "config.json: hidden_size is missing"),
 ])  # fmt: skip
 def test_what_it_cannot_draw_is_refused_by_name(change, sentence, folder, tmp_path):
     config = json.loads((folder("llama") / "config.json").read_text()) | change
@@ -235,3 +236,34 @@ def test_a_family_of_its_own_goes_to_the_other_exporter(tmp_path):
     ).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="model_type=gpt_neox is no family of the compact graph"):
         graph.write_graph(tmp_path, tmp_path, PLAIN)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_headers_alone_tell_that_a_model_can_be_drawn(name, folder, tmp_path):
+    for file in folder(name).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with (tmp_path / "model.safetensors").open("r+b") as weights:
+        header = 8 + int.from_bytes(weights.read(8), "little")
+        size = weights.seek(0, 2)
+        weights.truncate(header)
+        weights.truncate(size)  # every value is lost, every shape is there
+    families.require_drawable(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 301}))
+    with pytest.raises(
+        ValueError, match=r"the shape of the embedding is \[300, 64\], config.json promises \[301, 64\]"
+    ):
+        families.require_drawable(tmp_path)
+
+
+@pytest.mark.parametrize("config, sentence", [
+    (LlamaConfig(**SHAPE, head_dim=24), "config.json: heads of 24 numbers have no place in the compact graph, whose "
+     "attention takes multiples of 16 with rotary positions"),
+    (GPT2Config(vocab_size=300, n_embd=60, n_layer=1, n_head=3, n_positions=96), "config.json: heads of 20 numbers "
+     "have no place in the compact graph, whose attention takes multiples of 8"),
+])  # fmt: skip
+def test_heads_that_the_operator_refuses_are_refused_before(config, sentence, tmp_path):
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError) as error:
+        families.require_drawable(tmp_path)
+    assert str(error.value) == sentence
