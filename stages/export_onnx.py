@@ -11,25 +11,27 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.evaluation import gate, parity
-    from refrain.export.onnx import exporter, provenance, selection
+    from refrain.export.onnx import fallbacks, provenance, selection
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
     from refrain.runtime.loading import load_model
 
     paths.make_empty(paths.ONNX)
-    exporter.export_variants(paths.MERGED, paths.ONNX, cfg.export)
-
     tokenizer, rows = load_tokenizer(paths.ADAPTER), read_held_out_rows(paths.PREPARED)
+    gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
     merged = TorchLanguageModel(load_pretrained(paths.MERGED))
     prompts = parity.parity_prompts(merged, tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
-    gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
-    results = {}
-    for name in cfg.export.variants:
-        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-        results[name] = parity.measure_parity(merged, load_model(paths.ONNX / name), prompts, cfg.export)
 
-    runner.write_report(paths.PARITY, provenance.parity_report(prompts, results, cfg.export.variants))
-    gate.remove_failing(paths.ONNX, cfg.export.variants, results)
+    attempts = fallbacks.export_proven_variants(
+        paths.MERGED, paths.ONNX, cfg.export,
+        lambda folder: parity.measure_parity(merged, load_model(folder), prompts, cfg.export),
+    )  # fmt: skip
+    runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
+    left = gate.remove_failing(
+        paths.ONNX, cfg.export.variants, {name: tried[-1].fails for name, tried in attempts.items()}
+    )
+    for name in left:
+        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
     best = selection.select_best(paths.ONNX, cfg.export)
     write_manifest(paths.ONNX, provenance.manifest_facts(best))
 

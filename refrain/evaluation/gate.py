@@ -43,11 +43,8 @@ def describe_stops(tokenizer: encoding.ChatTokenizer) -> str:
     return json.dumps([*stop_tokens, *tokenizer.stop_strings])
 
 
-def remove_failing(
-    onnx: Path, variants: dict[str, VariantConfig], results: dict[str, ParityResult]
-) -> dict[str, list[str]]:
-    """Remove the variants that fail, and say why for each; ValueError naming the required ones among them."""
-    failures = {name: failed_thresholds(name, variants[name].thresholds, result) for name, result in results.items()}
+def remove_failing(onnx: Path, variants: dict[str, VariantConfig], failures: dict[str, list[str]]) -> list[str]:
+    """Remove the variants that fail, say why, and give what is left; ValueError naming the required ones among them."""
     required = [name for name in failures if variants[name].thresholds.required]
     if sentences := [sentence for name in required for sentence in failures[name]]:
         raise ValueError("; ".join(sentences))
@@ -55,7 +52,7 @@ def remove_failing(
         if sentences:
             log.warning("%s is left out: %s", name, "; ".join(sentences))
             shutil.rmtree(onnx / name)
-    return failures
+    return [name for name, sentences in failures.items() if not sentences]
 
 
 def failed_thresholds(name: str, thresholds: Thresholds, parity: ParityResult) -> list[str]:

@@ -188,13 +188,14 @@ class Thresholds:
     top1: float = MISSING  # share of positions with the same likeliest token
     greedy: float = 0.0  # share of equal tokens in greedy decoding
     rouge: float | None = None  # points of ROUGE-L that it may lose
-    required: bool = True  # false: a variant that fails is left out of models/onnx, and the run goes on
+    required: bool = False  # true: a variant that fails ends the run; false: it is left out of models/onnx
 
 
 @dataclass
 class VariantConfig:
     weights: QuantizationConfig = field(default_factory=QuantizationConfig)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    fallbacks: list[QuantizationConfig] = field(default_factory=list)  # tried in turn while thresholds are missed
 
 
 @dataclass

@@ -12,6 +12,7 @@ from refrain.pipeline.schema import (
     LaunchConfig,
     MethodConfig,
     Policies,
+    QuantizationConfig,
     TinyConfig,
     TrainConfig,
 )
@@ -184,31 +185,38 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
     if export.graph not in (None, "compact", "optimum"):
         yield f"export.graph={export.graph} is neither compact nor optimum nor null"
     for name, variant in export.variants.items():
-        at, weights = f"export.variants.{name}.weights", variant.weights
-        if weights.bits not in (32, 16, 8, 4):
-            yield f"{at}.bits={weights.bits} is none of 32, 16, 8 and 4"
-        if weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
-            yield f"{at}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
-        if weights.block is not None and weights.block not in BLOCKS:
-            yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
-        if weights.head_bits not in (None, 32, 8, 4):
-            yield f"{at}.head_bits={weights.head_bits} is none of 32, 8, 4 and null"
-        if weights.accuracy not in (0, 4):
-            yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
-        if weights.rounding not in ROUNDINGS:
-            yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
-        if weights.bits == 16 and export.graph == "optimum":
-            yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
+        at = f"export.variants.{name}"
+        yield from quantization_problems(f"{at}.weights", variant.weights, export.graph)
+        for number, weights in enumerate(variant.fallbacks):
+            yield from quantization_problems(f"{at}.fallbacks[{number}]", weights, export.graph)
         if name == "best" or "/" in name or name.startswith("."):
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
-    if not any(variant.thresholds.required for variant in export.variants.values()):
-        yield "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     if missing := {"fp32", "int8", "int4"} - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
     if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:
         yield "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
+    elif not any(variant.thresholds.required for variant in export.variants.values()):
+        yield "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     if export.best is not None and export.best not in export.variants:
         yield f"export.best={export.best} is none of export.variants: {', '.join(export.variants)}"
+
+
+def quantization_problems(at: str, weights: QuantizationConfig, graph: str | None) -> Iterator[str]:
+    """Settings of weights that no graph can hold."""
+    if weights.bits not in (32, 16, 8, 4):
+        yield f"{at}.bits={weights.bits} is none of 32, 16, 8 and 4"
+    if weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
+        yield f"{at}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
+    if weights.block is not None and weights.block not in BLOCKS:
+        yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
+    if weights.head_bits not in (None, 32, 8, 4):
+        yield f"{at}.head_bits={weights.head_bits} is none of 32, 8, 4 and null"
+    if weights.accuracy not in (0, 4):
+        yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
+    if weights.rounding not in ROUNDINGS:
+        yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
+    if weights.bits == 16 and graph == "optimum":
+        yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
 
 
 ROUNDINGS = ("nearest", "search")

@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,12 +20,13 @@ from stages import export_onnx, merge
 
 @pytest.fixture
 def plant_after(monkeypatch):
-    """A function that lets a stage go on with a fault in what one of its steps wrote."""
+    """A function that lets a stage go on with a fault in what one of its steps wrote into the folder of this name."""
 
-    def arrange(module, step, plant):
+    def arrange(module, step, plant, folder):
         def step_with_fault(*arguments, **named):
             step(*arguments, **named)
-            plant()
+            if any(isinstance(each, Path) and each.name == folder for each in arguments):
+                plant()
 
         monkeypatch.setattr(module, step.__name__, step_with_fault)
 
@@ -166,12 +168,15 @@ def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
 @pytest.mark.heavy
 def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     merge.main(cfg)
-    cfg.export.variants["int4"].thresholds = replace(cfg.export.variants["int4"].thresholds, top1=1.0)
+    int4 = cfg.export.variants["int4"]
+    int4.thresholds, int4.fallbacks = replace(int4.thresholds, top1=1.0), int4.fallbacks[:1]
     export_onnx.main(cfg)
     assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
     facts = manifest.read_manifest(paths.ONNX)
     assert facts["best"] == "int8" and manifest.find_problems(paths.ONNX) == []
-    (why,) = facts["parity"]["int4"]["fails"]
+    proof = facts["parity"]["int4"]
+    assert [each["weights"]["block"] for each in (*proof["failed_before"], proof)] == [32, 16]
+    (why,) = proof["fails"]
     assert why.startswith("int4: ") and "wants 100.0%" in why
 
 
@@ -179,9 +184,11 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
 @pytest.mark.parametrize(("plant", "link", "sentence"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_stops_the_stage_by_the_name_of_the_link(plant, link, sentence, cfg, plant_after):
     if link == "merged":
-        plant_after(loading, loading.save_for_serving, plant)
+        plant_after(loading, loading.save_for_serving, plant, link)
     else:
-        plant_after(exporter, exporter.export_variants, plant)
+        plant_after(exporter, exporter.export_variant, plant, link)
+    int8 = cfg.export.variants["int8"]
+    int8.thresholds.required, int8.fallbacks = True, []
     with pytest.raises(ValueError) as error:
         merge.main(cfg)
         export_onnx.main(cfg)

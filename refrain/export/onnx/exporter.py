@@ -4,7 +4,9 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 
 import onnx
 
@@ -20,27 +22,39 @@ MAX_GRAPH_BYTES = 2**30  # a protobuf ends at 2 GiB, so the weights of larger mo
 
 
 def export_variants(merged: Path, artifact: Path, export: ExportConfig) -> None:
-    """A folder that the runtime serves for each variant: the graph with its weights, tokenizer, template and configs.
+    """Each variant in its own settings, unproven; ValueError for a model that cannot be drawn."""
+    kind = choose_graph(merged, export.graph)
+    for name in order_variants(export.variants):
+        export_variant(merged, artifact / name, export.variants[name].weights, kind, export.opset)
 
-    ValueError when the model cannot be drawn, or a variant would quantise nothing.
-    """
-    draws_compact = draws_compact_graph(merged, export.graph)
-    for name in sorted(export.variants, key=lambda name: (name != "fp32", name)):  # optimum's others are made from fp32
-        out = artifact / name
-        out.mkdir(parents=True)
-        precision = export.variants[name].weights
-        if is_dynamically_quantized(precision):
-            quantize_dynamically(artifact / "fp32", out)
-        elif draws_compact:
-            graph.write_graph(merged, out, precision)
-        elif precision.bits == 32:
-            trace_with_optimum(merged, out, export.opset)
-        else:
-            quantize_traced(artifact / "fp32", out, precision)
-        log.info("%s: %.1f MB", out, onnx_folder.model_bytes(out) / 1e6)
-        for config_name in onnx_folder.CONFIGS:
-            shutil.copyfile(merged / config_name, out / config_name)
-        model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+
+def order_variants(variants: Iterable[str]) -> list[str]:
+    """fp32 first, for optimum's others are made from it."""
+    return sorted(variants, key=lambda name: (name != "fp32", name))
+
+
+def export_variant(merged: Path, out: Path, weights: QuantizationConfig, kind: str, opset: int) -> None:
+    """A folder that the runtime serves: the graph with its weights, tokenizer, template and configs."""
+    start = monotonic()
+    out.mkdir(parents=True)
+    if is_dynamically_quantized(weights):
+        quantize_dynamically(out.parent / "fp32", out)
+    elif kind == "compact":
+        graph.write_graph(merged, out, weights)
+    elif weights.bits == 32:
+        trace_with_optimum(merged, out, opset)
+    else:
+        quantize_traced(out.parent / "fp32", out, weights)
+    for config_name in onnx_folder.CONFIGS:
+        shutil.copyfile(merged / config_name, out / config_name)
+    model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+    size = onnx_folder.model_bytes(out) / 1e6
+    log.info("%s: %.1f MB written in %.1f s", out, size, monotonic() - start)
+
+
+def choose_graph(merged: Path, kind: str | None) -> str:
+    """compact or optimum: what conf/ says, else compact where it can draw the model."""
+    return "compact" if draws_compact_graph(merged, kind) else "optimum"
 
 
 def draws_compact_graph(merged: Path, kind: str | None) -> bool:

@@ -1,13 +1,14 @@
 """Where an artifact comes from: base, data, processor, libraries, and the proof that it is what was trained."""
 
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from refrain.evaluation import divergence, gate
-from refrain.evaluation.parity import ParityPrompts, ParityResult
+from refrain.evaluation import divergence
+from refrain.evaluation.parity import ParityPrompts
+from refrain.export.onnx.fallbacks import Attempt
 from refrain.pipeline import manifest, paths
-from refrain.pipeline.schema import VariantConfig
 
 LIBRARIES = ("torch", "transformers", "peft", "optimum", "onnx", "onnxruntime")
 
@@ -25,18 +26,16 @@ def manifest_facts(best: str) -> dict[str, Any]:
     }
 
 
-def parity_report(
-    prompts: ParityPrompts, results: dict[str, ParityResult], variants: dict[str, VariantConfig]
-) -> dict[str, Any]:
-    """reports/parity.json: every link from the adapter on, what was measured and whether it holds."""
+def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) -> dict[str, Any]:
+    """reports/parity.json: every link from the adapter on, its settings, what was measured and whether it holds."""
     merged = json.loads(paths.MERGE_REPORT.read_text(encoding="utf-8"))
     links = {
         name: {
             "reference": "merged",
-            **divergence.rounded_facts(result),
-            "fails": gate.failed_thresholds(name, variants[name].thresholds, result),
+            **attempt_facts(last),
+            "failed_before": [attempt_facts(attempt) for attempt in earlier],
         }
-        for name, result in results.items()
+        for name, (*earlier, last) in attempts.items()
     }
     return {
         "prompts": len(prompts.prompt_ids),
@@ -45,6 +44,12 @@ def parity_report(
         "merged": {"reference": "adapter", **merged, "rouge": round(prompts.rouge, 4)},
         **links,
     }
+
+
+def attempt_facts(attempt: Attempt) -> dict[str, Any]:
+    """What was measured of a variant in some settings."""
+    measured = {} if attempt.result is None else divergence.rounded_facts(attempt.result)
+    return {**measured, "weights": asdict(attempt.weights), "fails": attempt.fails}
 
 
 def environment() -> dict[str, Any]:
