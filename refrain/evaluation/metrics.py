@@ -1,12 +1,13 @@
 """Strings to numbers: how close predictions come to their references."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import sacrebleu
 from rouge_score import rouge_scorer
+
+from refrain.evaluation.segmentation import space_out, word_pair
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
 
@@ -14,33 +15,35 @@ ROUGES = ("rouge1", "rouge2", "rougeL")
 def score_texts(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """exact_match, token_f1, rouge1, rouge2, rougeL as means from 0 to 1; bleu from 0 to 100 as sacrebleu gives it."""
     pairs = list(zip(predictions, references, strict=True))
+    word_pairs = [word_pair(prediction, reference) for prediction, reference in pairs]
     scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=RougeTokenizer())
-    rouge = [scorer.score(reference, prediction) for prediction, reference in pairs]
+    rouge = [scorer.score("\n".join(expected), "\n".join(predicted)) for predicted, expected in word_pairs]
     return {
         "exact_match": mean([float(prediction.strip() == reference.strip()) for prediction, reference in pairs]),
         "token_f1": mean([token_f1(prediction, reference) for prediction, reference in pairs]),
-        "bleu": sacrebleu.corpus_bleu(list(predictions), [list(references)]).score if pairs else 0.0,
+        "bleu": bleu(predictions, references) if pairs else 0.0,
         **{name: mean([score[name].fmeasure for score in rouge]) for name in ROUGES},
     }
 
 
 def token_f1(prediction: str, reference: str) -> float:
     """Harmonic mean of precision and recall of the words, each counted as often as it occurs (arXiv:1606.05250)."""
-    predicted, expected = words(prediction), words(reference)
+    predicted, expected = word_pair(prediction, reference)
     if not predicted or not expected:
         return float(predicted == expected)
     overlap = sum((Counter(predicted) & Counter(expected)).values())
     return 2 * overlap / (len(predicted) + len(expected))
 
 
+def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """sacrebleu's, with its tokenizer 13a; characters that count as words stand alone, as its tokenizer zh has it."""
+    spaced_predictions, spaced_references = (list(map(space_out, texts)) for texts in (predictions, references))
+    return float(sacrebleu.corpus_bleu(spaced_predictions, [spaced_references]).score)
+
+
 def perplexity(negative_log_likelihood: float, tokens: int) -> float:
     """The exponential of the mean negative log-likelihood of a token, in nats."""
     return math.exp(negative_log_likelihood / tokens) if tokens else math.nan
-
-
-def words(text: str) -> list[str]:
-    """Lower-case runs of letters and digits, of any script; for ASCII the words of rouge-score's own tokenizer."""
-    return re.findall(r"[^\W_]+", text.lower())
 
 
 def mean(values: Sequence[float]) -> float:
@@ -49,8 +52,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 class RougeTokenizer:
-    """`words` in the form that rouge-score asks for; its own drops every letter beyond a to z."""
+    """Words that are found already, one a line; rouge-score's own tokenizer drops every letter beyond a to z."""
 
     def tokenize(self, text: str) -> list[str]:
-        """The words of a text."""
-        return words(text)
+        """The lines of a text."""
+        return text.split("\n") if text else []
