@@ -4,19 +4,22 @@ A weight is (code - zero) * scale; without zero points the middle code stands fo
 MatMulNBits and GatherBlockQuantized: two 4-bit codes to a byte, the first in the low half.
 """
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refrain.export.architectures.decoder import Array
+from refrain.pipeline import runner
 
 Bytes = NDArray[np.uint8]
-ScaleFinder = Callable[
-    [Array, int], tuple[Array, Array]
-]  # of blocks in some bits: scales and zero points [rows, blocks, 1]
-RANGE_SHARES = tuple(np.float32(1 - step / 40) for step in range(1, 13))  # 0.975 to 0.7
+SHARES = {  # of a block's range that are tried
+    "nearest": (),
+    "search": tuple(np.float32(1 - step / 40) for step in range(1, 13)),  # 0.975 to 0.7
+}
+CHUNK = 2**18  # weights that are quantised at once
 
 
 @dataclass(frozen=True)
@@ -29,56 +32,90 @@ class QuantizedBlocks:
 def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, rounding: str) -> QuantizedBlocks:
     """The rows of a matrix in blocks of `block_size`, the last one filled up with zeros."""
     rows, columns = weight.shape
+    step = max(1, CHUNK // columns)
+    quantize_chunk = partial(
+        quantize_rows, bits=bits, block_size=block_size, symmetric=symmetric, shares=SHARES[rounding]
+    )
+    with ThreadPoolExecutor(runner.available_cores()) as pool:
+        chunks = list(pool.map(quantize_chunk, (weight[row : row + step] for row in range(0, rows, step))))
+    return QuantizedBlocks(
+        np.concatenate([chunk.codes for chunk in chunks]),
+        np.concatenate([chunk.scales for chunk in chunks]),
+        None if symmetric else np.concatenate([chunk.zeros for chunk in chunks if chunk.zeros is not None]),
+    )
+
+
+def quantize_rows(
+    weight: Array, bits: int, block_size: int, symmetric: bool, shares: tuple[np.float32, ...]
+) -> QuantizedBlocks:
+    """So few rows that what is computed of them stays in the cache of a core."""
+    rows, columns = weight.shape
     blocks = -(-columns // block_size)
     values = np.pad(weight, ((0, 0), (0, blocks * block_size - columns))).reshape(rows, blocks, block_size)
-    find_scales = symmetric_scales if symmetric else asymmetric_scales
-    scales, zeros = find_scales(values, bits) if rounding == "nearest" else search_scales(find_scales, values, bits)
-    codes = to_codes(values, scales, zeros, bits).astype(np.uint8)
+    scales, zeros = search_scales(values, bits, symmetric, shares)
+    codes = to_steps(values, scales, zeros, bits)
+    codes += zeros
     packed_zeros = None if symmetric else pack(zeros[..., 0].astype(np.uint8), bits)
-    return QuantizedBlocks(pack(codes, bits), scales[..., 0], packed_zeros)
+    return QuantizedBlocks(pack(codes.astype(np.uint8), bits), scales[..., 0], packed_zeros)
 
 
-def symmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
+def farthest_values(values: Array) -> Array:
+    """Of each block what is farthest from 0."""
+    return np.asarray(np.take_along_axis(values, np.abs(values).argmax(-1, keepdims=True), -1))
+
+
+def symmetric_scales(farthest: Array, bits: int) -> tuple[Array, Array]:
     """Scales with the middle code for 0: what is farthest from 0 gets the lowest code, of which there is one more."""
     middle = np.float32(1 << (bits - 1))
-    farthest = np.take_along_axis(values, np.abs(values).argmax(-1, keepdims=True), -1)
     scales = np.where(farthest == 0, np.float32(1), farthest / -middle)
     return scales, np.full_like(scales, middle)
 
 
-def asymmetric_scales(values: Array, bits: int) -> tuple[Array, Array]:
-    """Scales and zero points with which the codes span a block from lowest to highest, 0 among them."""
-    top = np.float32((1 << bits) - 1)
-    low, high = np.minimum(values.min(-1, keepdims=True), 0), np.maximum(values.max(-1, keepdims=True), 0)
+def lowest_and_highest(values: Array) -> Array:
+    """The ends of each block, 0 between them."""
+    return np.concatenate([values.min(-1, keepdims=True).clip(max=0), values.max(-1, keepdims=True).clip(min=0)], -1)
+
+
+def asymmetric_scales(ends: Array, bits: int) -> tuple[Array, Array]:
+    """Scales and zero points with which the codes span a block from lowest to highest."""
+    top, low, high = np.float32((1 << bits) - 1), ends[..., :1], ends[..., 1:]
     scales = np.where(low == high, np.float32(1), (high - low) / top)
     return scales, np.clip(np.rint(-low / scales), 0, top)
 
 
-def search_scales(find_scales: ScaleFinder, values: Array, bits: int) -> tuple[Array, Array]:
-    """Of the scales for ever narrower ranges those with the least squared error: a block may clip its extremes."""
-    best_scales, best_zeros = find_scales(values, bits)
+def search_scales(values: Array, bits: int, symmetric: bool, shares: tuple[np.float32, ...]) -> tuple[Array, Array]:
+    """Scales and zero points for the range of each block or, of narrower ones, that with the least squared error."""
+    find_range, find_scales = RANGES[symmetric]
+    whole = find_range(values)
+    best_scales, best_zeros = find_scales(whole, bits)
+    if not shares:
+        return best_scales, best_zeros
     least_error = squared_errors(values, best_scales, best_zeros, bits)
-    for share in RANGE_SHARES:
-        scales, candidate_zeros = find_scales(values * share, bits)
-        error = squared_errors(values, scales, candidate_zeros, bits)
+    for share in shares:
+        scales, zeros = find_scales(whole * share, bits)
+        error = squared_errors(values, scales, zeros, bits)
         is_better = error < least_error
-        best_scales, best_zeros, least_error = (
-            np.where(is_better, scales, best_scales),
-            np.where(is_better, candidate_zeros, best_zeros),
-            np.minimum(error, least_error),
-        )
+        best_scales, best_zeros = np.where(is_better, scales, best_scales), np.where(is_better, zeros, best_zeros)
+        least_error = np.where(is_better, error, least_error)
     return best_scales, best_zeros
+
+
+RANGES = {True: (farthest_values, symmetric_scales), False: (lowest_and_highest, asymmetric_scales)}
 
 
 def squared_errors(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
     """The squared error of each block."""
-    difference = (to_codes(values, scales, zeros, bits) - zeros) * scales - values
-    return np.asarray(np.square(difference).sum(-1, keepdims=True))
+    difference = to_steps(values, scales, zeros, bits)
+    difference *= scales
+    difference -= values
+    return np.asarray(np.square(difference, out=difference).sum(-1, keepdims=True))
 
 
-def to_codes(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
-    """The nearest codes."""
-    return np.asarray(np.clip(np.rint(values / scales) + zeros, 0, np.float32((1 << bits) - 1)))
+def to_steps(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
+    """The nearest codes, less those that stand for 0."""
+    steps = values / scales
+    np.rint(steps, out=steps)
+    return np.asarray(np.clip(steps, -zeros, np.float32((1 << bits) - 1) - zeros, out=steps))
 
 
 def pack(codes: Bytes, bits: int) -> Bytes:

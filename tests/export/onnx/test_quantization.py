@@ -1,5 +1,7 @@
 """Few bits stand for nearly the weights that went in."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,26 @@ def test_two_codes_share_a_byte_the_first_below(count):
     packed = quantization.pack(codes, 4)
     assert len(packed) == (count + 1) // 2 and packed[0] & 15 == 3
     assert quantization.unpack(packed, 4)[:count].tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("symmetric, rounding", KINDS)
+def test_rows_are_the_same_whatever_is_quantised_beside_them(symmetric, rounding, monkeypatch):
+    whole = quantization.quantize(WEIGHT, 4, 32, symmetric, rounding)
+    monkeypatch.setattr(quantization, "CHUNK", 5 * 160)
+    chunked = quantization.quantize(WEIGHT, 4, 32, symmetric, rounding)
+    for name in ("codes", "scales", "zeros"):
+        assert np.array_equal(getattr(whole, name), getattr(chunked, name)), name
+
+
+def test_of_equal_extremes_the_first_decides_the_sign():
+    weight = np.array([[0.5, -0.5, 0.25, 0.0] * 4, [-0.5, 0.5, 0.25, 0.0] * 4], dtype=np.float32)
+    assert np.sign(quantization.quantize(weight, 4, 16, True, "nearest").scales).ravel().tolist() == [-1, 1]
+
+
+def test_a_large_table_takes_little_memory_beside_itself_and_its_codes():
+    table = np.ones((12_288, 640), dtype=np.float32)
+    tracemalloc.start()
+    quantization.quantize(table, 8, 32, False, "search")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < table.nbytes

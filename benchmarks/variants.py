@@ -1,0 +1,112 @@
+"""What settings of a variant cost and keep: size, seconds and memory of its export, divergence from fp32.
+
+    python -m benchmarks.variants MERGED QUESTIONS [--graph optimum] [--settings '{bits: 4, block: 32}' ...]
+
+MERGED is a model folder as the merge stage leaves it, QUESTIONS a JSONL file with a `question` a line. The fp32 variant
+answers the first of them, and each other variant is compared with it at every token of those answers. Each export runs
+in a process of its own, whose largest resident memory (VmHWM) is told.
+"""
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from refrain.chat import encoding
+from refrain.evaluation import divergence, parity
+from refrain.export.onnx import exporter, fallbacks, selection
+from refrain.pipeline.schema import QuantizationConfig
+from refrain.runtime import language_model, onnx_folder
+from refrain.runtime.loading import load_model
+
+OPSET = 18
+COST = {"fp32": 125, "int8": 55, "int4": 38}
+DEFAULT = [
+    "{bits: 8, block: 32, head_bits: 8}",
+    "{bits: 4, block: 32, head_bits: 8, rounding: search}",
+    "{bits: 4, block: 32, head_bits: 4, rounding: search}",
+    "{bits: 4, block: 32, head_bits: 4, symmetric: false, rounding: search}",
+]
+
+
+def main() -> None:
+    options = arguments()
+    folder = Path(tempfile.mkdtemp(dir=options.scratch))
+    kind = exporter.choose_graph(options.merged, options.graph)
+    try:
+        compare(options, folder, kind)
+    finally:
+        shutil.rmtree(folder)
+
+
+def compare(options: argparse.Namespace, folder: Path, kind: str) -> None:
+    """One line for fp32 and one for each setting, as they come."""
+    print(
+        "| settings | MB | ms a token by cost | seconds | peak MB | KL, nats | top-1 |\n|---|---|---|---|---|---|---|"
+    )
+    tell(folder / "fp32", "fp32", export(options.merged, folder / "fp32", QuantizationConfig(bits=32), kind))
+    prompts, replies = answers(options.merged, folder / "fp32", options.questions, options.prompts, options.tokens)
+    expected = [parity.reply_logits(load_model(folder / "fp32"), *pair) for pair in zip(prompts, replies, strict=True)]
+    for text in options.settings:
+        weights = OmegaConf.to_object(OmegaConf.merge(QuantizationConfig, OmegaConf.create(text)))
+        cost = export(options.merged, folder / "small", weights, kind)
+        stats, model = divergence.DivergenceStats(), load_model(folder / "small")
+        for prompt, reply, logits in zip(prompts, replies, expected, strict=True):
+            stats.add("whole", logits, parity.reply_logits(model, prompt, reply))
+        tell(folder / "small", fallbacks.describe(weights), cost, f"{stats.kl():.2e} | {stats.top1():.1%}")
+        del model
+        shutil.rmtree(folder / "small")
+
+
+def tell(folder: Path, name: str, cost: tuple[float, float], quality: str = "|") -> None:
+    seconds, peak = cost
+    size, speed = onnx_folder.model_bytes(folder) / 1e6, selection.microseconds_per_token(folder, COST) / 1e3
+    print(f"| {name} | {size:.1f} | {speed:.2f} | {seconds:.1f} | {peak:.0f} | {quality} |", flush=True)
+
+
+def export(merged: Path, out: Path, weights: QuantizationConfig, kind: str) -> tuple[float, float]:
+    """Seconds and peak MB of an export in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(export_here, (merged, out, weights, kind))
+
+
+def export_here(merged: Path, out: Path, weights: QuantizationConfig, kind: str) -> tuple[float, float]:
+    start = time.monotonic()
+    exporter.export_variant(merged, out, weights, kind, OPSET)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return time.monotonic() - start, peak / 1000
+
+
+def answers(
+    merged: Path, fp32: Path, questions: Path, count: int, tokens: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts, and what fp32 says to each."""
+    tokenizer, model = encoding.load_tokenizer(merged), load_model(fp32)
+    lines = questions.read_text(encoding="utf-8").splitlines()[:count]
+    asked = [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
+    prompts = [encoding.encode_prompt(tokenizer, messages) for messages in asked]
+    return prompts, [language_model.greedy_decode(model, [each], tokens, frozenset())[0] for each in prompts]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("merged", type=Path)
+    parser.add_argument("questions", type=Path)
+    parser.add_argument("--settings", nargs="*", default=DEFAULT)
+    parser.add_argument("--graph", choices=("compact", "optimum"))
+    parser.add_argument("--prompts", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--scratch", type=Path, help="where the variants are written and removed again")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
