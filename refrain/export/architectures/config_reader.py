@@ -11,6 +11,7 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 
 
@@ -25,6 +26,10 @@ class ConfigReader:
     def assume(self, **defaults: Any) -> None:
         """What a family's config means by fields that it leaves out."""
         self._defaults |= defaults
+
+    def assumes(self, name: str) -> bool:
+        """Whether a family knows a field, and so has a value for it that may be left out."""
+        return name in self._defaults
 
     def take(self, name: str, absent: Any = ...) -> Any:
         """The value of a field, what its family assumes, or `absent`; ValueError when there is none of them."""

@@ -26,21 +26,30 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Rotary:
+    """Rotary positions (arXiv:2104.09864) of the first numbers of a head: the j-th turns with the j-th of their second
+    half, or where they are interleaved with its neighbour."""
+
+    frequencies: Array  # how far each pair turns from one position to the next
+    factor: float = 1.0  # of what has been turned
+    is_interleaved: bool = False
+    width: int | None = None  # of a head whose other pairs stand still; None: there are none
+
+
+@dataclass(frozen=True)
 class Layer:
-    before_attention: Norm
+    before_attention: Norm | None
     qkv: Linear  # queries, keys and values, one below the other
-    q_norm: Norm | None  # of each head
-    k_norm: Norm | None
     out: Linear
-    after_attention: Norm | None
-    before_mlp: Norm
+    before_mlp: Norm | None  # None in a parallel decoder: what attention reads
     up: Linear  # where the decoder is gated: the gate, then what it lets through
     down: Linear
-    after_mlp: Norm | None
-    frequencies: (
-        Array | None
-    )  # of rotary positions (arXiv:2104.09864), [head_dim / 2]; None: the embedding has positions
-    window: int | None  # how many tokens each token sees, itself included; None: all before it
+    q_norm: Norm | None = None  # of each head, or of all their numbers
+    k_norm: Norm | None = None
+    after_attention: Norm | None = None
+    after_mlp: Norm | None = None
+    rotary: Rotary | None = None  # None: the embedding has positions, or nothing tells them
+    window: int | None = None  # how many tokens each token sees, itself included; None: all before it
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Decoder:
     context: int
     epsilon: float  # of every norm
     scale: float  # of queries times keys
-    activation: str  # silu, gelu, gelu_tanh or relu
+    activation: str  # silu, gelu, gelu_tanh, relu or relu2
     gated: bool
     embedding: Array  # [vocabulary, width]
     embedding_scale: float
@@ -60,3 +69,6 @@ class Decoder:
     read_layer: Callable[[int], Layer]  # from disk, so that the weights of one layer are in memory at a time
     final_norm: Norm
     lm_head: Linear | None  # None: the embedding is the head
+    is_parallel: bool = False  # the feed-forward net reads the stream that attention reads
+    attention_softcap: float = 0.0  # scores become softcap * tanh(score / softcap); 0: they stay
+    logit_softcap: float = 0.0

@@ -12,9 +12,16 @@ from pathlib import Path
 from refrain.export.architectures import shapes
 from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Decoder
-from refrain.export.architectures.gemma3 import read_gemma3
+from refrain.export.architectures.gemma import read_gemma, read_gemma2, read_gemma3
 from refrain.export.architectures.gpt2 import read_gpt2
-from refrain.export.architectures.llama import read_llama, read_mistral, read_qwen2, read_qwen3
+from refrain.export.architectures.gpt_neox import read_gpt_neox
+from refrain.export.architectures.granite import read_granite
+from refrain.export.architectures.llama import read_llama, read_mistral
+from refrain.export.architectures.olmo2 import read_olmo2
+from refrain.export.architectures.opt import read_opt
+from refrain.export.architectures.phi import read_phi, read_phi3
+from refrain.export.architectures.qwen import read_qwen2, read_qwen3
+from refrain.export.architectures.stablelm import read_stablelm
 from refrain.export.architectures.tensor_reader import TensorReader
 
 FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
@@ -22,8 +29,17 @@ FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
     "mistral": read_mistral,
     "qwen2": read_qwen2,
     "qwen3": read_qwen3,
+    "gemma": read_gemma,
+    "gemma2": read_gemma2,
     "gemma3_text": read_gemma3,
+    "phi": read_phi,
+    "phi3": read_phi3,
+    "granite": read_granite,
+    "olmo2": read_olmo2,
+    "stablelm": read_stablelm,
     "gpt2": read_gpt2,
+    "gpt_neox": read_gpt_neox,
+    "opt": read_opt,
 }
 
 

@@ -12,7 +12,6 @@ def read_gpt2(config: ConfigReader, tensors: TensorReader) -> Decoder:
     config.expect("scale_attn_weights", True)
     config.expect("scale_attn_by_inverse_layer_idx", False)
     config.expect("add_cross_attention", False)
-    prefix = "transformer." if "transformer.wte.weight" in tensors else ""
     heads, head_dim = config.take("n_head"), config.take("n_embd") // config.take("n_head")
     return Decoder(
         heads=heads,
@@ -24,11 +23,11 @@ def read_gpt2(config: ConfigReader, tensors: TensorReader) -> Decoder:
         scale=head_dim**-0.5,
         activation=config.activation("activation_function"),
         gated=False,
-        embedding=(embedding := tensors.read(f"{prefix}wte.weight")),
+        embedding=(embedding := tensors.read("transformer.wte.weight")),
         embedding_scale=1.0,
-        position_embedding=tensors.read(f"{prefix}wpe.weight"),
-        read_layer=lambda i: read_gpt2_layer(tensors, f"{prefix}h.{i}."),
-        final_norm=tensors.layer_norm(f"{prefix}ln_f"),
+        position_embedding=tensors.read("transformer.wpe.weight"),
+        read_layer=lambda i: read_gpt2_layer(tensors, f"transformer.h.{i}."),
+        final_norm=tensors.norm("transformer.ln_f"),
         lm_head=tensors.lm_head(embedding, config.take("tie_word_embeddings")),
     )
 
@@ -38,16 +37,10 @@ def read_gpt2_layer(tensors: TensorReader, prefix: str) -> Layer:
         return Linear(tensors.read(f"{prefix}{name}.weight").T, tensors.read(f"{prefix}{name}.bias"))
 
     return Layer(
-        before_attention=tensors.layer_norm(f"{prefix}ln_1"),
+        before_attention=tensors.norm(f"{prefix}ln_1"),
         qkv=linear("attn.c_attn"),
-        q_norm=None,
-        k_norm=None,
         out=linear("attn.c_proj"),
-        after_attention=None,
-        before_mlp=tensors.layer_norm(f"{prefix}ln_2"),
+        before_mlp=tensors.norm(f"{prefix}ln_2"),
         up=linear("mlp.c_fc"),
         down=linear("mlp.c_proj"),
-        after_mlp=None,
-        frequencies=None,
-        window=None,
     )

@@ -36,8 +36,9 @@ def require_layer(decoder: Decoder, layer: Layer, i: int) -> None:
     name = f"layer {i}"
     for norm in (layer.before_attention, layer.after_attention, layer.before_mlp, layer.after_mlp):
         require_norm(f"a norm of {name}", norm, width)
-    for norm in (layer.q_norm, layer.k_norm):
-        require_norm(f"a norm of the heads of {name}", norm, decoder.head_dim)
+    for norm, heads in ((layer.q_norm, decoder.heads), (layer.k_norm, decoder.kv_heads)):
+        is_whole = norm is not None and len(norm.weight) != decoder.head_dim
+        require_norm(f"a norm of the heads of {name}", norm, decoder.head_dim * (heads if is_whole else 1))
     require_linear(f"queries, keys and values of {name}", layer.qkv, qkv_width, width)
     require_linear(f"the output of attention of {name}", layer.out, width, query_width)
     require_linear(f"the upper matrix of {name}", layer.up, mlp_width * (2 if decoder.gated else 1), width)

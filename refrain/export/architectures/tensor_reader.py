@@ -1,6 +1,7 @@
 """The tensors of a model folder, read name by name: one that nobody read is refused."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from safetensors import safe_open
 
 from refrain.export.architectures.decoder import Array, Linear, Norm
+
+BUFFERS = re.compile(r".*(rotary_emb\.inv_freq|\.attn\.bias|\.attention\.bias|\.masked_bias)|h\.\d+\.attn\.bias")
 
 
 class TensorReader:
@@ -25,11 +28,16 @@ class TensorReader:
         self._read: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file_of
+        return self._stored_name(name) in self._file_of
+
+    def _stored_name(self, name: str) -> str:
+        """A body saved without its head has no first part in its names, `model.` or `transformer.`."""
+        without_part = name.partition(".")[2]
+        return without_part if name not in self._file_of and without_part in self._file_of else name
 
     def read(self, name: str) -> Array:
         """A tensor in fp32; ValueError when there is none of this name."""
-        if name not in self._file_of:
+        if (name := self._stored_name(name)) not in self._file_of:
             raise ValueError(f"model.safetensors: it has no {name}, which its config.json promises")
         self._read.add(name)
         if self._headers_only:
@@ -52,24 +60,22 @@ class TensorReader:
         )
 
     def norm(self, name: str) -> Norm:
-        """A root mean square normalisation."""
-        return Norm(self.read(f"{name}.weight"))
+        """A layer normalisation where there is a bias, else a root mean square normalisation."""
+        return Norm(self.read(f"{name}.weight"), self.read(f"{name}.bias") if f"{name}.bias" in self else None)
 
-    def layer_norm(self, name: str) -> Norm:
-        return Norm(self.read(f"{name}.weight"), self.read(f"{name}.bias"))
-
-    def lm_head(self, embedding: Array, is_tied: bool) -> Linear | None:
+    def lm_head(self, embedding: Array, is_tied: bool, name: str = "lm_head") -> Linear | None:
         """The head, when it is another matrix than the embedding: its weights tell, where config.json is wrong."""
-        if "lm_head.weight" not in self and is_tied:
+        bias = self.read(f"{name}.bias") if f"{name}.bias" in self else None
+        if f"{name}.weight" not in self and is_tied:
+            return None if bias is None else Linear(embedding, bias)
+        weight = self.read(f"{name}.weight")
+        if bias is None and not self._headers_only and np.array_equal(weight, embedding):
             return None
-        weight = self.read("lm_head.weight")
-        if not self._headers_only and np.array_equal(weight, embedding):
-            return None
-        return Linear(weight, self.read("lm_head.bias") if "lm_head.bias" in self else None)
+        return Linear(weight, bias)
 
     def require_all_read(self) -> None:
         """ValueError naming the tensors that nobody read."""
-        if unread := sorted(self._file_of.keys() - self._read):
+        if unread := sorted(name for name in self._file_of.keys() - self._read if not BUFFERS.fullmatch(name)):
             raise ValueError(f"model.safetensors: nothing in the compact graph reads {', '.join(unread[:3])}")
 
 

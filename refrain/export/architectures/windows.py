@@ -3,6 +3,8 @@
 A field that a family does not read is a stray one and means nothing, as it means nothing to transformers.
 """
 
+from collections.abc import Callable
+
 from refrain.export.architectures.config_reader import ConfigReader
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -35,10 +37,14 @@ def windows_of_upper_layers(config: ConfigReader, layers: int) -> Windows:
     return windows_of_types(config, width, [SLIDING if i >= first else FULL for i in range(layers)])
 
 
-def windows_between_full_layers(config: ConfigReader, layers: int, every: int) -> Windows:
+def windows_between_full_layers(every: int) -> Callable[[ConfigReader, int], Windows]:
     """The layers that layer_types names, or all but each n-th."""
-    types = [SLIDING if (i + 1) % every else FULL for i in range(layers)]
-    return windows_of_types(config, config.take("sliding_window"), types)
+
+    def read_windows(config: ConfigReader, layers: int) -> Windows:
+        types = [SLIDING if (i + 1) % every else FULL for i in range(layers)]
+        return windows_of_types(config, config.take("sliding_window"), types)
+
+    return read_windows
 
 
 def windows_of_types(config: ConfigReader, width: int | None, types: list[str], is_mixed: bool = True) -> Windows:

@@ -133,11 +133,15 @@ def add_position_ids(builder: GraphBuilder) -> str:
 
 def add_lm_head(builder: GraphBuilder, decoder: Decoder, hidden: str, embedding: list[str]) -> None:
     """Logits, from the embedding where the decoder has no other head: one copy serves both ends."""
-    bits = embedding_bits(builder.precision)
+    bits, output = embedding_bits(builder.precision), "logits.uncapped" if decoder.logit_softcap else "logits"
     if decoder.lm_head is not None:
-        add_linear(builder, "head", decoder.lm_head, hidden, bits, "logits")
+        add_linear(builder, "head", decoder.lm_head, hidden, bits, output)
     elif len(embedding) == 1:
-        builder.add_node("FusedMatMul", [hidden, *embedding], "logits", MICROSOFT, transB=1)
+        builder.add_node("FusedMatMul", [hidden, *embedding], output, MICROSOFT, transB=1)
     else:
         size = embedding_block_size(decoder.embedding, builder.precision)
-        add_matmul_nbits(builder, [hidden, *embedding], "logits", decoder.embedding.shape, bits, size or 0)
+        add_matmul_nbits(builder, [hidden, *embedding], output, decoder.embedding.shape, bits, size or 0)
+    if decoder.logit_softcap:
+        cap = builder.add_constant("logit_softcap", np.float32(decoder.logit_softcap))
+        share = builder.add_node("Tanh", [builder.add_node("Div", [output, cap], "logits.share")], "logits.bent")
+        builder.add_node("Mul", [share, cap], "logits")

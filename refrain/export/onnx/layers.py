@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from refrain.export.architectures.decoder import Array, Decoder, Layer, Linear, Norm
+from refrain.export.architectures.decoder import Array, Decoder, Layer, Linear, Norm, Rotary
 from refrain.export.onnx import quantization
 from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
 
@@ -19,6 +19,11 @@ def add_transformer_block(
     branch = add_attention(builder, decoder, layer, i, normed)
     if layer.after_attention is not None:
         branch, _ = add_norm(builder, f"{prefix}after_attention", layer.after_attention, decoder, branch, None)
+    if decoder.is_parallel:
+        if layer.before_mlp is not None:
+            normed, _ = add_norm(builder, f"{prefix}before_mlp", layer.before_mlp, decoder, residual, None)
+        mixed = add_mlp(builder, decoder, layer, prefix, normed)
+        return residual, builder.add_node("Add", [branch, mixed], f"{prefix}branches")
     normed, residual = add_norm(builder, f"{prefix}before_mlp", layer.before_mlp, decoder, residual, branch)
     branch = add_mlp(builder, decoder, layer, prefix, normed)
     if layer.after_mlp is not None:
@@ -27,9 +32,12 @@ def add_transformer_block(
 
 
 def add_norm(
-    builder: GraphBuilder, name: str, norm: Norm, decoder: Decoder, residual: str, branch: str | None
+    builder: GraphBuilder, name: str, norm: Norm | None, decoder: Decoder, residual: str, branch: str | None
 ) -> tuple[str, str]:
     """The residual stream plus its branch, normed, and as it is."""
+    if norm is None:
+        stream = residual if branch is None else builder.add_node("Add", [residual, branch], f"{name}.stream")
+        return stream, stream
     weights = [builder.add_constant(f"{name}.weight", norm.weight)]
     if norm.bias is not None:
         weights.append(builder.add_constant(f"{name}.bias", norm.bias))
@@ -55,7 +63,7 @@ def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int,
         qkv = builder.add_nodes("Split", [qkv[0], widths], [f"{prefix}{name}" for name in "qkv"], "", axis=-1)
         qkv[0] = add_head_norm(builder, qkv[0], layer.q_norm, decoder, heads)
         qkv[1] = add_head_norm(builder, qkv[1], layer.k_norm, decoder, kv_heads)
-    rotary = [] if layer.frequencies is None else add_rotary_tables(builder, layer.frequencies, decoder.context)
+    rotary = [] if layer.rotary is None else add_rotary_tables(builder, layer.rotary, decoder.context)
     mixed = builder.add_nodes(
         "GroupQueryAttention",
         [*qkv, *past, "seqlens_k", "total_length", *rotary],
@@ -64,14 +72,17 @@ def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int,
         num_heads=heads,
         kv_num_heads=kv_heads,
         scale=decoder.scale,
-        do_rotary=int(layer.frequencies is not None),
+        do_rotary=int(layer.rotary is not None),
         local_window_size=-1 if layer.window is None else layer.window,
+        **({"softcap": decoder.attention_softcap} if decoder.attention_softcap else {}),
     )
     return add_linear(builder, f"{prefix}out", layer.out, mixed[0])
 
 
 def add_head_norm(builder: GraphBuilder, packed: str, head_weights: Norm, decoder: Decoder, heads: int) -> str:
-    """Each head's numbers normed by themselves."""
+    """Each head's numbers normed by themselves, or where there is a weight for every number all of them as one."""
+    if len(head_weights.weight) != decoder.head_dim:
+        return add_norm(builder, f"{packed}.norm", head_weights, decoder, packed, None)[0]
     split_shape = builder.add_constant(f"heads_{heads}", np.array([0, 0, heads, decoder.head_dim]))
     packed_shape = builder.add_constant(f"width_{heads}", np.array([0, 0, heads * decoder.head_dim]))
     split = builder.add_node("Reshape", [packed, split_shape], f"{packed}.heads")
@@ -79,11 +90,19 @@ def add_head_norm(builder: GraphBuilder, packed: str, head_weights: Norm, decode
     return builder.add_node("Reshape", [name, packed_shape], f"{packed}.normed")
 
 
-def add_rotary_tables(builder: GraphBuilder, frequencies: Array, context: int) -> list[str]:
-    """Tables of cosines and sines, [context, head_dim / 2], one pair for all layers that turn alike."""
-    angles = np.arange(context, dtype=np.float32)[:, None] * frequencies[None]
-    name = f"turn_{float(frequencies[-1]):.6g}"
-    return [builder.add_constant(f"{name}.cos", np.cos(angles)), builder.add_constant(f"{name}.sin", np.sin(angles))]
+def add_rotary_tables(builder: GraphBuilder, rotary: Rotary, context: int) -> list[str]:
+    """Tables of cosines and sines, [context, pairs], one pair of them for all layers that turn alike."""
+    angles = np.arange(context, dtype=np.float32)[:, None] * rotary.frequencies[None]
+    name = f"turn_{float(rotary.frequencies[-1]):.6g}"
+    tables = []
+    for kind, table, still in (("cos", np.cos(angles), 1.0), ("sin", np.sin(angles), 0.0)):
+        if rotary.factor != 1:
+            table = table * np.float32(rotary.factor)
+        if rotary.width is not None:
+            rest = np.full((context, rotary.width // 2 - len(rotary.frequencies)), still, dtype=np.float32)
+            table = np.concatenate([table, rest], axis=1)
+        tables.append(builder.add_constant(f"{name}.{kind}", table))
+    return tables
 
 
 def add_mlp(builder: GraphBuilder, decoder: Decoder, layer: Layer, prefix: str, normed: str) -> str:
@@ -100,6 +119,9 @@ def add_mlp(builder: GraphBuilder, decoder: Decoder, layer: Layer, prefix: str, 
 def add_activation(builder: GraphBuilder, kind: str, values: str) -> str:
     if kind == "silu":  # x * sigmoid(alpha x), one operator where Sigmoid and Mul are two
         return builder.add_node("QuickGelu", [values], f"{values}.active", MICROSOFT, alpha=1.0)
+    if kind == "relu2":
+        positive = builder.add_node("Relu", [values], f"{values}.positive")
+        return builder.add_node("Mul", [positive, positive], f"{values}.active")
     operator, domain = ACTIVATION_OPERATORS[kind]
     return builder.add_node(operator, [values], f"{values}.active", domain)
 

@@ -9,13 +9,22 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
     Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    OPTConfig,
+    Phi3Config,
+    PhiConfig,
     Qwen2Config,
     Qwen3Config,
+    StableLmConfig,
 )
 
 from refrain.export.architectures import families
@@ -33,6 +42,12 @@ SHAPE = {
     "max_position_embeddings": 96,
     "initializer_range": 0.15,  # at the usual 0.02 a random model says the same whatever it reads
 }
+WIDE = SHAPE | {"hidden_size": 128}  # heads of 32, of which a half is enough for the operator to turn
+WITHOUT_GROUPS = {name: value for name, value in WIDE.items() if name != "num_key_value_heads"}
+OPT_SHAPE = {
+    "vocab_size": 300, "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "max_position_embeddings": 96, "word_embed_proj_dim": 64, "init_std": 0.15,
+}  # fmt: skip
 STRETCHED = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -57,6 +72,33 @@ CONFIGS = {
     "gpt2, relu": GPT2Config(
         vocab_size=300, n_embd=64, n_layer=2, n_head=2, n_positions=96, initializer_range=0.15, n_inner=80,
         activation_function="relu",
+    ),
+    "gemma": GemmaConfig(**SHAPE, head_dim=32),
+    "gemma2": Gemma2Config(
+        **SHAPE, head_dim=32, sliding_window=8, query_pre_attn_scalar=40, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0,
+    ),
+    "gemma3, bent, by pattern": Gemma3TextConfig(
+        **SHAPE, head_dim=32, sliding_window=8, sliding_window_pattern=2, final_logit_softcapping=3.0
+    ),
+    "phi": PhiConfig(**WIDE),
+    "phi3, window, half turned": Phi3Config(**WIDE, pad_token_id=0, sliding_window=7, partial_rotary_factor=0.5),
+    "granite": GraniteConfig(
+        **SHAPE, embedding_multiplier=12.0, attention_multiplier=0.3, residual_multiplier=0.2, logits_scaling=0.5
+    ),
+    "olmo2": Olmo2Config(**SHAPE),
+    "stablelm": StableLmConfig(**WIDE, partial_rotary_factor=0.5, use_qkv_bias=True),
+    "stablelm, parallel": StableLmConfig(**WIDE, partial_rotary_factor=0.5, use_parallel_residual=True),
+    "gpt_neox": GPTNeoXConfig(**WITHOUT_GROUPS, rotary_pct=0.5),
+    "gpt_neox, one after the other": GPTNeoXConfig(
+        **WITHOUT_GROUPS, rotary_pct=1.0, use_parallel_residual=False, attention_bias=False
+    ),
+    "opt": OPTConfig(**OPT_SHAPE, activation_function="gelu"),
+    "llama, yarn": LlamaConfig(
+        **SHAPE, rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 24}
+    ),
+    "llama, yarn by the letter": LlamaConfig(
+        **SHAPE, rope_scaling={"rope_type": "yarn", "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 1.2}
     ),
 }  # fmt: skip
 PLAIN = QuantizationConfig(bits=32)
@@ -190,7 +232,8 @@ def test_the_same_weights_make_the_same_bytes(drawn):
     ({"new_gate": True}, "config.json: new_gate has no meaning in the compact graph"),
     ({"partial_rotary_factor": 0.5}, "config.json: partial_rotary_factor=0.5 has no place in the compact graph"),
     ({"hidden_act": "swish2"}, "config.json: hidden_act=swish2 is none of silu, gelu, gelu_new, "),
-    ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "config.json: rope_scaling of type yarn has no place"),
+    ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "config.json: rope_scaling of type dynamic has no "
+     "place in the compact graph, for it turns by the length of a conversation"),
     ({"rope_scaling": {"rope_type": "linear", "factor": 2, "beta": 1}}, "config.json: beta has no meaning"),
     ({"model_type": "phi9"}, "config.json: model_type=phi9 is no family of the compact graph: llama, mistral, "),
     ({"layer_types": ["linear_attention"] * 3}, "config.json: layer_types=linear_attention has no place"),
@@ -231,10 +274,9 @@ def test_weights_in_several_files_are_read_as_one(folder, drawn, tmp_path_factor
 
 
 def test_a_family_of_its_own_goes_to_the_other_exporter(tmp_path):
-    AutoModelForCausalLM.from_config(
-        GPTNeoXConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
-    ).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="model_type=gpt_neox is no family of the compact graph"):
+    config = BloomConfig(vocab_size=99, hidden_size=16, n_layer=1, n_head=2)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="model_type=bloom is no family of the compact graph"):
         graph.write_graph(tmp_path, tmp_path, PLAIN)
 
 
@@ -250,9 +292,7 @@ def test_headers_alone_tell_that_a_model_can_be_drawn(name, folder, tmp_path):
     families.require_drawable(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 301}))
-    with pytest.raises(
-        ValueError, match=r"the shape of the embedding is \[300, 64\], config.json promises \[301, 64\]"
-    ):
+    with pytest.raises(ValueError, match=r"shape of the embedding is \[300, \d+\], config.json promises \[301, "):
         families.require_drawable(tmp_path)
 
 
