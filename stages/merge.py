@@ -24,10 +24,12 @@ def main(cfg: Config) -> None:
     prompts = [encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
     prompts = [ids for ids in prompts if len(ids) <= read_context_length(paths.MERGED)]
     adapted = TorchLanguageModel(loading.load_finetuned(paths.BASE, paths.ADAPTER))
+    rounding = divergence.measure_rounding(adapted, prompts).whole
     saved = TorchLanguageModel(loading.load_pretrained(paths.MERGED))
     distance = divergence.measure_divergence(adapted, saved, prompts)
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **divergence.rounded_facts(distance)})
-    divergence.require_equal(distance, cfg.merge.tolerance)
+    facts = {**divergence.rounded_facts(distance), "rounding": divergence.rounded_fact(rounding)}
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **facts})
+    divergence.require_equal(distance, rounding, cfg.merge.relative_logits)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,84 @@
-"""How far one model's logits are from another's, sequence by sequence."""
+"""How far one model's logits are from another's, in units that hold for models of any size.
 
+A difference of logits is given in standard deviations of the reference's logits at that position: what fp32 rounds away
+grows with the logits and with depth. What a model of its own kind may differ by is its `rounding`: its distance from
+itself in float64.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refrain.runtime.language_model import LanguageModel, Logits, log_softmax
+from refrain.runtime.language_model import Cache, LanguageModel, Logits, log_softmax
+
+PIECE = 64  # positions of a prompt whose logits are held at once
+ROUNDING_PROMPTS = 3  # the shortest, one of middle length and the longest
+ROUNDINGS = 10  # two right sums of one model are about two of its roundings apart
+CHUNK_BYTES = 2**25  # of the float64 arrays that are computed at once
+
+
+class ExactModel(LanguageModel, Protocol):
+    """A model that can compute in float64 for a while."""
+
+    def in_float64(self) -> AbstractContextManager[LanguageModel]: ...
 
 
 @dataclass
 class Divergence:
     """How far a model is from its reference on whole prompts."""
 
-    whole: float  # largest difference of a logit
-    mean: float  # mean difference of a logit
+    whole: float  # largest difference of a logit, in standard deviations of its position's logits
+    mean: float  # mean difference of a logit, in the same unit
     kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
     top1: float  # share of positions with the same likeliest token
 
 
 def measure_divergence(reference: LanguageModel, candidate: LanguageModel, prompts: list[list[int]]) -> Divergence:
-    """Both models on whole prompts, without a cache."""
+    """Both models on all positions of the prompts, a piece at a time."""
+    if not prompts:
+        raise ValueError("merged: no held-out prompt fits into what the model sees, so nothing shows that it is right")
     stats = DivergenceStats()
     for ids in prompts:
-        stats.add("whole", sequence_logits(reference, ids), sequence_logits(candidate, ids))
-    return Divergence(stats.largest["whole"], stats.mean(), stats.kl(), stats.top1())
+        for expected, actual in zip(prompt_logits(reference, ids), prompt_logits(candidate, ids), strict=True):
+            stats.add("whole", expected, actual)
+    return stats.summary()
 
 
-def require_equal(difference: Divergence, tolerance: float) -> None:
-    """ValueError unless merged and adapter give the same logits, up to `tolerance`."""
-    if not difference.whole <= tolerance:
-        raise ValueError(
-            f"merged: its logits differ from the adapter's by {difference.whole:.2g}, "
-            f"merge.tolerance allows {tolerance:g}; "
-            "an adapter on a tied head or on quantised weights cannot be folded in"
+def measure_rounding(model: ExactModel, prompts: list[list[int]]) -> Divergence:
+    """How far fp32 moves a model from itself in float64, on few of the prompts."""
+    by_length = sorted(prompts, key=len)
+    chosen = [by_length[len(prompts) * i // ROUNDING_PROMPTS] for i in range(ROUNDING_PROMPTS - 1)] + by_length[-1:]
+    rounded = [sequence_logits(model, ids, min(PIECE, len(ids))) for ids in chosen]
+    stats = DivergenceStats()
+    with model.in_float64() as exact:
+        for ids, logits in zip(chosen, rounded, strict=True):
+            stats.add("whole", sequence_logits(exact, ids, len(logits)), logits)
+    return stats.summary()
+
+
+def require_equal(difference: Divergence, rounding: float, limit: float, causes: Iterable[str] = ()) -> None:
+    """ValueError, with the causes that were found, unless merged and adapter give the same logits up to rounding."""
+    slack = rounding_slack(limit, rounding)
+    if not difference.whole <= limit * slack:
+        numbers = (
+            f"merged: its logits differ from the adapter's by {difference.whole:.2g} standard deviations, "
+            f"merge.relative_logits allows {describe_limit(limit, slack)}"
         )
+        raise ValueError("; ".join([numbers, *causes]))
+
+
+def describe_limit(limit: float, slack: float) -> str:
+    """A limit, and how far it gives way to what fp32 rounds in this model."""
+    return f"{limit:g}" if slack == 1 else f"{limit:g}, and {limit * slack:.2g} for what fp32 rounds in this model"
+
+
+def rounding_slack(limit: float, rounding: float) -> float:
+    """The factor by which a limit gives way for a model that fp32 rounds coarsely; 1 for all others."""
+    return max(1.0, ROUNDINGS * rounding / limit)
 
 
 def sequence_logits(lm: LanguageModel, ids: list[int], keep: int = 0) -> Logits:
@@ -44,24 +88,57 @@ def sequence_logits(lm: LanguageModel, ids: list[int], keep: int = 0) -> Logits:
     return np.asarray(logits[0])
 
 
-class DivergenceStats:
-    """Differences as they come in, by execution mode: the logits of all sequences would not fit into memory."""
+def prompt_logits(lm: LanguageModel, ids: list[int]) -> Iterator[Logits]:
+    """Logits [positions, vocabulary] of all positions of one prompt, which goes into a cache piece by piece."""
+    cache: Cache | None = None
+    for start in range(0, len(ids), PIECE):
+        piece = np.array([ids[start : start + PIECE]], dtype=np.int64)
+        mask = np.ones((1, start + piece.shape[1]), dtype=np.int64)
+        logits, cache = lm.forward(piece, mask, cache)
+        yield np.asarray(logits[0])
 
-    def __init__(self) -> None:
+
+class DivergenceStats:
+    """Differences as they come in, by execution mode: the logits of all sequences would not fit into memory.
+
+    Two tokens of which the reference prefers one by no more than `tie` standard deviations count as the same.
+    """
+
+    def __init__(self, tie: float = 0.0) -> None:
+        self.tie = tie
         self.largest: dict[str, float] = {}
         self.agreements: dict[str, list[bool]] = {}
         self.mean_differences: list[float] = []
         self.kl_divergences: list[float] = []
 
-    def add(self, mode: str, reference: Logits, candidate: Logits, reply_length: int | None = None) -> None:
-        """One sequence in one execution mode; positions after the first `reply_length` are compared by logits alone."""
-        difference = np.abs(reference - candidate)
-        largest = np.maximum(self.largest.get(mode, 0.0), difference.max())  # nan stays nan: Python's max loses it
-        self.largest[mode] = float(largest)
-        self.agreements.setdefault(mode, []).extend((reference.argmax(-1) == candidate.argmax(-1))[:reply_length])
+    def add(
+        self, mode: str, reference: Logits, candidate: Logits, reply_length: int | None = None
+    ) -> NDArray[np.bool_]:
+        """One sequence in one execution mode, and where both choose the same token.
+
+        Positions after the first `reply_length` are compared by logits alone.
+        """
+        reply_length = len(reference) if reply_length is None else reply_length
+        size = max(1, CHUNK_BYTES // (8 * reference.shape[-1]))
+        parts = [slice(start, start + size) for start in range(0, len(reference), size)]
+        means = [self._add_differences(mode, reference[part], candidate[part]) for part in parts]
+        agreement = np.concatenate([same_choice(reference[part], candidate[part], self.tie) for part in parts])
+        self.agreements.setdefault(mode, []).extend(agreement[:reply_length])
         if mode == "whole":
-            self.mean_differences.append(float(difference.mean()))
-            self.kl_divergences.extend(kl_divergence(reference[:reply_length], candidate[:reply_length]))
+            self.mean_differences.append(float(np.concatenate(means).mean()))
+            for part in (part for part in parts if part.start < reply_length):
+                heard = slice(part.start, min(part.stop, reply_length))
+                self.kl_divergences.extend(kl_divergence(reference[heard], candidate[heard]))
+        return agreement
+
+    def _add_differences(self, mode: str, reference: Logits, candidate: Logits) -> NDArray[np.float64]:
+        largest, mean = relative_differences(reference, candidate)
+        self.largest[mode] = float(np.maximum(self.largest.get(mode, 0.0), largest.max()))  # Python's max loses nan
+        return mean
+
+    def summary(self) -> Divergence:
+        """What is known of whole sequences."""
+        return Divergence(self.largest["whole"], self.mean(), self.kl(), self.top1())
 
     def mean(self) -> float:
         """The mean difference of a logit."""
@@ -76,6 +153,22 @@ class DivergenceStats:
         return min(float(np.mean(agreement)) for agreement in self.agreements.values())
 
 
+def relative_differences(reference: Logits, candidate: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest and the mean difference at each position, in standard deviations of the reference's logits there."""
+    differences = np.abs(reference - candidate)
+    spread = reference.std(-1, dtype=np.float64)
+    spread[spread == 0] = 1.0  # all tokens equally likely: no spread to measure by
+    return differences.max(-1) / spread, differences.mean(-1, dtype=np.float64) / spread
+
+
+def same_choice(reference: Logits, candidate: Logits, tie: float) -> NDArray[np.bool_]:
+    """Where both find the same token likeliest, or the reference prefers its own by `tie` deviations at most."""
+    positions = np.arange(len(reference))
+    best, chosen = reference.argmax(-1), candidate.argmax(-1)
+    preference = reference[positions, best] - reference[positions, chosen]
+    return np.asarray((best == chosen) | (preference <= tie * reference.std(-1, dtype=np.float64)))
+
+
 def kl_divergence(reference: Logits, candidate: Logits) -> NDArray[np.float64]:
     """The Kullback-Leibler divergence of `candidate` from `reference` at each position, in nats."""
     p, q = log_softmax(reference), log_softmax(candidate)
@@ -85,4 +178,9 @@ def kl_divergence(reference: Logits, candidate: Logits) -> NDArray[np.float64]:
 def rounded_facts(measurement: Any) -> dict[str, float]:
     """The numbers of a dataclass with two significant digits, since the last ones depend on the machine."""
     values = asdict(measurement).items()
-    return {name: float(f"{value:.1e}") if abs(value) < 0.1 else round(value, 4) for name, value in values}
+    return {name: rounded_fact(value) for name, value in values}
+
+
+def rounded_fact(value: float) -> float:
+    """Two significant digits below a tenth, four places above."""
+    return float(f"{value:.1e}") if abs(value) < 0.1 else round(value, 4)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from refrain.chat import encoding
 from refrain.chat.records import Row
+from refrain.evaluation import divergence
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
@@ -58,18 +59,20 @@ def remove_failing(onnx: Path, variants: dict[str, VariantConfig], failures: dic
 def failed_thresholds(name: str, thresholds: Thresholds, parity: ParityResult) -> list[str]:
     """A sentence for each threshold that the variant does not reach; nan reaches none."""
     key, sentences = f"export.variants.{name}.thresholds", []
-    limit = inf if thresholds.logits is None else thresholds.logits
+    limit = thresholds.relative_logits
+    slack = 1.0 if limit is None else divergence.rounding_slack(limit, parity.rounding)
     for mode in ("whole", "cached", "batched", "chunked"):
-        if not ((value := getattr(parity, mode)) <= limit and value < inf):
-            sentences.append(f"{name}: its {mode} logits differ from the merged model's by {value:.2g}, "
-                             f"{key}.logits allows {limit:g}")  # fmt: skip
+        if not ((value := getattr(parity, mode)) <= (inf if limit is None else limit * slack) and value < inf):
+            allowed = "any finite one" if limit is None else divergence.describe_limit(limit, slack)
+            sentences.append(f"{name}: its {mode} logits differ from the merged model's by {value:.2g} standard "
+                             f"deviations, {key}.relative_logits allows {allowed}")  # fmt: skip
     for kind in ("top1", "greedy"):
         if not (value := getattr(parity, kind)) >= (minimum := getattr(thresholds, kind)):
             sentences.append(f"{name}: {value:.1%} of its {kind} tokens are the merged model's, "
                              f"{key}.{kind} wants {minimum:.1%}")  # fmt: skip
-    if thresholds.kl is not None and not parity.kl <= thresholds.kl:
+    if thresholds.kl is not None and not parity.kl <= thresholds.kl * slack**2:  # it grows with the square of logits
         sentences.append(f"{name}: its next tokens diverge from the merged model's by {parity.kl:.2g} nats, "
-                         f"{key}.kl allows {thresholds.kl:g}")  # fmt: skip
+                         f"{key}.kl allows {divergence.describe_limit(thresholds.kl, slack**2)}")  # fmt: skip
     if thresholds.rouge is not None and not parity.lost <= thresholds.rouge:
         sentences.append(f"{name}: its ROUGE-L is {parity.lost:.2f} points below the merged model's, "
                          f"{key}.rouge allows {thresholds.rouge:g}")  # fmt: skip

@@ -1,18 +1,26 @@
-"""Proof that one model is another: the same logits and the same tokens in every execution mode."""
+"""Proof that one model is another: the same logits and the same tokens in every execution mode.
 
-from collections.abc import Iterable, Iterator
+The reference decodes every prompt once. From then on each model is fed what it said, so that a model's own choice is
+known at every step, and the logits of a few prompts at a time are in memory.
+"""
+
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence, scoring
+from refrain.evaluation import divergence, metrics, scoring
+from refrain.evaluation.divergence import DivergenceStats, ExactModel
 from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
+BATCH_BYTES = 2**28  # of logits that a batch is compared with
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
@@ -21,18 +29,20 @@ RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"
 class ParityResult:
     """How far a model is from its reference on the tokens that the reference says after each prompt.
 
-    Logits and greedy tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond
-    it nobody hears, and there the best two tokens are often as good as equal.
+    Differences of logits are in standard deviations of the reference's logits at their position. Logits and greedy
+    tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond it nobody hears.
+    Of two tokens that are nearer to each other than what fp32 rounds, either may be chosen.
     """
 
     whole: float  # largest difference of a logit, sequences at once
     cached: float  # ... token by token on a cache
     batched: float  # ... token by token, in one batch of rows of different lengths
     chunked: float  # ... with the prompt in two pieces
+    rounding: float  # ... of the reference from itself in float64, sequences at once
     mean: float  # mean difference of a logit, sequences at once
     kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
     top1: float  # share of positions with the same likeliest token, in the worst of the modes
-    greedy: float  # share of equal tokens in greedy decoding, alone or in a batch, whichever is less
+    greedy: float  # share of tokens up to the first that is another, alone or in a batch, whichever is less
     rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
     lost: float  # points of ROUGE-L, from 0 to 100, below the reference
     perplexity: float  # of the held-out replies
@@ -44,13 +54,25 @@ class ParityPrompts:
 
     tokenizer: ChatTokenizer
     rows: list[Row]
-    prompt_ids: list[list[int]]
+    prompt_ids: list[list[int]]  # those of the rows come first
     replies: list[list[int]]
-    rouge: float  # ROUGE-L of the reference's replies to the rows
+    texts: list[str]  # the reference's replies to the rows
+    rouge: float  # ROUGE-L of these
+    rounding: float  # how far fp32 moves a logit of the reference, in standard deviations
+
+    @property
+    def tie(self) -> float:
+        """How much the reference may prefer a token, in standard deviations, and a right model choose another."""
+        return 2 * divergence.ROUNDINGS * self.rounding
+
+    def heard(self, number: int) -> int:
+        """How many tokens of a reply there are with the one that ends it; all where none does."""
+        reply, stop_ids = self.replies[number], self.tokenizer.stop_ids
+        return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
 
 
 def parity_prompts(
-    reference: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
+    reference: ExactModel, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
 ) -> ParityPrompts:
     """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each."""
     rows = scoring.rows_that_fit(tokenizer, rows, context, export.steps)[: export.prompts]
@@ -61,13 +83,14 @@ def parity_prompts(
     prompt_ids = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
-    replies = [
-        reply
-        for batch in scoring.batches(fitting, export.batch_size)
-        for reply in language_model.greedy_decode(reference, batch, export.steps, frozenset())
-    ]
-    scores, _ = scoring.score_model(reference, tokenizer, rows, export.steps, export.batch_size)
-    return ParityPrompts(tokenizer, rows, fitting, replies, scores["rougeL"])
+    replies = [[0]] * len(fitting)
+    for numbers in batches_by_length(fitting, export.batch_size):
+        batch = language_model.greedy_decode(reference, [fitting[at] for at in numbers], export.steps, frozenset())
+        for number, reply in zip(numbers, batch, strict=True):
+            replies[number] = reply
+    texts = [scoring.reply_text(tokenizer, up_to_stop(reply, tokenizer.stop_ids)) for reply in replies[: len(rows)]]
+    rounding = divergence.measure_rounding(reference, fitting).whole
+    return ParityPrompts(tokenizer, rows, fitting, replies, texts, rouge(texts, rows), rounding)
 
 
 def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
@@ -78,39 +101,84 @@ def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_le
     yield (joined * (max_length // len(joined) + 1))[:max_length] if max_length > 0 else prompts[0]
 
 
+def batches_by_length(prompts: list[list[int]], size: int) -> list[list[int]]:
+    """The numbers of the prompts, `size` at a time, neighbours in length together: little is filled up."""
+    return scoring.batches(sorted(range(len(prompts)), key=lambda number: len(prompts[number])), size)
+
+
 def measure_parity(
     reference: LanguageModel, candidate: LanguageModel, prompts: ParityPrompts, export: ExportConfig
 ) -> ParityResult:
     """Both models on the prompts and on what the reference said after them."""
-    stats = divergence.DivergenceStats()
-    pairs = list(zip(prompts.prompt_ids, prompts.replies, strict=True))
-    for batch in scoring.batches(pairs, export.batch_size):
-        expected = [reply_logits(reference, prompt, reply) for prompt, reply in batch]
-        batched = teacher_forced_logits(candidate, *zip(*batch, strict=True))
-        for (prompt, reply), expected_logits, batched_logits in zip(batch, expected, batched, strict=True):
-            length = length_up_to_stop(reply, prompts.tokenizer.stop_ids)
-            alone = teacher_forced_logits(candidate, [prompt], [reply])[0]
-            chunked = reply_logits(candidate, prompt, reply, cut=len(prompt) // 2)
-            stats.add("whole", expected_logits, reply_logits(candidate, prompt, reply), length)
-            stats.add("cached", expected_logits, alone, length)
-            stats.add("batched", expected_logits, batched_logits, length)
-            stats.add("chunked", expected_logits, chunked, length)
-    scores, _ = scoring.score_model(candidate, prompts.tokenizer, prompts.rows, export.steps, export.batch_size)
+    stats = DivergenceStats(prompts.tie)
+    greedy: dict[int, tuple[int, int]] = {}
+    row_bytes = 4 * export.steps * prompts.tokenizer.tokenizer.get_vocab_size()
+    for numbers in batches_by_length(prompts.prompt_ids, max(2, min(export.batch_size, BATCH_BYTES // row_bytes))):
+        greedy |= compare_batch(reference, candidate, prompts, numbers, stats)
+    texts = candidate_texts(candidate, prompts, [number for number in range(len(prompts.rows))
+                                                 if greedy[number][1] < prompts.heard(number)], export)  # fmt: skip
+    points = rouge(texts, prompts.rows)
     return ParityResult(
         **stats.largest,
+        rounding=prompts.rounding,
         mean=stats.mean(),
         kl=stats.kl(),
         top1=stats.top1(),
-        greedy=min(greedy_agreement(candidate, prompts, 1), greedy_agreement(candidate, prompts, export.batch_size)),
-        rouge=scores["rougeL"],
-        lost=100 * (prompts.rouge - scores["rougeL"]),
-        perplexity=scores["perplexity"],
+        greedy=float(np.mean(list(greedy.values()), axis=0).min()) / export.steps,
+        rouge=points,
+        lost=100 * (prompts.rouge - points),
+        perplexity=scoring.perplexity(candidate, prompts.tokenizer, prompts.rows),
     )
 
 
-def length_up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> int:
-    """How many tokens of a reply there are with the one that ends it; all where none does."""
-    return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
+def compare_batch(
+    reference: LanguageModel,
+    candidate: LanguageModel,
+    prompts: ParityPrompts,
+    numbers: list[int],
+    stats: DivergenceStats,
+) -> dict[int, tuple[int, int]]:
+    """Count the differences on some prompts; how many greedy tokens of each are the same, alone and in a batch."""
+    greedy = {}
+    asked, replies = ([each[number] for number in numbers] for each in (prompts.prompt_ids, prompts.replies))
+    expected = [reply_logits(reference, prompt, reply) for prompt, reply in zip(asked, replies, strict=True)]
+    batched = teacher_forced_logits(candidate, asked, replies)
+    for number, logits, batched_logits in zip(numbers, expected, batched, strict=True):
+        prompt, reply, heard = prompts.prompt_ids[number], prompts.replies[number], prompts.heard(number)
+        stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
+        stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
+        alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
+        together = stats.add("batched", logits, batched_logits, heard)
+        greedy[number] = (leading(alone), leading(together))
+    return greedy
+
+
+def candidate_texts(
+    candidate: LanguageModel, prompts: ParityPrompts, numbers: list[int], export: ExportConfig
+) -> list[str]:
+    """The replies to the rows: those of these numbers, decoded; all others are the reference's, token by token."""
+    texts = list(prompts.texts)
+    for batch in scoring.batches(numbers, export.batch_size):
+        rows = [prompts.rows[number] for number in batch]
+        replies = scoring.greedy_replies(candidate, prompts.tokenizer, rows, export.steps)
+        for number, reply in zip(batch, replies, strict=True):
+            texts[number] = reply
+    return texts
+
+
+def rouge(texts: list[str], rows: list[Row]) -> float:
+    """ROUGE-L of replies to rows."""
+    return metrics.score_texts(texts, [row["messages"][-1]["content"] for row in rows])["rougeL"]
+
+
+def up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> list[int]:
+    """The tokens before the one that ends a reply."""
+    return list(itertools.takewhile(lambda token: token not in stop_ids, reply))
+
+
+def leading(agreement: NDArray[np.bool_]) -> int:
+    """How many positions agree before the first that does not."""
+    return len(agreement) if agreement.all() else int(agreement.argmin())
 
 
 def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
@@ -125,25 +193,14 @@ def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: in
     return np.asarray(logits[0])
 
 
-def teacher_forced_logits(
-    lm: LanguageModel, prompts: Iterable[list[int]], replies: Iterable[list[int]]
-) -> list[Logits]:
-    """Logits [steps, vocabulary] for each row of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = language_model.left_pad(list(prompts))
-    steps, cache = [], None
-    for tokens in zip(*replies, strict=True):
-        logits, cache = lm.forward(ids, mask, cache, 1)
-        steps.append(logits[:, -1])
-        ids = np.array(tokens, dtype=np.int64)[:, None]
+def teacher_forced_logits(lm: LanguageModel, prompts: list[list[int]], replies: list[list[int]]) -> Logits:
+    """Logits [rows, steps, vocabulary] of a batch that is fed given replies of equal length, token by token."""
+    ids, mask = language_model.left_pad(prompts)
+    logits, cache = lm.forward(ids, mask, None, 1)
+    result = np.empty((len(prompts), len(replies[0]), logits.shape[-1]), dtype=np.float32)
+    result[:, 0] = logits[:, -1]
+    for step, tokens in enumerate(zip(*(reply[:-1] for reply in replies), strict=True)):
         mask = language_model.extend_mask(mask)
-    return list(np.stack(steps, axis=1))
-
-
-def greedy_agreement(lm: LanguageModel, prompts: ParityPrompts, batch_size: int) -> float:
-    """The share of the reference's tokens that a model says by itself, so many prompts at once."""
-    replies = [
-        reply
-        for batch in scoring.batches(prompts.prompt_ids, batch_size)
-        for reply in language_model.greedy_decode(lm, batch, len(prompts.replies[0]), frozenset())
-    ]
-    return float(np.mean(np.array(replies) == np.array(prompts.replies)))
+        logits, cache = lm.forward(np.array(tokens, dtype=np.int64)[:, None], mask, cache, 1)
+        result[:, step + 1] = logits[:, -1]
+    return result

@@ -1,6 +1,7 @@
 """Any language model against the test rows: what it says, and how likely it finds what it should have said."""
 
 import logging
+import math
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ from refrain.runtime.language_model import LanguageModel
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+PIECE = 64  # positions whose logits are held at once
 
 
 class Prediction(TypedDict):
@@ -68,8 +71,12 @@ def greedy_replies(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row],
     """What the model says after everything but the last message of each row."""
     prompts = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
     replies = language_model.greedy_decode(lm, prompts, max_new_tokens, tokenizer.stop_ids)
-    texts = (detokenizer.detokenize(ids, tokenizer.tokenizer, tokenizer.stop_strings) for ids in replies)
-    return ["".join(pieces).strip() for pieces in texts]
+    return [reply_text(tokenizer, ids) for ids in replies]
+
+
+def reply_text(tokenizer: ChatTokenizer, ids: list[int]) -> str:
+    """What a reader sees of a reply."""
+    return "".join(detokenizer.detokenize(ids, tokenizer.tokenizer, tokenizer.stop_strings)).strip()
 
 
 def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> float:
@@ -77,11 +84,24 @@ def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> 
     total, count = 0.0, 0
     for row in rows:
         example = encoding.encode_conversation(tokenizer, row["messages"])
-        ids = np.array([example["input_ids"]], dtype=np.int64)
-        logits, _ = lm.forward(ids, np.ones_like(ids), None)
-        labels = np.array(example["labels"])[1:]  # position t predicts token t+1
-        positions = np.flatnonzero(labels != IGNORE_INDEX)
-        logprobs = language_model.log_softmax(logits[0, positions])
-        total -= float(logprobs[np.arange(len(positions)), labels[positions]].sum())
-        count += len(positions)
+        logprobs = label_logprobs(lm, example["input_ids"], example["labels"])
+        total -= math.fsum(logprobs)
+        count += len(logprobs)
     return metrics.perplexity(total, count)
+
+
+def label_logprobs(lm: LanguageModel, ids: list[int], labels: list[int]) -> list[float]:
+    """Log-probability of each labelled token; logits are asked from the first of them on, a piece at a time."""
+    logprobs: list[float] = []
+    # position t predicts token t+1
+    first = next((at for at, label in enumerate(labels[1:]) if label != IGNORE_INDEX), len(ids))
+    fed, cache = 0, None
+    for start in range(first, len(ids) - 1, PIECE):
+        end = min(start + PIECE, len(ids) - 1)
+        piece, mask = np.array([ids[fed:end]], dtype=np.int64), np.ones((1, end), dtype=np.int64)
+        logits, cache = lm.forward(piece, mask, cache, end - start)
+        fed = end
+        for row, label in zip(logits[0], labels[start + 1 : end + 1], strict=True):
+            if label != IGNORE_INDEX:
+                logprobs.append(float(language_model.log_softmax(row)[label]))
+    return logprobs

@@ -15,7 +15,12 @@ KEYS = {
     "method.start": "method.init_adapter",
     "export.variants.*.bars": "export.variants.*.thresholds",
 }
+RETIRED = {  # keys whose meaning is no more, and what asks for the same today
+    "merge.tolerance": "merge.relative_logits, in standard deviations of a position's logits",
+    "export.variants.*.thresholds.logits": "relative_logits beside it, in standard deviations of a position's logits",
+}
 OPTIONS = {("template", "own"): "default", ("launch", "one"): "single"}
+ANY = r"\*"  # the * of a key, escaped
 MISSING = "???"  # what conf/old_names.yaml holds, so that -S finds the key
 
 
@@ -26,18 +31,24 @@ def rename_override(override: str) -> str:
         mention(override, f"{key}={new}")
         return f"{key}={new}"
     for old, new in KEYS.items():
-        pattern = re.escape(old).replace(r"\*", r"([^.=]+)")
+        pattern = re.escape(old).replace(ANY, "([^.=]+)")
         if match := re.match(rf"([+~]*){pattern}(?=$|[.=])", key):
             mention(old, new)
             name = str(match.group(match.lastindex or 0))
-            return f"{match.group(1)}{new.replace('*', name)}{key[match.end() :]}{equals}{value}"
-    return override
+            key = f"{match.group(1)}{new.replace('*', name)}{key[match.end() :]}"
+            break
+    for old, today in RETIRED.items():
+        if re.fullmatch(rf"[+~]*{re.escape(old).replace(ANY, '[^.=]+')}", key):
+            raise ValueError(f"{override}: its meaning is no more; set {today}")
+    return f"{key}{equals}{value}"
 
 
 def upgrade(params: dict[str, Any]) -> dict[str, Any]:
     """The same values under the names of today; a value under an old name wins over the default of the new one."""
     for old, new in KEYS.items():
         move_value(params, old.split("."), new.split(".")[-1], (old, new))
+    for old, today in RETIRED.items():
+        remove_value(params, old.split("."), today)
     for (group, old), new in OPTIONS.items():
         section = params.get(group)
         if isinstance(section, dict) and section.get("name") == old:
@@ -61,6 +72,18 @@ def move_value(section: Any, path: list[str], new: str, names: tuple[str, str]) 
     elif is_set(value := without_missing(section.pop(name, MISSING))):
         mention(*names)
         section[new] = {**section.get(new, {}), **value} if isinstance(value, dict) else value
+
+
+def remove_value(section: Any, path: list[str], today: str) -> None:
+    """Take out the value at `path`, in every section that a * stands for, and say so."""
+    name, *deeper = path
+    if not isinstance(section, dict):
+        return
+    if deeper:
+        for part in section.values() if name == "*" else [section.get(name)]:
+            remove_value(part, deeper, today)
+    elif name in section:
+        log.warning("%s=%s is not read any more; there is %s", name, section.pop(name), today)
 
 
 def without_missing(value: Any) -> Any:

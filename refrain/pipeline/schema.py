@@ -164,7 +164,7 @@ class LaunchConfig:
 @dataclass
 class MergeConfig:
     prompts: int = MISSING
-    tolerance: float = MISSING
+    relative_logits: float = MISSING  # largest difference of a logit, in standard deviations of its position's
 
 
 @dataclass
@@ -183,7 +183,7 @@ class QuantizationConfig:
 class Thresholds:
     """What a variant must reach, against the merged model."""
 
-    logits: float | None = None  # largest difference of a logit
+    relative_logits: float | None = None  # largest difference of a logit, in standard deviations of its position's
     kl: float | None = None  # divergence of the next token in nats: what rarely comes first counts here too
     top1: float = MISSING  # share of positions with the same likeliest token
     greedy: float = 0.0  # share of equal tokens in greedy decoding

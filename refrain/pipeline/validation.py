@@ -40,6 +40,8 @@ def problems(cfg: Config) -> Iterator[str]:
     ):
         if at_least_one <= 0:
             yield f"{name}={at_least_one} must be above 0"
+    if not cfg.merge.relative_logits > 0:
+        yield f"merge.relative_logits={cfg.merge.relative_logits} must be above 0: other sums round otherwise"
     yield from export_problems(cfg.export)
 
 
@@ -189,6 +191,8 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
         yield from quantization_problems(f"{at}.weights", variant.weights, export.graph)
         for number, weights in enumerate(variant.fallbacks):
             yield from quantization_problems(f"{at}.fallbacks[{number}]", weights, export.graph)
+        if (limit := variant.thresholds.relative_logits) is not None and not limit > 0:
+            yield f"{at}.thresholds.relative_logits={limit} must be above 0; null compares no logits"
         if name == "best" or "/" in name or name.startswith("."):
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
     if missing := {"fp32", "int8", "int4"} - export.cost.keys():

@@ -13,12 +13,13 @@ from refrain.evaluation import gate
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
-BARS = Thresholds(logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
+BARS = Thresholds(relative_logits=0.1, kl=0.02, top1=0.95, greedy=0.8, rouge=0.5)
 JUST = ParityResult(
     whole=0.1,
     cached=0.1,
     batched=0.1,
     chunked=0.1,
+    rounding=0.01,
     mean=9,
     kl=0.02,
     top1=0.95,
@@ -59,10 +60,10 @@ def sentences(**results):
 
 
 @pytest.mark.parametrize("worse, sentence", [
-    ({"whole": 5.0}, "its whole logits differ from the merged model's by 5, {}.logits allows 0.1"),
-    ({"cached": 0.123}, "its cached logits differ from the merged model's by 0.12, {}.logits allows 0.1"),
-    ({"batched": 2e4}, "its batched logits differ from the merged model's by 2e+04, {}.logits allows 0.1"),
-    ({"chunked": math.nan}, "its chunked logits differ from the merged model's by nan, {}.logits allows 0.1"),
+    ({"whole": 5.0}, "its whole logits differ from the merged model's by 5{far}"),
+    ({"cached": 0.123}, "its cached logits differ from the merged model's by 0.12{far}"),
+    ({"batched": 2e4}, "its batched logits differ from the merged model's by 2e+04{far}"),
+    ({"chunked": math.nan}, "its chunked logits differ from the merged model's by nan{far}"),
     ({"top1": 0.9}, "90.0% of its top1 tokens are the merged model's, {}.top1 wants 95.0%"),
     ({"greedy": 0.7}, "70.0% of its greedy tokens are the merged model's, {}.greedy wants 80.0%"),
     ({"top1": math.nan}, "nan% of its top1 tokens are the merged model's, {}.top1 wants 95.0%"),
@@ -72,14 +73,18 @@ def sentences(**results):
     ({"lost": math.nan}, "its ROUGE-L is nan points below the merged model's, {}.rouge allows 0.5"),
 ])  # fmt: skip
 def test_each_bar_has_its_sentence(worse, sentence):
+    far = " standard deviations, export.variants.v.thresholds.relative_logits allows 0.1"
     assert gate.failed_thresholds("v", BARS, JUST) == []
     assert gate.failed_thresholds("v", BARS, replace(JUST, **worse)) == [
-        "v: " + sentence.format("export.variants.v.thresholds")
+        "v: " + sentence.format("export.variants.v.thresholds", far=far)
     ]
 
 
 def test_a_bar_that_is_null_lets_all_pass_but_what_is_no_number():
-    free, far = Thresholds(logits=None, top1=0, rouge=None), {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0}
+    free, far = (
+        Thresholds(relative_logits=None, top1=0, rouge=None),
+        {"whole": 99.0, "cached": 99.0, "greedy": 0, "lost": 99.0},
+    )
     assert gate.failed_thresholds("v", free, replace(JUST, **far)) == []
     assert len(gate.failed_thresholds("v", free, replace(JUST, whole=math.nan, chunked=math.inf))) == 2
 

@@ -123,9 +123,11 @@ def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, bri
 def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
     proof = parity.measure_parity(speaker, Sometimes(speaker, way, stammers), brief, few)
     assert off(proof) == [way] and math.isnan(getattr(proof, way))
-    sentences = gate.failed_thresholds("int4", Thresholds(logits=None, top1=0), proof)
+    sentences = gate.failed_thresholds("int4", Thresholds(relative_logits=None, top1=0), proof)
     assert len(sentences) == 1
-    assert sentences[0].startswith(f"int4: its {way} logits differ from the merged model's by nan, ")
+    assert sentences[0].startswith(
+        f"int4: its {way} logits differ from the merged model's by nan standard deviations, "
+    )
 
 
 def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker, brief, few):

@@ -43,7 +43,7 @@ def cfg(base, adapter, rows, fitting, tmp_path, monkeypatch):
     paths.PREPARED.mkdir(parents=True)
     for split in ("train", "val", "test"):
         records.write_rows(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
-    return schema.Config(merge=schema.MergeConfig(prompts=8, tolerance=1e-4), export=copy.deepcopy(fitting))
+    return schema.Config(merge=schema.MergeConfig(prompts=8, relative_logits=1e-3), export=copy.deepcopy(fitting))
 
 
 def without_adapter():

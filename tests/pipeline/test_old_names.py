@@ -1,5 +1,7 @@
 """A name that was good a release ago still is, and the new one is said."""
 
+import re
+
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -75,8 +77,21 @@ def test_conf_holds_exactly_the_old_keys():
     variants = listed["export"]["variants"]
     ours = compose_params([])["export"]["variants"]
     assert {name: set(variant["bars"]) for name, variant in variants.items()} == {
-        name: set(variant["thresholds"]) for name, variant in ours.items()
+        name: set(variant["thresholds"]) - {"relative_logits"} for name, variant in ours.items()
     }
     for (group, old), new in old_names.OPTIONS.items():
         options = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
         assert {old, new} <= options
+
+
+@pytest.mark.parametrize("override, today", [
+    ("merge.tolerance=1e-3", "merge.relative_logits"),
+    ("export.variants.fp32.thresholds.logits=0.1", "relative_logits"),
+    ("+export.variants.fp32.bars.logits=null", "relative_logits"),
+])  # fmt: skip
+def test_a_key_whose_meaning_is_no_more_is_refused_and_left_out_of_what_was_recorded(override, today, caplog):
+    with pytest.raises(ValueError, match=rf"^{re.escape(override)}: its meaning is no more; set {today}"):
+        compose_params([override])
+    recorded = {"merge": {"prompts": 3, "tolerance": 1}, "export": {"variants": {"a": {"thresholds": {"logits": 1}}}}}
+    assert old_names.upgrade(recorded) == {"merge": {"prompts": 3}, "export": {"variants": {"a": {"thresholds": {}}}}}
+    assert caplog.text.count("is not read any more") == 2

@@ -32,7 +32,7 @@ NEAREST = {
 MISSPELT = {
     override: f"{wrong} is no key of the configuration; did you mean {right}?"
     for override, (wrong, right) in NEAREST.items()
-} | {"+merge.zyx=1": "merge.zyx is no key of the configuration; known here are prompts, tolerance"}
+} | {"+merge.zyx=1": "merge.zyx is no key of the configuration; known here are prompts, relative_logits"}
 WRONG = {
     "train.lr=fast": "train.lr: value 'fast' of type 'str' could not be converted to Float",
     "seed=1.5": "seed: value '1.5' of type 'float' could not be converted to Integer",
@@ -40,7 +40,7 @@ WRONG = {
     "~train.lr": "train.lr has no value yet; give one: -S 'train.lr=...', or in conf/",
     "merge.prompts=???": "merge.prompts has no value yet; give one: -S 'merge.prompts=...', or in conf/",
     "data.sources=a.csv": "data.sources=a.csv is not a list; write data.sources=[...]",
-    "merge=3": "merge=3 is not a section with prompts, tolerance; options of conf/ are chosen by "
+    "merge=3": "merge=3 is not a section with prompts, relative_logits; options of conf/ are chosen by "
     "`python -m stages.compose`",
     "train.lr=[1": "train.lr=[1 cannot be read; write key=value, with quotes around a text",
     "train.lr": "train.lr cannot be read; write key=value, with quotes around a text",

@@ -26,7 +26,7 @@ CONF_EDITS = {
     "conf/template/default.yaml": ("jinja", "{{ messages }}", {"prepare", "train"}),
     "conf/method/lora.yaml": ("method.adapter.rank", 16, {"train"}),
     "conf/config.yaml: train": ("train.weight_decay", 0.1, {"train"}),
-    "conf/config.yaml: merge": ("merge.tolerance", 0.01, {"merge"}),
+    "conf/config.yaml: merge": ("merge.relative_logits", 0.01, {"merge"}),
     "conf/export/small.yaml": ("steps", 5, {"export_onnx"}),
     "conf/config.yaml: evaluate": ("evaluate.max_rows", 5, {"evaluate"}),
     "conf/config.yaml: seed": ("seed", 43, {"base", "prepare", "train"}),

@@ -37,7 +37,7 @@ SHAPES = {
 }  # fmt: skip
 DYNAMIC = QuantizationConfig(bits=8)
 IDS = np.array([[5, 9, 60, 200, 3, 7, 7, 120, 250]])
-FULL = VariantConfig(QuantizationConfig(bits=32), Thresholds(logits=1e-3, top1=1.0, greedy=1.0, rouge=0.0))
+FULL = VariantConfig(QuantizationConfig(bits=32), Thresholds(relative_logits=1e-3, top1=1.0, greedy=1.0, rouge=0.0))
 
 
 @pytest.fixture(scope="module")
