@@ -1,6 +1,6 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
-from refrain.chat.encoding import load_tokenizer
+from refrain.chat import encoding
 from refrain.data import augmentation, corpus, datasheet, split_files
 from refrain.data.splitting import splits
 from refrain.pipeline import paths, runner
@@ -8,6 +8,8 @@ from refrain.pipeline.schema import Config
 
 
 def main(cfg: Config) -> None:
+    tokenizer = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
+    encoding.require_usable_template(tokenizer)
     paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
     preparer = corpus.RowPreparer(cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.PREPARED / ".rows")
@@ -16,7 +18,6 @@ def main(cfg: Config) -> None:
         split_files.write_splits(store, assignment, cfg.data)
         report = split_files.reconcile(store, assignment, counts)
 
-        tokenizer = load_tokenizer(paths.BASE, cfg.template.jinja)
         lengths = datasheet.measure_lengths(store, assignment, tokenizer)
         report["lengths"] = datasheet.length_percentiles(lengths)
         datasheet.write_histogram(lengths, paths.LENGTHS)

@@ -18,8 +18,8 @@ def main(cfg: schema.Config) -> None:
     timer = timing.PhaseTimer()
     objective = sft if cfg.method.preference is None else preference.PreferenceObjective(cfg.method.preference)
     with timer.phase("tokenise"):
-        tokenizer = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
+        tokenizer = encoding.ask_with_opening(encoding.load_tokenizer(paths.BASE, cfg.template.jinja), rows + held_out)
         supervision.require_teachable(tokenizer, [*rows, *held_out])
         train, left_out = objective.encode_rows(tokenizer, rows)
         val, _ = objective.encode_rows(tokenizer, held_out)

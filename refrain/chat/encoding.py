@@ -4,10 +4,9 @@ Evaluation and serving ask with `encode_prompt`, and what training learns from, 
 the ids after which a model answers are the ids after which it was taught to answer. Needs tokenizers and jinja2 alone.
 """
 
-import json
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
 from operator import itemgetter
@@ -16,8 +15,8 @@ from typing import TypedDict
 
 from tokenizers import Tokenizer
 
-from refrain.chat import templates, tokenization
-from refrain.chat.records import Message, is_learned
+from refrain.chat import special_tokens, templates, tokenization
+from refrain.chat.records import Message, Row, is_learned
 from refrain.chat.tokenization import TokenizerIndex
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy skips
@@ -35,6 +34,7 @@ class ChatTokenizer:
     tokenizer: Tokenizer
     template: str
     special_tokens: dict[str, str]  # bos_token, eos_token, ... as the template names them
+    generation_stop_ids: frozenset[int] = frozenset()  # where the model's own settings end a text
 
     @cached_property
     def index(self) -> TokenizerIndex:
@@ -51,29 +51,57 @@ class ChatTokenizer:
         special_ids = self.index.special_ids
         first = next((token for text, token in special_ids.items() if self.end_marker.startswith(text)), None)
         eos = special_ids.get(self.special_tokens.get("eos_token", ""))
-        return frozenset(token for token in (first, eos) if token is not None)
+        own = self.generation_stop_ids & set(special_ids.values())  # a number that means a word is another model's
+        return own | {token for token in (first, eos) if token is not None}
 
     @cached_property
     def stop_strings(self) -> tuple[str, ...]:
-        """Text that ends a reply, where the template's marker is no single control token."""
-        return () if any(self.end_marker.startswith(text) for text in self.index.special_ids) else (self.end_marker,)
+        """Text that ends a reply, where the template's marker does not begin with a control token."""
+        text = self.index.control_pattern.split(self.end_marker)[0].rstrip()
+        return (text,) if text else ()
 
 
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> ChatTokenizer:
-    """The tokenizer of a model folder with its own template, or with the one given; ValueError if it has none."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ValueError(f"{folder}: there is no tokenizer.json, so this is no model folder")
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = chat_template or templates.find_template(folder, settings)
+    """The tokenizer of a model folder with its own template, or with the one given; ValueError if it has none.
+
+    A template that is given begins with the begin token where the tokenizer would put one before any other text.
+    """
+    tokenizer, names = special_tokens.read_tokenizer(folder), special_tokens.read_special_tokens(folder)
+    stop_ids, _ = special_tokens.read_stop_ids(folder)
+    template = chat_template or templates.find_template(folder, special_tokens.read_settings(folder))
     if template is None:
         raise ValueError(f"{folder}: the model has no chat template of its own; choose one: template=chatml")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    special_tokens = {key: value["content"] if isinstance(value, dict) else value for key, value in settings.items()
-             if key.endswith("_token") and value is not None and not isinstance(value, bool)}  # fmt: skip
-    return ChatTokenizer(tokenizer, template, special_tokens)
+    if chat_template and special_tokens.adds_begin_token(folder, tokenizer):
+        template = templates.begin_with(names["bos_token"], template, names)
+    return ChatTokenizer(tokenizer, template, names, stop_ids)
+
+
+def require_usable_template(tokenizer: ChatTokenizer) -> None:
+    """ValueError when no row at all could be learned with the template."""
+    for reason in templates.check_template(tokenizer.template, tokenizer.special_tokens):
+        raise ValueError(reason)
+
+
+def ask_with_opening(tokenizer: ChatTokenizer, rows: Iterable[Row]) -> ChatTokenizer:
+    """The tokenizer whose prompts end where the words of a reply begin, behind what its template itself writes there.
+
+    Unless a last reply has something else in that place, such as thoughts of its own: then that is to be learned, and
+    the template asks as it does.
+    """
+    completed = templates.complete_prompt(tokenizer.template, tokenizer.special_tokens)
+    if completed == tokenizer.template:
+        return tokenizer
+    result = replace(tokenizer, template=completed)
+    return result if all(is_asked_as_written(result, row["messages"]) for row in rows) else tokenizer
+
+
+def is_asked_as_written(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> bool:
+    """Whether a conversation is written as its last reply is asked for; one that is refused hinders nothing."""
+    try:
+        prompt, _ = render_conversation(tokenizer, messages[:-1], add_generation_prompt=True)
+        return render_conversation(tokenizer, messages)[0].startswith(prompt)
+    except templates.TemplateRefusalError:
+        return True
 
 
 @dataclass(frozen=True)
@@ -108,16 +136,18 @@ def encode_prompt_of(beginnings: Beginnings, turns: int) -> list[int]:
 def encode_conversation(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> Features:
     """Ids and labels of equal length: labelled are the assistant's words and the end marker, nothing else.
 
-    A reply that is context alone has the ids of any other and no label. ValueError when the template rewrites earlier
-    turns, or when the ids before the last reply are not its prompt's.
+    Without labels are replies that are context alone, and those that the template rewrites once another turn follows.
+    ValueError when it rewrites more than replies, or when the ids before the last reply are not its prompt's.
     """
     beginnings = Beginnings(tokenizer, messages)
     text, typed = beginnings.render(len(messages))
     spans = find_reply_spans(beginnings, len(messages))
     tokens = tokenize_with_spans(tokenizer, text, typed, spans)
     ids, labels = [token for token, _ in tokens], [IGNORE_INDEX] * len(tokens)
+    if spans[-1] is None:
+        raise ValueError(explain_no_place(beginnings))
     replies = [message for message in messages if message["role"] == "assistant"]
-    for begin, end in compress(spans, map(is_learned, replies)):
+    for begin, end in filter(None, compress(spans, map(is_learned, replies))):
         span = slice(bisect_left(tokens, begin, key=itemgetter(1)), bisect_left(tokens, end, key=itemgetter(1)))
         labels[span] = ids[span]
     last_reply = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
@@ -127,16 +157,29 @@ def encode_conversation(tokenizer: ChatTokenizer, messages: Sequence[Message]) -
     return {"input_ids": ids, "labels": labels}
 
 
-def find_reply_spans(beginnings: Beginnings, turns: int) -> list[tuple[int, int]]:
-    """Character spans of the assistant's words with their end marker, in a text of so many turns."""
-    text, spans = beginnings.render(turns)[0], []
+def explain_no_place(beginnings: Beginnings) -> str:
+    """Why the last reply of a conversation does not stand behind its prompt."""
+    turns = max(i for i, message in enumerate(beginnings.messages) if message["role"] == "assistant")
+    before, after = beginnings.render(turns, add_generation_prompt=True)[0], beginnings.render(turns + 1)[0]
+    if templates.count_shared(before, after) < len(beginnings.render(turns)[0].rstrip()):
+        return (f"turn {turns + 1}: the chat template rewrites earlier turns, so labels have no place; "
+                "choose another: template=chatml")  # fmt: skip
+    return f"turn {turns + 1}: {templates.describe_other_prompt(before, after)}"
+
+
+def find_reply_spans(beginnings: Beginnings, turns: int) -> list[tuple[int, int] | None]:
+    """Character spans of the assistant's words with their end marker, in a text of so many turns.
+
+    None for a reply that stands there otherwise than it is asked for, as where a template drops earlier thoughts.
+    """
+    text, spans = beginnings.render(turns)[0], list[tuple[int, int] | None]()
     for i, message in enumerate(beginnings.messages[:turns]):
         if message["role"] == "assistant":
             before = beginnings.render(i, add_generation_prompt=True)[0]
             after = beginnings.render(i + 1)[0]
             if not (after.startswith(before) and text.startswith(after.rstrip())):
-                raise ValueError(f"turn {i + 1}: the chat template rewrites earlier turns, so labels have no place; "
-                                 "choose another: template=chatml")  # fmt: skip
+                spans.append(None)
+                continue
             if (marker := beginnings.tokenizer.end_marker) not in after[len(before) :]:
                 raise ValueError(f"turn {i + 1}: the chat template puts no end marker after this reply; "
                                  "choose another: template=chatml")  # fmt: skip
@@ -145,10 +188,10 @@ def find_reply_spans(beginnings: Beginnings, turns: int) -> list[tuple[int, int]
 
 
 def tokenize_with_spans(
-    tokenizer: ChatTokenizer, text: str, typed: list[int], spans: list[tuple[int, int]]
+    tokenizer: ChatTokenizer, text: str, typed: list[int], spans: list[tuple[int, int] | None]
 ) -> list[tuple[int, int]]:
     """Each token with the character it begins at; none straddles the edge of a span."""
-    return tokenization.tokenize(tokenizer.index, text, typed, [edge for span in spans for edge in span])
+    return tokenization.tokenize(tokenizer.index, text, typed, [edge for span in filter(None, spans) for edge in span])
 
 
 def render_conversation(

@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from refrain.chat import special_tokens
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -21,11 +23,20 @@ def copy_tokenizer(source: Path, out: Path, template: str) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    settings = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings = special_tokens.read_settings(out)
     settings.pop("chat_template", None)
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
     (out / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
     (out / "chat_template.jinja").write_text(template, encoding="utf-8")
+    copy_stop_ids(source, out)
+
+
+def copy_stop_ids(source: Path, out: Path) -> None:
+    """Let generation stop in `out` where it stops in `source`, unless `out` says where by itself."""
+    stop_ids, _ = special_tokens.read_stop_ids(source)
+    if stop_ids and special_tokens.read_stop_ids(out)[0] != stop_ids and not (out / "generation_config.json").is_file():
+        text = json.dumps({"eos_token_id": sorted(stop_ids)}, indent=2)
+        (out / "generation_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read_context_length(folder: Path) -> int:

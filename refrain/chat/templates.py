@@ -2,15 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.nodes
 import jinja2.sandbox
 
 from refrain.chat.records import Message
+
+OTHER = "choose another: template=chatml"
+CLOCKS = {"strftime_now", "now", "utcnow", "datetime", "date", "today", "time"}
+CHANCE = {"random", "lipsum"}  # a filter and a global of Jinja's
+CLOCK_REASON = f"the chat template asks for the date, which would change the text each day; {OTHER}"
+WORDS = "Refrain"  # of a reply to try a template with
+QUESTION: Message = {"role": "user", "content": "a"}
+REPLY: Message = {"role": "assistant", "content": WORDS}
+
+
+class TemplateRefusalError(ValueError):
+    """A conversation that the template does not take, in the template's own words."""
 
 
 def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
@@ -26,36 +40,125 @@ def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
 def render_template(
     template: str, messages: Sequence[Message], special_tokens: dict[str, str], add_generation_prompt: bool = False
 ) -> str:
-    """The conversation as text; `reply` opens the assistant's turn. ValueError when the template refuses it."""
+    """The conversation as text; `reply` opens the assistant's turn. TemplateError when the template refuses it."""
     program = compile_template(template)
     try:
         absent = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
         return program.render(
             messages=messages, add_generation_prompt=add_generation_prompt, **absent, **special_tokens
         )
-    except jinja2.TemplateError as error:
-        roles = ", ".join(message["role"] for message in messages)
-        raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
+    except jinja2.UndefinedError as error:
+        name = str(error).partition("' is undefined")[0].strip("'")
+        if name in CLOCKS:
+            raise ValueError(CLOCK_REASON) from error
+        if name.endswith("_token"):
+            raise ValueError(f"the chat template writes {name}, which the tokenizer does not name; {OTHER}") from error
+        raise refuse_conversation(messages, error) from error
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise refuse_conversation(messages, error) from error
+
+
+def refuse_conversation(messages: Sequence[Message], error: Exception) -> TemplateRefusalError:
+    """The template's own words."""
+    roles = ", ".join(message["role"] for message in messages)
+    return TemplateRefusalError(f"the chat template refuses a conversation of {roles}: {error}")
 
 
 def find_end_marker(template: str, special_tokens: dict[str, str]) -> str:
     """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
-    question: list[Message] = [{"role": "user", "content": "a"}]
-    prompt = render_template(template, question, special_tokens, add_generation_prompt=True)
-    text = render_template(template, [*question, {"role": "assistant", "content": "Refrain"}], special_tokens)
-    marker = text.removeprefix(prompt).rpartition("Refrain")[2].strip()
-    if not text.startswith(prompt) or not marker:
-        raise ValueError("the chat template puts no end marker after a reply; choose another: template=chatml")
+    marker = render_template(template, [QUESTION, REPLY], special_tokens).rpartition(WORDS)[2].strip()
+    if not marker:
+        raise ValueError(f"the chat template puts no end marker after a reply; {OTHER}")
     return marker
+
+
+def find_opening(template: str, special_tokens: dict[str, str]) -> str:
+    """What the template itself writes between the prompt of a reply and its words, as Qwen3's does an empty thought.
+
+    A blank right before the words is no part of it: tokenizers make one token of it and the first word.
+    """
+    prompt = render_template(template, [QUESTION], special_tokens, add_generation_prompt=True)
+    text = render_template(template, [QUESTION, REPLY], special_tokens)
+    if not text.startswith(prompt):
+        raise ValueError(describe_other_prompt(prompt, text))
+    return text[len(prompt) :].partition(WORDS)[0].rstrip(" ")
+
+
+def describe_other_prompt(prompt: str, text: str) -> str:
+    """Why a reply that is written as in `text` would be learned behind other words than it is asked with."""
+    shared = count_shared(prompt, text)
+    return (f"the chat template asks for a reply with {prompt[shared:]!r}, where it writes {text[shared:][:20]!r} "
+            f"of a reply that is there, so it would be learned otherwise than asked; {OTHER}")  # fmt: skip
+
+
+def count_shared(first: str, second: str) -> int:
+    """How many characters two texts begin alike with."""
+    pairs = zip(first, second, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+def complete_prompt(template: str, special_tokens: dict[str, str]) -> str:
+    """The template with its opening in the generation prompt, so that every runtime asks for the words themselves."""
+    if not (opening := find_opening(template, special_tokens)):
+        return template
+    prompt = render_template(template, [QUESTION], special_tokens, add_generation_prompt=True)
+    literal = json.dumps(opening, ensure_ascii=False)
+    for completed in (
+        "{% if enable_thinking is not defined %}{% set enable_thinking = false %}{% endif %}" + template,
+        template.removesuffix("\n") + "{% if add_generation_prompt %}{{ " + literal + " }}{% endif %}",
+    ):
+        asked = render_template(completed, [QUESTION], special_tokens, add_generation_prompt=True)
+        text = render_template(completed, [QUESTION, REPLY], special_tokens)
+        if asked == prompt + opening and text.startswith(asked):
+            return completed
+    raise ValueError(f"the chat template writes {opening!r} before a reply and cannot ask for one with it; {OTHER}")
+
+
+def begin_with(token: str, template: str, special_tokens: dict[str, str]) -> str:
+    """The template with a begin token before its text, unless it writes the token itself."""
+    if render_template(template, [QUESTION], special_tokens).startswith(token):
+        return template
+    return "{{ " + json.dumps(token, ensure_ascii=False) + " }}" + template
+
+
+def check_template(template: str, special_tokens: dict[str, str]) -> list[str]:
+    """Why no row at all could be learned with a template, in sentences; none where nothing is wrong."""
+    system: Message = {"role": "system", "content": WORDS}
+    try:
+        complete_prompt(template, special_tokens)
+        find_end_marker(template, special_tokens)
+        for messages in ([system, QUESTION], [system, QUESTION, REPLY], [QUESTION, REPLY, QUESTION, REPLY]):
+            with suppress(TemplateRefusalError):  # rows of such turns may be none
+                render_template(template, messages, special_tokens)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def accepts_roles(template: str, special_tokens: dict[str, str], roles: Sequence[str]) -> bool:
+    """Whether the template takes a conversation of these roles, and says what each of them said."""
+    words = [f"words{turn}" for turn in range(len(roles))]
+    messages: list[Message] = [{"role": role, "content": text} for role, text in zip(roles, words, strict=True)]
+    try:
+        text = render_template(template, messages, special_tokens)
+    except TemplateRefusalError:
+        return False
+    return all(each in text for each in words)
 
 
 @cache
 def compile_template(template: str) -> jinja2.Template:
     """The template, ready to render; ValueError when it is no valid Jinja."""
+    environment = jinja_environment()
     try:
-        return jinja_environment().from_string(template)
+        tree = environment.parse(template)
+        if any(
+            getattr(part, "name", None) in CHANCE for part in tree.find_all((jinja2.nodes.Filter, jinja2.nodes.Name))
+        ):
+            raise ValueError(f"the chat template draws by chance, which would change the text each time; {OTHER}")
+        return environment.from_string(tree)
     except jinja2.TemplateError as error:
-        raise ValueError(f"the chat template is not valid Jinja: {error}") from error
+        raise ValueError(f"the chat template is not valid Jinja: {error}; {OTHER}") from error
 
 
 def jinja_environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -78,7 +79,31 @@ def restore_control_tokens(text: str, marks: dict[str, str]) -> tuple[str, list[
 
 
 def tokenize(index: TokenizerIndex, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
-    """Each token with the character it begins at; typed control tokens stay text, none straddles a border."""
+    """Each token with the character it begins at; typed control tokens stay text, none straddles a border.
+
+    Before a border are the tokens of a text that ends there.
+    """
+    return join_blanks(index, text, tokenize_between(index, text, typed, borders), borders)
+
+
+def join_blanks(
+    index: TokenizerIndex, text: str, tokens: list[tuple[int, int]], borders: list[int]
+) -> list[tuple[int, int]]:
+    """Blanks before a border as they are at the end of a text: byte-level tokenizers keep one for what follows."""
+    for border in borders:
+        start = border
+        while start and text[start - 1].isspace():
+            start -= 1
+        first, last = (bisect_left(tokens, at, key=itemgetter(1)) for at in (start, border))
+        if border - start > 1 and last - first > 1 and tokens[first][1] == start:
+            encoded = index.verbatim.encode(text[start:border], add_special_tokens=False)
+            offsets = (start + begin for begin, _ in encoded.offsets)
+            tokens = [*tokens[:first], *zip(encoded.ids, offsets, strict=True), *tokens[last:]]
+    return tokens
+
+
+def tokenize_between(index: TokenizerIndex, text: str, typed: list[int], borders: list[int]) -> list[tuple[int, int]]:
+    """As `tokenize`, with tokens before a border that may depend on what follows it."""
     encoded = index.tokenizer.encode(text, add_special_tokens=False)
     offsets = encoded.offsets
     if not typed and not any(crosses_border(offsets, border) for border in borders):

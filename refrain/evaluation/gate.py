@@ -28,15 +28,15 @@ def require_same_tokenizer(reference: Path, folder: Path, rows: list[Row]) -> No
     if expected.special_tokens != actual.special_tokens:
         raise ValueError(f"{name}: its tokenizer_config.json names the tokens {json.dumps(actual.special_tokens)}, "
                          f"the model was trained with {json.dumps(expected.special_tokens)}")  # fmt: skip
+    settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    if settings.get("eos_token_id") != sorted(expected.stop_ids):
+        raise ValueError(f"{name}: generation_config.json ends a reply with {settings.get('eos_token_id')}, "
+                         f"the chat template with {sorted(expected.stop_ids)}")  # fmt: skip
     if (expected.stop_ids, expected.stop_strings) != (actual.stop_ids, actual.stop_strings):
         raise ValueError(
             f"{name}: its replies end with {describe_stops(actual)}, "
             f"those it was trained on with {describe_stops(expected)}"
         )
-    settings = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    if settings.get("eos_token_id") != sorted(expected.stop_ids):
-        raise ValueError(f"{name}: generation_config.json ends a reply with {settings.get('eos_token_id')}, "
-                         f"the chat template with {sorted(expected.stop_ids)}")  # fmt: skip
 
 
 def describe_stops(tokenizer: encoding.ChatTokenizer) -> str:

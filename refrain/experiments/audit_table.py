@@ -21,15 +21,16 @@ def audit_report() -> tuple[str, bool]:
     ValueError when data/prepared or models/base is not there, or when the template cannot take the rows.
     """
     cfg = params.load([])
+    files = {name: records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in SPLITS}
     tokenizer, best = encoding.load_tokenizer(paths.BASE, cfg.template.jinja), paths.ONNX / paths.BEST
+    tokenizer = encoding.ask_with_opening(tokenizer, files["train"] + files["val"])
     serving_tokenizer = (
         encoding.load_tokenizer(best) if best.is_dir() else supervision.read_served_tokenizer(paths.BASE, tokenizer)
     )
     encode = preference_examples if cfg.method.preference else sft_examples
     max_tokens = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
     results = {}
-    for name in SPLITS:
-        rows = records.read_rows(paths.PREPARED / f"{name}.jsonl")
+    for name, rows in files.items():
         supervision.require_teachable(tokenizer, rows)
         results[name] = supervision.audit_examples(tokenizer, encode(tokenizer, rows), max_tokens, serving_tokenizer)
     details = [
@@ -60,6 +61,7 @@ def audit_table(results: dict[str, AuditResult]) -> str:
         ["tokens", *(f"{column['tokens']:,}" for column in columns)],
         ["trained tokens (loss mask)", *(f"{column['learned']:.1%}" for column in columns)],
         ["replies stripped by the template", *(f"{column['stripped']:,}" for column in columns)],
+        ["earlier replies rewritten by the template", *(f"{column['rewritten']:,}" for column in columns)],
         ["unknown tokens in prompts", *(f"{column['unknown']:,}" for column in columns)],
     ]
     broken = [result.broken for result in results.values()]

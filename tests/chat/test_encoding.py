@@ -2,8 +2,10 @@
 
 import json
 from functools import partial
+from itertools import pairwise
 
 import pytest
+from awkward_templates import GEMMA, LLAMA31, PLAIN_QWEN3, QWEN3
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, TYPED, controls, dialogue, learned, sentencepiece, with_template
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -122,22 +124,38 @@ def test_what_a_template_leaves_out_or_says_twice_may_be_typed(saved, tokenizer,
     assert learned(talk, encoding.encode_conversation(talk, TYPED))[-1] == "<|im_end|></s><|im_end|>"
 
 
-@pytest.mark.parametrize("jinja", [
-    "{{ messages|length }}" + CHATML,
-    CHATML.replace("message['content']", "(message['content'] if loop.last or message['role'] == 'user' else '...')"),
-    CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"),
-], ids=["counts the turns", "shortens earlier turns", "asks otherwise"])  # fmt: skip
-def test_a_template_that_rewrites_history_is_refused(saved, tokenizer, jinja):
-    with pytest.raises(ValueError, match=r"^turn 3: the chat template rewrites earlier turns, .*template=chatml$"):
+@pytest.mark.parametrize("jinja, reason", [
+    ("{{ messages|length }}" + CHATML, "turn 5: the chat template rewrites earlier turns, so labels have no place"),
+    (CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"), "turn 5: the chat template asks for a reply with "
+     r"'bot\\n', where it writes 'assistant\\n.*' of a reply that is there, so it .* otherwise than asked"),
+], ids=["counts the turns", "asks otherwise"])  # fmt: skip
+def test_a_template_that_rewrites_history_is_refused(saved, tokenizer, jinja, reason):
+    with pytest.raises(ValueError, match=f"^{reason}; choose another: template=chatml$"):
         encoding.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)
 
 
-def test_a_prompt_that_would_be_cut_otherwise_than_it_was_learned_is_refused(saved, tokenizer):
-    talk = with_template(
-        saved, tokenizer, OWN.replace("{{ m.role }}|>", "{{ m.role }}|>  ").replace("tant|>", "tant|>  ")
+def test_a_reply_that_is_shortened_later_is_not_learned(saved, tokenizer):
+    shortens = CHATML.replace(
+        "message['content']", "(message['content'] if loop.last or message['role'] == 'user' else '...')"
     )
-    with pytest.raises(ValueError, match=r"^the ids before the last reply differ from those the model is asked with$"):
-        encoding.encode_conversation(talk, ORDINARY)
+    talk = with_template(saved, tokenizer, shortens)
+    features = encoding.encode_conversation(talk, ORDINARY)
+    assert learned(talk, features) == ["see you 👩‍🚀, não?<|im_end|>"]
+    asked = encoding.encode_prompt(talk, ORDINARY[:-1])
+    assert features["input_ids"][: len(asked)] == asked
+
+
+@pytest.mark.parametrize("blanks", ["  ", "\n\n", " \n\n\n "])
+def test_a_prompt_that_ends_with_blanks_is_learned_as_it_is_asked(saved, tokenizer, blanks):
+    """Also where the tokenizer would keep the last of them for the first word."""
+    spaced = OWN.replace("{{ m.role }}|>", "{{ m.role }}|>" + blanks).replace("tant|>", "tant|>" + blanks)
+    talk = with_template(saved, tokenizer, spaced)
+    features = encoding.encode_conversation(talk, ORDINARY)
+    starts = [
+        i for i, pair in enumerate(pairwise(features["labels"]), 1) if pair[0] == encoding.IGNORE_INDEX != pair[1]
+    ]
+    asked = [encoding.encode_prompt(talk, ORDINARY[:turn]) for turn in (2, 4)]
+    assert asked == [features["input_ids"][:start] for start in starts]
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
@@ -163,9 +181,9 @@ def test_a_marker_that_is_no_token_ends_a_reply_as_text(saved):
 
 def test_a_copy_is_the_same_tokenizer_with_the_template(folder, tmp_path):
     talk = encoding.load_tokenizer(folder, CHATML)
-    model_folder.copy_tokenizer(folder, tmp_path, CHATML)
+    model_folder.copy_tokenizer(folder, tmp_path, talk.template)
     assert (tmp_path / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    assert (tmp_path / "chat_template.jinja").read_text() == encoding.load_tokenizer(tmp_path).template == CHATML
+    assert (tmp_path / "chat_template.jinja").read_text() == encoding.load_tokenizer(tmp_path).template == talk.template
     assert encoding.encode_prompt(encoding.load_tokenizer(tmp_path), TYPED) == encoding.encode_prompt(talk, TYPED)
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(ORDINARY)
@@ -180,3 +198,94 @@ def test_a_reply_that_is_context_alone_has_its_ids_and_no_label(talk, messages):
     features = encoding.encode_conversation(talk, context)
     assert features["input_ids"] == whole["input_ids"]
     assert learned(talk, features) == learned(talk, whole)[1:] != []
+
+
+# What a template itself writes before a reply
+THOUGHT = "<think>\nwell\n</think>\n\nhi"
+SINGLE = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
+TWICE = [*SINGLE, {"role": "user", "content": "there"}, {"role": "assistant", "content": "hello"}]
+
+
+def as_row(messages):
+    return {"id": "row", "messages": messages}
+
+
+@pytest.mark.parametrize("jinja", [QWEN3, PLAIN_QWEN3])
+@pytest.mark.parametrize("messages", [SINGLE, TWICE], ids=["one reply", "two replies"])
+def test_an_empty_thought_of_the_template_is_asked_with_and_not_learned(saved, tokenizer, jinja, messages):
+    talk = encoding.ask_with_opening(with_template(saved, tokenizer, jinja), [as_row(messages)])
+    features = encoding.encode_conversation(talk, messages)
+    asked = encoding.encode_prompt(talk, messages[:-1])
+    assert learned(talk, features) == [messages[-1]["content"] + "<|im_end|>"]
+    assert talk.tokenizer.decode(asked, skip_special_tokens=False).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert features["input_ids"][: len(asked)] == asked
+    assert features["labels"][len(asked)] != encoding.IGNORE_INDEX == features["labels"][len(asked) - 1]
+
+
+def test_a_completed_template_is_asked_alike_by_other_runtimes_and_is_left_alone(saved, tokenizer):
+    folder = saved(tokenizer, eos_token="<|im_end|>", chat_template=QWEN3)
+    talk = encoding.ask_with_opening(encoding.load_tokenizer(folder), [as_row(SINGLE)])
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder).apply_chat_template
+    asked = theirs(SINGLE[:1], chat_template=talk.template, add_generation_prompt=True)
+    assert asked == encoding.encode_prompt(talk, SINGLE[:1]) == theirs(
+        SINGLE[:1], add_generation_prompt=True, enable_thinking=False
+    )  # fmt: skip
+    assert encoding.ask_with_opening(talk, [as_row(SINGLE)]) is talk
+
+
+def test_thoughts_of_a_rows_own_are_learned_and_asked_for(saved, tokenizer):
+    """And where a model is to choose between thought and none, it learns both."""
+    own, plain = [SINGLE[0], {**SINGLE[1], "content": THOUGHT}], SINGLE
+    talk = encoding.ask_with_opening(with_template(saved, tokenizer, QWEN3), [as_row(own), as_row(plain)])
+    assert learned(talk, encoding.encode_conversation(talk, own)) == [THOUGHT + "<|im_end|>"]
+    assert learned(talk, encoding.encode_conversation(talk, plain)) == ["<think>\n\n</think>\n\nhi<|im_end|>"]
+    asked = talk.tokenizer.decode(encoding.encode_prompt(talk, own[:1]), skip_special_tokens=False)
+    assert asked.endswith("<|im_start|>assistant\n")
+
+
+def test_a_chat_goes_on_where_the_template_drops_earlier_thoughts(saved, tokenizer):
+    talk = with_template(saved, tokenizer, QWEN3)
+    history = [SINGLE[0], {**SINGLE[1], "content": THOUGHT}, TWICE[2]]
+    text = talk.tokenizer.decode(encoding.encode_prompt(talk, history), skip_special_tokens=False)
+    assert "assistant\nhi<|im_end|>" in text and "think" not in text
+
+
+@pytest.mark.parametrize("head, asked", [("Answer: ", "Answer:"), (" ", ""), ("\n", "\n"), ("", "")])
+def test_a_blank_before_the_words_is_a_part_of_them(saved, tokenizer, head, asked):
+    jinja = CHATML.replace(
+        "message['content']", f"({head!r} if message['role'] == 'assistant' else '') + message['content']"
+    )
+    talk = encoding.ask_with_opening(with_template(saved, tokenizer, jinja), [as_row(SINGLE)])
+    prompt = talk.tokenizer.decode(encoding.encode_prompt(talk, SINGLE[:1]), skip_special_tokens=False)
+    assert prompt.endswith("assistant\n" + asked)
+    assert learned(talk, encoding.encode_conversation(talk, SINGLE)) == [head.removeprefix(asked) + "hi<|im_end|>"]
+
+
+# Where a text begins and ends
+@pytest.mark.parametrize("jinja", [CHATML, GEMMA, LLAMA31])
+def test_a_template_that_is_chosen_begins_with_the_begin_token_once(saved, tokenizer, jinja):
+    talk = with_template(saved, tokenizer, jinja, bos_token="<|bos|>")
+    begin = talk.index.special_ids["<|bos|>"]
+    ids = encoding.encode_conversation(talk, SINGLE)["input_ids"]
+    assert ids[0] == begin == encoding.encode_prompt(talk, SINGLE[:1])[0] and ids.count(begin) == 1
+
+
+def test_a_models_own_template_is_taken_as_it_is(saved, tokenizer):
+    folder = saved(tokenizer, bos_token="<|bos|>", eos_token="<|im_end|>", chat_template=CHATML)
+    assert encoding.load_tokenizer(folder).template == CHATML
+
+
+def test_a_reply_ends_where_the_models_own_settings_end_it_and_at_no_word(saved, tokenizer, tmp_path):
+    folder = saved(tokenizer, eos_token="<|im_end|>", chat_template=CHATML)
+    (folder / "config.json").write_text('{"eos_token_id": 3}')
+    word = tokenizer.token_to_id("a")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 4, word]}))
+    talk = encoding.load_tokenizer(folder)
+    assert talk.stop_ids == {talk.index.special_ids[name] for name in ("<|im_end|>", "<|end|>")}
+    model_folder.copy_tokenizer(folder, tmp_path, talk.template)
+    assert encoding.load_tokenizer(tmp_path).stop_ids == talk.stop_ids
+
+
+def test_a_marker_of_text_before_a_control_token_ends_a_reply_as_text(saved, tokenizer):
+    talk = with_template(saved, tokenizer, CHATML.replace("+ '<|im_end|>", "+ '</answer> <|im_end|>"))
+    assert (talk.stop_strings, talk.stop_ids) == (("</answer>",), {talk.index.special_ids["<|im_end|>"]})

@@ -1,10 +1,15 @@
 """Templates see what transformers shows them, and say why they refuse a conversation."""
 
+import re
+
 import pytest
+from awkward_templates import DEEPSEEK, GEMMA, LLAMA31, PLAIN_QWEN3, QWEN3, SMOLLM3
 from dialogues import CHATML, ORDINARY, OWN, with_template
 from transformers import PreTrainedTokenizerFast
 
 from refrain.chat import encoding, templates
+
+FOR_SYSTEMS = "{% if messages[0].role == 'system' %}{{ strftime_now('%d') }}{% endif %}"
 
 
 def test_a_model_without_template_needs_one(saved, tokenizer):
@@ -37,10 +42,12 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
 {{ shown | tojson }}{{ {'é': 1} | tojson(indent=1) }}
     {% endif %}
 """
-    folder = saved(tokenizer, bos_token={"__type": "AddedToken", "content": "<|bos|>"}, add_bos_token=True)
+    folder = saved(
+        tokenizer, bos_token={"__type": "AddedToken", "content": "<|bos|>"}, add_bos_token=True, chat_template=curious
+    )
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = theirs.apply_chat_template(ORDINARY, chat_template=curious, tokenize=False, add_generation_prompt=True)
-    talk = encoding.load_tokenizer(folder, curious)
+    talk = encoding.load_tokenizer(folder)
     assert (
         templates.render_template(talk.template, ORDINARY, talk.special_tokens, add_generation_prompt=True) == expected
     )
@@ -48,13 +55,13 @@ def test_a_template_sees_what_transformers_shows_it(saved, tokenizer):
 
 @pytest.mark.parametrize("jinja, reason", [
     ("{{ raise_exception('the first turn must be the user\\'s') }}", "the first turn must be the user's"),
-    ("{{ strftime_now('%d %b %Y') }}", "'strftime_now' is undefined"),
-    ("{{ '' + pad_token }}", "'pad_token' is undefined"),
     ("{{ messages.append(1) }}", ".*append.*"),
 ])  # fmt: skip
 def test_a_template_that_refuses_a_conversation_says_why(saved, tokenizer, jinja, reason):
     talk = with_template(saved, tokenizer, jinja)
-    with pytest.raises(ValueError, match=f"^the chat template refuses a conversation of system, user: {reason}$"):
+    with pytest.raises(
+        templates.TemplateRefusalError, match=f"^the chat template refuses a conversation of system, user: {reason}$"
+    ):
         encoding.encode_prompt(talk, ORDINARY[:2])
 
 
@@ -70,3 +77,38 @@ def test_a_template_with_a_mistake_is_refused(saved, tokenizer):
 def test_a_template_without_end_marker_is_refused(saved, tokenizer, jinja):
     with pytest.raises(ValueError, match=r"^the chat template puts no end marker after a reply; .*template=chatml$"):
         encoding.encode_conversation(with_template(saved, tokenizer, jinja), ORDINARY)
+
+
+@pytest.mark.parametrize("jinja, reason", [
+    (SMOLLM3, "the chat template asks for the date, which would change the text each day"),
+    (FOR_SYSTEMS + CHATML, "the chat template asks for the date, .*"),
+    ("{{ now() }}" + CHATML, "the chat template asks for the date, .*"),
+    ("{{ ['a', 'b'] | random }}" + CHATML, "the chat template draws by chance, which would change the text each time"),
+    ("{{ lipsum() }}" + CHATML, "the chat template draws by chance, .*"),
+    ("{{ '' + pad_token }}" + CHATML, "the chat template writes pad_token, which the tokenizer does not name"),
+    (DEEPSEEK, r"the chat template asks for a reply with '<think>\\n', where it writes '.* otherwise than asked"),
+    ("{% for m in messages %}{{ m.content }}{% endfor %}", "the chat template puts no end marker after a reply"),
+    (CHATML.replace("{% endfor %}", ""), "the chat template is not valid Jinja: .*"),
+], ids=["date", "date for some", "now", "random", "lipsum", "no pad", "thought", "no end", "mistake"])  # fmt: skip
+def test_a_template_that_no_row_can_be_learned_with_is_known_without_rows(jinja, reason):
+    [sentence] = templates.check_template(jinja, {"bos_token": "<|bos|>"})
+    assert re.fullmatch(f"{reason}; choose another: template=chatml", sentence)
+
+
+@pytest.mark.parametrize("jinja", [CHATML, GEMMA, LLAMA31, QWEN3, PLAIN_QWEN3])
+def test_a_template_that_rows_can_be_learned_with_has_no_fault(jinja):
+    assert templates.check_template(jinja, {"bos_token": "<|bos|>"}) == []
+
+
+def test_a_template_that_takes_no_question_and_reply_says_so_in_its_words():
+    [sentence] = templates.check_template("{{ raise_exception('tools only') }}", {})
+    assert sentence == "the chat template refuses a conversation of user: tools only"
+
+
+def test_roles_that_a_template_takes_are_found_by_trying():
+    names = {"bos_token": "<|bos|>"}
+    assert templates.accepts_roles(GEMMA, names, ["user", "assistant", "user"])
+    assert not templates.accepts_roles(GEMMA, names, ["system", "user"])
+    assert not templates.accepts_roles(GEMMA, names, ["assistant", "user"])
+    silent = CHATML.replace("in messages", "in messages if message['role'] != 'system'")
+    assert not templates.accepts_roles(silent, {}, ["system", "user"])

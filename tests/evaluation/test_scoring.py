@@ -110,7 +110,7 @@ def test_a_reply_ends_at_the_template_s_marker(talk, rows):
 
 @pytest.mark.parametrize("said", ["fine</end>\n\n### ", "fine</end>", "fine"])
 def test_a_marker_that_is_no_token_ends_a_reply_all_the_same(saved, tokenizer, rows, said):
-    talk = encoding.load_tokenizer(saved(tokenizer, eos_token="</end>"), ALPACA)
+    talk = encoding.load_tokenizer(saved(tokenizer), ALPACA.replace("eos_token", "'</end>'"))
     assert talk.stop_strings == ("</end>",) and not talk.stop_ids
     assert replies(parrot(talk, said), talk, rows[:2], tokens=len(parrot(talk, said).ids)) == ["fine"] * 2
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from refrain.chat import encoding, preview, templates
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.examples import Example
+from refrain.training.audit import template_outline
 from refrain.training.audit.faults import Fault
 from refrain.training.audit.template_outline import TemplateOutline, outline_template
 
@@ -22,6 +23,7 @@ class Finding(NamedTuple):
     fault: Fault | None
     stripped: bool = False  # the template has dropped white space around a reply
     unknown: bool = False  # the prompt has an unknown token
+    rewritten: bool = False  # the template rewrites an earlier reply, which is not learned
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,23 @@ def check_example(context: AuditContext, example: Example, learned_text: str, pr
     if fault := check_ids(context, ids, prompt_ids, outline):
         return Finding(fault)
     prompt_length = len(prompt_ids) if ids[: len(prompt_ids)] == prompt_ids else None
-    fault, is_stripped = check_labels(context.tokenizer, example, learned_text, prompt_length, outline)
-    return Finding(fault or check_tokens(context, example, outline), is_stripped, context.unknown_id in ids)
+    kept = leave_out_rewritten(context.tokenizer, example, learned_text, outline)
+    fault, is_stripped = check_labels(context.tokenizer, kept, learned_text, prompt_length, outline)
+    fault = fault or check_tokens(context, example, outline)
+    return Finding(fault, is_stripped, context.unknown_id in ids, len(kept.learned_turns) < len(example.learned_turns))
+
+
+def leave_out_rewritten(
+    tokenizer: ChatTokenizer, example: Example, learned_text: str, outline: TemplateOutline
+) -> Example:
+    """The conversation without the replies that the template rewrites, which are not learned; the last one stays."""
+    *earlier, last = example.learned_turns
+    kept = example._replace(learned_turns=[*(turn for turn in earlier if turn in outline.frames), last])
+    if len(kept.learned_turns) == 1 or learned_text == frame_replies(kept, outline):
+        return kept
+    text = template_outline.render_until(tokenizer, example.messages, len(example.messages) - 1)
+    turns = [turn for turn in earlier if template_outline.is_kept(tokenizer, example.messages, turn, text)]
+    return example._replace(learned_turns=[*turns, last])
 
 
 def check_ids(context: AuditContext, ids: list[int], prompt_ids: list[int], outline: TemplateOutline) -> Fault | None:

@@ -1,6 +1,7 @@
 """The supervision audit: before the first step, whether what is about to be learned is what the rows say."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -16,6 +17,7 @@ from refrain.chat.records import Message, Row
 from refrain.training.audit import checks
 from refrain.training.audit.faults import FAULTS, Fault
 
+log = logging.getLogger(__name__)
 SHOWN = 3  # rows
 LONGEST = 1200  # characters of a conversation that is shown
 
@@ -67,6 +69,9 @@ def require_clean(
         result = audit_examples(tokenizer, examples, context_length, served)
         for text in describe_faults(tokenizer, name, result):
             raise ValueError(text)
+        if rewritten := result.facts["rewritten"]:
+            log.warning("data/prepared/%s.jsonl: in %d of %d rows the template rewrites earlier replies, which are not "
+                        "learned; template=chatml learns all", name, rewritten, result.facts["rows"])  # fmt: skip
         facts[name] = result.facts
     return facts
 
@@ -78,7 +83,7 @@ def audit_examples(
     context = checks.AuditContext(tokenizer, context_length, find_unknown_id(tokenizer.tokenizer))
     other = served if served and not is_same_tokenizer(tokenizer, served) else None
     broken: dict[Fault, list[Example]] = {}
-    stripped, with_unknown = set(), set()
+    stripped, with_unknown, rewritten = set(), set(), set()
     learned_texts = preview.decode_spans(tokenizer, map(list_learned_ids, examples))
     for example, learned_text in zip(examples, learned_texts, strict=True):
         messages = example.messages[: example.learned_turns[-1]]
@@ -89,7 +94,9 @@ def audit_examples(
             broken.setdefault(fault, []).append(example)
         stripped |= {example.row_id} if finding.stripped else set()
         with_unknown |= {example.row_id} if finding.unknown else set()
-    facts = {**count_tokens(examples), "stripped": len(stripped), "unknown": len(with_unknown)}
+        rewritten |= {example.row_id} if finding.rewritten else set()
+    counts = {"stripped": len(stripped), "unknown": len(with_unknown), "rewritten": len(rewritten)}
+    facts = {**count_tokens(examples), **counts}
     return AuditResult(facts, {fault: broken[fault] for fault in FAULTS if fault in broken})
 
 

@@ -198,9 +198,8 @@ def test_a_tokenizer_that_puts_blanks_before_words_is_not_trusted(saved, tokeniz
     always = pre_tokenizers.Metaspace(prepend_scheme="always")
     worded.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), always])
     for raw in (spaced, worded):
-        assert token_length.token_upper_bound(
-            encoding.load_tokenizer(saved(raw, eos_token="<|im_end|>"), CHATML), ORDINARY
-        ) == float("inf")
+        talk = encoding.load_tokenizer(saved(raw), CHATML)
+        assert token_length.token_upper_bound(talk, ORDINARY) == float("inf")
 
 
 def test_a_control_token_of_which_another_may_take_a_part_counts_by_its_bytes(saved, tokenizer):

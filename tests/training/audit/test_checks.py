@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 from audited_rows import BORDERS, ROWS
+from awkward_templates import PLAIN_QWEN3, QWEN3
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, dialogue, sentencepiece, with_template
 from tokenizers import AddedToken, normalizers
 
@@ -119,7 +120,7 @@ def test_a_role_that_the_template_does_not_know_is_named(saved, tokenizer, jinja
 
 def test_a_role_that_is_renamed_is_named(saved, tokenizer):
     talk = with_template(saved, tokenizer, CHATML.replace("<|im_start|>assistant", "<|im_start|>bot"))
-    with pytest.raises(ValueError, match=r"^turn 3: .*; so it is for 4 rows, the first:\n\nordinary\nsystem: Be"):
+    with pytest.raises(ValueError, match=r"^turn 5: .*; so it is for 4 rows, the first:\n\nordinary\nsystem: Be"):
         supervision.require_teachable(talk, [*ROWS[:3], {**ROWS[0], "id": "short", "messages": ORDINARY[:3]}])
 
 
@@ -293,3 +294,27 @@ def test_a_reply_that_is_context_alone_is_held_to_teach_nothing(saved, tokenizer
     assert broken(talk, [context._replace(features=whole.features) for context, whole in pairs_of_examples]) == {
         "mask": len(rows)
     }
+
+
+@pytest.mark.parametrize("jinja", [QWEN3, PLAIN_QWEN3])
+@pytest.mark.parametrize("reply", [None, "<think>\nwell\n</think>\n\nhi"], ids=["plain", "thoughts"])
+def test_thoughts_that_a_template_drops_from_earlier_replies_raise_no_alarm_and_are_counted(
+    saved, tokenizer, jinja, reply
+):
+    folder = saved(tokenizer, eos_token="<|im_end|>", chat_template=jinja)
+    rows = [row for row in ROWS if row["id"] != "several"]
+    if reply:
+        rows = [{**row, "messages": [*row["messages"][:-1], {"role": "assistant", "content": reply}]} for row in rows]
+    talk = encoding.ask_with_opening(encoding.load_tokenizer(folder), rows)
+    found = supervision.audit_examples(talk, taught(talk, rows), ROOM, supervision.read_served_tokenizer(folder, talk))
+    assert found.broken == {}
+    assert found.facts["rewritten"] == sum(len(row["messages"]) > 3 for row in rows) > 0
+
+
+def test_a_mask_that_is_off_by_one_is_named_behind_what_a_template_writes_itself(saved, tokenizer):
+    rows = [{"id": "one", "messages": ORDINARY[:3]}]
+    talk = encoding.ask_with_opening(with_template(saved, tokenizer, QWEN3), rows)
+    assert broken(talk, taught(talk, rows)) == {}
+    for left in (-1, 1):
+        off = spoiled(taught(talk, rows), lambda ids, labels, left=left: moved(ids, labels, left, 0))
+        assert broken(talk, off) == {"mask": 1}

@@ -72,6 +72,7 @@ def test_facts_of_a_training_are_reported(workspace):
         "learned",
         "stripped",
         "unknown",
+        "rewritten",
     }
     assert facts["train"]["rows"] == len(ROWS)
 
