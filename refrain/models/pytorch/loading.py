@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     set_seed,
 )
@@ -24,8 +25,10 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
 
     ValueError for what the base cannot do, before its weights load. `start` holds an adapter to begin with.
     """
+    bare = load_on_meta(folder)
+    require_savable(bare)
     if method.adapter is not None:
-        lora.check_adapter(load_on_meta(folder), method.adapter, start)
+        lora.check_adapter(bare, method.adapter, start)
     set_seed(seed)
     if method.weights == "random":
         model = build_random(folder)
@@ -36,23 +39,49 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
 
 def load_pretrained(folder: Path, **settings: Any) -> PreTrainedModel:
     """The weights of a checked local folder, in fp32; safetensors only, no code of the folder's is run."""
-    return cast(
-        PreTrainedModel,
-        AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            **settings,
-        ),
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        attn_implementation=choose_attention(read_config(folder)),
+        **settings,
     )
+    return with_plain_generation(cast(PreTrainedModel, model))
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """The shape of the model in a local folder."""
+    return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+
+
+def choose_attention(shape: PretrainedConfig) -> str | None:
+    """The implementation that computes all of a model's attention; null is the default of transformers.
+
+    That default is SDPA also where attention logits are capped (Gemma 2), and SDPA leaves the cap out in silence.
+    """
+    return "eager" if getattr(shape.get_text_config(), "attn_logit_softcapping", None) is not None else None
+
+
+def with_plain_generation(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without settings of sampling, and no padding below 0: transformers loads some that it will not save."""
+    shape, own = model.config, cast(GenerationConfig, model.generation_config)
+    defaults = shape._get_global_generation_defaults()
+    for name in shape._get_non_default_generation_parameters():
+        setattr(shape, name, defaults[name])
+    pad = own.pad_token_id if own.pad_token_id is not None and own.pad_token_id >= 0 else None
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, pad_token_id=pad, eos_token_id=own.eos_token_id
+    )
+    return model
 
 
 def build_random(folder: Path) -> PreTrainedModel:
     """The architecture of a folder, with fresh weights."""
-    shape = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape, dtype=torch.float32))
+    shape = read_config(folder)
+    settings = {"dtype": torch.float32, "attn_implementation": choose_attention(shape)}
+    return with_plain_generation(cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape, **settings)))
 
 
 def load_on_meta(folder: Path) -> PreTrainedModel:
@@ -101,8 +130,17 @@ def save_pretrained(model: PreTrainedModel, out: Path) -> None:
 
 def save_for_serving(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:
     """A folder that any runtime can serve: greedy by default, stopping where the chat template ends a reply."""
-    own = cast(GenerationConfig, model.generation_config)
-    model.generation_config = GenerationConfig(
-        bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id, eos_token_id=sorted(ends)
-    )
+    cast(GenerationConfig, with_plain_generation(model).generation_config).eos_token_id = sorted(ends)
     save_pretrained(model, out)
+
+
+def require_savable(bare: PreTrainedModel) -> None:
+    """ValueError when transformers would not save the settings of such a model, which it says after a training only."""
+    kind = f"a model of the kind {bare.config.model_type}"
+    try:
+        bare.config.to_json_string()
+        cast(GenerationConfig, bare.generation_config).validate(strict=True)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"config.json of the base: transformers would not save {kind} with it ({reason}); "
+                         "remove what it names") from error  # fmt: skip

@@ -1,16 +1,15 @@
 import importlib.util
+import json
 import shutil
 import sys
 from dataclasses import replace
 
 import pytest
+import small_architectures
 import torch
 from adapted_models import ASKED, FULL, LORA, METHODS, contents, padded, taught
 from peft import PeftModel
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-)
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from refrain.evaluation import divergence
 from refrain.models.pytorch import loading, lora
@@ -192,3 +191,46 @@ def test_a_whole_model_ends_where_the_template_does_and_takes_no_chances(base, t
     greedy = AutoModelForCausalLM.from_pretrained(tmp_path).generate(torch.tensor([ASKED[0]]), max_new_tokens=3)
     assert greedy[0, 4] == model(torch.tensor([ASKED[0]])).logits[0, -1].argmax()
     assert same(loading.load_pretrained(tmp_path), model)
+
+
+UNSAVABLE = {
+    "sampling without sampling": ("generation_config.json", {"do_sample": False, "temperature": 0.9, "top_p": 0.6}),
+    "sampling in the shape": ("config.json", {"temperature": 0.7, "max_length": 4096, "repetition_penalty": 1.2}),
+    "padding below 0": ("generation_config.json", {"pad_token_id": -1}),
+}
+
+
+@pytest.mark.parametrize(("file", "settings"), UNSAVABLE.values(), ids=UNSAVABLE)
+@pytest.mark.parametrize("method", [FULL, RANDOM, LORA], ids=["full", "random", "lora"])
+def test_what_transformers_loads_and_would_not_save_is_left_out(base, tmp_path, method, file, settings):
+    folder, out = shutil.copytree(base, tmp_path / "base"), tmp_path / "out"
+    before = json.loads((folder / file).read_text()) if (folder / file).exists() else {}
+    (folder / file).write_text(json.dumps({**before, "eos_token_id": 2, **settings}))
+    loading.save_pretrained(loading.build_trainable(folder, method, 3), out)
+    model = loading.merge_adapter(loading.load_finetuned(folder, out))
+    loading.save_for_serving(model, frozenset({2}), tmp_path / "merged")
+    kept = GenerationConfig.from_pretrained(tmp_path / "merged")
+    assert (kept.eos_token_id, kept.do_sample, kept.temperature) == ([2], False, 1.0)
+
+
+def test_a_shape_that_cannot_be_saved_is_refused_before_its_weights_load(base, monkeypatch):
+    def refuse(self, strict=False):
+        if strict:
+            raise ValueError("`rope` is\nnot valid")
+
+    monkeypatch.setattr(GenerationConfig, "validate", refuse)
+    monkeypatch.setattr(loading, "load_pretrained", None)
+    with pytest.raises(ValueError, match=r"^config.json of the base: .* kind llama with it \(`rope` is not valid\)"):
+        loading.build_trainable(base, FULL, 3)
+
+
+def test_attention_with_a_cap_is_computed_with_it(tmp_path):
+    """Equal logits with SDPA would mean that it is left out: the default of transformers."""
+    small_architectures.random("gemma2").save_pretrained(tmp_path)
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        whole, default = loading.load_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+        capped = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager")
+        assert torch.equal(whole(ids).logits, capped(ids).logits)
+        assert (whole(ids).logits - default(ids).logits).abs().max() > 0.1
+    assert loading.build_random(tmp_path).config._attn_implementation == "eager"
