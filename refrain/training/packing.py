@@ -4,7 +4,7 @@ The usual way is a block mask over the whole length, which computes every block 
 called once for each run of equally long rows, so that cross-talk is not masked but impossible, and nothing is padded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from typing import Any
@@ -12,25 +12,73 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface
 
 ATTENTION = "rows_apart"
+KNOWN = {"row_lengths", "sliding_window", "dropout", "scaling", "is_causal"}  # what `attention_per_row` computes
+UNUSED = {"position_ids", "cache_position", "position_embeddings", "logits_to_keep"}  # passed on, and read by none
+FAR = 1 << 20  # tokens: beyond any window and chunk
+ROUNDING = 1e-3  # of the spread of the logits
 
 
 def is_supported(model: PreTrainedModel) -> bool:
-    """Whether the architecture lets its attention be exchanged and tells it of `row_lengths`; GPT-2 does not."""
+    """Whether rows of a packed batch get what each gets alone: by what attention is told, and by trying it."""
     if not getattr(model, "_supports_attention_backend", False):
         return False
-    receives_lengths: list[bool] = []
+    mode = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return is_attention_known(model) and is_same_packed(model)
+    finally:
+        model.train(mode)
 
-    def listen(*states: Any, **settings: Any) -> tuple[torch.Tensor, None]:
-        receives_lengths.append("row_lengths" in settings)
-        return attention_per_row(*states, **{"row_lengths": [1]} | settings)
+
+def is_attention_known(model: PreTrainedModel) -> bool:
+    """Whether every layer attends, and asks for nothing that `attention_per_row` would leave out.
+
+    A row may be shorter than a window or a chunk, so these are read from the model's own mask, and not tried.
+    """
+    is_known: list[bool] = []
+
+    def listen(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **settings: Any
+    ) -> tuple[torch.Tensor, None]:
+        told = {name for name, setting in settings.items() if setting is not None and setting is not False}
+        span = min(settings.get("sliding_window") or FAR, FAR)
+        is_known.append("row_lengths" in told and told <= KNOWN | UNUSED and read_span(attention_mask) in (None, span))
+        return attention_per_row(module, query, key, value, None, **{"row_lengths": [1]} | settings)
 
     AttentionInterface.register("listen", listen)
+    AttentionMaskInterface.register("listen", mask_of_span)
     token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
-    with swap_attention(model, "listen"), torch.no_grad():
-        model(input_ids=token, position_ids=token, use_cache=False, row_lengths=[1])
-    return all(receives_lengths)
+    inputs = {"input_ids": token, "position_ids": token, "attention_mask": token + 1}
+    with swap_attention(model, "listen"):
+        model(**inputs, use_cache=False, row_lengths=[1])
+    return all(is_known) and len(is_known) == model.config.get_text_config().num_hidden_layers
+
+
+def mask_of_span(mask_function: Callable[..., torch.Tensor], **settings: Any) -> torch.Tensor:
+    """A mask of one number: how many tokens the last of very many sees."""
+    last = torch.tensor(FAR - 1)
+    return mask_function(0, 0, last, torch.arange(FAR)).sum().reshape(1, 1, 1, 1)
+
+
+def read_span(mask: torch.Tensor | None) -> int | None:
+    """The number in a mask of `mask_of_span`; None for a mask that the architecture makes by itself."""
+    return int(mask.item()) if mask is not None and mask.numel() == 1 and mask.item() > 0 else None
+
+
+def is_same_packed(model: PreTrainedModel) -> bool:
+    """Whether the logits of short rows are the same packed and alone, but for rounding."""
+    device = next(model.parameters()).device
+    lengths = [7, 7, 3]
+    ids = torch.arange(sum(lengths), device=device)[None] % model.config.get_text_config().vocab_size
+    alone = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids.split(lengths, 1)])
+    positions = torch.cat([torch.arange(length, device=device) for length in lengths])[None]
+    with packed_attention(model):
+        packed = model(input_ids=ids, position_ids=positions, row_lengths=lengths, use_cache=False).logits[0]
+    return torch.allclose(packed, alone, atol=ROUNDING * float(alone.std()), rtol=0, equal_nan=True)
 
 
 @contextmanager

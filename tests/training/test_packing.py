@@ -4,13 +4,13 @@ import pytest
 import small_architectures
 import torch
 from labelled_rows import random_rows
-from transformers import BloomConfig, BloomForCausalLM
+from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from refrain.training import packing
 from refrain.training.objectives.logprobs import pack_rows, sequence_logprobs
 
 
-@pytest.fixture(params=small_architectures.PACKED, scope="module")
+@pytest.fixture(params=small_architectures.ALIKE, scope="module")
 def model(request):
     return small_architectures.random(request.param)
 
@@ -32,8 +32,9 @@ def test_a_changed_token_changes_nothing_in_the_other_rows_to_the_bit(model, cha
         assert torch.equal(before, after) == (number != changed)
 
 
-def test_a_packed_row_is_as_it_is_alone(model):
-    rows = random_rows((9, 9, 4, 13))
+@pytest.mark.parametrize("name", small_architectures.PACKED)
+def test_a_packed_row_is_as_it_is_alone(name):
+    model, rows = small_architectures.random(name), random_rows((9, 9, 4, 13))
     for row, packed in zip(rows, logits(model, rows), strict=True):
         with torch.no_grad():
             alone = model(torch.tensor([row["input_ids"]])).logits[0]
@@ -66,11 +67,36 @@ def test_attention_is_as_before_when_packing_is_over(model):
     assert model.config._attn_implementation == before
 
 
-def test_packing_is_possible_where_attention_can_be_exchanged(model):
+@pytest.mark.parametrize("name", small_architectures.CONFIGS)
+def test_packing_is_possible_where_a_packed_row_gets_what_it_gets_alone(name):
+    model = small_architectures.random(name)
     before = model.config._attn_implementation
-    assert packing.is_supported(model) and model.config._attn_implementation == before
+    assert packing.is_supported(model) == (name in small_architectures.PACKED)
+    assert model.config._attn_implementation == before
 
 
-def test_packing_is_not_possible_where_attention_is_fixed_or_told_nothing():
-    fixed = BloomForCausalLM(BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=2))
-    assert not packing.is_supported(fixed) and not packing.is_supported(small_architectures.random("gpt2"))
+def test_packing_is_not_possible_where_only_some_layers_attend():
+    torch.manual_seed(0)
+    shape = {**small_architectures.OWN_WIDTH, "layer_types": ["conv", "full_attention"]}
+    assert not packing.is_supported(Lfm2ForCausalLM(Lfm2Config(**shape)))
+
+
+def test_a_cap_that_is_null_is_none(monkeypatch):
+    config = small_architectures.CONFIGS["gemma2"]
+    monkeypatch.setattr(config, "attn_logit_softcapping", None)
+    assert packing.is_supported(small_architectures.random("gemma2"))
+
+
+def test_what_is_not_told_is_found_by_trying(monkeypatch):
+    """Positions that are not those of the row: no setting of attention says so."""
+    model = small_architectures.random("llama")
+    rotary = type(model.model.rotary_emb)
+    plain = rotary.forward
+    monkeypatch.setattr(rotary, "forward", lambda self, x, ids: plain(self, x, ids.new_ones(ids.shape).cumsum(1) ** 2))
+    assert packing.is_attention_known(model) and not packing.is_supported(model)
+
+
+def test_asking_leaves_a_model_as_it_was():
+    model = small_architectures.random("llama").train()
+    before = torch.get_rng_state()
+    assert packing.is_supported(model) and model.training and torch.equal(torch.get_rng_state(), before)

@@ -24,6 +24,7 @@ def gradient(model, rows, packed):
     return torch.cat([weight.grad.flatten() for weight in model.parameters()])
 
 
+WHOLE = ["opt", "bloom", "mpt"]  # they cannot leave columns out
 PADDED = [(name, False) for name in small_architectures.CONFIGS]
 PACKED = [(name, True) for name in small_architectures.PACKED]
 EVERY = pytest.mark.parametrize(("name", "packed"), PADDED + PACKED)
@@ -51,10 +52,12 @@ def test_packed_and_padded_rows_have_the_same_likelihood_and_gradient(name):
     assert (packed - padded).abs().max() < 1e-5 * padded.abs().max()
 
 
-@EVERY
+@pytest.mark.parametrize(("name", "packed"), [pair for pair in PADDED + PACKED if pair[0] not in WHOLE])
 def test_logits_are_computed_where_a_label_follows_and_nowhere_else(name, packed):
     model, rows, seen = small_architectures.random(name), random_rows(), []
-    model.lm_head.register_forward_hook(lambda layer, given, logits: seen.append(logits.shape[:2].numel()))
+    model.get_output_embeddings().register_forward_hook(
+        lambda layer, given, logits: seen.append(logits.shape[:2].numel())
+    )
     with torch.no_grad():
         found(model, rows, packed)
     columns = {column for row in rows for column, label in enumerate(row["labels"][1:]) if label != IGNORE_INDEX}
