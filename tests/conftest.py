@@ -42,12 +42,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
-@pytest.fixture(autouse=True)
-def precision_of_its_own(monkeypatch):
-    """transformers leaves the precision of a training in the environment, where the next one would find it."""
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-
-
 @pytest.fixture(scope="session")
 def tokenizer():
     """Byte-level, with merges that reach over line breaks, and with a BOS that it adds unless told not to."""

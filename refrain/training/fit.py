@@ -1,11 +1,13 @@
 """A training from its first step, or from where it was killed, to its last; what comes back are the curves."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -18,7 +20,7 @@ from transformers import (
 )
 
 from refrain.pipeline.schema import TrainConfig
-from refrain.training import batching, checkpoints, packing
+from refrain.training import batching, checkpoints, finiteness, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
@@ -26,6 +28,8 @@ from refrain.training.distributed import processes
 from refrain.training.objectives.objective import Objective
 from refrain.training.timing import PhaseTimer
 from refrain.training.trainer import StepTrainer
+
+log = logging.getLogger(__name__)
 
 Curve = list[tuple[int, float]]
 LOGGED = ("loss", "eval_loss", "learning_rate")
@@ -58,26 +62,62 @@ def train_model(
     `folder` is this training's alone: checkpoints go there, and the newest whole one is where it goes on. Stopped by a
     signal it raises KeyboardInterrupt with a sentence, with a checkpoint left behind.
     """
+    if train.patience is not None and not held_out:
+        raise ValueError(f"train.patience={train.patience} needs a validation loss, and there is no row to validate "
+                         "with; raise data.val_fraction, or set train.patience=null")  # fmt: skip
+    finiteness.require_finite_base(model)
     set_seed(seed)
     start, checkpointing, timer = checkpoints.latest_checkpoint(folder), CheckpointCallback(), timer or PhaseTimer()
     steps = batching.StepSampler([objective.token_count(row) for row in rows], train.batch_size, seed)
-    args = build_training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
     early_stopping = [] if train.patience is None else [EarlyStoppingCallback(train.patience, folder)]
-    trainer = StepTrainer(objective, rows, held_out, steps, train, timer, model=model, args=args,
-                      callbacks=[ProgressCallback(timer), checkpointing, *early_stopping, *callbacks])  # fmt: skip
+    watchers = [ProgressCallback(timer), checkpointing, *early_stopping, *callbacks]
+    with own_environment():
+        args = build_training_arguments(train, seed, folder, len(steps), bool(held_out), resumed=start is not None)
+        trainer = StepTrainer(
+            objective, rows, held_out, steps, train, timer, model=model, args=args, callbacks=watchers
+        )
+        run_trainer(trainer, checkpointing, start)
+    for callback in early_stopping:
+        callback.restore(model, trainer.state)
+    finiteness.require_finite_weights(model, trainer.state.global_step, trainer.way_out())
+    return curves_from_history(trainer.state, keep_best=bool(early_stopping))
+
+
+@contextmanager
+def own_environment() -> Iterator[None]:
+    """Inside, the environment sets nothing that the configuration decides, and nothing is left in it afterwards.
+
+    accelerate takes a precision and more from there, and transformers leaves them there.
+    """
+    outside = {name: os.environ.pop(name) for name in list_accelerate_variables()}
+    if (precision := outside.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
+        log.info("ACCELERATE_MIXED_PRECISION=%s of the environment has no say, train.precision has", precision)
+    try:
+        yield
+    finally:
+        for name in list_accelerate_variables():
+            del os.environ[name]
+        os.environ.update(outside)
+
+
+def list_accelerate_variables() -> list[str]:
+    """What is set for accelerate, but for the device that `processes` has chosen."""
+    return sorted(name for name in os.environ if name.startswith("ACCELERATE_") and name != "ACCELERATE_TORCH_DEVICE")
+
+
+def run_trainer(trainer: StepTrainer, checkpointing: CheckpointCallback, start: Path | None) -> None:
+    """To the last step, from a checkpoint if there is one; KeyboardInterrupt when a signal came first."""
     trainer.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
-    checkpoints.require_disk_space(folder, trainer.checkpoint_bytes())
+    checkpoints.require_disk_space(Path(str(trainer.args.output_dir)), trainer.checkpoint_bytes())
     if start is not None:
         trainer.restore_state(TrainerState.load_from_json(str(start / "trainer_state.json")))
+    model = cast(PreTrainedModel, trainer.model)
     with checkpointing.handle_signals(), packing.packed_attention(model) if trainer.packed else nullcontext():
         trainer.prepare_objective()
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     if checkpointing.stop_reason is not None and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step} ({checkpointing.stop_reason}); "
                                 "the next run goes on from there")  # fmt: skip
-    for callback in early_stopping:
-        callback.restore(model, trainer.state)
-    return curves_from_history(trainer.state, keep_best=bool(early_stopping))
 
 
 def build_training_arguments(
@@ -85,6 +125,7 @@ def build_training_arguments(
 ) -> TrainingArguments:
     """Our settings in the Trainer's words; reports go nowhere, since dvclive would edit dvc.yaml."""
     decay = {"num_decay_steps": ceil(train.decay * steps * train.epochs)} if train.schedule == "wsd" else {}
+    warmup = train.warmup if ceil(steps * train.epochs) > 1 else 0.0  # at rate 0 the only step would teach nothing
     precision = train.precision or default_precision()
     return TrainingArguments(
         str(folder),
@@ -92,7 +133,7 @@ def build_training_arguments(
         num_train_epochs=train.epochs,
         per_device_train_batch_size=1,
         ddp_find_unused_parameters=False,
-        warmup_ratio=train.warmup,
+        warmup_ratio=warmup,
         lr_scheduler_type=SCHEDULES.get(train.schedule, train.schedule),
         lr_scheduler_kwargs=decay,
         weight_decay=train.weight_decay,

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerState
 
 from refrain.chat.encoding import Features
 from refrain.pipeline.schema import TrainConfig
-from refrain.training import batching, checkpoints, packing
+from refrain.training import batching, checkpoints, finiteness, packing
 from refrain.training.distributed import fsdp, processes
 from refrain.training.objectives.logprobs import LogprobFunction, sequence_logprobs
 from refrain.training.objectives.objective import Objective
@@ -70,9 +70,21 @@ class StepTrainer(Trainer):
                     sums = sequence_logprobs(model, [rows[row] for row in indices], self.packed)
                     if turn < len(passes):
                         result[indices] = sums.to(result.device)
-            return processes.all_reduce_sum(result)
+            result = processes.all_reduce_sum(result)
+            self.require_finite(float(result.sum()), "log-probability of the rows")
+            return result
 
         return logprobs
+
+    def require_finite(self, value: float, name: str) -> None:
+        """ValueError with the way out unless this number, which all processes have, is finite."""
+        finiteness.require_finite_number(value, name, self.state.global_step, self.way_out())
+
+    def way_out(self) -> str:
+        """What a person may change when numbers overflow."""
+        lower = f"lower train.lr={self.args.learning_rate:g}" if self.state.global_step else "choose another base"
+        half = next((name for name in ("bf16", "fp16") if getattr(self.args, name)), None)
+        return f"{lower}, or set train.precision=fp32 in place of {half}" if half else lower
 
     def get_train_dataloader(self) -> "StepLoader":
         """Every process sees every step, and takes its share of it."""
@@ -108,6 +120,7 @@ class StepTrainer(Trainer):
             total += loss.detach()
         self.timer.count_tokens(sum(map(objective.token_count, rows)))
         self.loss = processes.sum_scalar(float(total)) / processes.world_size()
+        self.require_finite(self.loss, "loss")
         return total
 
     def forward_passes(self, rows: list[Any]) -> list[tuple[list[Any], float]]:
@@ -142,13 +155,18 @@ class StepTrainer(Trainer):
         rows, logprobs = self.held_out, self.logprob_function(self.model_wrapped)
         with self.timer.phase("evaluation"):
             total = float(self.objective.loss(logprobs, rows, self.objective.step_context(logprobs, rows)))
+        self.require_finite(total, "validation loss")
         metrics = {"eval_loss": total / self.objective.normaliser(rows)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer does, with the loss unrounded."""
+        """As the Trainer does, with the loss unrounded; ValueError where the gradient of the step was not finite."""
+        if "grad_norm" in logs:
+            is_retried = self.accelerator.optimizer_step_was_skipped and self.accelerator.scaler.get_scale() >= 1
+            norm = 0.0 if is_retried else logs["grad_norm"]  # fp16: the next step is scaled by less
+            self.require_finite(processes.sum_scalar(norm), "norm of the gradient")
         super().log({**logs, "loss": self.loss} if "loss" in logs else logs, start_time)
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -193,6 +211,7 @@ class StepTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A sealed checkpoint, and none older; OSError when the disk does not take it."""
         folder = Path(str(self.args.output_dir))
+        finiteness.require_finite_weights(model, self.state.global_step, self.way_out())
         with self.timer.phase("checkpoint"):
             try:
                 super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
