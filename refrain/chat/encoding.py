@@ -163,7 +163,7 @@ def explain_no_place(beginnings: Beginnings) -> str:
     before, after = beginnings.render(turns, add_generation_prompt=True)[0], beginnings.render(turns + 1)[0]
     if templates.count_shared(before, after) < len(beginnings.render(turns)[0].rstrip()):
         return (f"turn {turns + 1}: the chat template rewrites earlier turns, so labels have no place; "
-                "choose another: template=chatml")  # fmt: skip
+                f"{templates.OTHER}")  # fmt: skip
     return f"turn {turns + 1}: {templates.describe_other_prompt(before, after)}"
 
 
@@ -172,19 +172,24 @@ def find_reply_spans(beginnings: Beginnings, turns: int) -> list[tuple[int, int]
 
     None for a reply that stands there otherwise than it is asked for, as where a template drops earlier thoughts.
     """
-    text, spans = beginnings.render(turns)[0], list[tuple[int, int] | None]()
-    for i, message in enumerate(beginnings.messages[:turns]):
-        if message["role"] == "assistant":
-            before = beginnings.render(i, add_generation_prompt=True)[0]
-            after = beginnings.render(i + 1)[0]
-            if not (after.startswith(before) and text.startswith(after.rstrip())):
-                spans.append(None)
-                continue
-            if (marker := beginnings.tokenizer.end_marker) not in after[len(before) :]:
-                raise ValueError(f"turn {i + 1}: the chat template puts no end marker after this reply; "
-                                 "choose another: template=chatml")  # fmt: skip
-            spans.append((len(before), after.rindex(marker) + len(marker)))
-    return spans
+    replies = [i for i, message in enumerate(beginnings.messages[:turns]) if message["role"] == "assistant"]
+    return [place_reply(beginnings, turns, reply) for reply in replies]
+
+
+def place_reply(beginnings: Beginnings, turns: int, reply: int) -> tuple[int, int] | None:
+    """Where one reply stands, as in `find_reply_spans`; a beginning that is refused cannot be asked for."""
+    text = beginnings.render(turns)[0]
+    try:
+        before, after = beginnings.render(reply, add_generation_prompt=True)[0], beginnings.render(reply + 1)[0]
+    except templates.TemplateRefusalError:
+        if reply == turns - 1:
+            raise
+        return None
+    if not (after.startswith(before) and text.startswith(after.rstrip())):
+        return None
+    if (marker := beginnings.tokenizer.end_marker) not in after[len(before) :]:
+        raise ValueError(f"turn {reply + 1}: the chat template puts no end marker after this reply; {templates.OTHER}")
+    return len(before), after.rindex(marker) + len(marker)
 
 
 def tokenize_with_spans(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from refrain.chat import templates
 from refrain.chat.encoding import ChatTokenizer, Features, encode_conversation
 from refrain.chat.records import Message, Row, is_learned
 
@@ -17,9 +18,11 @@ class Example(NamedTuple):
 
 
 def encode_row(tokenizer: ChatTokenizer, row_id: str, messages: list[Message]) -> Features:
-    """A conversation of the row of that name, which a ValueError gives."""
+    """A conversation of the row of that name, which a ValueError gives; a template's refusal stays one."""
     try:
         return encode_conversation(tokenizer, messages)
+    except templates.TemplateRefusalError:
+        raise
     except ValueError as error:
         raise ValueError(f"row {row_id}: {error}") from error
 

@@ -1,5 +1,6 @@
 """The corpus: every row of the sources read once, block by block, on all cores."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import cast
 
 from tqdm import tqdm
 
-from refrain.chat import encoding, records
+from refrain.chat import encoding, records, templates
 from refrain.chat.records import Row
 from refrain.data.cleaning import policies, token_length
 from refrain.data.parallel import mapping
@@ -25,6 +26,7 @@ from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuil
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
+log = logging.getLogger(__name__)
 ROW_FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
 
 
@@ -76,7 +78,7 @@ class RowPreparer:
         row = cast(Row, {"id": id} | fields)
         tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
         if not token_length.surely_fits(tokenizer, row, limit):
-            fitting_row, _ = token_length.fit_to_limit(tokenizer, row, limit, self.data.policies.overlong)
+            fitting_row = fit_or_refuse(tokenizer, row, limit, self.data.policies.overlong)
             effects["overlong"] += fitting_row is not row
             row = fitting_row
         if effects:
@@ -94,6 +96,16 @@ class RowPreparer:
         if token_length.surely_fits(tokenizer, row, limit):
             return True
         return token_length.count_tokens(tokenizer, row, limit) <= limit
+
+
+def fit_or_refuse(tokenizer: encoding.ChatTokenizer, row: Row, limit: int, policy: str) -> Row:
+    """As `fit_to_limit`; RowError with the template's words when it does not take the turns."""
+    try:
+        return token_length.fit_to_limit(tokenizer, row, limit, policy)[0]
+    except templates.TemplateRefusalError as error:
+        has_system = row["messages"][0]["role"] == "system"
+        way_out = "; data.policies.system=remove takes system turns out" if has_system else ""
+        raise RowError("refused", f"{error}{way_out}") from error
 
 
 def rejected_row(id: str, source: str, raw: RawRow, error: RowError) -> RejectedRow:
@@ -141,12 +153,20 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
             counts.rows[batch.source] += batch.row_count
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
+            warn_of_refusal(batch, counts)
             quarantine.writelines(map(records.to_json_line, batch.dropped))
             store.add(batch)
             progress.update(batch.row_count)
         quarantine.close()
         store.consolidate()
         yield store, counts
+
+
+def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
+    """Say at once, for the first row of a source, that the template does not take it."""
+    refused = [row for row in batch.dropped if row["reason"] == "refused"]
+    if refused and counts.reasons[batch.source]["refused"] == len(refused):
+        log.warning("%s: %s; such rows are quarantined", refused[0]["id"], refused[0]["message"])
 
 
 def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:

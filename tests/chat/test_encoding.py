@@ -250,6 +250,15 @@ def test_a_chat_goes_on_where_the_template_drops_earlier_thoughts(saved, tokeniz
     assert "assistant\nhi<|im_end|>" in text and "think" not in text
 
 
+def test_a_first_reply_that_nothing_asks_for_is_not_learned(saved, tokenizer):
+    """A greeting: the template has no prompt for it, as Qwen3's looks at the first message."""
+    talk = with_template(saved, tokenizer, "{% if messages[0].role == 'tool' %}{% endif %}" + CHATML)
+    greeted = [{"role": "assistant", "content": "hello"}, *SINGLE]
+    assert learned(talk, encoding.encode_conversation(talk, greeted)) == ["hi<|im_end|>"]
+    plain = with_template(saved, tokenizer, CHATML)
+    assert learned(plain, encoding.encode_conversation(plain, greeted)) == ["hello<|im_end|>", "hi<|im_end|>"]
+
+
 @pytest.mark.parametrize("head, asked", [("Answer: ", "Answer:"), (" ", ""), ("\n", "\n"), ("", "")])
 def test_a_blank_before_the_words_is_a_part_of_them(saved, tokenizer, head, asked):
     jinja = CHATML.replace(

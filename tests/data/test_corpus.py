@@ -9,6 +9,7 @@ from pathlib import Path
 
 import prepare_stage
 import pytest
+from awkward_templates import GEMMA, SMOLLM3
 from prepare_stage import LONG, ids, numbered, qa
 
 from refrain.chat import records
@@ -144,3 +145,23 @@ def test_the_bytes_are_the_same_on_a_ray_cluster(prepared):
         prepared(("a.jsonl", rows, {}), val=0.2, test=0.2, workers=2, engine=engine, augment={"noise": 0.5})
         written.append({file: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *Path("reports").iterdir()]})
     assert written[0] == written[1]
+
+
+def test_a_row_that_the_template_refuses_is_quarantined_with_its_words_and_said_at_once(prepared, caplog):
+    system = {"role": "system", "content": "Be kind"}
+    turns = [[{"role": "user", "content": f"{nth}?"}, {"role": "assistant", "content": "a"}] for nth in range(4)]
+    rows = [{"messages": [*([system] if nth < 2 else []), *turns[nth]]} for nth in range(4)]
+    files = prepared(("a.jsonl", rows, {}), jinja=GEMMA.replace("{{ bos_token }}", ""))
+    words = ("the chat template refuses a conversation of system, user, assistant: System role not supported; "
+             "data.policies.system=remove takes system turns out")  # fmt: skip
+    assert [(row["reason"], row["message"]) for row in files["quarantine"]] == [("refused", words)] * 2
+    assert len(files["train"]) == 2
+    assert [text for text in caplog.messages if "refuses" in text] == [
+        f"0-a.jsonl:1: {words}; such rows are quarantined"
+    ]
+
+
+def test_a_template_that_asks_for_the_date_stops_before_a_row_is_read(prepared):
+    with pytest.raises(ValueError, match=r"^the chat template asks for the date, .*template=chatml$"):
+        prepared(("a.jsonl", [qa("a")], {}), jinja=SMOLLM3.replace("{{- bos_token }}", ""))
+    assert not paths.PREPARED.exists()

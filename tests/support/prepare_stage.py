@@ -45,7 +45,9 @@ def tokenizer():
     return folder
 
 
-def settings(*sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=None, leaks=None, augment=None, **data):
+def settings(
+    *sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=None, leaks=None, augment=None, jinja=None, **data
+):
     """The configuration for sources given as (name, content, settings), with these values in place of conf/'s."""
     cfg = defaults()
     given = [SourceConfig(f"some/{name}", **own) for name, _, own in sources]
@@ -58,7 +60,7 @@ def settings(*sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=N
         **data,
     }
     data = replace(cfg.data, sources=given, val_fraction=val, test_fraction=test, **values)
-    return replace(cfg, seed=seed, data=data)
+    return replace(cfg, seed=seed, data=data, template=replace(cfg.template, jinja=jinja))
 
 
 def run(*sources, **values):

@@ -4,7 +4,7 @@ from typing import Literal
 
 Reason = Literal[
     "unreadable", "not_an_object", "missing_field", "not_text", "bad_text", "empty_text", "unknown_role", "wrong_order",
-    "no_reply", "same_reply", "other_prompt", "wrong_offset", "unknown_label", "contradiction",
+    "refused", "no_reply", "same_reply", "other_prompt", "wrong_offset", "unknown_label", "contradiction",
     "empty_turn", "system_turn", "role_order", "ends_with_user", "unanswerable", "tie", "unwanted_path", "overlong",
     "duplicate", "exact_leak", "near_leak", "group_leak", "contaminated", "other_answer",
 ]  # fmt: skip
@@ -19,6 +19,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "empty_text": "A question, or the reply to learn from, is nothing but white space.",
     "unknown_role": "A turn is neither the system's, the user's nor the assistant's.",
     "wrong_order": "A system turn is not the first, or there is no user turn.",
+    "refused": "The chat template does not take these turns, and says why.",
     "no_reply": "The assistant says nothing, or more than the one reply that a preference compares.",
     "same_reply": "The better and the worse reply are equal but for white space.",
     "other_prompt": "The better and the worse reply answer different prompts.",

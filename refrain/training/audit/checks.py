@@ -67,8 +67,9 @@ def leave_out_rewritten(
     kept = example._replace(learned_turns=[*(turn for turn in earlier if turn in outline.frames), last])
     if len(kept.learned_turns) == 1 or learned_text == frame_replies(kept, outline):
         return kept
-    text = template_outline.render_until(tokenizer, example.messages, len(example.messages) - 1)
-    turns = [turn for turn in earlier if template_outline.is_kept(tokenizer, example.messages, turn, text)]
+    text = templates.render_template(tokenizer.template, example.messages, tokenizer.special_tokens)
+    prompts = {turn: template_outline.find_prompt(tokenizer, example.messages, turn, text) for turn in earlier}
+    turns = [turn for turn, prompt in prompts.items() if prompt is not None]
     return example._replace(learned_turns=[*turns, last])
 
 

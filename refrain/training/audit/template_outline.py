@@ -35,22 +35,26 @@ def outline_template(tokenizer: ChatTokenizer, roles: tuple[str, ...]) -> Templa
     text = templates.render_template(template, messages, special_tokens)
     frames = {}
     for i, mark in enumerate(marks):
-        if roles[i] == "assistant" and mark in text:
-            before = templates.render_template(template, messages[:i], special_tokens, add_generation_prompt=True)
+        prompt = find_prompt(tokenizer, messages, i, text) if roles[i] == "assistant" and mark in text else None
+        if prompt is not None:
             at = text.rindex(mark)
-            if not is_kept(tokenizer, messages, i, text):
-                continue
-            head = text[len(before) : at] if text.startswith(before) else ""
-            frames[i] = head, text[at + 1 : text.find(tokenizer.end_marker, at) + len(tokenizer.end_marker)]
+            frames[i] = (
+                text[len(prompt) : at],
+                text[at + 1 : text.find(tokenizer.end_marker, at)] + tokenizer.end_marker,
+            )
     control_ids = [index.special_ids[token] for token in index.control_pattern.findall(text)]
     return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, control_ids)
 
 
-def is_kept(tokenizer: ChatTokenizer, messages: Sequence[Message], turn: int, text: str) -> bool:
-    """Whether a reply stands in a conversation's text as it did when it was the last."""
-    return text.startswith(render_until(tokenizer, messages, turn).rstrip())
+def find_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], turn: int, text: str) -> str | None:
+    """What a reply is asked for with, if it stands behind that in a conversation's text as it did when it was the last.
 
-
-def render_until(tokenizer: ChatTokenizer, messages: Sequence[Message], turn: int) -> str:
-    """The text of a conversation that ends with this turn."""
-    return templates.render_template(tokenizer.template, messages[: turn + 1], tokenizer.special_tokens)
+    The last reply always has one: with another it would be the fault of its conversation.
+    """
+    template, special_tokens, is_last = tokenizer.template, tokenizer.special_tokens, turn == len(messages) - 1
+    try:
+        prompt = templates.render_template(template, messages[:turn], special_tokens, add_generation_prompt=True)
+        until = templates.render_template(template, messages[: turn + 1], special_tokens)
+    except templates.TemplateRefusalError:
+        return None
+    return prompt if is_last or (text.startswith(prompt) and text.startswith(until.rstrip())) else None

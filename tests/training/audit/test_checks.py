@@ -318,3 +318,12 @@ def test_a_mask_that_is_off_by_one_is_named_behind_what_a_template_writes_itself
     for left in (-1, 1):
         off = spoiled(taught(talk, rows), lambda ids, labels, left=left: moved(ids, labels, left, 0))
         assert broken(talk, off) == {"mask": 1}
+
+
+def test_a_greeting_that_is_not_learned_raises_no_alarm(saved, tokenizer):
+    greeted = [{"role": "assistant", "content": "hello"}, *ORDINARY[1:]]
+    rows = [{"id": "greeted", "messages": greeted}]
+    for jinja, rewritten in ((CHATML, 0), ("{% if messages[0].role == 'tool' %}{% endif %}" + CHATML, 1)):
+        talk = with_template(saved, tokenizer, jinja)
+        found = supervision.audit_examples(talk, taught(talk, rows), ROOM)
+        assert (found.broken, found.facts["rewritten"]) == ({}, rewritten)
