@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 
 class TorchLanguageModel:
@@ -25,12 +25,13 @@ class TorchLanguageModel:
         The head computes no logits but those: at all positions of a long prompt they take more memory than the weights.
         """
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
+        # a cache of no config: one made by transformers forgets by sliding_window, where attention may not
         with self.head_on_last(keep):
             out = self.model(
                 input_ids=torch.from_numpy(ids),
                 attention_mask=torch.from_numpy(mask),
                 position_ids=torch.from_numpy(positions),
-                past_key_values=cache,
+                past_key_values=DynamicCache() if cache is None else cache,
                 use_cache=True,
             )
         logits = out.logits[:, -keep:]

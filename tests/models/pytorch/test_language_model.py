@@ -5,6 +5,8 @@ from adapted_models import ASKED, adapted
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
+    LlamaConfig,
+    MistralConfig,
 )
 
 from refrain.evaluation import divergence
@@ -42,3 +44,16 @@ def test_a_speaker_drops_nothing_out(base):
             torch.nn.init.ones_(weight)
     speaker = TorchLanguageModel(model.train())
     assert divergence.measure_divergence(speaker, speaker, ASKED).whole == 0
+
+
+@pytest.mark.parametrize("config", [LlamaConfig, MistralConfig])
+def test_a_speaker_remembers_what_its_attention_sees(config):
+    torch.manual_seed(0)
+    shape = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.3}  # fmt: skip
+    stray = TorchLanguageModel(AutoModelForCausalLM.from_config(config(**shape, sliding_window=4)))  # Llama reads none
+    ids, cache, steps = np.arange(1, 13)[None], None, []
+    for at in range(ids.shape[1]):
+        logits, cache = stray.forward(ids[:, at : at + 1], np.ones((1, at + 1), dtype=np.int64), cache, 1)
+        steps.append(logits[0, 0])
+    assert np.abs(np.stack(steps) - divergence.sequence_logits(stray, list(ids[0]))).max() < 1e-4
