@@ -10,18 +10,23 @@ log = logging.getLogger("refrain.base")
 
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
+    from refrain.export.architectures.exporter_choice import describe_choice
     from refrain.models.pretrained.hub import download_snapshot
+    from refrain.models.pretrained.preflight.outline import merged_outline
     from refrain.models.pretrained.snapshot import copy_from_folder
-    from refrain.models.pretrained.tiny import pretrain
 
     model = cfg.model
     paths.make_empty(paths.BASE)
     if model.tiny is not None:
+        from refrain.models.pretrained.tiny import pretrain
+
         pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE)
     elif model.folder is not None:
         copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:
         download_snapshot(model.hub, model.revision, paths.BASE)
+    with merged_outline(paths.BASE) as outline:
+        log.info("%s", describe_choice(outline))
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 

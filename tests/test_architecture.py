@@ -27,7 +27,8 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "cli": False,
 }
 WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
-FOLDERS = {*ROOMS} - {"models"} | {"models/pretrained", "models/pytorch"}  # what dvc.yaml may name
+PARTS = {"models/pretrained", "models/pytorch", "export/architectures", "export/onnx"}
+FOLDERS = {*ROOMS} - {"models", "export"} | PARTS  # what dvc.yaml may name
 FOR_PEOPLE = {"generation", "experiments", "cli"}  # no stage depends on them
 LIBRARY = {
     path.relative_to(ROOT / "refrain").with_suffix("").as_posix(): path
@@ -37,6 +38,7 @@ STAGES = sorted((ROOT / "stages").glob("[!_]*.py"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+OBSTACLES = "models/pretrained/preflight/test_obstacles.py"
 TESTED_IN = {  # modules without a test file of their own: where they are tested, and why there
     "chat/examples": ("training/audit/test_checks.py", "an example is what the audit holds to its row"),
     "chat/model_folder": ("chat/test_encoding.py", "a folder is copied to be read as a tokenizer again"),
@@ -81,6 +83,12 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "export/onnx/layers": ("export/onnx/test_graph.py", "layers are drawn as a whole graph"),
     "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
     "generation/sequence": ("generation/test_engine.py", "what the engine steps"),
+    "models/pretrained/preflight/config_fields": (OBSTACLES, "each field that is named"),
+    "models/pretrained/preflight/headers": (OBSTACLES, "each tensor that is named"),
+    "models/pretrained/preflight/loading_report": (OBSTACLES, "each tensor that is named"),
+    "models/pretrained/preflight/model_class": (OBSTACLES, "each family that is named"),
+    "models/pretrained/preflight/vocabulary": (OBSTACLES, "each token that is named"),
+    "models/pretrained/preflight/weights": (OBSTACLES, "each tensor that is named"),
     "pipeline/git": ("pipeline/test_revisions.py", "names of commits"),
     "pipeline/paths": ("test_architecture.py", "held to dvc.yaml"),
     "runtime/loading": ("runtime/test_sessions.py", "a graph is opened as what it is"),

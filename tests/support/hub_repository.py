@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models
 
 ID = "owner/tiny-chat"
 TAKEN = [
@@ -15,16 +16,25 @@ TAKEN = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
+CONFIG = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 64, "hidden_size": 64,
+    "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 64,
+}  # fmt: skip
+PROJECTIONS = {"self_attn": "qkvo", "mlp": ("gate", "up", "down")}
+MATRICES = ["embed_tokens", *(f"layers.0.{at}.{name}_proj" for at, names in PROJECTIONS.items() for name in names)]
+NORMS = ["norm", "layers.0.input_layernorm", "layers.0.post_attention_layernorm"]
+SHAPES = {"lm_head.weight": (64, 64), **{f"model.{name}.weight": (64, 64) for name in MATRICES},
+          **{f"model.{name}.weight": (64,) for name in NORMS}}  # fmt: skip
 
 
 def publish(root):
     """A repository as they are: the weights as a pickle and for another runtime too, a card, a picture."""
     folder = root / ID
     (folder / "onnx").mkdir(parents=True)
-    (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "generation_config.json").write_text('{"eos_token_id": 2}')
     # "auto_map" as a word of the vocabulary is no setting
-    (folder / "tokenizer.json").write_bytes('{"vocab": {"auto_map": 0, "é🌱": 1}}'.encode())
+    Tokenizer(models.WordLevel({"auto_map": 0, "é🌱": 1}, unk_token="é🌱")).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
     (folder / "chat_template.jinja").write_bytes("{{ messages }}\r\n🌱".encode())
     (folder / "LICENSE").write_text("Apache 2.0")
@@ -38,17 +48,17 @@ def publish(root):
     return folder
 
 
-def weights(path, names="ab"):
+def weights(path, names=tuple(SHAPES)):
     rng = np.random.default_rng(7)
-    save_file({name: rng.random((64, 64), dtype=np.float32) for name in names}, path)
+    save_file({name: rng.random(SHAPES[name], dtype=np.float32) for name in names}, path)
 
 
 def sharded(folder):
     """The same tensors in two files and an index."""
     (folder / "model.safetensors").unlink()
-    shards = {name: f"model-0000{number}-of-00002.safetensors" for number, name in enumerate("ab", start=1)}
-    for name, shard in shards.items():
-        weights(folder / shard, name)
+    shards = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(SHAPES)}
+    for shard in set(shards.values()):
+        weights(folder / shard, [name for name in SHAPES if shards[name] == shard])
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
 
 

@@ -11,7 +11,7 @@ from time import monotonic
 import onnx
 
 from refrain.chat import model_folder
-from refrain.export.architectures import families
+from refrain.export.architectures.exporter_choice import choose_exporter
 from refrain.export.onnx import graph
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
@@ -61,12 +61,10 @@ def draws_compact_graph(merged: Path, kind: str | None) -> bool:
     """Whether the compact graph is drawn: when it is the kind in conf/, or there is none and it can draw the model."""
     if kind is not None:
         return kind == "compact"
-    try:
-        families.require_drawable(merged)
-    except ValueError as error:
-        log.info("optimum traces the graph, for %s", error)
-        return False
-    return True
+    choice = choose_exporter(merged)
+    if choice.reason is not None:
+        log.info("optimum traces the graph, for %s", choice.reason)
+    return choice.exporter == "compact"
 
 
 def is_dynamically_quantized(precision: QuantizationConfig) -> bool:

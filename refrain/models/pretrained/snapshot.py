@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from refrain.models.pretrained import translation
 from refrain.pipeline import manifest, paths
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,13 @@ def check_files(folder: Path, names: list[str], where: str, bring: Callable[[lis
         if name in SETTINGS:
             refuse_code(folder / name, where)
     weights = select_weight_files(folder, names, where)
+    from refrain.models.pretrained.preflight import obstacles  # it loads torch, after all that needs none was checked
+
+    obstacles.require_none(obstacles.find_settings_obstacles(folder), where)
     bring(weights)
     for name in weights:
         check_safetensors(folder / name, where)
+    obstacles.require_none(obstacles.find_weight_obstacles(folder), where)
     return [*small, *weights]
 
 
@@ -149,6 +154,9 @@ def write_snapshot(folder: Path, hashes: dict[str, str], out: Path, source: dict
     """`out` holds copies of the files, and in source.json their hashes with what else is known of them."""
     for name in hashes:
         shutil.copyfile(folder / name, out / name)
+    if translation.translate_file(out / CONFIG):
+        source = {**source, "translated": CONFIG}
+        log.info("%s is of transformers 5 and was translated", CONFIG)
     text = json.dumps({**source, "files": hashes}, indent=2, sort_keys=True)
     (out / "source.json").write_text(text + "\n", encoding="utf-8")
     log.info("%d files from %s", len(hashes), " ".join(source.values()))

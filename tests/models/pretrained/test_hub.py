@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hub_repository import ID, REFUSED, REFUSED_SHARDS, TAKEN, contents, cut, publish, sharded
+from hub_repository import CONFIG, ID, REFUSED, REFUSED_SHARDS, TAKEN, contents, cut, publish, sharded
 from hub_server import serve, sha256
 from places import ROOT
 
@@ -100,7 +100,7 @@ def test_offline_afterwards_gives_the_same_bytes(hub, tmp_path):
 def test_main_that_moved_is_followed_online_and_stays_put_offline(hub, model, tmp_path):
     before = hub.commit(ID)
     assert fetch(hub, tmp_path / "out").returncode == 0
-    (model / "config.json").write_text('{"model_type": "qwen2"}')
+    (model / "config.json").write_text(json.dumps(CONFIG | {"rope_theta": 500.0}))
     assert fetch(hub, tmp_path / "out", HF_HUB_OFFLINE="1").returncode == 0
     assert json.loads((tmp_path / "out/source.json").read_text())["commit"] == before
     assert fetch(hub, tmp_path / "out").returncode == 0

@@ -1,0 +1,46 @@
+"""Which exporter draws a model, by its config.json and the headers of its tensors."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from refrain.export.architectures import families
+
+TASK = "text-generation-with-past"
+
+
+@dataclass(frozen=True)
+class ExporterChoice:
+    exporter: str  # compact, or optimum
+    reason: str | None  # why it is not compact
+
+
+def choose_exporter(folder: Path) -> ExporterChoice:
+    """Compact where it can draw the model, else optimum; ValueError where neither can."""
+    try:
+        families.require_drawable(folder)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return ExporterChoice("compact", None)
+    require_traceable(folder)
+    return ExporterChoice("optimum", reason)
+
+
+def describe_choice(folder: Path) -> str:
+    """The choice as a sentence; ValueError where there is none."""
+    choice = choose_exporter(folder)
+    return "the compact graph is drawn" if choice.reason is None else f"optimum traces the graph, for {choice.reason}"
+
+
+def require_traceable(folder: Path) -> None:
+    """ValueError unless optimum can trace the family that config.json names."""
+    import optimum.exporters.onnx.model_configs  # noqa: F401 - it fills the table below
+    from optimum.exporters.tasks import TasksManager
+
+    family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if family not in TasksManager.get_supported_model_type_for_task(TASK, exporter="onnx"):
+        raise ValueError(
+            f"config.json: model_type={family} can be exported neither as the compact graph nor by optimum; choose a "
+            f"model of another family, for instance {', '.join(families.FAMILIES)}"
+        )

@@ -1,0 +1,74 @@
+"""What the fields of config.json rule out by themselves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import PretrainedConfig
+
+FLOATS = ("float32", "float16", "bfloat16", "float64", "auto")
+
+
+def find_kind_obstacles(values: dict[str, Any]) -> Iterator[str]:
+    """What the file says of a model that is not one causal language model in floating point."""
+    for name in ("quantization_config", "compression_config"):
+        if values.get(name) is not None:
+            yield (
+                f"config.json: {name} says that the weights are in few bits, to which nothing can be folded; "
+                "choose the unquantised model, method=qlora makes 4 bits of it"
+            )
+    for name in ("dtype", "torch_dtype"):
+        if (dtype := values.get(name)) is not None and str(dtype).removeprefix("torch.") not in FLOATS:
+            yield f"config.json: {name}={dtype} is none of {', '.join(FLOATS)}; choose the unquantised model"
+    if parts := sorted(name for name in values if name.endswith("_config") and name in PARTS):
+        yield (
+            f"config.json: model_type={values.get('model_type')} is a text model inside of another "
+            f"({', '.join(parts)}); "
+            "choose one of text alone, or save its text model by itself and use model=folder"
+        )
+    if values.get("is_encoder_decoder"):
+        yield "config.json: is_encoder_decoder=true is no causal language model; choose one that has a decoder alone"
+    for name in ("use_bidirectional_attention", "is_causal"):
+        if values.get(name) is (name != "is_causal"):
+            yield f"config.json: {name}={str(values[name]).lower()} lets tokens see later ones; choose a causal model"
+
+
+PARTS = ("text_config", "vision_config", "audio_config", "llm_config", "language_config")
+
+
+def find_rotary_obstacles(config: PretrainedConfig) -> Iterator[str]:
+    """Rotary positions that depend on the length of a text: a graph has one set of frequencies."""
+    scaling = getattr(config, "rope_scaling", None) or {}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    before = getattr(config, "original_max_position_embeddings", None) or scaling.get(
+        "original_max_position_embeddings"
+    )
+    if kind in ("longrope", "su") and (before is None or before < config.max_position_embeddings):
+        yield (
+            f"config.json: rope_scaling of type {kind} has other factors for texts beyond {before} tokens, and a graph "
+            "holds one set; choose a model without it, for instance the one with the shorter context"
+        )
+
+
+def find_shape_obstacles(config: PretrainedConfig) -> Iterator[str]:
+    """Numbers that do not fit each other."""
+    hidden, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
+    groups = getattr(config, "num_key_value_heads", None)
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
+        value = getattr(config, name, 1)
+        if not isinstance(value, int) or value <= 0:
+            yield f"config.json: {own_name(config, name)}={value} must be a number above 0; repair the file"
+            return
+    if hidden and heads and getattr(config, "head_dim", None) is None and hidden % heads:
+        yield (
+            f"config.json: {own_name(config, 'hidden_size')}={hidden} is no multiple of "
+            f"{own_name(config, 'num_attention_heads')}={heads}; repair the file"
+        )
+    if heads and groups and heads % groups:
+        yield (
+            f"config.json: num_attention_heads={heads} is no multiple of num_key_value_heads={groups}; repair the file"
+        )
+
+
+def own_name(config: PretrainedConfig, name: str) -> str:
+    """What the family calls a field."""
+    return str(config.attribute_map.get(name, name))

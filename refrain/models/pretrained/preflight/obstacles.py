@@ -1,0 +1,60 @@
+"""All that stands in the way of a model folder, before a weight of it is read."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformers import GenerationConfig
+
+from refrain.models.pretrained import translation
+from refrain.models.pretrained.preflight import config_fields, model_class, vocabulary, weights
+from refrain.models.pretrained.preflight.headers import read_headers
+from refrain.models.pretrained.preflight.loading_report import load_on_meta
+
+
+def require_none(reasons: list[str], where: str) -> None:
+    """ValueError with the first obstacle, and how many more there are."""
+    if reasons:
+        more = f" (and {len(reasons) - 1} more: refrain inspect prints them)" if len(reasons) > 1 else ""
+        raise ValueError(f"{where}: {reasons[0]}{more}")
+
+
+def find_obstacles(folder: Path) -> list[str]:
+    """Why the way is not open for the model in a folder, a sentence each; empty where it is."""
+    return find_settings_obstacles(folder) or find_weight_obstacles(folder)
+
+
+def find_settings_obstacles(folder: Path) -> list[str]:
+    """The obstacles that can be seen without weights, in the files beside them."""
+    try:
+        values = translation.read_translated(folder)
+        if reasons := list(config_fields.find_kind_obstacles(values)):
+            return reasons
+        config = model_class.build_config(values)
+        model_class.find_class(config)
+    except ValueError as error:
+        return [str(error)]
+    return [
+        *config_fields.find_shape_obstacles(config),
+        *config_fields.find_rotary_obstacles(config),
+        *find_generation_obstacles(folder),
+    ]
+
+
+def find_generation_obstacles(folder: Path) -> Iterator[str]:
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return
+    try:
+        GenerationConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except Exception as error:  # from_pretrained would raise it too
+        words = " ".join(str(error).split())
+        yield f"generation_config.json: it cannot be read ({words}); repair it, or leave it out of a copy"
+
+
+def find_weight_obstacles(folder: Path) -> list[str]:
+    """The obstacles in the headers of the weights, and in the vocabulary beside them; its settings have none."""
+    headers = read_headers(folder)
+    report = load_on_meta(model_class.build_config(translation.read_translated(folder)), headers)
+    faults = list(weights.find_obstacles(report, headers))
+    return faults or list(vocabulary.find_obstacles(folder, report.table.shape[0]))
