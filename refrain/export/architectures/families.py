@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from refrain.export.architectures import shapes
+from refrain.export.architectures import heads, shapes
+from refrain.export.architectures.cohere import read_cohere
 from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Decoder
 from refrain.export.architectures.gemma import read_gemma, read_gemma2, read_gemma3
 from refrain.export.architectures.gpt2 import read_gpt2
+from refrain.export.architectures.gpt_neo import read_gpt_neo
 from refrain.export.architectures.gpt_neox import read_gpt_neox
 from refrain.export.architectures.granite import read_granite
 from refrain.export.architectures.llama import read_llama, read_mistral
@@ -21,7 +23,9 @@ from refrain.export.architectures.olmo2 import read_olmo2
 from refrain.export.architectures.opt import read_opt
 from refrain.export.architectures.phi import read_phi, read_phi3
 from refrain.export.architectures.qwen import read_qwen2, read_qwen3
+from refrain.export.architectures.smollm3 import read_smollm3
 from refrain.export.architectures.stablelm import read_stablelm
+from refrain.export.architectures.starcoder2 import read_starcoder2
 from refrain.export.architectures.tensor_reader import TensorReader
 
 FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
@@ -37,7 +41,11 @@ FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
     "granite": read_granite,
     "olmo2": read_olmo2,
     "stablelm": read_stablelm,
+    "smollm3": read_smollm3,
+    "starcoder2": read_starcoder2,
+    "cohere": read_cohere,
     "gpt2": read_gpt2,
+    "gpt_neo": read_gpt_neo,
     "gpt_neox": read_gpt_neox,
     "opt": read_opt,
 }
@@ -52,7 +60,6 @@ def read_decoder(folder: Path, headers_only: bool = False) -> tuple[Decoder, Ten
     vocabulary, tensors = config.take("vocab_size"), TensorReader(folder, headers_only)
     decoder = read_family(config, tensors)
     config.require_all_read()
-    shapes.require_head_size(decoder)
     shapes.require_tables(decoder, vocabulary)
     return decoder, tensors
 
@@ -61,5 +68,7 @@ def require_drawable(folder: Path) -> None:
     """ValueError unless the model in a folder can be drawn whole; only config.json and headers are read."""
     decoder, tensors = read_decoder(folder, headers_only=True)
     for i in range(decoder.layers):
-        shapes.require_layer(decoder, decoder.read_layer(i), i)
+        layer = decoder.read_layer(i)
+        shapes.require_layer(decoder, layer, i)
+        heads.require_fitting(decoder, layer)
     tensors.require_all_read()

@@ -1,21 +1,6 @@
-"""What the shapes of a decoder must be: those that config.json promises, and those that the operators take."""
+"""The shapes that config.json promises, which those of the tensors must be."""
 
 from refrain.export.architectures.decoder import Array, Decoder, Layer, Linear, Norm
-
-HEAD_STEP, ROTARY_HEAD_STEP = 8, 16  # GroupQueryAttention takes multiples of them
-
-
-def require_head_size(decoder: Decoder) -> None:
-    """ValueError for a head that GroupQueryAttention refuses."""
-    step = HEAD_STEP if decoder.position_embedding is not None else ROTARY_HEAD_STEP
-    if decoder.head_dim % step:
-        kind = "" if decoder.position_embedding is not None else " with rotary positions"
-        raise ValueError(
-            f"config.json: heads of {decoder.head_dim} numbers have no place in the compact graph, "
-            f"whose attention takes multiples of {step}{kind}"
-        )
-    if decoder.heads % decoder.kv_heads:
-        raise ValueError(f"config.json: {decoder.heads} heads cannot share {decoder.kv_heads} heads of keys and values")
 
 
 def require_tables(decoder: Decoder, vocabulary: int) -> None:

@@ -10,6 +10,7 @@ from refrain.export.architectures.config_reader import ConfigReader
 FULL, SLIDING = "full_attention", "sliding_attention"
 FIELDS = (
     "sliding_window",
+    "sliding_window_size",
     "use_sliding_window",
     "max_window_layers",
     "layer_types",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from refrain.export.architectures import families
+from refrain.export.architectures import families, heads
 from refrain.export.architectures.decoder import Array, Decoder
 from refrain.export.onnx import quantization
 from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
@@ -26,7 +26,7 @@ def write_graph(merged: Path, out: Path, precision: QuantizationConfig) -> None:
     decoder, tensors = families.read_decoder(merged)
     with (out / onnx_folder.EXTERNAL_DATA).open("wb") as data:
         builder = GraphBuilder(data, precision)
-        build_graph(builder, decoder)
+        build_graph(builder, heads.fit_heads(decoder))
     tensors.require_all_read()
     (out / onnx_folder.GRAPH).write_bytes(builder.model().SerializeToString(deterministic=True))
 

@@ -1,0 +1,37 @@
+"""StarCoder 2."""
+
+from dataclasses import replace
+
+from refrain.export.architectures.config_reader import ConfigReader
+from refrain.export.architectures.decoder import Decoder, Layer
+from refrain.export.architectures.llama import LLAMA, read_llama_decoder
+from refrain.export.architectures.tensor_reader import TensorReader
+from refrain.export.architectures.windows import window_of_every_layer
+
+STARCODER2 = LLAMA | {
+    "hidden_act": "gelu_pytorch_tanh",
+    "max_position_embeddings": 4096,
+    "norm_epsilon": 1e-5,
+    "num_key_value_heads": 2,
+    "sliding_window": None,
+    "tie_word_embeddings": True,
+}
+
+
+def read_starcoder2(config: ConfigReader, tensors: TensorReader) -> Decoder:
+    """StarCoder 2 (arXiv:2402.19173): layer norms, biases everywhere, a feed-forward net without a gate."""
+    config.assume(**STARCODER2)
+    config.take("use_bias", None)  # the weights say it
+    decoder = read_llama_decoder(config, tensors, window_of_every_layer, read_starcoder2_layer, "norm_epsilon")
+    return replace(decoder, gated=False)
+
+
+def read_starcoder2_layer(tensors: TensorReader, prefix: str) -> Layer:
+    return Layer(
+        before_attention=tensors.norm(f"{prefix}input_layernorm"),
+        qkv=tensors.linear(*(f"{prefix}self_attn.{name}_proj" for name in "qkv")),
+        out=tensors.linear(f"{prefix}self_attn.o_proj"),
+        before_mlp=tensors.norm(f"{prefix}post_attention_layernorm"),
+        up=tensors.linear(f"{prefix}mlp.c_fc"),
+        down=tensors.linear(f"{prefix}mlp.c_proj"),
+    )
