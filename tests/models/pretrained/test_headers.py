@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from refrain.models.pretrained import headers
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"table": np.ones((6, 4), np.float32), "norm": np.ones(4, np.float16)}, path, {"format": "pt"})
+    return path
+
+
+def test_names_types_and_shapes_are_those_of_the_file(file):
+    assert headers.read_headers([file]) == {
+        "table": headers.TensorHeader("F32", (6, 4)),
+        "norm": headers.TensorHeader("F16", (4,)),
+    }
+
+
+def test_weights_without_values_have_the_size_and_the_names_of_the_file(file, tmp_path):
+    headers.write_empty_weights(tmp_path / "hole", headers.read_header(file))
+    assert (tmp_path / "hole").stat().st_size == file.stat().st_size
+    with safe_open(tmp_path / "hole", "numpy") as tensors:
+        assert set(tensors.keys()) == {"table", "norm"} and not tensors.get_tensor("table").any()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x02\0\0\0\0\0\0\0[]", b"\xff" * 8, b"\x09\0\0\0\0\0\0\0{"])
+def test_what_is_no_safetensors_file_is_one_sentence(tmp_path, content):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ValueError, match="m: it is cut short or not safetensors; fetch it again"):
+        headers.read_header(tmp_path / "m")
