@@ -102,10 +102,12 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(404, "EntryNotFound")
         content = path.read_bytes()
         headers["ETag"] = f'"{sha256(path) if path.suffix == ".safetensors" else git_sha1(content)}"'
-        start = int((self.headers["Range"] or "bytes=0-")[len("bytes=") :].rstrip("-"))
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self.reply(206 if start else 200, headers, content[start:], cut=name in self.server.cut)
+        first, _, last = (self.headers["Range"] or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(content)), len(content) - 1)
+        is_part = (start, end) != (0, len(content) - 1)
+        if is_part:
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+        self.reply(206 if is_part else 200, headers, content[start : end + 1], cut=name in self.server.cut)
 
     def reply(self, status: int, headers: dict[str, str], body: bytes, cut: bool = False) -> None:
         self.send_response(status)

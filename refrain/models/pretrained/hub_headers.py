@@ -1,0 +1,40 @@
+"""A model of the Hub as a folder without its weights: all small files, and of the weights the headers alone."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from refrain.models.pretrained import headers, hub, snapshot
+
+
+def fetch_outline(repository: str, revision: str, out: Path) -> str:
+    """`out` looks like the repository at a revision, but its weights have no values; the commit that it is.
+
+    Headers are read by ranges of bytes. What is no model in the format of transformers is a ValueError, as for base.
+    """
+    where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
+    disable_progress_bars()
+    with hub.explain_client_errors(where):
+        folder = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=[*snapshot.SMALL, snapshot.INDEX])
+        )
+        names = hub.list_files(repository, folder)
+        for name in snapshot.match_names(snapshot.list_names(folder), (*snapshot.SMALL, snapshot.INDEX)):
+            (out / name).symlink_to((folder / name).resolve())
+        for name in snapshot.match_names(names, ("*.safetensors",)):
+            headers.write_empty_weights(out / name, fetch_header(repository, folder, name))
+    return folder.name
+
+
+def fetch_header(repository: str, folder: Path, name: str) -> dict[str, Any]:
+    """The header of a file of weights: from the cache where that has the file, else from the Hub."""
+    if (folder / name).is_file():
+        return headers.read_header(folder / name)
+    published = HfApi().parse_safetensors_file_metadata(repository, name, revision=folder.name)
+    metadata = {"__metadata__": published.metadata} if published.metadata else {}
+    return metadata | {
+        tensor: {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": list(entry.data_offsets)}
+        for tensor, entry in published.tensors.items()
+    }

@@ -1,0 +1,59 @@
+"""Of a repository everything is known that can be without its weights, and these are not fetched."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from hub_server import serve
+from places import ROOT
+
+from refrain.models.pretrained import facts, headers
+
+ID = "owner/tiny-chat"
+FETCH = (
+    "import sys; from pathlib import Path; from refrain.models.pretrained import hub_headers\n"
+    "print(hub_headers.fetch_outline(sys.argv[1], sys.argv[2], Path(sys.argv[3])))"
+)
+
+
+@pytest.fixture
+def hub(tmp_path, base):
+    shutil.copytree(base, tmp_path / "hub" / ID)
+    with serve(tmp_path / "hub") as hub:
+        yield hub
+
+
+def fetch(hub, out, repository=ID, revision="main", **environment):
+    """In a fresh interpreter, because the client reads its environment when it is imported."""
+    out.mkdir()
+    places = {"HF_HOME": str(out.parent / "cache"), "HF_ENDPOINT": hub.endpoint, "PATH": os.environ["PATH"]}
+    return subprocess.run([sys.executable, "-c", FETCH, repository, revision, str(out)], cwd=ROOT,
+                          env={**places, **environment}, capture_output=True, text=True)  # fmt: skip
+
+
+def test_an_outline_has_the_facts_of_the_model_and_none_of_its_weights(hub, base, tmp_path):
+    done = fetch(hub, tmp_path / "out")
+    assert (done.returncode, done.stdout.strip()) == (0, hub.commit(ID)), done.stderr
+    assert facts.read_facts(tmp_path / "out") == facts.read_facts(base)
+    assert (tmp_path / "out/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+    asked = [request.range for request in hub.log if request.path.endswith(".safetensors") and request.method == "GET"]
+    assert asked == ["bytes=0-100000"]
+
+
+def test_a_header_longer_than_the_first_answer_is_read_whole(hub, base, tmp_path):
+    path = tmp_path / "hub" / ID / "model.safetensors"
+    header = headers.read_header(path)
+    headers.write_empty_weights(path, {**header, "__metadata__": {"card": "x" * 150_000}})
+    assert fetch(hub, tmp_path / "out").returncode == 0
+    assert facts.read_facts(tmp_path / "out").parameters == facts.read_facts(base).parameters
+
+
+@pytest.mark.parametrize(
+    ("repository", "revision", "words"),
+    [("owner/none", "main", "owner/none@main: no such repository"), (ID, "v9", f"{ID}@v9: no such revision")],
+)
+def test_what_the_hub_does_not_have_is_one_sentence(hub, tmp_path, repository, revision, words):
+    done = fetch(hub, tmp_path / "out", repository, revision)
+    assert done.returncode == 1 and words in done.stderr.splitlines()[-1]
