@@ -24,8 +24,7 @@ def main(cfg: Config) -> None:
         paths.DATA_SHEET.write_text(datasheet.render_datasheet(report, store, assignment, tokenizer), encoding="utf-8")
         report["variants"] = augmentation.append_variants(store, assignment, preparer)
     runner.write_report(paths.DATA_REPORT, report)
-    if not report["train"]:
-        raise ValueError(f"no row is left to train on; {paths.PREPARED}/quarantine.jsonl and duplicates.jsonl say why")
+    split_files.require_training_rows(report, cfg.data)
 
 
 if __name__ == "__main__":

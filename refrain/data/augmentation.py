@@ -17,7 +17,7 @@ import numpy as np
 from refrain.chat.records import Message, Row
 from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
 from refrain.data.parallel import mapping
-from refrain.data.shapes import conversations
+from refrain.data.shapes import turns
 from refrain.data.splitting import contamination, near_duplicates
 from refrain.data.splitting.leakage import TRAIN
 from refrain.data.splitting.ragged import Array
@@ -153,12 +153,12 @@ def random_share(seed: int, id: str, name: str) -> float:
 
 
 def last_question(messages: list[Message]) -> str:
-    return messages[conversations.last_turn(messages, "user")]["content"]
+    return messages[turns.last_turn(messages, "user")]["content"]
 
 
 def replace_question(messages: list[Message], text: str) -> list[Message]:
     """The same conversation with another last question."""
-    at = conversations.last_turn(messages, "user")
+    at = turns.last_turn(messages, "user")
     return [*messages[:at], {"role": "user", "content": text}, *messages[at + 1 :]]
 
 
@@ -181,7 +181,7 @@ def drop_first_turns(messages: list[Message], share: float) -> list[Message]:
 
 def add_noise_to_questions(row: Row, draw: Draw) -> list[Message]:
     """All questions with one kind of noise, or with several; an input is left alone."""
-    messages, last = list(row["messages"]), conversations.last_turn(row["messages"], "user")
+    messages, last = list(row["messages"]), turns.last_turn(row["messages"], "user")
     kinds = 1 + int(draw("kinds") * (LOWER_CASE | NO_END_SIGN | DOUBLE_BLANK))
     for at, message in enumerate(messages):
         if message["role"] == "user":

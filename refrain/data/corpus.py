@@ -18,7 +18,7 @@ from refrain.data.parallel import mapping
 from refrain.data.readers import files
 from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing
+from refrain.data.shapes import ignored, parsing
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
@@ -55,9 +55,13 @@ class RowPreparer:
 
     def __call__(self, source_block: SourceBlock) -> RowBatch:
         builder = RowBatchBuilder(source_block.name, self.data.leaks.ngram_size, self.seed)
-        source = self.data.sources[source_block.index]
+        source, shape = self.data.sources[source_block.index], source_block.shape
+        read_fields = ignored.read_fields(shape, source.fields) if shape else {}
         for raw in source_block.block.rows():
-            for member, result in enumerate(parsing.parse_row(raw, source_block.shape, source, self.data.policies), 1):
+            results = parsing.parse_row(raw, shape, source, self.data.policies)
+            if not all(isinstance(result, RowError) for result in results):
+                builder.ignored.update(ignored.find_ignored(raw.value, read_fields))
+            for member, result in enumerate(results, 1):
                 builder.row_count += 1
                 id = make_row_id(source_block.name, raw.line, raw.nth, member)
                 offset = -1 if raw.offset is None else raw.offset
@@ -133,6 +137,7 @@ class SourceCounts:
     rows: Counter[str]
     reasons: dict[str, Counter[str]]
     effects: dict[str, Counter[str]]
+    ignored: dict[str, Counter[str]]  # fields that nothing reads
 
 
 @contextmanager
@@ -143,7 +148,8 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     """
     data = preparer.data
     names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
-    counts = SourceCounts(Counter(), {name: Counter() for name in names}, {name: Counter() for name in names})
+    reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
+    counts = SourceCounts(Counter(), reasons, effects, ignored_fields)
     with (
         RowStore(preparer.store_folder, names) as store,
         (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
@@ -154,6 +160,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
             warn_of_refusal(batch, counts)
+            counts.ignored[batch.source].update(batch.ignored)
             quarantine.writelines(map(records.to_json_line, batch.dropped))
             store.add(batch)
             progress.update(batch.row_count)

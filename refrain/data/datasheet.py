@@ -35,6 +35,7 @@ HISTOGRAM_BINS = 20
 
 
 EFFECTS = {
+    "context": "a reply that says weight 0, train false or the like is context alone, or cut at the end",
     "newlines": "CR LF became LF",
     "whitespace": "white space around a text was taken away",
     "empty": "an empty turn was taken out",
@@ -143,6 +144,10 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
         rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(counts.items())]
         if rows:
             result += [title, markdown_table(["source", "reason", "rows", "meaning"], rows)]
+    ignored = [(name, f"`{field}`", count) for name, source in report["sources"].items()
+               for field, count in source["ignored"].items()]  # fmt: skip
+    if ignored:
+        result += ["## Fields that nothing reads", markdown_table(["source", "field", "rows"], ignored)]
     return result
 
 

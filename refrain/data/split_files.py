@@ -1,5 +1,6 @@
 """Every row in exactly one place: in the file of its split, or in duplicates.jsonl; counted and held to the files."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,18 @@ log = logging.getLogger(__name__)
 
 
 PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
+
+
+MAX_NAMED_FIELDS = 50  # of those that nothing reads: in some files every row has names of its own
+
+
+ELSEWHERE = {  # than in train
+    "val": "went to val",
+    "test": "went to test",
+    "duplicates": "repeat or leak others",
+    "quarantined": "are broken",
+    "set_aside": "are filtered out",
+}
 
 
 MESSAGES = {
@@ -109,8 +122,13 @@ def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCoun
             **places,
             "reasons": dict(reasons),
             "effects": +source_counts.effects[name],
+            "ignored": most_frequent(source_counts.ignored[name]),
         }
         log.info("%s: %s", name, ", ".join(f"{sources[name][key]:,} {key}" for key in ("rows", *PLACES)))
+        if ignored := sources[name]["ignored"]:
+            log.info(
+                "%s: nothing reads %s", name, ", ".join(f"{field} ({rows:,} rows)" for field, rows in ignored.items())
+            )
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
     check_line_counts(totals)
@@ -118,6 +136,13 @@ def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCoun
         kind: dict(sum((Counter(counts[kind]) for counts in sources.values()), Counter()))
         for kind in ("reasons", "effects")
     }
+
+
+def most_frequent(ignored: Counter[str]) -> dict[str, int]:
+    """The fields of most rows, and how many others there are."""
+    by_rows = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    others = [rows for _, rows in by_rows[MAX_NAMED_FIELDS:]]
+    return dict(by_rows[:MAX_NAMED_FIELDS]) | ({f"and {len(others):,} others": sum(others)} if others else {})
 
 
 def count_places(reasons: Counter[str]) -> dict[str, int]:
@@ -143,3 +168,31 @@ def count_lines(path: Path) -> int:
     """The lines of a file."""
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
+    """ValueError when no row is left to train on: where they all went, and the way out."""
+    if report["train"]:
+        return
+    counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
+    where = f"of {report['rows']:,} rows {', '.join(counts)}" if counts else "the sources hold none"
+    declared = {source.split for source in data.sources}
+    if declared <= {"val", "test"}:
+        way_out = "every source is declared for val or test; take `split` from one of them in data.sources"
+    elif report["val"] + report["test"]:
+        way_out = ("the fractions draw by a hash of each row, however few there are: give more rows, set "
+                   "data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside the path")  # fmt: skip
+    else:
+        way_out = describe_rejected_rows(report)
+    raise ValueError(f"no row is left to train on: {where}; {way_out}")
+
+
+def describe_rejected_rows(report: dict[str, Any]) -> str:
+    """The most frequent reason for which rows are in no split, and the first of them."""
+    if not report["reasons"]:
+        return "name a file with rows in data.sources"
+    reason, rows = max(report["reasons"].items(), key=lambda item: item[1])
+    file = paths.PREPARED / ("duplicates.jsonl" if reason in errors.DUPLICATES else "quarantine.jsonl")
+    with file.open("rb") as lines:
+        first = next(row for row in map(json.loads, lines) if row["reason"] == reason)
+    return f"most often {reason} ({rows:,}), the first is {first['id']}: {first['message']}; {file} has all of them"

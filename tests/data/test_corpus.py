@@ -62,7 +62,7 @@ def test_rows_keep_the_order_of_their_files(prepared):
 
 
 def test_nothing_left_to_train_on_is_an_error_after_the_files_are_written(prepared):
-    with pytest.raises(ValueError, match=r"no row is left to train on; .*quarantine\.jsonl"):
+    with pytest.raises(ValueError, match=r"no row is left to train on: .*quarantine\.jsonl"):
         prepared(("a.jsonl", [qa("")], {}))
     assert len(records.read_rows(paths.PREPARED / "quarantine.jsonl")) == 1
 
@@ -165,3 +165,18 @@ def test_a_template_that_asks_for_the_date_stops_before_a_row_is_read(prepared):
     with pytest.raises(ValueError, match=r"^the chat template asks for the date, .*template=chatml$"):
         prepared(("a.jsonl", [qa("a")], {}), jinja=SMOLLM3.replace("{{- bos_token }}", ""))
     assert not paths.PREPARED.exists()
+
+
+def test_a_reply_that_is_not_learned_is_marked_in_the_file_and_no_other_turn_is(prepared):
+    turns = [
+        {"role": role, "content": text}
+        for role, text in (("user", "Hi"), ("assistant", "No."), ("user", "No?"), ("assistant", "Yes."))
+    ]
+    context = [turns[0], {**turns[1], "weight": 0}, turns[2], {**turns[3], "weight": 1}]
+    files = prepared(("a.jsonl", [{"messages": context}, {"messages": turns}, {"messages": context}], {}))
+    marked = [turns[0], {**turns[1], "train": False}, *turns[2:]]
+    assert [row["messages"] for row in files["train"]] == [marked, turns]
+    assert [row["of"] for row in files["duplicates"]] == ["0-a.jsonl:1"]
+    report = prepare_stage.report()
+    assert report["effects"] == {"context": 2}
+    assert report["lengths"]["learned"]["train"] == {"p0": 5, "p50": 5, "p90": 5, "p99": 5, "p100": 9}

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from refrain.chat.records import Message
 from refrain.data.cleaning import pii
-from refrain.data.shapes import conversations, fields
+from refrain.data.shapes import fields, turns
 from refrain.data.shapes.conversations import Conversation
 from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies
@@ -19,12 +19,29 @@ def apply_policies(conversation: Conversation, policies: Policies, effects: Coun
     RowError when it is not wanted, or its turns are in no order that somebody can learn from.
     """
     changes: set[str] = set()
+    if any("train" in message for message in conversation["messages"]):
+        changes.add("context")
+        conversation = cut_context(conversation)
     conversation = arrange_turns(rewrite_texts(conversation, policies, changes), policies, changes)
     check_order([message["role"] for message in conversation["messages"]])
     if "rejected" in conversation:
         check_replies(conversation["messages"][-1]["content"], conversation["rejected"])
     effects.update(changes)
     return conversation
+
+
+def cut_context(conversation: Conversation) -> Conversation:
+    """Without what stands behind the last reply that is learned; RowError when there is none, or not the better one."""
+    messages = conversation["messages"]
+    is_preference, end = "rejected" in conversation, turns.last_learned_turn(messages) + 1
+    if not end or (is_preference and end < len(messages)):
+        side = "the better reply" if is_preference else "no reply"
+        raise RowError("nothing_to_learn", f"{side} is to be learned")
+    if messages[-1]["role"] != "assistant":
+        return conversation  # whether somebody replies is for another policy to judge
+    result = conversation.copy()
+    result["messages"] = messages[:end]
+    return result
 
 
 def rewrite_texts(conversation: Conversation, policies: Policies, changes: set[str]) -> Conversation:
@@ -37,7 +54,7 @@ def rewrite_texts(conversation: Conversation, policies: Policies, changes: set[s
     if "rejected" in conversation:
         result["rejected"] = clean(conversation["rejected"])
     if "input_from" in conversation:
-        last, start = conversations.last_turn(conversation["messages"], "user"), conversation["input_from"]
+        last, start = turns.last_turn(conversation["messages"], "user"), conversation["input_from"]
         content = conversation["messages"][last]["content"]
         instruction, added_input = clean(content[: start - 2]), clean(content[start:])
         result["messages"][last]["content"] = f"{instruction}\n\n{added_input}"
@@ -96,7 +113,7 @@ def remove_empty_turns(messages: list[Message], policy: str) -> list[Message]:
     empty = [nth for nth, message in enumerate(messages) if fields.is_blank(message["content"])]
     if not empty:
         return messages
-    if conversations.last_turn(messages, "assistant") in empty:
+    if turns.last_turn(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
@@ -113,6 +130,8 @@ def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"]:
+            if ("train" in merged[-1]) != ("train" in message):
+                raise RowError("role_order", "two neighbouring turns have one role, and only one of them is learned")
             merged[-1] = {**message, "content": f"{merged[-1]['content']}\n\n{message['content']}"}
         else:
             merged.append(message)
@@ -120,8 +139,8 @@ def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
 
 
 def cut_unanswered(messages: list[Message], policy: str) -> list[Message]:
-    """Nothing behind the last reply. A row that is to be dropped for it breaks the order of roles."""
-    end = conversations.last_turn(messages, "assistant") + 1
+    """Nothing behind the last reply that is learned. A row that is to be dropped for it breaks the order of roles."""
+    end = turns.last_learned_turn(messages) + 1
     if policy == "drop" or end == len(messages):
         return messages
     if all(message["role"] != "user" for message in messages[:end]):

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from refrain.chat import encoding, examples, templates
 from refrain.chat.encoding import ChatTokenizer
-from refrain.chat.records import Message, Row
+from refrain.chat.records import Message, Row, is_learned
 from refrain.data.shapes.errors import RowError
 
 BLANK = "▁"  # what SentencePiece has for a blank: one token, if it is in the vocabulary
@@ -75,7 +75,7 @@ def shorter_versions(row: Row, limit: int) -> Iterator[Row]:
         starts = [i for i, (before, role) in enumerate(pairwise(roles), 1) if (before, role) == ("assistant", "user")]
         candidates = [[*system, *messages[start:]] for start in starts[: -limit - 1 : -1] if start > first_question]
     else:
-        ends = [i for i, role in enumerate(roles, 1) if role == "assistant" and i > first_question]
+        ends = [i for i, message in enumerate(messages, 1) if is_learned(message) and i > first_question]
         candidates = [messages[:end] for end in ends[:-1][:limit]]
     for turns in candidates:
         shorter = row.copy()

@@ -7,18 +7,7 @@ from refrain.chat.records import Message
 from refrain.data.shapes import fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
-
-TURN_FIELDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
-
-
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "human": "user",
-    "gpt": "assistant",
-    "prompter": "user",
-}
+from refrain.data.shapes.turns import parse_turns, same_turns
 
 
 class Conversation(TypedDict):
@@ -45,12 +34,13 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
 
 def parse_question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer."""
-    return add_reply(parse_prompt(question, row), fields.require_text(row, answer))
-
-
-def add_reply(prompt: Conversation, reply: str) -> Conversation:
-    prompt["messages"].append({"role": "assistant", "content": reply})
+    prompt = parse_prompt(question, row)
+    prompt["messages"].append(parse_text_reply(row, answer))
     return prompt
+
+
+def parse_text_reply(row: Fields, name: str) -> Message:
+    return {"role": "assistant", "content": fields.require_text(row, name)}
 
 
 def parse_prompt(question: str, row: Fields) -> Conversation:
@@ -82,18 +72,19 @@ def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conve
     has_turns = isinstance(row.get(prompt), list) and "input" not in row
     conversation: Conversation = {"messages": parse_turns(row, prompt)} if has_turns else parse_prompt(prompt, row)
     chosen, rejected = (parse_reply(row, side, conversation["messages"]) for side in (better, worse))
-    return {**add_reply(conversation, chosen), "rejected": rejected}
+    conversation["messages"].append(chosen)
+    return {**conversation, "rejected": rejected["content"]}
 
 
-def parse_reply(row: Fields, side: str, prompt: list[Message]) -> str:
-    """The text of a reply that may be given as turns, which may repeat the prompt."""
+def parse_reply(row: Fields, side: str, prompt: list[Message]) -> Message:
+    """A reply, text or turns, which may repeat the prompt."""
     if not isinstance(row.get(side), list):
-        return fields.require_text(row, side)
+        return parse_text_reply(row, side)
     messages = parse_turns(row, side)
     own_turns = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
     if [message["role"] for message in own_turns] != ["assistant"]:
         raise RowError("no_reply", f"{side} is not one assistant turn, with or without the prompt before it")
-    return own_turns[0]["content"]
+    return own_turns[0]
 
 
 def parse_branches(better: str, worse: str, row: Fields) -> Conversation:
@@ -112,39 +103,5 @@ def has_branches(row: Fields) -> bool:
     return all(isinstance(row.get(side), list) for side in ("chosen", "rejected"))
 
 
-def same_turns(first: list[Message], second: list[Message]) -> bool:
-    """Whether the same is said by the same, but for white space around it."""
-    return [(turn["role"], turn["content"].strip()) for turn in first] == [
-        (turn["role"], turn["content"].strip()) for turn in second
-    ]
-
-
 def parse_chat(name: str, row: Fields) -> Conversation:
     return {"messages": parse_turns(row, name)}
-
-
-def parse_turns(row: Fields, name: str) -> list[Message]:
-    """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
-    return [
-        parse_turn(value, f"turn {number} of {name}")
-        for number, value in enumerate(fields.require_list(row, name), start=1)
-    ]
-
-
-def parse_turn(value: Any, place: str) -> Message:
-    role_name, content_name = next(
-        (pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0]
-    )
-    return {"role": parse_role(value, role_name, place), "content": fields.require_string(value, content_name, place)}
-
-
-def parse_role(value: Fields, name: str, place: str) -> str:
-    speaker = fields.require(value, name, place)
-    if not isinstance(speaker, str) or speaker.lower() not in ROLES:
-        raise RowError("unknown_role", f"{place} has the {name} {speaker!a:.40}, not one of {', '.join(ROLES)}")
-    return ROLES[speaker.lower()]
-
-
-def last_turn(messages: list[Message], role: str) -> int:
-    """The place of the last turn of a role, or -1."""
-    return max((nth for nth, message in enumerate(messages) if message["role"] == role), default=-1)

@@ -5,6 +5,7 @@ from typing import Literal
 Reason = Literal[
     "unreadable", "not_an_object", "missing_field", "not_text", "bad_text", "empty_text", "unknown_role", "wrong_order",
     "refused", "no_reply", "same_reply", "other_prompt", "wrong_offset", "unknown_label", "contradiction",
+    "more_than_text", "bad_reply", "nothing_to_learn",
     "empty_turn", "system_turn", "role_order", "ends_with_user", "unanswerable", "tie", "unwanted_path", "overlong",
     "duplicate", "exact_leak", "near_leak", "group_leak", "contaminated", "other_answer",
 ]  # fmt: skip
@@ -24,12 +25,15 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "same_reply": "The better and the worse reply are equal but for white space.",
     "other_prompt": "The better and the worse reply answer different prompts.",
     "wrong_offset": "The answer does not stand in the context where the row says it does.",
-    "unknown_label": "A label or a count of votes is none that the shape knows.",
+    "unknown_label": "A label, a weight or a count of votes is none that is known.",
     "contradiction": "Two fields of the row contradict each other, such as a label and the votes.",
+    "more_than_text": "A turn or the row holds more than text: a tool call, a thought, an image; its key is named.",
 }
 
 
 SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
+    "bad_reply": "The row itself says that its reply is a bad one: `label` or `kto_tag` is false.",
+    "nothing_to_learn": "No reply is to be learned: each says `weight: 0`, `train: false` or the like.",
     "empty_turn": "A turn before the last reply is empty (`policies.empty`).",
     "system_turn": "There is a system turn (`policies.system`).",
     "role_order": "Two neighbouring turns have one role (`policies.order`).",

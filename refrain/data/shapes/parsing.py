@@ -5,11 +5,11 @@ from itertools import islice
 
 from refrain.chat.records import Message
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import fields
+from refrain.data.shapes import fields, turn_keys, turns
 from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
-from refrain.data.shapes.registry import SHAPES, Shape, column_names
+from refrain.data.shapes.registry import SHAPES, Shape, claimed_columns, column_names, read_columns
 from refrain.pipeline.schema import Policies, SourceConfig
 
 
@@ -49,7 +49,7 @@ def fits_shape(shape: Shape, source: SourceConfig, columns: Iterable[str], first
     names = set(columns) - claimed_columns(source.fields) | set(source.fields)
     if not names.issuperset(shape.required) or not set(column_names(shape)).issuperset(source.fields):
         return False
-    rows = (rename_columns(value, shape.required, shape.optional, source.fields) for value in first_values)
+    rows = (rename_columns(value, shape.required, read_columns(shape, source.fields)) for value in first_values)
     return source.shape is not None or any(shape.fits(row) for row in rows)
 
 
@@ -72,7 +72,7 @@ def parse_row(raw: RawRow, shape: Shape | None, source: SourceConfig, policies: 
     """Every conversation of a row, text as it is, or why there is none; never empty, raises no RowError."""
     try:
         row = require_fields(raw, shape, source.fields)
-        extras = row_extras(row)
+        extras = row_extras(row, shape.optional if shape else ())
         results = list(shape.parse(row, policies)) if shape else []
     except RowError as error:
         return [error]
@@ -87,33 +87,30 @@ def require_fields(raw: RawRow, shape: Shape | None, column_of: dict[str, str]) 
     value = fields.require_object(raw.value, "the row")
     if shape is None:
         raise RowError("missing_field", "the row has no fields")
-    row = rename_columns(value, shape.required, shape.optional, column_of)
+    columns = read_columns(shape, column_of)
+    row = rename_columns(value, shape.required, columns)
     for name in shape.required:
         fields.require(row, name)
+    is_chat = any(isinstance(row[name], list) for name in shape.required)
+    turn_keys.refuse_columns(value, is_chat, columns.values())
+    turn_keys.refuse_bad_reply(row, column_of)
     return row
 
 
-def rename_columns(
-    value: Fields, required: tuple[str, ...], optional: tuple[str, ...], column_of: dict[str, str]
-) -> Fields:
-    """The columns that a shape needs or uses, under our names, without optional ones that are empty."""
-    unmapped = {*required, *optional} - claimed_columns(column_of)
-    all_columns = {name: name for name in unmapped} | column_of
-    row = {name: value[column] for name, column in all_columns.items() if column in value}
+def rename_columns(value: Fields, required: tuple[str, ...], columns: dict[str, str]) -> Fields:
+    """The columns that are read, under our names, without optional ones that are empty."""
+    row = {name: value[column] for name, column in columns.items() if column in value}
     return {name: field for name, field in row.items() if name in required or not fields.is_empty(field)}
 
 
-def claimed_columns(column_of: dict[str, str]) -> set[str]:
-    """The columns that have no other use than the named one; only that of a group keeps its own."""
-    return {column for name, column in column_of.items() if name != "group"}
-
-
-def row_extras(row: Fields) -> Conversation:
-    """A system turn, the row's own id and its group."""
-    system: list[Message] = (
-        [{"role": "system", "content": fields.require_text(row, "system")}] if "system" in row else []
-    )
-    extras: Conversation = {"messages": system}
+def row_extras(row: Fields, optional: tuple[str, ...]) -> Conversation:
+    """A system turn, the turns before the question, the row's own id and its group."""
+    messages: list[Message] = []
+    if "system" in row:
+        messages.append({"role": "system", "content": fields.require_text(row, "system")})
+    if "history" in row and "history" in optional:
+        messages += turns.parse_history(row, "history")
+    extras: Conversation = {"messages": messages}
     if isinstance(row.get("id"), str | int):
         extras["own_id"] = fields.require_text({"id": str(row["id"])}, "id")
     if "group" in row:

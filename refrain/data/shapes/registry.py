@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from refrain.data.shapes import conversations, squad, transcript, tree, votes
 from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.fields import Fields
+from refrain.data.shapes.turn_keys import LABELS
 from refrain.pipeline.schema import Policies
 
 
@@ -29,6 +30,17 @@ def column_names(shape: Shape) -> tuple[str, ...]:
     return shape.required + shape.optional + shape.on_request
 
 
+def read_columns(shape: Shape, column_of: dict[str, str]) -> dict[str, str]:
+    """Our name for each column that is read, and the column; one that `fields` names has no other use."""
+    claimed = claimed_columns(column_of)
+    return {name: name for name in (*shape.required, *shape.optional) if name not in claimed} | column_of
+
+
+def claimed_columns(column_of: dict[str, str]) -> set[str]:
+    """The columns that have no other use than the named one; only that of a group keeps its own."""
+    return {column for name, column in column_of.items() if name != "group"}
+
+
 def parse_single(parse: Callable[[Fields], Conversation], row: Fields, policies: Policies) -> list[ParseResult]:
     return [parse(row)]
 
@@ -46,7 +58,13 @@ def single_parser(
     return partial(parse_single, partial(parse, *arguments))
 
 
-EXTRA_COLUMNS = ("input", "system", "id")
+CHAT_COLUMNS = ("system", "id", *LABELS)
+
+
+ANSWER_COLUMNS = (*CHAT_COLUMNS, "history")
+
+
+INSTRUCTION_COLUMNS = ("input", "system", "id", "history")
 
 
 GROUP = ("group",)
@@ -56,29 +74,36 @@ REPLIES = ("chosen", "rejected")
 
 
 SHAPES = (
-    Shape("messages", ("messages",), single_parser(conversations.parse_chat, "messages"), on_request=GROUP),
-    Shape("sharegpt", ("conversations",), single_parser(conversations.parse_chat, "conversations"), on_request=GROUP),
-    Shape("utterances", ("utterances",), single_parser(conversations.parse_chat, "utterances"), on_request=GROUP),
+    Shape("messages", ("messages",), single_parser(conversations.parse_chat, "messages"), CHAT_COLUMNS, GROUP),
+    Shape(
+        "sharegpt", ("conversations",), single_parser(conversations.parse_chat, "conversations"), CHAT_COLUMNS, GROUP
+    ),
+    Shape("utterances", ("utterances",), single_parser(conversations.parse_chat, "utterances"), CHAT_COLUMNS, GROUP),
     Shape(
         "alpaca",
         ("instruction", "output"),
         single_parser(conversations.parse_question_answer, "instruction", "output"),
-        optional=EXTRA_COLUMNS,
+        optional=(*INSTRUCTION_COLUMNS, *LABELS),
         on_request=GROUP,
     ),
-    Shape("qa", ("question", "answer"), single_parser(conversations.parse_question_answer, "question", "answer")),
-    Shape(
-        "completion",
-        ("prompt", "completion"),
-        single_parser(conversations.parse_question_answer, "prompt", "completion"),
+    *(
+        Shape(name, columns, single_parser(conversations.parse_question_answer, *columns), optional=ANSWER_COLUMNS)
+        for name, columns in (("qa", ("question", "answer")), ("completion", ("prompt", "completion")))
     ),
-    Shape("preference", ("prompt", *REPLIES), single_parser(conversations.parse_preference, "prompt", *REPLIES)),
-    Shape("preference", ("question", *REPLIES), single_parser(conversations.parse_preference, "question", *REPLIES)),
+    *(
+        Shape(
+            "preference",
+            (prompt, *REPLIES),
+            single_parser(conversations.parse_preference, prompt, *REPLIES),
+            optional=("system", "id", "history"),
+        )
+        for prompt in ("prompt", "question")
+    ),
     Shape(
         "preference",
         ("instruction", *REPLIES),
         single_parser(conversations.parse_preference, "instruction", *REPLIES),
-        optional=EXTRA_COLUMNS,
+        optional=INSTRUCTION_COLUMNS,
         on_request=GROUP,
     ),
     Shape(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from refrain.chat.records import Message
-from refrain.data.shapes import conversations, fields
+from refrain.data.shapes import fields, turns
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -39,7 +39,7 @@ def parse_message(node: Any) -> Message:
     if isinstance(value.get("message_id"), str):
         fields.require_string(value, "message_id", place)
     return {
-        "role": conversations.parse_role(value, "role", place),
+        "role": turns.parse_role(value, "role", place),
         "content": fields.require_string(value, "text", place),
     }
 

@@ -69,6 +69,7 @@ class RowBatch:
     columns: dict[str, Array]
     dropped: list[RejectedRow]
     effects: Counter[str]
+    ignored: Counter[str]  # fields that nothing reads, by rows
 
 
 @dataclass
@@ -84,6 +85,7 @@ class RowBatchBuilder:
     wordings: list[str] = field(default_factory=list)  # of each row the question, then the replies
     dropped: list[RejectedRow] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
@@ -91,7 +93,8 @@ class RowBatchBuilder:
         turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in prompt_messages]
         prompt = json.dumps(turns)
         replies = [reply["content"], row.get("rejected", "")]
-        content = "\0".join([prompt, *replies])  # no text holds a NUL
+        context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
+        content = "\0".join([prompt, *replies, *context])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
         text = records.to_json_line(row)
         values: dict[str, int] = {
@@ -128,7 +131,7 @@ class RowBatchBuilder:
             start = append_locked(folder / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
             values[f"{name}_at"] = start + np.cumsum(lengths) - lengths
         columns: dict[str, Array] = {name: np.array(values[name], dtype) for name, dtype in COLUMNS.items()}
-        return RowBatch(self.source, self.row_count, columns, self.dropped, self.effects)
+        return RowBatch(self.source, self.row_count, columns, self.dropped, self.effects, self.ignored)
 
 
 def append_locked(path: Path, content: bytes) -> int:

@@ -163,3 +163,37 @@ def test_personal_data_is_masked_in_every_text_and_counted_by_row():
     assert after == chat({"role": "system", "content": masked}, *talk(masked, masked), rejected=f"No: {masked}")
     assert effects == {"email": 1, "iban": 1}
     assert wanted(said) is said
+
+
+def with_context(pattern_of_turns):
+    """As `turns`, where x is the assistant in a turn that is context alone."""
+    messages = turns(pattern_of_turns.replace("x", "a"))
+    return [
+        {**message, "train": False} if sign == "x" else message
+        for sign, message in zip(pattern_of_turns, messages, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "before, policy, after",
+    [
+        ("uxua", {}, "uxua"),
+        ("uaux", {}, "ua"),
+        ("uxuauxux", {}, "uxua"),
+        ("uauxu", {"unanswered": "cut"}, "ua"),
+        ("uaxua", {}, "uaxua"),
+        ("uxxua", {"order": "merge"}, "uxua"),
+    ],
+)
+def test_replies_that_are_not_learned_stay_before_one_that_is(before, policy, after):
+    effects = Counter()
+    kept = wanted(chat(*with_context(before)), effects, **policy)["messages"]
+    assert [(m["role"][0], "train" in m) for m in kept] == [(sign.replace("x", "a"), sign == "x") for sign in after]
+    assert effects["context"] == 1
+
+
+def test_a_reply_that_is_learned_is_not_merged_with_one_that_is_not():
+    assert reason(chat(*with_context("uxaua")), order="merge") == "role_order"
+    assert reason(chat(*with_context("uxux"))) == "nothing_to_learn"
+    assert reason(chat(*with_context("uaxu"))) == "ends_with_user"
+    assert reason(chat(*with_context("ux"), rejected="Go")) == "nothing_to_learn"

@@ -1,0 +1,94 @@
+"""The turns of a chat: who speaks, what is said, and whether it is to be learned."""
+
+import json
+from typing import Any
+
+from refrain.chat.records import Message, is_learned
+from refrain.data.shapes import fields, turn_keys
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+
+TURN_FIELDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
+
+
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "human": "user",
+    "gpt": "assistant",
+    "prompter": "user",
+}
+
+
+SIDES = ("question", "answer")  # of a pair in a history
+
+
+def parse_turns(row: Fields, name: str) -> list[Message]:
+    """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
+    return [
+        parse_turn(value, f"turn {number} of {name}")
+        for number, value in enumerate(fields.require_list(row, name), start=1)
+    ]
+
+
+def parse_turn(value: Any, place: str) -> Message:
+    """One turn, without a label if it says that it is not to be learned."""
+    role_name, content_name = next(
+        (pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0]
+    )
+    role = parse_role(value, role_name, place)
+    turn_keys.refuse_more_than_text(value, place, ROLES)
+    if isinstance(value.get(content_name), list):
+        value = {**value, content_name: turn_keys.join_parts(value[content_name], place)}
+    message: Message = {"role": role, "content": fields.require_string(value, content_name, place)}
+    if role == "assistant" and not turn_keys.is_to_be_learned(value, place):
+        message["train"] = False
+    return message
+
+
+def parse_history(row: Fields, name: str) -> list[Message]:
+    """The turns before a question: pairs of a question and its answer, or turns; also as JSON in a text."""
+    value = row[name]
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = row[name]
+    parts = fields.require_list({name: value}, name)
+    if not all(isinstance(part, list) for part in parts):
+        return parse_turns({name: parts}, name)
+    return [turn for number, pair in enumerate(parts, start=1) for turn in parse_pair(pair, f"pair {number} of {name}")]
+
+
+def parse_pair(pair: list[Any], place: str) -> list[Message]:
+    if len(pair) != 2:
+        raise RowError("not_an_object", f"{place} has {len(pair)} parts, not a question and its answer")
+    question, answer = (
+        fields.require_string({side: text}, side, place) for side, text in zip(SIDES, pair, strict=True)
+    )
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def parse_role(value: Fields, name: str, place: str) -> str:
+    speaker = fields.require(value, name, place)
+    if not isinstance(speaker, str) or speaker.lower() not in ROLES:
+        raise RowError("unknown_role", f"{place} has the {name} {speaker!a:.40}, not one of {', '.join(ROLES)}")
+    return ROLES[speaker.lower()]
+
+
+def last_turn(messages: list[Message], role: str) -> int:
+    """The place of the last turn of a role, or -1."""
+    return max((nth for nth, message in enumerate(messages) if message["role"] == role), default=-1)
+
+
+def last_learned_turn(messages: list[Message]) -> int:
+    """The place of the last turn that is to be learned, or -1."""
+    return max((nth for nth, message in enumerate(messages) if is_learned(message)), default=-1)
+
+
+def same_turns(first: list[Message], second: list[Message]) -> bool:
+    """Whether the same is said by the same, but for white space around it."""
+    return [(turn["role"], turn["content"].strip()) for turn in first] == [
+        (turn["role"], turn["content"].strip()) for turn in second
+    ]

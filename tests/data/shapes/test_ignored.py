@@ -1,0 +1,55 @@
+"""Every field of a row that nothing reads has its name."""
+
+import pytest
+from single_rows import TURNS, talk
+
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import ignored, parsing
+from refrain.pipeline.schema import SourceConfig
+
+NODE = {
+    "role": "prompter",
+    "text": "Hi",
+    "lang": "en",
+    "replies": [{"role": "assistant", "text": "Hello", "emojis": {"+1": 1}}],
+}
+PASSAGE = {"question": "What?", "id": "q", "answers": [{"text": "x", "answer_start": 0}], "plausible_answers": [{}]}
+
+
+def names(row, shape=None, **fields):
+    source = SourceConfig("some/file.json", shape=shape, fields=fields)
+    found = parsing.recognise_shape(source, [RawRow(1, row)])
+    return ignored.find_ignored(row, ignored.read_fields(found, fields))
+
+
+@pytest.mark.parametrize("row, expected", [
+    ({"question": "Hi", "answer": "Hello", "topic": "x", "page": 0, "note": "", "tags": []}, {"topic", "page"}),
+    ({"messages": [{**turn, "id": 1, "weight": 1, "name": None} for turn in TURNS], "id": 7}, {"messages[].id"}),
+    ({"messages": TURNS, "label": "cats", "kto_tag": True}, {"label"}),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache": 1}]}]},
+     {"messages[].content[].cache"}),
+    ({"chosen": [*talk("Hi"), {**TURNS[1], "score": 1}], "rejected": talk("Hi", "Go"), "margin": 2},
+     {"chosen[].score", "margin"}),
+    ({"message_tree_id": "t", "prompt": NODE}, {"prompt[].lang", "prompt[].emojis"}),
+    ({"title": "x", "paragraphs": [{"context": "x", "qas": [PASSAGE]}]},
+     {"title", "paragraphs[].qas[].plausible_answers"}),
+    ({"instruction": "Do", "instances": [{"input": "", "output": "Done", "constraints": "short"}]},
+     {"instances[].constraints"}),
+    ({"prompt": "Hi", "response_0": "Hello", "response_1": "Go", "better_response_id": 0, "safer_response_id": 1},
+     {"safer_response_id"}),
+])  # fmt: skip
+def test_what_nothing_reads_is_named(row, expected):
+    assert names(row) == expected
+
+
+def test_a_column_that_fields_name_is_read_and_what_it_replaces_is_not():
+    assert names({"q": "Hi", "question": "Ho", "answer": "Hello", "page": 1}, question="q", group="page") == {
+        "question"
+    }
+
+
+def test_trees_may_be_deeper_than_calls():
+    node = {"role": "assistant", "text": "x", "last": True}
+    for _ in range(5_000):
+        node = {"role": "assistant", "text": "x", "replies": [node]}
+    assert names({"message_tree_id": "t", "prompt": node}) == {"prompt[].last"}
