@@ -94,7 +94,7 @@ BY_POLICY = [
     ("system_turn", {"messages": [SYSTEM, *TURNS]}, {"system": "drop"}),
     ("role_order", {"messages": [TURNS[0], *TURNS]}, {"order": "drop"}),
 ]
-ELSEWHERE = {"unreadable", "overlong", *errors.DUPLICATES}  # no parsed row has these
+ELSEWHERE = {"unreadable", "refused", "overlong", *errors.DUPLICATES}  # no parsed row has these
 
 
 @pytest.mark.parametrize("reason, row", BROKEN)
