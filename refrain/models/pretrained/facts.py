@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refrain.models.pretrained.headers import TensorHeader, read_headers
+from refrain.models.pretrained.preflight.headers import INDEX, WEIGHTS, TensorHeader, read_headers, weight_files
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 TABLES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight", "tok_embeddings.weight")
 HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 POSITIONS = ("wpe.weight", "embed_positions.weight", "position_embeddings.weight")
@@ -59,18 +57,11 @@ class ModelFacts:
         return sum(rows * columns for rows, columns in self.linears.values())
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, as transformers would load them; none where there are none."""
-    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
-        return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else []
-    shards = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
-    return [folder / shard for shard in sorted({*shards.values()}) if (folder / shard).is_file()]
-
-
 def read_facts(folder: Path) -> ModelFacts:
     """The facts of a folder with a config.json; one without weights has no parameters."""
-    files = weight_files(folder)
-    headers = {name: entry for name, entry in read_headers(files).items() if not BUFFERS.search(name)}
+    has_weights = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
+    tensors = read_headers(folder) if has_weights else {}
+    headers = {name: entry for name, entry in tensors.items() if not BUFFERS.search(name)}
     config = read_config(folder)
     table, head = find_tensor(headers, TABLES), find_tensor(headers, HEADS)
     is_tied = head is None or bool(config.get("tie_word_embeddings", False))
@@ -78,7 +69,7 @@ def read_facts(folder: Path) -> ModelFacts:
         model_type=str(config.get("model_type", "")),
         architecture=", ".join(map(str, config.get("architectures") or [])),
         dtypes=tuple(sorted({entry.dtype for entry in headers.values()})),
-        file_bytes=sum(file.stat().st_size for file in files),
+        file_bytes=sum((folder / file).stat().st_size for file in weight_files(folder)) if has_weights else 0,
         tensors=len(headers),
         parameters=sum(entry.size for entry in headers.values()) - (head.size if head and is_tied else 0),
         linears=find_linears(headers),

@@ -6,7 +6,8 @@ from typing import Any
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from refrain.models.pretrained import headers, hub, snapshot
+from refrain.models.pretrained import hub, snapshot
+from refrain.models.pretrained.preflight import headers
 
 
 def fetch_outline(repository: str, revision: str, out: Path) -> str:
@@ -24,7 +25,7 @@ def fetch_outline(repository: str, revision: str, out: Path) -> str:
         for name in snapshot.match_names(snapshot.list_names(folder), (*snapshot.SMALL, snapshot.INDEX)):
             (out / name).symlink_to((folder / name).resolve())
         for name in snapshot.match_names(names, ("*.safetensors",)):
-            headers.write_empty_weights(out / name, fetch_header(repository, folder, name))
+            headers.write_without_values(out / name, fetch_header(repository, folder, name))
     return folder.name
 
 

@@ -9,7 +9,8 @@ import pytest
 from hub_server import serve
 from places import ROOT
 
-from refrain.models.pretrained import facts, headers
+from refrain.models.pretrained import facts
+from refrain.models.pretrained.preflight import headers
 
 ID = "owner/tiny-chat"
 FETCH = (
@@ -45,7 +46,7 @@ def test_an_outline_has_the_facts_of_the_model_and_none_of_its_weights(hub, base
 def test_a_header_longer_than_the_first_answer_is_read_whole(hub, base, tmp_path):
     path = tmp_path / "hub" / ID / "model.safetensors"
     header = headers.read_header(path)
-    headers.write_empty_weights(path, {**header, "__metadata__": {"card": "x" * 150_000}})
+    headers.write_without_values(path, {**header, "__metadata__": {"card": "x" * 150_000}})
     assert fetch(hub, tmp_path / "out").returncode == 0
     assert facts.read_facts(tmp_path / "out").parameters == facts.read_facts(base).parameters
 

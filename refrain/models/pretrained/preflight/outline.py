@@ -1,6 +1,5 @@
 """The files that merging will leave, as names and shapes: what an exporter can judge before a step is trained."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from transformers import PreTrainedModel
 
 from refrain.models.pretrained import translation
 from refrain.models.pretrained.preflight import model_class
-from refrain.models.pretrained.preflight.headers import read_headers
+from refrain.models.pretrained.preflight.headers import WEIGHTS, read_headers, write_without_values
 from refrain.models.pretrained.preflight.loading_report import load_on_meta, quiet
 
 
@@ -35,10 +34,7 @@ def write_outline(folder: Path, out: Path) -> None:
         end = offset + 4 * tensor.numel()
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
-    text = json.dumps(header).encode()
-    with (out / "model.safetensors").open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + offset)  # a hole, which reads as zeros
+    write_without_values(out / WEIGHTS, header)
 
 
 def saved_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from refrain.models.pretrained import headers
+from refrain.models.pretrained.preflight import headers
 
 
 @pytest.fixture
@@ -14,14 +14,14 @@ def file(tmp_path):
 
 
 def test_names_types_and_shapes_are_those_of_the_file(file):
-    assert headers.read_headers([file]) == {
-        "table": headers.TensorHeader("F32", (6, 4)),
-        "norm": headers.TensorHeader("F16", (4,)),
+    assert headers.read_headers(file.parent) == {
+        "table": headers.TensorHeader("model.safetensors", "F32", (6, 4)),
+        "norm": headers.TensorHeader("model.safetensors", "F16", (4,)),
     }
 
 
 def test_weights_without_values_have_the_size_and_the_names_of_the_file(file, tmp_path):
-    headers.write_empty_weights(tmp_path / "hole", headers.read_header(file))
+    headers.write_without_values(tmp_path / "hole", headers.read_header(file))
     assert (tmp_path / "hole").stat().st_size == file.stat().st_size
     with safe_open(tmp_path / "hole", "numpy") as tensors:
         assert set(tensors.keys()) == {"table", "norm"} and not tensors.get_tensor("table").any()
