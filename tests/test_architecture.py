@@ -93,6 +93,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "models/pretrained/preflight/config_fields": (OBSTACLES, "each field that is named"),
     "models/pretrained/preflight/loading_report": (OBSTACLES, "each tensor that is named"),
     "models/pretrained/preflight/model_class": (OBSTACLES, "each family that is named"),
+    "models/pretrained/preflight/tied_head": (OBSTACLES, "a head beside its table"),
     "models/pretrained/preflight/vocabulary": (OBSTACLES, "each token that is named"),
     "models/pretrained/preflight/weights": (OBSTACLES, "each tensor that is named"),
     "pipeline/git": ("pipeline/test_revisions.py", "names of commits"),

@@ -17,6 +17,17 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 
+CONTEXT_NAMES = (  # what families call the number of tokens that fit, the commonest first
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+    "n_ctx",
+)
+
 
 def copy_tokenizer(source: Path, out: Path, template: str) -> None:
     """Put the tokenizer of `source`, byte for byte, and the template into `out`."""
@@ -41,7 +52,7 @@ def copy_stop_ids(source: Path, out: Path) -> None:
 
 def read_context_length(folder: Path) -> int:
     """How many tokens the model can see at once; a model without learned positions may name no end."""
-    return read_config_number(folder, "max_position_embeddings", "n_positions")
+    return read_config_number(folder, *CONTEXT_NAMES)
 
 
 def read_attention_heads(folder: Path) -> int:
@@ -55,4 +66,4 @@ def read_config_number(folder: Path, *names: str) -> int:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; it belongs beside model.onnx")
     config = json.loads(path.read_text(encoding="utf-8"))
-    return int(next((config[name] for name in names if name in config), sys.maxsize))
+    return next((config[name] for name in names if isinstance(config.get(name), int)), sys.maxsize)

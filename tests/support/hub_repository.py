@@ -74,6 +74,14 @@ def writing(name, text):
     return lambda folder: (folder / name).write_text(text)
 
 
+def renaming(name, other):
+    def change(folder):
+        (folder / "pytorch_model.bin").unlink()
+        (folder / name).rename(folder / other)
+
+    return change
+
+
 def pickled(name):
     """Weights in a pickle and nowhere else."""
     return lambda folder: (folder / "model.safetensors").rename(folder / name)
@@ -111,6 +119,8 @@ REFUSED = {
     "no weights": (without("model.safetensors", "pytorch_model.bin"), ["no weights", "model.safetensors"]),
     "pytorch_model.bin": (without("model.safetensors"), ["pickle", "pytorch_model.bin"]),
     **{name: (pickled(name), ["pickle", name]) for name in ("a.pt", "a.pth", "a.ckpt", "a.pkl")},
+    "gguf only": (renaming("model.safetensors", "model.gguf"), ["model.gguf", "cannot be trained"]),
+    "adapter": (writing("adapter_config.json", "{}"), ["adapter_config.json", "merge it"]),
     "slow tokenizer only": (without("tokenizer.json"), ["tokenizer.json", "fast", "save_pretrained"]),
 }
 REFUSED_SHARDS = {

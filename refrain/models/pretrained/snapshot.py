@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -24,6 +25,7 @@ SETTINGS = (CONFIG, "generation_config.json", "tokenizer_config.json")
 VOCABULARY = (TOKENIZER, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model")
 SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, "chat_template.jinja", "chat_template.json", "LICENSE*")
+QUANTIZED = ("*.gguf", "*.ggml")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What these keys name is run while a model loads; the last two are one setting (CVE-2026-4372).
 CODE = {"auto_map", "_attn_implementation", "_attn_implementation_internal"}
@@ -74,11 +76,19 @@ def list_names(folder: Path) -> list[str]:
 
 def select_small_files(names: list[str], where: str) -> list[str]:
     """The files beside the weights, of a list of names that can be a model."""
+    if ADAPTER in names:
+        raise ValueError(f"{where}: {ADAPTER} is of an adapter, not of a model; merge it into its base and save that")
     if CONFIG not in names:
         raise ValueError(f"{where}: {CONFIG} is missing; choose a model in the format of transformers")
     if WEIGHTS not in names and INDEX not in names:
-        pickles = match_names(names, PICKLES)
-        why = f"only the pickle {pickles[0]}, which can run code" if pickles else "no weights"
+        pickles, quantized = match_names(names, PICKLES), match_names(names, QUANTIZED)
+        why = (
+            f"only the pickle {pickles[0]}, which can run code"
+            if pickles
+            else f"only {quantized[0]}, which cannot be trained"
+            if quantized
+            else "no weights"
+        )
         raise ValueError(f"{where}: {why}; choose a model or revision with {WEIGHTS} or {INDEX}")
     if TOKENIZER not in names:
         raise ValueError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 OUTSIDE = ("rope_theta", "partial_rotary_factor")  # said beside rope_scaling, not in it
+RENAMED = {"qwen3_moe": {"num_local_experts": "num_experts"}}  # by family
 NAMES = {  # what a family calls a field of its own
     "rope_theta": ("rope_theta", "rotary_emb_base"),
     "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct"),
@@ -34,7 +35,8 @@ def translate(values: dict[str, Any]) -> dict[str, Any]:
     """
     if values.get("rope_parameters") is None:
         return values
-    rest = {name: value for name, value in values.items() if name != "rope_parameters"}
+    renamed = RENAMED.get(str(values.get("model_type")), {})
+    rest = {renamed.get(name, name): value for name, value in values.items() if name != "rope_parameters"}
     return {**rest, **rotary_fields(values["rope_parameters"], values.get("model_type"))}
 
 

@@ -1,7 +1,7 @@
 """Which exporter draws a model is known from its config.json and headers alone."""
 
 import pytest
-from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, Starcoder2Config
+from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, MambaConfig
 
 from refrain.export.architectures.exporter_choice import choose_exporter
 
@@ -18,5 +18,5 @@ def test_compact_where_it_can_draw_else_optimum_with_the_reason_else_a_sentence(
     assert choose_exporter(drawn).exporter == "compact" and choose_exporter(drawn).reason is None
     traced = choose_exporter(save(BloomConfig(**SHAPE), tmp_path / "bloom"))
     assert traced.exporter == "optimum" and "model_type=bloom" in traced.reason
-    with pytest.raises(ValueError, match=r"config.json: model_type=starcoder2 .*; choose a model of another family"):
-        choose_exporter(save(Starcoder2Config(**SHAPE, intermediate_size=32), tmp_path / "starcoder2"))
+    with pytest.raises(ValueError, match=r"config.json: model_type=mamba .*; choose a model of another family"):
+        choose_exporter(save(MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1), tmp_path / "mamba"))

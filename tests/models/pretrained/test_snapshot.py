@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hub_repository import REFUSED, REFUSED_SHARDS, REFUSED_WEIGHTS, TAKEN, contents, publish
+from hub_repository import CONFIG, REFUSED, REFUSED_SHARDS, REFUSED_WEIGHTS, TAKEN, contents, publish
 from hub_server import sha256
 
 from refrain.models.pretrained import snapshot
@@ -61,3 +61,20 @@ def test_a_folder_is_never_emptied_to_be_copied_into_itself(model, inner):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"model\.folder: .*nowhere is not a folder; "):
         snapshot.copy_from_folder(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_config_of_transformers_5_is_translated_and_its_own_hash_is_kept(model, tmp_path):
+    parameters = {"rope_type": "default", "rope_theta": 5e5}
+    (model / "config.json").write_text(json.dumps(CONFIG | {"rope_parameters": parameters}))
+    snapshot.copy_from_folder(model, tmp_path / "out")
+    written = json.loads((tmp_path / "out/config.json").read_text())
+    assert written == CONFIG | {"rope_theta": 5e5, "rope_scaling": None}
+    source = json.loads((tmp_path / "out/source.json").read_text())
+    assert (source["translated"], source["files"]["config.json"]) == ("config.json", sha256(model / "config.json"))
+
+
+def test_obstacles_are_refused_before_anything_is_copied_and_counted(model, tmp_path):
+    (model / "config.json").write_text(json.dumps(CONFIG | {"hidden_size": 63, "vocab_size": 63, "rms_norm_eps": 0}))
+    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps=0 .*"):
+        snapshot.copy_from_folder(model, tmp_path / "out")
+    assert contents(tmp_path / "out") == {}

@@ -1,16 +1,13 @@
 """What transformers would make of the names and shapes in safetensors files, without their values."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from refrain.models.pretrained.preflight.headers import TensorHeader
-from refrain.models.pretrained.preflight.model_class import find_class
+from refrain.models.pretrained.preflight.model_class import explain, find_class, quiet
 
 
 @dataclass(frozen=True)
@@ -27,19 +24,25 @@ class LoadingReport:
 
 
 def load_on_meta(config: PretrainedConfig, headers: dict[str, TensorHeader]) -> LoadingReport:
-    """Loads as from_pretrained does: ties, prefixes of the inner model and renamed modules are known to it."""
+    """Loads as from_pretrained does: it knows ties, prefixes of the inner model, renamed modules.
+
+    ValueError where no model can be built of the configuration.
+    """
     tensors = {name: torch.empty(header.shape, device="meta") for name, header in headers.items()}
-    with quiet():
-        model, report = without_values(find_class(config)).from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            device_map="meta",
-            dtype=torch.float32,
-            attn_implementation="eager",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    try:
+        with quiet():
+            model, report = without_values(find_class(config)).from_pretrained(
+                None,
+                config=config,
+                state_dict=tensors,
+                device_map="meta",
+                dtype=torch.float32,
+                attn_implementation="eager",
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # layers check their numbers in their own ways
+        raise ValueError(explain(error, config.model_type)) from error
     return LoadingReport(model, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
 
 
@@ -54,14 +57,3 @@ def without_values(model_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
         (model_class,),
         {"_move_missing_keys_from_meta_to_cpu": leave, "_initialize_missing_keys": leave},
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' warnings: what they say is said as obstacles."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import GenerationConfig
 
 from refrain.models.pretrained import translation
-from refrain.models.pretrained.preflight import config_fields, model_class, vocabulary, weights
+from refrain.models.pretrained.preflight import config_fields, model_class, tied_head, vocabulary, weights
 from refrain.models.pretrained.preflight.headers import read_headers
 from refrain.models.pretrained.preflight.loading_report import load_on_meta
 
@@ -26,6 +26,8 @@ def find_obstacles(folder: Path) -> list[str]:
 
 def find_settings_obstacles(folder: Path) -> list[str]:
     """The obstacles that can be seen without weights, in the files beside them."""
+    if not (folder / "tokenizer_config.json").is_file():
+        return ["tokenizer_config.json is missing, which names the end of a reply; save the tokenizer again"]
     try:
         values = translation.read_translated(folder)
         if reasons := list(config_fields.find_kind_obstacles(values)):
@@ -46,7 +48,8 @@ def find_generation_obstacles(folder: Path) -> Iterator[str]:
     if not path.is_file():
         return
     try:
-        GenerationConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        with model_class.quiet():
+            GenerationConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # from_pretrained would raise it too
         words = " ".join(str(error).split())
         yield f"generation_config.json: it cannot be read ({words}); repair it, or leave it out of a copy"
@@ -55,6 +58,9 @@ def find_generation_obstacles(folder: Path) -> Iterator[str]:
 def find_weight_obstacles(folder: Path) -> list[str]:
     """The obstacles in the headers of the weights, and in the vocabulary beside them; its settings have none."""
     headers = read_headers(folder)
-    report = load_on_meta(model_class.build_config(translation.read_translated(folder)), headers)
-    faults = list(weights.find_obstacles(report, headers))
+    try:
+        report = load_on_meta(model_class.build_config(translation.read_translated(folder)), headers)
+    except ValueError as error:
+        return [str(error)]
+    faults = [*weights.find_obstacles(report, headers), *tied_head.find_obstacles(folder, report, headers)]
     return faults or list(vocabulary.find_obstacles(folder, report.table.shape[0]))

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from refrain.models.pretrained import translation
 from refrain.models.pretrained.preflight import model_class
 from refrain.models.pretrained.preflight.headers import WEIGHTS, read_headers, write_without_values
-from refrain.models.pretrained.preflight.loading_report import load_on_meta, quiet
+from refrain.models.pretrained.preflight.loading_report import load_on_meta
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def write_outline(folder: Path, out: Path) -> None:
     """`out` holds config.json as transformers saves it, and model.safetensors in fp32, whose values take no space."""
     config = model_class.build_config(translation.read_translated(folder))
     model = load_on_meta(config, read_headers(folder)).model
-    with quiet():
+    with model_class.quiet():
         model.config.save_pretrained(out)
     tensors = saved_tensors(model)
     offset, header = 0, {}

@@ -9,6 +9,9 @@ from refrain.models.pretrained.preflight.loading_report import LoadingReport
 
 FLOATS = ("F32", "F16", "BF16", "F64")
 ADAPTER = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer|modules_to_save)\b")
+FEW_BITS = re.compile(
+    r"\.(qweight|qzeros|scales|g_idx|SCB|weight_scale(_inv)?|input_scale|weight\.(absmax|quant_map|quant_state\..*))$"
+)
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 BUFFERS = re.compile(r"\.(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias|attention\.bias|attention\.masked_bias)$")
 
@@ -17,13 +20,15 @@ def find_obstacles(report: LoadingReport, headers: dict[str, TensorHeader]) -> I
     """One sentence for each kind of fault, with the first tensor that has it."""
     unexpected = [name for name in report.unexpected if not BUFFERS.search(name)]
     wrong = find_prefix(report.missing, unexpected)
-    if wrong is not None:
+    if adapter := next((name for name in headers if ADAPTER.search(name)), None):
+        yield f"{file_of(headers, adapter)}: {adapter} is of an adapter beside the model; merge it, then save"
+    elif packed := next((name for name in headers if FEW_BITS.search(name)), None):
+        yield f"{file_of(headers, packed)}: {packed} is of weights in few bits; choose the unquantised model"
+    elif wrong is not None:
         yield (
             f"{file_of(headers, wrong[1])}: tensors are called {wrong[1]}, with {wrong[0]!r} before the name; "
             "take the prefix off and save the model again"
         )
-    elif adapter := next((name for name in headers if ADAPTER.search(name)), None):
-        yield f"{file_of(headers, adapter)}: {adapter} is of an adapter beside the model; merge it, then save"
     else:
         yield from find_layer_obstacles(report, unexpected, headers)
     for name in report.mismatched:
@@ -64,21 +69,30 @@ def find_layer_obstacles(
             f"config.json: num_hidden_layers={layers}, but {file_of(headers, beyond[0])} has {beyond[0]}; "
             "write the number of layers that the file has"
         )
-    if report.missing:
-        name = report.missing[0]
+    stored = {int(found[1]) for name in headers if (found := LAYER.search(name))}
+    lacking = [
+        name for name in report.missing if (found := LAYER.search(name)) and int(found[1]) > max(stored, default=0)
+    ]
+    if stored and lacking:
+        yield (
+            f"config.json: num_hidden_layers={layers}, but {file_of_all(headers)} ends with layer {max(stored)}; "
+            f"write {max(stored) + 1}, or fetch the whole model"
+        )
+    if missing := [name for name in report.missing if name not in lacking]:
+        name = missing[0]
         head = (
             ", or if its head is its table write tie_word_embeddings=true in config.json"
             if "lm_head" in name or "embed_out" in name
             else ""
         )
         yield (
-            f"{file_of_all(headers)}: {name}, which config.json promises, is missing{count_others(report.missing)}; "
+            f"{file_of_all(headers)}: {name}, which config.json promises, is missing{count_others(missing)}; "
             f"fetch the whole model{head}"
         )
     if left := [name for name in unexpected if name not in beyond]:
         yield (
             f"{file_of(headers, left[0])}: {left[0]} has no place in model_type={report.model.config.model_type}"
-            f"{count_others(left)}; choose a plain causal language model"
+            f"{count_others(left)}; fetch config.json and weights of one revision, or choose another model"
         )
 
 

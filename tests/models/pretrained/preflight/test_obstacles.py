@@ -3,10 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers import AddedToken, Tokenizer
 
 from refrain.models.pretrained.preflight.obstacles import find_obstacles
+
+ONE = np.ones(1, np.float32)
 
 
 @pytest.fixture
@@ -30,14 +34,30 @@ def test_the_way_is_open_for_a_model_as_it_is_saved(base):
     assert find_obstacles(base) == []
 
 
+ROPE = {"rope_type": "longrope", "short_factor": [1.0] * 16, "long_factor": [2.0] * 16, "factor": 2.0}
 CONFIGS = {
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, ["quantization_config", "method=qlora"]),
     "float8": ({"torch_dtype": "float8_e4m3fn"}, ["torch_dtype=float8_e4m3fn"]),
-    "heads": ({"num_key_value_heads": 3}, ["num_attention_heads=4", "num_key_value_heads=3"]),
+    "heads and groups": ({"num_key_value_heads": 3}, ["num_attention_heads=4", "num_key_value_heads=3"]),
+    "heads": ({"num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": None}, ["hidden_size=64", "heads=5"]),
     "table": ({"vocab_size": 328}, ["vocab_size=328", "model.safetensors has", "write vocab_size="]),
-    "layers": ({"num_hidden_layers": 1}, ["num_hidden_layers=1", "model.layers.1."]),
+    "too few layers": ({"num_hidden_layers": 1}, ["num_hidden_layers=1", "model.layers.1."]),
+    "too many layers": ({"num_hidden_layers": 3}, ["num_hidden_layers=3", "ends with layer 1", "write 2"]),
+    "text for a number": ({"hidden_size": "64"}, ["hidden_size='64'"]),
+    "no epsilon": ({"rms_norm_eps": None}, ["rms_norm_eps=None"]),
+    "padding": ({"pad_token_id": 999}, ["pad_token_id=999", "vocab_size="]),
+    "activation": ({"hidden_act": "no_such"}, ["no_such"]),
     "family": ({"model_type": "no_such"}, ["model_type=no_such"]),
-    "encoder": ({"model_type": "vit"}, ["model_type=vit", "no causal language model"]),
+    "no words": ({"model_type": "vit"}, ["model_type=vit", "no causal language model"]),
+    "encoder": ({"is_encoder_decoder": True}, ["is_encoder_decoder=true"]),
+    "inside of another": ({"text_config": {}, "vision_config": {}}, ["text_config, vision_config"]),
+    "other head": ({"architectures": ["LlamaForSequenceClassification"]}, ["LlamaForSequenceClassification"]),
+    "both ways": ({"use_bidirectional_attention": True}, ["use_bidirectional_attention"]),
+    "by layer": ({"per_layer_config": {"0": {}}}, ["per_layer_config"]),
+    "by length": ({"rope_scaling": ROPE, "original_max_position_embeddings": 64}, ["longrope", "beyond 64 tokens"]),
+    "rotary type": ({"rope_scaling": {"rope_type": "no_such"}}, ["no_such"]),
+    "rotary base": ({"rope_theta": "1e6"}, ["rope_theta='1e6'"]),
+    "no factor": ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, ["factor=0"]),
 }
 
 
@@ -49,12 +69,26 @@ def test_a_field_that_closes_the_way_is_named(folder, kind):
     assert [word for word in ["config.json", "; ", *words] if word not in sentence] == [], sentence
 
 
+QUERY = "model.layers.0.self_attn.q_proj"
 WEIGHTS = {
-    "missing": (lambda all: {n: t for n, t in all.items() if n != "lm_head.weight"}, ["lm_head.weight", "missing"]),
-    "prefix": (lambda all: {f"module.{n}": t for n, t in all.items()}, ["module.lm_head.weight", "'module.'"]),
+    "missing": (lambda all: without(all, "lm_head.weight"), ["lm_head.weight", "missing", "tie_word_embeddings"]),
+    "prefix": (lambda all: renamed(all, "module.{}"), ["module.lm_head.weight", "'module.'"]),
+    "inner prefix": (lambda all: renamed(all, "base_model.model.{}"), ["'base_model.model.'"]),
     "shape": (lambda all: all | {"model.norm.weight": all["model.norm.weight"][:5]}, ["model.norm.weight", "[5]"]),
-    "left over": (lambda all: all | {"score.weight": all["lm_head.weight"] + 1}, ["score.weight", "no place"]),
+    "left over": (lambda all: all | {"score.weight": ONE}, ["score.weight", "no place"]),
+    "bias": (lambda all: all | {f"{QUERY}.bias": ONE}, [f"{QUERY}.bias", "no place in model_type=llama"]),
+    "adapter": (lambda all: all | {f"{QUERY}.lora_A.weight": ONE}, ["lora_A", "adapter"]),
+    "scales": (lambda all: all | {f"{QUERY}.weight_scale": ONE}, ["weight_scale", "few bits"]),
+    "codes": (lambda all: all | {f"{QUERY}.weight": all[f"{QUERY}.weight"].astype(np.int8)}, [QUERY, "I8"]),
 }
+
+
+def without(all, name):
+    return {other: tensor for other, tensor in all.items() if other != name}
+
+
+def renamed(all, pattern):
+    return {pattern.format(name): tensor for name, tensor in all.items()}
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)
@@ -63,3 +97,62 @@ def test_a_tensor_that_is_not_what_config_json_promises_is_named(folder, kind):
     rewrite(folder, change)
     (sentence,) = find_obstacles(folder)
     assert [word for word in ["model.safetensors", "; ", *words] if word not in sentence] == [], sentence
+
+
+def test_buffers_of_old_versions_are_no_weights(folder):
+    turns = np.ones(16, np.float32)
+    rewrite(folder, lambda all: all | {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": turns for i in range(2)})
+    assert find_obstacles(folder) == []
+
+
+def test_half_precision_and_the_names_of_the_inner_model_alone_are_read(folder):
+    edit(folder, tie_word_embeddings=True)
+    rewrite(folder, lambda all: {name.removeprefix("model."): tensor.astype(np.float16)
+                                 for name, tensor in without(all, "lm_head.weight").items()})  # fmt: skip
+    assert find_obstacles(folder) == []
+
+
+def test_a_head_that_is_stored_beside_a_tied_table_must_be_the_table(folder):
+    edit(folder, tie_word_embeddings=True)
+    (sentence,) = find_obstacles(folder)
+    assert "tie_word_embeddings=true" in sentence and "lm_head.weight" in sentence
+    rewrite(folder, lambda all: all | {"lm_head.weight": all["model.embed_tokens.weight"]})
+    assert find_obstacles(folder) == []
+
+
+def add_token(folder, token):
+    """A token one row beyond the table."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([token])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def test_a_token_beyond_the_table_may_stay_where_nothing_can_write_it(folder):
+    add_token(folder, AddedToken("<image>", special=True))
+    assert find_obstacles(folder) == []
+    edit(folder, "tokenizer_config.json", chat_template="{{ '<image>' }}")
+    (sentence,) = find_obstacles(folder)
+    assert "tokenizer.json: '<image>'" in sentence and "chat template" in sentence
+    edit(folder, "tokenizer_config.json", chat_template="", pad_token="<image>")
+    assert "pad_token" in find_obstacles(folder)[0]
+
+
+def test_a_word_beyond_the_table_may_come_up_in_any_text(folder):
+    add_token(folder, AddedToken("amber"))
+    (sentence,) = find_obstacles(folder)
+    assert "tokenizer.json: 'amber'" in sentence and "any text" in sentence
+
+
+FILES = {
+    "tokenizer.json": ('{"model": {"type": "NoSuch"}}', "cannot be read"),
+    "generation_config.json": ('{"max_new_tokens": -3}', "max_new_tokens"),
+    "tokenizer_config.json": (None, "missing"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_named(folder, name):
+    text, words = FILES[name]
+    (folder / name).unlink() if text is None else (folder / name).write_text(text)
+    (sentence,) = find_obstacles(folder)
+    assert sentence.startswith(name) and words in sentence and "; " in sentence
