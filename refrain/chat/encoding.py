@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from tokenizers import Tokenizer
 
-from refrain.chat import special_tokens, templates, tokenization
+from refrain.chat import model_folder, special_tokens, templates, tokenization
 from refrain.chat.records import Message, Row, is_learned
 from refrain.chat.tokenization import TokenizerIndex
 
@@ -71,6 +71,7 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> ChatTokeni
     template = chat_template or templates.find_template(folder, special_tokens.read_settings(folder))
     if template is None:
         raise ValueError(f"{folder}: the model has no chat template of its own; choose one: template=chatml")
+    model_folder.require_rows(folder, tokenizer, template)
     if chat_template and special_tokens.adds_begin_token(folder, tokenizer):
         template = templates.begin_with(names["bos_token"], template, names)
     return ChatTokenizer(tokenizer, template, names, stop_ids)

@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from refrain.chat import special_tokens
 
 TOKENIZER_FILES = (
@@ -53,6 +55,15 @@ def copy_stop_ids(source: Path, out: Path) -> None:
 def read_context_length(folder: Path) -> int:
     """How many tokens the model can see at once; a model without learned positions may name no end."""
     return read_config_number(folder, *CONTEXT_NAMES)
+
+
+def require_rows(folder: Path, tokenizer: Tokenizer, template: str) -> None:
+    """ValueError for a control token that a template writes and the model's table has no vector for."""
+    rows = read_config_number(folder, "vocab_size") if (folder / "config.json").is_file() else sys.maxsize
+    for number, token in tokenizer.get_added_tokens_decoder().items():
+        if number >= rows and token.content in template:
+            raise ValueError(f"{folder}: the chat template writes {token.content!r}, whose id {number} is beyond the "
+                             f"{rows} rows of the model's table; choose another template")  # fmt: skip
 
 
 def read_attention_heads(folder: Path) -> int:

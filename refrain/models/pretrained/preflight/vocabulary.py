@@ -1,14 +1,12 @@
 """Whether each token that a text can contain has a row in the model's table."""
 
-import json
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from refrain.chat import templates
+from refrain.chat import special_tokens, templates
 
 TRIED = 1000  # tokens of the vocabulary beyond the table, each tried for whether a text yields it
 
@@ -16,13 +14,16 @@ TRIED = 1000  # tokens of the vocabulary beyond the table, each tried for whethe
 def find_obstacles(folder: Path, rows: int) -> Iterator[str]:
     """Tokens that may come up and that the table, of so many rows, has no vector for."""
     try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = special_tokens.read_tokenizer(folder)
+    except ValueError as error:
+        yield str(error).removeprefix(f"{folder}: ")
+        return
     except Exception as error:  # the library raises no other class
         yield f"tokenizer.json: it cannot be read ({error}); write it again with save_pretrained"
         return
-    settings: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    added, roles = tokenizer.get_added_tokens_decoder(), find_roles(settings)
-    template = templates.find_template(folder, settings) or ""
+    roles = {names[0].text: f"{role} of {names[0].file}" for role, names in special_tokens.find_names(folder).items()}
+    template = templates.find_template(folder, special_tokens.read_settings(folder)) or ""
+    added = tokenizer.get_added_tokens_decoder()
     for number, token in sorted(added.items()):
         if number >= rows and (use := describe_use(token, roles, template)):
             yield (
@@ -39,17 +40,10 @@ def find_obstacles(folder: Path, rows: int) -> Iterator[str]:
             return
 
 
-def find_roles(settings: dict[str, Any]) -> dict[str, str]:
-    """Which token is which of bos_token, eos_token and so on."""
-    named = {key: value for key, value in settings.items() if key.endswith("_token")}
-    texts = {key: value["content"] if isinstance(value, dict) else value for key, value in named.items()}
-    return {text: key for key, text in texts.items() if isinstance(text, str)}
-
-
 def describe_use(token: AddedToken, roles: dict[str, str], template: str) -> str | None:
     """Where a token comes up; None for a control token that nothing writes, since one that is typed stays text."""
     if token.content in roles:
-        return f"is the {roles[token.content]} of tokenizer_config.json"
+        return f"is the {roles[token.content]}"
     if token.content in template:
         return "the chat template writes"
     return None if token.special else "any text may contain"

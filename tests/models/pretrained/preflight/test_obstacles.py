@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
 
+from refrain.chat import encoding
 from refrain.models.pretrained.preflight.obstacles import find_obstacles
 
 ONE = np.ones(1, np.float32)
@@ -134,7 +135,9 @@ def test_a_token_beyond_the_table_may_stay_where_nothing_can_write_it(folder):
     (sentence,) = find_obstacles(folder)
     assert "tokenizer.json: '<image>'" in sentence and "chat template" in sentence
     edit(folder, "tokenizer_config.json", chat_template="", pad_token="<image>")
-    assert "pad_token" in find_obstacles(folder)[0]
+    assert "pad_token of tokenizer_config.json" in find_obstacles(folder)[0]
+    with pytest.raises(ValueError, match=r"writes '<image>', whose id .* choose another template"):
+        encoding.load_tokenizer(folder, "{{ messages[0].content }}<image>")
 
 
 def test_a_word_beyond_the_table_may_come_up_in_any_text(folder):
