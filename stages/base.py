@@ -2,7 +2,7 @@
 
 import logging
 
-from refrain.pipeline import paths, runner
+from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.schema import Config
 
 log = logging.getLogger("refrain.base")
@@ -10,7 +10,7 @@ log = logging.getLogger("refrain.base")
 
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
-    from refrain.export.architectures.exporter_choice import describe_choice
+    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.hub import download_snapshot
     from refrain.models.pretrained.preflight.outline import merged_outline
     from refrain.models.pretrained.snapshot import copy_from_folder
@@ -26,7 +26,9 @@ def main(cfg: Config) -> None:
     elif model.hub is not None and model.revision is not None:
         download_snapshot(model.hub, model.revision, paths.BASE)
     with merged_outline(paths.BASE) as outline:
-        log.info("%s", describe_choice(outline))
+        choice = choose_exporter(outline)
+    log.info("%s", describe_choice(choice))
+    exporter_record.write_record(paths.BASE, choice.exporter, choice.reason)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 

@@ -3,7 +3,7 @@
 from refrain.chat import encoding
 from refrain.data import augmentation, corpus, datasheet, split_files
 from refrain.data.splitting import splits
-from refrain.pipeline import paths, runner
+from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.schema import Config
 
 
@@ -28,4 +28,4 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    runner.run_stage(main)
+    runner.run_stage(main, exporter_record.require_exportable)

@@ -1,7 +1,7 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
 from refrain.chat import encoding, model_folder, records
-from refrain.pipeline import paths, revisions, runner, schema
+from refrain.pipeline import exporter_record, paths, revisions, runner, schema
 from refrain.training.audit import supervision
 from refrain.training.distributed import launcher
 
@@ -47,4 +47,4 @@ def main(cfg: schema.Config) -> None:
 
 
 if __name__ == "__main__":
-    runner.run_stage(main)
+    runner.run_stage(main, exporter_record.require_exportable)

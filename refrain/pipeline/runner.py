@@ -17,11 +17,16 @@ from refrain.pipeline.schema import Config
 log = logging.getLogger(__name__)
 
 
-def run_stage(main: Callable[[Config], None]) -> None:
-    """Run a stage on params.yaml with the overrides of the command line, one process at a time."""
+def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None]) -> None:
+    """Run a stage on params.yaml with the overrides of the command line, one process at a time.
+
+    A check may look at values that the stage does not depend on, since it changes nothing of what the stage writes.
+    """
 
     def stage(overrides: list[str]) -> None:
         cfg = load(overrides)
+        for check in checks:
+            check(cfg)
         with exclusive_run():
             main(cfg)
 

@@ -27,9 +27,8 @@ def choose_exporter(folder: Path) -> ExporterChoice:
     return ExporterChoice("optimum", reason)
 
 
-def describe_choice(folder: Path) -> str:
-    """The choice as a sentence; ValueError where there is none."""
-    choice = choose_exporter(folder)
+def describe_choice(choice: ExporterChoice) -> str:
+    """The choice as a sentence."""
     return "the compact graph is drawn" if choice.reason is None else f"optimum traces the graph, for {choice.reason}"
 
 

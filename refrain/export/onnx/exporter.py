@@ -11,7 +11,7 @@ from time import monotonic
 import onnx
 
 from refrain.chat import model_folder
-from refrain.export.architectures.exporter_choice import choose_exporter
+from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
 from refrain.export.onnx import graph
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
@@ -63,7 +63,7 @@ def draws_compact_graph(merged: Path, kind: str | None) -> bool:
         return kind == "compact"
     choice = choose_exporter(merged)
     if choice.reason is not None:
-        log.info("optimum traces the graph, for %s", choice.reason)
+        log.info("%s", describe_choice(choice))
     return choice.exporter == "compact"
 
 
