@@ -12,6 +12,7 @@ def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.hub import download_snapshot
+    from refrain.models.pretrained.hub_headers import checked_outline
     from refrain.models.pretrained.preflight.outline import merged_outline
     from refrain.models.pretrained.snapshot import copy_from_folder
 
@@ -24,6 +25,8 @@ def main(cfg: Config) -> None:
     elif model.folder is not None:
         copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:
+        with checked_outline(model.hub, model.revision) as headers, merged_outline(headers) as outline:
+            choose_exporter(outline)  # before the weights are fetched
         download_snapshot(model.hub, model.revision, paths.BASE)
     with merged_outline(paths.BASE) as outline:
         choice = choose_exporter(outline)

@@ -1,6 +1,9 @@
 """A model of the Hub as a folder without its weights: all small files, and of the weights the headers alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -8,6 +11,16 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from refrain.models.pretrained import hub, snapshot
 from refrain.models.pretrained.preflight import headers
+
+
+@contextmanager
+def checked_outline(repository: str, revision: str) -> Iterator[Path]:
+    """A folder as of fetch_outline that has passed every check of a base, before its weights are fetched."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        fetch_outline(repository, revision, folder)
+        snapshot.check_files(folder, snapshot.list_names(folder), f"{repository}@{revision}", lambda names: None)
+        yield folder
 
 
 def fetch_outline(repository: str, revision: str, out: Path) -> str:
@@ -22,6 +35,7 @@ def fetch_outline(repository: str, revision: str, out: Path) -> str:
             snapshot_download(repository, revision=revision, allow_patterns=[*snapshot.SMALL, snapshot.INDEX])
         )
         names = hub.list_files(repository, folder)
+        snapshot.select_small_files(names, where)
         for name in snapshot.match_names(snapshot.list_names(folder), (*snapshot.SMALL, snapshot.INDEX)):
             (out / name).symlink_to((folder / name).resolve())
         for name in snapshot.match_names(names, ("*.safetensors",)):

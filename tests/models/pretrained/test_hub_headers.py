@@ -8,6 +8,7 @@ import sys
 import pytest
 from hub_server import serve
 from places import ROOT
+from safetensors.numpy import load_file, save_file
 
 from refrain.models.pretrained import facts
 from refrain.models.pretrained.preflight import headers
@@ -16,6 +17,10 @@ ID = "owner/tiny-chat"
 FETCH = (
     "import sys; from pathlib import Path; from refrain.models.pretrained import hub_headers\n"
     "print(hub_headers.fetch_outline(sys.argv[1], sys.argv[2], Path(sys.argv[3])))"
+)
+CHECK = (
+    "import sys; from refrain.models.pretrained import hub_headers\n"
+    "with hub_headers.checked_outline(sys.argv[1], sys.argv[2]) as folder: print(folder)"
 )
 
 
@@ -26,11 +31,11 @@ def hub(tmp_path, base):
         yield hub
 
 
-def fetch(hub, out, repository=ID, revision="main", **environment):
+def fetch(hub, out, repository=ID, revision="main", code=FETCH, **environment):
     """In a fresh interpreter, because the client reads its environment when it is imported."""
     out.mkdir()
     places = {"HF_HOME": str(out.parent / "cache"), "HF_ENDPOINT": hub.endpoint, "PATH": os.environ["PATH"]}
-    return subprocess.run([sys.executable, "-c", FETCH, repository, revision, str(out)], cwd=ROOT,
+    return subprocess.run([sys.executable, "-c", code, repository, revision, str(out)], cwd=ROOT,
                           env={**places, **environment}, capture_output=True, text=True)  # fmt: skip
 
 
@@ -58,3 +63,14 @@ def test_a_header_longer_than_the_first_answer_is_read_whole(hub, base, tmp_path
 def test_what_the_hub_does_not_have_is_one_sentence(hub, tmp_path, repository, revision, words):
     done = fetch(hub, tmp_path / "out", repository, revision)
     assert done.returncode == 1 and words in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.heavy
+def test_a_base_that_cannot_go_the_whole_way_is_refused_before_its_weights_are_fetched(hub, tmp_path):
+    path = tmp_path / "hub" / ID / "model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(path).items() if name != "lm_head.weight"}, path)
+    done = fetch(hub, tmp_path / "out", code=CHECK)
+    assert done.returncode == 1
+    assert f"{ID}@main: model.safetensors: lm_head.weight, which config.json" in done.stderr.splitlines()[-1]
+    asked = [request.range for request in hub.log if request.path.endswith(".safetensors") and request.method == "GET"]
+    assert asked == ["bytes=0-100000"]
