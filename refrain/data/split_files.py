@@ -124,7 +124,7 @@ def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCoun
             "effects": +source_counts.effects[name],
             "ignored": most_frequent(source_counts.ignored[name]),
         }
-        log.info("%s: %s", name, ", ".join(f"{sources[name][key]:,} {key}" for key in ("rows", *PLACES)))
+        log.info("%s: %s", name, describe_places(sources[name]))
         if ignored := sources[name]["ignored"]:
             log.info(
                 "%s: nothing reads %s", name, ", ".join(f"{field} ({rows:,} rows)" for field, rows in ignored.items())
@@ -143,6 +143,13 @@ def most_frequent(ignored: Counter[str]) -> dict[str, int]:
     by_rows = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
     others = [rows for _, rows in by_rows[MAX_NAMED_FIELDS:]]
     return dict(by_rows[:MAX_NAMED_FIELDS]) | ({f"and {len(others):,} others": sum(others)} if others else {})
+
+
+def describe_places(counts: dict[str, Any]) -> str:
+    """How many rows there are, and how many are in each place that holds some."""
+    return ", ".join(
+        f"{counts[key]:,} {key.replace('_', ' ')}" for key in ("rows", *PLACES) if counts[key] or key == "rows"
+    )
 
 
 def count_places(reasons: Counter[str]) -> dict[str, int]:
@@ -175,7 +182,11 @@ def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
     if report["train"]:
         return
     counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
-    where = f"of {report['rows']:,} rows {', '.join(counts)}" if counts else "the sources hold none"
+    where = (
+        f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} {', '.join(counts)}"
+        if counts
+        else "the sources hold none"
+    )
     declared = {source.split for source in data.sources}
     if declared <= {"val", "test"}:
         way_out = "every source is declared for val or test; take `split` from one of them in data.sources"

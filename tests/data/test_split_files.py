@@ -36,7 +36,7 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
     assert report["sources"]["2-c.jsonl"]["set_aside"] == 1
     assert report["reasons"] == {"unreadable": 1, "empty_text": 3, "duplicate": 2, "ends_with_user": 1}
     assert (report["rows"], report["train"], report["duplicates"]) == (10, 3, 2)
-    assert caplog.messages[0].startswith("0-a.csv: 5 rows, 1 train, 0 val, 0 test, 0 duplicates, 4 quarantined")
+    assert caplog.messages[0] == "0-a.csv: 5 rows, 1 train, 4 quarantined"
     assert len(caplog.messages) == 4
 
 
@@ -80,6 +80,7 @@ def nothing_left(*sources, **values):
 def test_rows_that_are_all_drawn_for_val_and_test_are_said_with_the_way_out(prepared):
     text = nothing_left(("a.jsonl", numbered(2), {}), test=1.0)
     assert "of 2 rows 2 went to test; " in text
+    assert "of 1 row 1 went to val; " in nothing_left(("a.jsonl", numbered(1), {}), val=1.0)
     assert "data.test_fraction=0" in text and "split: train" in text and "quarantine" not in text
     assert len(prepared(("a.jsonl", numbered(2), {}), test=0.0)["train"]) == 2
     assert len(prepared(("a.jsonl", numbered(2), {"split": "train"}), test=1.0)["train"]) == 2
