@@ -10,7 +10,7 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.evaluation import divergence
-    from refrain.models.pytorch import loading
+    from refrain.models.pytorch import loading, merge_faults
     from refrain.models.pytorch.language_model import TorchLanguageModel
 
     tokenizer = load_tokenizer(paths.ADAPTER)
@@ -29,7 +29,8 @@ def main(cfg: Config) -> None:
     distance = divergence.measure_divergence(adapted, saved, prompts)
     facts = {**divergence.rounded_facts(distance), "rounding": divergence.rounded_fact(rounding)}
     runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **facts})
-    divergence.require_equal(distance, rounding, cfg.merge.relative_logits)
+    faults = merge_faults.find_faults(adapted.model, saved.model, paths.MERGED)
+    divergence.require_equal(distance, rounding, cfg.merge.relative_logits, faults)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache, PreTrainedModel
 
 
@@ -49,9 +51,38 @@ class TorchLanguageModel:
 
     @contextmanager
     def in_float64(self) -> Iterator["TorchLanguageModel"]:
-        """The same weights in float64 for a while: they take twice their memory, and come back as they were."""
-        self.model.double()
+        """The same weights in float64 for a while: each part as long as it computes, so they are never twice there."""
+        hooks = [hook for part in computing_parts(self.model) for hook in widen_while_computing(part)]
         try:
             yield self
         finally:
-            self.model.float()
+            for hook in hooks:
+                hook.remove()
+
+
+def computing_parts(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a model, and whatever has weights or tables outside of them."""
+    blocks = max((part for part in model.modules() if isinstance(part, nn.ModuleList)), key=len)
+    inside = {id(part) for block in blocks for part in block.modules()}
+    others = [part for part in model.modules() if id(part) not in inside and len(list(part.children())) == 0]
+    return [*blocks, *others]
+
+
+def widen_while_computing(part: nn.Module) -> list[RemovableHandle]:
+    """Hooks that put the floating-point tensors of a part into float64 before it computes, and back after."""
+    narrow: list[tuple[Tensor, Tensor]] = []
+
+    def widen(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        with torch.inference_mode(False), torch.no_grad():
+            for tensor in (*part.parameters(), *part.buffers()):
+                if tensor.dtype == torch.float32:
+                    narrow.append((tensor, tensor.data))
+                    tensor.data = tensor.data.double()
+        return tuple(each.double() if torch.is_tensor(each) and each.is_floating_point() else each for each in inputs)
+
+    def restore(*_: Any) -> None:
+        for tensor, data in narrow:
+            tensor.data = data
+        narrow.clear()
+
+    return [part.register_forward_pre_hook(widen), part.register_forward_hook(restore, always_call=True)]

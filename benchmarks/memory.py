@@ -1,0 +1,169 @@
+"""How much memory and time the merge, each export and each proof of a model take, beside the size of its weights.
+
+    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--markdown FILE]
+
+Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
+adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
+Each step is a process of its own; its peak is VmHWM, what is mapped from files included.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.harness import model_shapes, tables
+from refrain.chat import encoding, model_folder, records
+from refrain.pipeline import params, paths
+from refrain.pipeline.schema import Config
+
+ROOT = Path(__file__).parent.parent
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPARE = 2e9  # bytes beside twice the weights
+VARIANTS = ("fp32", "int8", "int4")
+STEPS = ("merge", *(f"{step} {name}" for name in VARIANTS for step in ("export", "proof")))
+
+
+def main() -> None:
+    options = arguments()
+    base = options.base or random_qwen(options.keep.resolve() / "qwen2.5-0.5b-base")
+    workspace = options.keep.resolve() / (options.base.resolve().name if options.base else "qwen2.5-0.5b")
+    if options.step:
+        os.chdir(workspace)
+        run_step(options.step, options.prompts)
+        return
+    if not (workspace / "done").exists():
+        prepare(base.resolve(), workspace, options.prompts)
+    weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
+    lines = [["step", "minutes", "peak GB", "allowed GB"]]
+    for step in options.steps or STEPS:
+        facts = measure(step, options)
+        allowed = (2 * weights + SPARE) / 1e9
+        lines.append([step, f"{facts['seconds'] / 60:.1f}", f"{facts['peak'] / 1e9:.2f}", f"{allowed:.2f}"])
+        print(tables.align([lines[0], lines[-1]]), flush=True)
+    title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts\n\n"
+    if options.markdown:
+        options.markdown.write_text(title + tables.to_markdown(lines) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("keep", type=Path)
+    parser.add_argument("--base", type=Path)
+    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME")
+    parser.add_argument("--step", help=argparse.SUPPRESS)  # what a process of its own does
+    parser.add_argument("--markdown", type=Path)
+    return parser.parse_args()
+
+
+def measure(step: str, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds and peak bytes of a step in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.memory", str(options.keep), "--prompts", str(options.prompts)]
+    command += ["--base", str(options.base)] if options.base else []
+    start = time.monotonic()
+    result = subprocess.run([*command, "--step", step], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return {"seconds": time.monotonic() - start, "peak": float(result.stdout.split()[-1])}
+
+
+def run_step(step: str, prompts: int) -> None:
+    """One step in the workspace that is the current folder; prints the peak of this process in bytes."""
+    from refrain.export.onnx import exporter
+    from stages import merge
+
+    cfg, name = configuration(prompts), step.rpartition(" ")[2]
+    if step == "merge":
+        merge.main(cfg)
+    elif step.startswith("export"):
+        kind = exporter.choose_graph(paths.MERGED, cfg.export.graph)
+        out, weights = paths.ONNX / name, cfg.export.variants[name].weights
+        shutil.rmtree(out, ignore_errors=True)
+        exporter.export_variant(paths.MERGED, out, weights, kind, cfg.export.opset)
+    else:
+        prove(name, cfg)
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    print(int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024)
+
+
+def prove(name: str, cfg: Config) -> None:
+    """What the export stage does to prove one variant, the reference's own replies included."""
+    from refrain.evaluation import divergence, gate, parity
+    from refrain.models.pytorch.language_model import TorchLanguageModel
+    from refrain.models.pytorch.loading import load_pretrained
+    from refrain.runtime.loading import load_model
+
+    merged = TorchLanguageModel(load_pretrained(paths.MERGED))
+    rows, tokenizer = records.read_held_out_rows(paths.PREPARED), encoding.load_tokenizer(paths.ADAPTER)
+    start = time.monotonic()
+    prompts = parity.parity_prompts(merged, tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
+    middle = time.monotonic()
+    result = parity.measure_parity(merged, load_model(paths.ONNX / name), prompts, cfg.export)
+    times = f"replies {middle - start:.0f} s, comparison {time.monotonic() - middle:.0f} s"
+    fails = gate.failed_thresholds(name, cfg.export.variants[name].thresholds, result)
+    print(times, json.dumps(divergence.rounded_facts(result)), *fails, file=sys.stderr)
+
+
+def configuration(prompts: int) -> Config:
+    """What conf/ says."""
+    overrides = [f"merge.prompts={prompts}", f"export.prompts={prompts}"]
+    return params.to_config(params.compose_with_hydra("config", ROOT / "conf", overrides))
+
+
+def prepare(base: Path, workspace: Path, prompts: int) -> None:
+    """A workspace as base, prepare and train leave it."""
+    import torch
+
+    from refrain.models.pytorch import loading
+
+    for folder in (paths.BASE, paths.ADAPTER, paths.PREPARED):
+        (workspace / folder).mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        (workspace / paths.BASE / file.name).unlink(missing_ok=True)
+        (workspace / paths.BASE / file.name).symlink_to(file)
+    (workspace / paths.BASE / "source.json").write_text("{}", encoding="utf-8")
+    model = loading.build_trainable(base, configuration(prompts).method, 7)
+    torch.manual_seed(7)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.003)
+    loading.save_pretrained(model, workspace / paths.ADAPTER)
+    model_folder.copy_tokenizer(base, workspace / paths.ADAPTER, CHATML)
+    rows = [conversation(number) for number in range(prompts)]
+    records.write_rows(workspace / paths.PREPARED / "test.jsonl", rows)
+    (workspace / "done").touch()
+
+
+def conversation(number: int) -> records.Row:
+    """A question of some tens of tokens and its answer."""
+    question = f"What is {number} and {number * 7} of them, {'said in other words, ' * (number % 9)}please?"
+    answer = f"It is {number * 8}, as was to be shown."
+    messages: list[records.Message] = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"id": str(number), "messages": messages}
+
+
+def random_qwen(out: Path) -> Path:
+    """The shape of Qwen2.5-0.5B with random weights, and a tokenizer of bytes."""
+    if not (out / "tokenizer.json").is_file():
+        import torch
+        from transformers import AutoModelForCausalLM, Qwen2Config
+
+        torch.manual_seed(0)
+        shape = Qwen2Config(vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24,
+                            num_attention_heads=14, num_key_value_heads=2, max_position_embeddings=32768,
+                            rope_theta=1e6, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                            bos_token_id=None, eos_token_id=None)  # fmt: skip
+        AutoModelForCausalLM.from_config(shape).save_pretrained(out)
+        model_shapes.byte_tokenizer().save_pretrained(out)
+    return out
+
+
+if __name__ == "__main__":
+    main()
