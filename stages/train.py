@@ -15,6 +15,7 @@ def main(cfg: schema.Config) -> None:
     from refrain.training.distributed import fsdp, processes
     from refrain.training.objectives import pairs, preference, sft
 
+    fit.log_recipe(cfg.train)
     timer = timing.PhaseTimer()
     objective = sft if cfg.method.preference is None else preference.PreferenceObjective(cfg.method.preference)
     with timer.phase("tokenise"):
@@ -42,8 +43,7 @@ def main(cfg: schema.Config) -> None:
         loading.save_pretrained(model, paths.ADAPTER)
         model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, tokenizer.template)
         loss_curves.write_curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
-        facts = fit.training_report(curves, train, objective)
-        runner.write_report(paths.TRAIN_REPORT, {**facts, "unpaired": len(left_out["unpaired"]), "audit": audit})
+        runner.write_report(paths.TRAIN_REPORT, fit.training_report(curves, train, objective, left_out, audit))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ class TrainConfig:
     gradient_checkpointing: bool = MISSING
     compile: bool = MISSING
     report_to: list[str] = MISSING  # of TRACKERS
+    recipe: str = MISSING  # the kind of base that the defaults here and of the adapter are made for
 
 
 @dataclass

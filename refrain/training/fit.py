@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import ceil
@@ -156,6 +156,11 @@ def build_training_arguments(
     )
 
 
+def log_recipe(train: TrainConfig) -> None:
+    """One line about how fast and how long is learned, and for which bases the defaults of both are made."""
+    log.info("train.lr=%g, train.epochs=%g; defaults are those for %s bases", train.lr, train.epochs, train.recipe)
+
+
 def default_precision() -> str:
     """The precision that the device is made for; on a CPU fp32, which every CPU computes alike."""
     if not torch.cuda.is_available():
@@ -179,8 +184,14 @@ def curves_from_history(state: TrainerState, keep_best: bool) -> LossCurves:
     return LossCurves(train, val, lr, kept_step)
 
 
-def training_report(curves: LossCurves, rows: list[Any], objective: Objective) -> dict[str, Any]:
-    """What reports/train.json says of a finished training."""
+def training_report(
+    curves: LossCurves,
+    rows: list[Any],
+    objective: Objective,
+    left_out: Mapping[str, list[str]],
+    audit: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What reports/train.json says of a finished training: also how many rows it left out, and why."""
     losses = dict(curves.val)
     return {
         "rows": len(rows),
@@ -189,4 +200,6 @@ def training_report(curves: LossCurves, rows: list[Any], objective: Objective) -
         "tokens": sum(map(objective.token_count, rows)),
         "supervised_tokens": sum(map(objective.label_count, rows)),
         "val_loss": {"before": losses.get(0), "after": losses.get(curves.kept_step)},
+        **{reason: len(ids) for reason, ids in left_out.items()},
+        "audit": audit,
     }

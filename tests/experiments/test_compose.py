@@ -1,12 +1,14 @@
 """params.yaml follows conf/, keeps what a run or a person changed, and never loses either in silence."""
 
 import pipeline_repository
+import presets
 import pytest
+from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 from pipeline_repository import ROOT, edit
 
 from refrain.experiments import compose as composition
-from refrain.pipeline import paths
+from refrain.pipeline import old_names, paths
 
 OVERRIDES = [
     ["train.lr=1e-5", "train.epochs=0.5", "seed=7"],
@@ -105,7 +107,7 @@ def test_nothing_changed_writes_the_same_bytes(bench):
 
 @pytest.mark.heavy
 def test_an_edit_of_conf_is_followed(bench):
-    edit(bench / "conf/method/lora.yaml", {"train.lr": 3e-4})
+    edit(bench / "conf/recipe/tiny_lora.yaml", {"train.lr": 3e-4})
     assert compose(bench) == "conf/ was edited, params.yaml follows: train.lr=0.0003"
     assert values(bench)["train"]["lr"] == 3e-4
     assert params(bench)["composed"]["overrides"] == []
@@ -141,7 +143,7 @@ def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
     if noticed:
         compose(bench)
-    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    edit(bench / "conf/recipe/tiny_lora.yaml", {"method.adapter.rank": 16})
     before = (bench / "params.yaml").read_bytes()
     said = compose(bench, fails=True)
     assert said.startswith(
@@ -154,7 +156,7 @@ def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
 @pytest.mark.heavy
 def test_the_way_out_of_a_refusal_works(bench):
     edit(bench / "params.yaml", {"evaluate.max_rows": 9})
-    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    edit(bench / "conf/recipe/tiny_lora.yaml", {"method.adapter.rank": 16})
     compose(bench, fails=True)
     compose(bench, "evaluate.max_rows=9")
     assert (values(bench)["evaluate"]["max_rows"], values(bench)["method"]["adapter"]["rank"]) == (9, 16)
@@ -173,6 +175,33 @@ def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
     compose(bench, "train.lr=1e-2")
     compose(bench, "seed=3")
     assert params(bench)["composed"]["overrides"] == ["seed=3"]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("method", presets.options("method"))
+def test_a_pretrained_base_is_trained_by_a_recipe_of_its_own(conf, monkeypatch, method):
+    monkeypatch.chdir(conf)
+    composed = [
+        composition.compose_params([f"method={method}", *model])["train"]
+        for model in ([], ["model=folder", "model.folder=x"], ["model=hub", "model.hub=a/b"], ["model=smollm2-135m"])
+    ]
+    assert [train["recipe"] for train in composed] == ["tiny", *3 * ["pretrained"]]
+    assert composed[0]["lr"] > 3 * composed[1]["lr"] and composed[1] == composed[2] == composed[3]
+
+
+def test_an_override_is_stronger_than_any_recipe(conf, monkeypatch):
+    monkeypatch.chdir(conf)
+    for model in ([], ["model=folder", "model.folder=x"]):
+        params = composition.compose_params(["train.lr=0.5", "method.adapter.rank=3", *model])
+        assert (params["train"]["lr"], params["method"]["adapter"]["rank"]) == (0.5, 3)
+
+
+def test_dvc_composes_the_same_recipe(conf, monkeypatch, tmp_path):
+    monkeypatch.chdir(conf)
+    for overrides in ([], ["method=full"], ["model=folder", "model.folder=x", "method=rslora"]):
+        compose_and_dump(tmp_path / "params.yaml", str(conf / "conf"), None, "config", "", overrides)
+        dumped = OmegaConf.to_container(OmegaConf.load(tmp_path / "params.yaml"))
+        assert old_names.upgrade(dumped) == composition.compose_params(overrides)
 
 
 @pytest.mark.heavy
@@ -206,7 +235,7 @@ def test_a_mistake_in_conf_leaves_params_yaml_as_it_was_and_can_be_corrected(ben
 
 
 def test_a_stage_by_hand_refuses_a_stale_params_yaml(bench):
-    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    edit(bench / "conf/recipe/tiny_lora.yaml", {"method.adapter.rank": 16})
     said = pipeline_repository.stage(bench, "train", fails=True, PYTHONPATH=str(ROOT))
     assert said == "train: conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`\n"
 

@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 
 from refrain.pipeline import params as launch
 
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+GROUPS = sorted(
+    folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "recipe"
+)  # chosen by two others
 OPTIONS = [f"{group}={name}" for group in GROUPS for name in presets.options(group)]
 GAPS = {
     "data=files": ("data.sources", "[{path: some/file.csv}]"),

@@ -58,7 +58,7 @@ def test_the_validation_curve_begins_with_the_untrained_model(base, features, tm
 def test_without_held_out_rows_there_is_no_validation_curve(base, features, tmp_path):
     _, curves = fit(base, features, tmp_path, epochs=1)
     assert curves.val == []
-    assert training.training_report(curves, features, sft)["val_loss"] == {"before": None, "after": None}
+    assert training.training_report(curves, features, sft, {}, {})["val_loss"] == {"before": None, "after": None}
 
 
 @pytest.mark.heavy
@@ -90,13 +90,15 @@ def test_facts_count_what_was_learned():
         {"input_ids": [4, 5], "labels": [IGNORE_INDEX, 5]},
     ]
     curves = training.LossCurves(train=[(5, 1.0)], val=[(0, 3.0), (2, 1.5), (4, 2.0)], lr=[], kept_step=2)
-    assert training.training_report(curves, rows, sft) == {
+    assert training.training_report(curves, rows, sft, {"unpaired": ["7"]}, {"train": {}}) == {
         "rows": 2,
         "steps": 1,
         "kept": 2,
         "tokens": 5,
         "supervised_tokens": 3,
         "val_loss": {"before": 3.0, "after": 1.5},
+        "unpaired": 1,
+        "audit": {"train": {}},
     }
 
 

@@ -106,4 +106,5 @@ def build_train_config(tiny: TinyConfig) -> TrainConfig:
         gradient_checkpointing=False,
         compile=False,
         report_to=[],
+        recipe="tiny",
     )

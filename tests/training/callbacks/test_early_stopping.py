@@ -26,7 +26,7 @@ def test_patience_ends_a_training_and_keeps_the_best_weights(base, features, tmp
         fit(base, features[:4], tmp_path / "stopped", epochs=12, patience=2, callbacks=stop, **settings)
     resumed, again = fit(base, features[:4], tmp_path / "stopped", epochs=12, patience=2, **settings)
     assert (digest(resumed), again) == (digest(patient), curves)
-    assert training.training_report(curves, features, sft)["val_loss"]["after"] == losses[best]
+    assert training.training_report(curves, features, sft, {}, {})["val_loss"]["after"] == losses[best]
 
 
 def loss_of(model, rows):
