@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
+from transformers import GPTJConfig, GPTJForCausalLM
 
 from refrain.chat import encoding
 from refrain.models.pretrained.preflight.obstacles import find_obstacles
@@ -101,8 +102,9 @@ def test_a_tensor_that_is_not_what_config_json_promises_is_named(folder, kind):
 
 
 def test_buffers_of_old_versions_are_no_weights(folder):
-    turns = np.ones(16, np.float32)
-    rewrite(folder, lambda all: all | {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": turns for i in range(2)})
+    GPTJForCausalLM(GPTJConfig(vocab_size=320, n_embd=64, n_layer=1, n_head=4, rotary_dim=8)).save_pretrained(folder)
+    old = {"bias": np.ones((1, 1, 64, 64), bool), "masked_bias": np.array(-1e4, np.float32)}
+    rewrite(folder, lambda all: all | {f"transformer.h.0.attn.{name}": value for name, value in old.items()})
     assert find_obstacles(folder) == []
 
 
