@@ -59,6 +59,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/splitting/row_store": ("data/test_corpus.py", "what a corpus keeps of its rows"),
     "experiments/audit_table": ("training/audit/test_supervision.py", "the table of what the audit found"),
     "experiments/inspection": ("cli/test_inspect.py", "printed by the command"),
+    "experiments/model_table": ("cli/test_inspect.py", "printed by the command"),
     "experiments/machine": ("experiments/test_estimates.py", "what estimates stand on"),
     "experiments/results": ("runs/test_core_install.py", "printed by the command"),
     "experiments/speed_plot": ("experiments/test_bench.py", "the plot of what was measured"),

@@ -6,35 +6,44 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HELP = "show what a model is and needs"
+HELP = "show what a model is, and what it takes"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("inspect", description=run.__doc__)
-    parser.add_argument("model", metavar="MODEL", help="a folder, or a repository of the Hub: owner/name[@revision]")
+    parser.add_argument("model", metavar="MODEL", help="a folder, or a repository of the Hub as owner/name[@revision]")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="values in place of conf/, as method=full train.batch_size=8"
+        "overrides", nargs="*", metavar="key=value", help="of the configuration: method=full train.batch_size=8"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What a model is, whether it gets through training, export and proof, and what these take; exit 1 if it does not.
+    """Show what a model is, whether the way through all stages is open, and what these take; exit with 1 if it is not.
 
     Of a repository of the Hub the small files are fetched, and of its weights the names and shapes alone.
     """
-    from refrain.experiments import inspection
+    from refrain.experiments import inspection, model_table
+    from refrain.models.pretrained.facts import read_facts
 
+    cfg = inspection.read_config(options.overrides)
     with tempfile.TemporaryDirectory(prefix="refrain-") as scratch:
-        folder = find_model(options.model, Path(scratch))
-        report, is_open = inspection.inspection_report(folder, options.model, options.overrides)
-    print(report)
-    return 0 if is_open else 1
+        folder = find_folder(options.model, Path(scratch))
+        inspection.require_model(folder, options.model)
+        facts = read_facts(folder)
+        print(model_table.facts_table(folder, facts, cfg.template.jinja if cfg else None), flush=True)
+        verdict = inspection.judge(folder, options.model, cfg)
+        if verdict.reasons:
+            print("\nnot open:", *(f"  {reason}" for reason in verdict.reasons), sep="\n")
+            return 1
+        print(f"\nopen to the end: {verdict.exporter}\n", flush=True)
+        print(inspection.describe_needs(folder, facts, cfg) if cfg else inspection.NO_ESTIMATES)
+    return 0
 
 
-def find_model(model: str, scratch: Path) -> Path:
-    """The folder, or in `scratch` what the Hub has of the repository beside its weights."""
+def find_folder(model: str, scratch: Path) -> Path:
+    """The folder, or in `scratch` what the Hub has of a repository beside its weights."""
     if Path(model).is_dir():
         return Path(model)
     repository, _, revision = model.partition("@")
@@ -45,5 +54,5 @@ def find_model(model: str, scratch: Path) -> Path:
     try:
         hub_headers.fetch_outline(repository, revision or "main", scratch)
     except ValueError as error:
-        raise ValueError(f"there is no folder {model}, and as a repository of the Hub {error}") from error
+        raise ValueError(f"there is no folder {model}, and on the Hub {error}") from error
     return scratch

@@ -91,6 +91,12 @@ def test_what_reads_results_needs_no_extra(core, command):
     assert (done.returncode == 1 and "results yet" in done.stderr) or "models/onnx/manifest.json" in done.stderr
 
 
+def test_the_facts_of_a_model_need_no_extra_and_the_verdict_does(core, merged):
+    done = core.run("refrain", "inspect", merged)
+    assert done.returncode == 1 and "2 layers, 4 heads" in done.stdout and "<|im_end|>" in done.stdout
+    assert done.stderr.count("\n") == 1 and "needs the extra train" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["clean"]])
 def test_the_rest_of_the_command_line_works(core, arguments):
     assert core.run("refrain", *arguments).returncode == 0
