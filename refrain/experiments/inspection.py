@@ -88,11 +88,11 @@ def find_template_reasons(folder: Path, jinja: str | None) -> list[str]:
 
 def describe_exporter(folder: Path) -> str:
     """Which exporter draws the model; ValueError where none does."""
-    from refrain.export.architectures.exporter_choice import describe_choice
+    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.preflight.outline import merged_outline
 
     with merged_outline(folder) as outline:
-        return describe_choice(outline)
+        return describe_choice(choose_exporter(outline))
 
 
 def describe_needs(folder: Path, facts: ModelFacts, cfg: "Config") -> str:
