@@ -26,6 +26,7 @@ NO_INFLUENCE = {
 }  # fmt: skip
 
 
+@torch.no_grad()
 def find_faults(adapted: PreTrainedModel, merged: PreTrainedModel, out: Path) -> list[str]:
     """A sentence for each thing that is wrong with the model that was saved to `out`; none where all is right."""
     if sentences := list(not_finite(adapted)):
