@@ -62,8 +62,10 @@ def require_clean(
 ) -> dict[str, dict[str, float]]:
     """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
     if not files["train"]:
-        raise ValueError("data/prepared/train.jsonl: there is no row to train on; data/prepared/quarantine.jsonl and "
-                         "duplicates.jsonl say why")  # fmt: skip
+        raise ValueError(f"data/prepared/train.jsonl: there is no row to train on, and {count_rows(len(files['val']))} "
+                         "in val.jsonl; reports/data.json counts where the rows of each source went")  # fmt: skip
+    if not files["val"]:
+        log.info("data/prepared/val.jsonl: there is no row to validate with, so no validation loss will tell")
     facts = {}
     for name, examples in files.items():
         result = audit_examples(tokenizer, examples, context_length, served)

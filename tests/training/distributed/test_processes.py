@@ -2,11 +2,12 @@
 
 import csv
 import re
+import shutil
 import signal
 
 import presets
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from two_processes import TWO, finished
 
 from refrain.pipeline import paths
@@ -83,3 +84,28 @@ def test_a_world_size_without_a_rank_is_not_ours(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert processes.world_size() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [TWO, SHARDED], ids=["whole", "sharded"])
+@pytest.mark.parametrize("packing", ["true", "false"])
+def test_a_training_that_diverges_ends_in_both_at_the_same_step(workspace, started, launch, packing):
+    workspace("method=full", "train.lr=1e20", "train.epochs=3", f"train.packing={packing}", "train.batch_size=5")
+    code, said = finished(started(*launch))
+    assert code == 1 and "Traceback" not in said
+    assert re.search(r"train: the \S.* is -?(nan|inf) after step \d: .* lower train.lr=1e\+20$", said.strip())
+    assert not paths.ADAPTER.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [TWO, SHARDED], ids=["whole", "sharded"])
+def test_a_base_that_is_not_finite_is_named_once(workspace, started, launch, base, tmp_path):
+    workspace("train.epochs=1")
+    spoilt = shutil.copytree(base, tmp_path / "spoilt")
+    weights = load_file(spoilt / "model.safetensors")
+    weights["model.layers.1.self_attn.o_proj.weight"][3, 5] = float("nan")
+    save_file(weights, spoilt / "model.safetensors", {"format": "pt"})
+    paths.BASE.unlink()
+    paths.BASE.symlink_to(spoilt)
+    code, said = finished(started(*launch))
+    assert code == 1 and said.count("not finite in model.layers.1.self_attn.o_proj.weight, so nothing") == 1, said
