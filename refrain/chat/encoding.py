@@ -77,6 +77,22 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> ChatTokeni
     return ChatTokenizer(tokenizer, template, names, stop_ids)
 
 
+def explain_stops(folder: Path, tokenizer: ChatTokenizer) -> dict[str, list[str]]:
+    """Each token that ends a reply, with what says so: the template, or a file of the folder."""
+    own_ids, own_file = special_tokens.read_stop_ids(folder)
+    eos, *_ = special_tokens.find_names(folder).get("eos_token", [special_tokens.NamedToken("", "")])
+    result = {}
+    for text, token in sorted(tokenizer.index.special_ids.items()):
+        reasons = {
+            "chat template": tokenizer.end_marker.startswith(text),
+            eos.file: eos.text == text,
+            own_file: token in own_ids,
+        }
+        if token in tokenizer.stop_ids:
+            result[text] = [reason for reason, holds in reasons.items() if holds]
+    return result
+
+
 def require_usable_template(tokenizer: ChatTokenizer) -> None:
     """ValueError when no row at all could be learned with the template."""
     for reason in templates.check_template(tokenizer.template, tokenizer.special_tokens):

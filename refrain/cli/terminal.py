@@ -1,7 +1,7 @@
 """A model at the terminal: a conversation, a single question, or a question on each line of a file."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 
 from refrain.chat.records import Message
@@ -16,7 +16,7 @@ HELP = """/reset        forget the conversation, keep the system prompt
 def answer_one(model: ChatModel, system: str, question: str) -> Iterator[str]:
     """Pieces of the reply to a question that stands alone."""
     _, ids = truncate_history(model, system, [{"role": "user", "content": question}])
-    return stream(model, ids)
+    return with_limit(model, stream(model, ids))
 
 
 def answer_lines(model: ChatModel, system: str, questions: Iterable[str]) -> Iterator[str]:
@@ -65,7 +65,16 @@ def ask(model: ChatModel, system: str, turns: list[Message], question: str) -> l
         return turns
     if len(remembered) < len(conversation):
         print(f"(the context is full: the oldest {len(conversation) - len(remembered)} turns are forgotten)")
-    return [*remembered, {"role": "assistant", "content": print_stream(stream(model, ids))}]
+    return [*remembered, {"role": "assistant", "content": print_stream(with_limit(model, stream(model, ids)))}]
+
+
+def with_limit(model: ChatModel, pieces: Generator[str, None, bool]) -> Iterator[str]:
+    """The pieces; behind a reply that the model's context has cut, a sentence that says so on stderr."""
+    is_cut = yield from pieces
+    if is_cut:
+        print(
+            f"\n(the reply is cut: the model sees {model.context} tokens at once)", end="", file=sys.stderr, flush=True
+        )
 
 
 def print_stream(pieces: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """An open model with its tokenizer and settings: from the turns of a conversation to a reply that grows."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,11 @@ def start_sequence(model: ChatModel, prompt_ids: list[int]) -> Sequence:
     return Sequence(prompt_ids, max_new_tokens, tokenizer.stop_ids, detokenizer, sampler, config.logprobs)
 
 
-def stream(model: ChatModel, prompt_ids: list[int]) -> Iterator[str]:
-    """Pieces of the reply to a prompt, each as soon as it is certain; it leaves the engine when nobody reads on."""
+def stream(model: ChatModel, prompt_ids: list[int]) -> Generator[str, None, bool]:
+    """Pieces of the reply to a prompt, each as soon as it is certain; it leaves the engine when nobody reads on.
+
+    Returns whether the reply was cut because the model sees no more tokens.
+    """
     sequence = start_sequence(model, prompt_ids)
     model.engine.add(sequence)
     try:
@@ -70,7 +73,7 @@ def stream(model: ChatModel, prompt_ids: list[int]) -> Iterator[str]:
             if piece := sequence.new_text():
                 yield piece
             if sequence.finish_reason is not None:
-                return
+                return sequence.finish_reason == "length" and len(prompt_ids) + len(sequence.ids) >= model.context
             model.engine.step()
     finally:
         model.engine.remove(sequence)

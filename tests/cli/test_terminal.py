@@ -8,6 +8,7 @@ from command_line import FOREVER, REFRAIN, SHORT
 from places import ROOT
 
 from refrain.cli import terminal
+from refrain.generation import chat_model, sampling
 
 
 class Person:
@@ -160,3 +161,11 @@ def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model
         assert reply == said("b" * 90, system="Be kind.")
         assert person.asks("c" * 300).startswith("the question: ")
         assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "c was not asked"
+
+
+def test_a_reply_that_the_context_cuts_says_so(model, capsys):
+    for limit, sentence in ((10**6, "\n(the reply is cut: the model sees {} tokens at once)"), (3, "")):
+        config = chat_model.GenerationConfig(sampling.SamplingParams(), None, None, limit, ())
+        talk = chat_model.load(model, config, threads=1)
+        assert "".join(terminal.answer_one(talk, "", "hello"))
+        assert capsys.readouterr().err == sentence.format(talk.context)

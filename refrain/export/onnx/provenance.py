@@ -5,6 +5,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from refrain.chat import encoding, special_tokens
 from refrain.evaluation import divergence
 from refrain.evaluation.parity import ParityPrompts
 from refrain.export.onnx.fallbacks import Attempt
@@ -21,6 +22,8 @@ def manifest_facts(best: str) -> dict[str, Any]:
         "best": best,
         "data": manifest.sha256_by_file(paths.PREPARED),
         "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in sources},
+        "special_tokens": special_tokens.explain_tokens(paths.BASE),
+        "stop_tokens": encoding.explain_stops(paths.BASE, encoding.load_tokenizer(paths.MERGED)),
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         **environment(),
     }
