@@ -35,7 +35,7 @@ def is_supported(model: PreTrainedModel) -> bool:
 
 
 def is_attention_known(model: PreTrainedModel) -> bool:
-    """Whether every layer attends, and asks for nothing that `attention_per_row` would leave out.
+    """Whether all attention asks for nothing that `attention_per_row` would leave out.
 
     A row may be shorter than a window or a chunk, so these are read from the model's own mask, and not tried.
     """
@@ -55,7 +55,7 @@ def is_attention_known(model: PreTrainedModel) -> bool:
     inputs = {"input_ids": token, "position_ids": token, "attention_mask": token + 1}
     with swap_attention(model, "listen"):
         model(**inputs, use_cache=False, row_lengths=[1])
-    return all(is_known) and len(is_known) == model.config.get_text_config().num_hidden_layers
+    return bool(is_known) and all(is_known)
 
 
 def mask_of_span(mask_function: Callable[..., torch.Tensor], **settings: Any) -> torch.Tensor:

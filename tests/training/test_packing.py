@@ -87,6 +87,15 @@ def test_a_cap_that_is_null_is_none(monkeypatch):
     assert packing.is_supported(small_architectures.random("gemma2"))
 
 
+def test_a_window_that_only_the_mask_has_is_found_in_the_mask(monkeypatch):
+    """It is longer than the rows that are tried."""
+    monkeypatch.setattr(small_architectures.CONFIGS["qwen2"], "sliding_window", 12)
+    model = small_architectures.random("qwen2")
+    assert packing.is_supported(model)
+    model.model.layers[1].self_attn.sliding_window = None
+    assert packing.is_same_packed(model) and not packing.is_supported(model)
+
+
 def test_what_is_not_told_is_found_by_trying(monkeypatch):
     """Positions that are not those of the row: no setting of attention says so."""
     model = small_architectures.random("llama")
