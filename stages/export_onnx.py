@@ -23,7 +23,7 @@ def main(cfg: Config) -> None:
     prompts = parity.parity_prompts(merged, tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
 
     attempts = fallbacks.export_proven_variants(
-        paths.MERGED, paths.ONNX, cfg.export,
+        paths.MERGED, paths.ONNX, cfg.export, prompts,
         lambda folder: parity.measure_parity(merged, load_model(folder), prompts, cfg.export),
     )  # fmt: skip
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))

@@ -88,6 +88,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "export/architectures/tensor_reader": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
     "export/architectures/windows": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),
     "export/onnx/builder": ("export/onnx/test_exporter.py", "no file of a graph holds a matrix"),
+    "export/onnx/embedding": ("export/onnx/test_traced_graph.py", "the table as both graphs store it"),
     "export/onnx/layers": ("export/onnx/test_graph.py", "layers are drawn as a whole graph"),
     "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
     "generation/sequence": ("generation/test_engine.py", "what the engine steps"),

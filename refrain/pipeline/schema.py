@@ -178,6 +178,8 @@ class QuantizationConfig:
     head_bits: int | None = None  # of the table of tokens and the head; null: as bits
     accuracy: int = 4  # of MatMulNBits: 4 multiplies in 8 bits, 0 in fp32
     rounding: str = "nearest"  # or search: scales of the least squared error
+    sensitive_share: float = 0.0  # of the layers: those that suffer most from few bits, measured, get sensitive_bits
+    sensitive_bits: int = 8  # 8 or 32
 
 
 @dataclass

@@ -219,6 +219,12 @@ def quantization_problems(at: str, weights: QuantizationConfig, graph: str | Non
         yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
     if weights.rounding not in ROUNDINGS:
         yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
+    if not 0 <= weights.sensitive_share <= 1:
+        yield f"{at}.sensitive_share={weights.sensitive_share} is no share from 0 to 1"
+    if weights.sensitive_share > 0 and (weights.block is None or weights.bits not in (4, 8)):
+        yield f"{at}.sensitive_share needs layers in 4 or 8 bits with a block; set it to 0"
+    if weights.sensitive_bits not in (8, 32):
+        yield f"{at}.sensitive_bits={weights.sensitive_bits} is neither 8 nor 32"
     if weights.bits == 16 and graph == "optimum":
         yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
 

@@ -56,6 +56,10 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], domain=domain, **attributes))
         return outputs
 
+    def add_existing(self, node: onnx.NodeProto) -> None:
+        """An operator of another graph, as it is."""
+        self._nodes.append(node)
+
     def model(self) -> onnx.ModelProto:
         """The whole graph."""
         graph = helper.make_graph(self._nodes, "decoder", self.inputs, self.outputs, list(self._constants.values()))

@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from time import monotonic
 
@@ -12,7 +12,7 @@ import onnx
 
 from refrain.chat import model_folder
 from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
-from refrain.export.onnx import graph
+from refrain.export.onnx import graph, traced_graph
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
 
@@ -33,18 +33,20 @@ def order_variants(variants: Iterable[str]) -> list[str]:
     return sorted(variants, key=lambda name: (name != "fp32", name))
 
 
-def export_variant(merged: Path, out: Path, weights: QuantizationConfig, kind: str, opset: int) -> None:
-    """A folder that the runtime serves: the graph with its weights, tokenizer, template and configs."""
+def export_variant(
+    merged: Path, out: Path, weights: QuantizationConfig, kind: str, opset: int, sensitive: Collection[int] = ()
+) -> None:
+    """A folder that the runtime serves: the graph and its weights, some layers in more bits, and what goes with it."""
     start = monotonic()
     out.mkdir(parents=True)
     if is_dynamically_quantized(weights):
         quantize_dynamically(out.parent / "fp32", out)
     elif kind == "compact":
-        graph.write_graph(merged, out, weights)
+        graph.write_graph(merged, out, weights, sensitive)
     elif weights.bits == 32:
         trace_with_optimum(merged, out, opset)
     else:
-        quantize_traced(out.parent / "fp32", out, weights)
+        quantize_traced(out.parent / "fp32", out, weights, sensitive)
     for config_name in onnx_folder.CONFIGS:
         shutil.copyfile(merged / config_name, out / config_name)
     model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
@@ -87,31 +89,14 @@ def trace_with_optimum(merged: Path, out: Path, opset: int) -> None:
             do_validation=False,  # optimum's only warns; parity.py is ours
             trust_remote_code=False,
         )
-        for file in onnx_folder.model_files(Path(scratch)):
-            shutil.move(file, out / file.name)
+        traced_graph.rewrite_graph(Path(scratch), out, QuantizationConfig(bits=32))
 
 
-def quantize_traced(source: Path, out: Path, precision: QuantizationConfig) -> None:
+def quantize_traced(source: Path, out: Path, weights: QuantizationConfig, sensitive: Collection[int] = ()) -> None:
     """A traced graph with its weights in fewer bits: activations stay fp32, so no row depends on those beside it."""
-    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
-
-    model = onnx.load(source / onnx_folder.GRAPH)
-    if precision.bits == 16:
+    if weights.bits == 16:
         raise ValueError("export.variants: 16 bits need the compact graph; leave the variant out: export=fp32")
-    head = next(node.name for node in model.graph.node if "logits" in node.output)
-    head_bits = precision.head_bits or precision.bits
-    for bits, excluded in ((precision.bits, [head]), (head_bits, [])):  # the second time nothing but the head is left
-        if bits in (4, 8):
-            config = DefaultWeightOnlyQuantConfig(
-                block_size=precision.block or 32,
-                is_symmetric=precision.symmetric,
-                bits=bits,
-                accuracy_level=precision.accuracy,
-            )
-            quantizer = MatMulNBitsQuantizer(model, algo_config=config, nodes_to_exclude=excluded)
-            quantizer.process()
-            model = quantizer.model.model
-    save_graph(model, out, "MatMulNBits")
+    traced_graph.rewrite_graph(source, out, weights, sensitive)
 
 
 def quantize_dynamically(source: Path, out: Path) -> None:

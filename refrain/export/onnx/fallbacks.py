@@ -4,15 +4,17 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
 from refrain.evaluation import gate
-from refrain.evaluation.parity import ParityResult
-from refrain.export.onnx import exporter
+from refrain.evaluation.parity import ParityPrompts, ParityResult
+from refrain.export.onnx import exporter, sensitivity
 from refrain.pipeline import manifest
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
+
+MAX_SEQUENCES, MAX_TOKENS = 8, 64  # on which layers are compared: each of them is a run of the whole model
 
 log = logging.getLogger(__name__)
 
@@ -30,38 +32,47 @@ class Attempt:
 
 
 def export_proven_variants(
-    merged: Path, artifact: Path, export: ExportConfig, measure: Measure
+    merged: Path, artifact: Path, export: ExportConfig, prompts: ParityPrompts, measure: Measure
 ) -> dict[str, list[Attempt]]:
-    """All attempts at each variant, the last of which is in its folder; none after a required variant that fails."""
+    """All attempts at each variant, the last of which is in its folder; none after a required variant that fails.
+
+    How sensitive layers are is measured on the first prompts and replies.
+    """
     kind = exporter.choose_graph(merged, export.graph)
+    pairs = zip(prompts.prompt_ids, prompts.replies, strict=True)
+    sequences = [[*prompt, *reply][:MAX_TOKENS] for prompt, reply in islice(pairs, MAX_SEQUENCES)]
     attempts: dict[str, list[Attempt]] = {}
     for name in exporter.order_variants(export.variants):
-        variant = export.variants[name]
-        write = partial(exporter.export_variant, merged, artifact / name, kind=kind, opset=export.opset)
-        attempts[name] = list(attempt_variant(artifact / name, variant, write, measure))
+        variant, out = export.variants[name], artifact / name
+
+        def write(weights: QuantizationConfig, out: Path = out) -> None:
+            layers = sensitivity.sensitive_layers(artifact / "fp32", weights, sequences)
+            exporter.export_variant(merged, out, weights, kind, export.opset, layers)
+
+        attempts[name] = list(attempt_variant(out, variant, write, measure))
         if attempts[name][-1].fails and variant.thresholds.required:
             break
     return attempts
 
 
 def attempt_variant(out: Path, variant: VariantConfig, write: Write, measure: Measure) -> Iterator[Attempt]:
-    """The variant in its settings and, as long as it fails, in each of its fallbacks that makes another file."""
-    attempts: dict[str, Attempt] = {}  # by the checksum of what was written
+    """The variant in its settings and, as long as it fails, in each of its fallbacks; equal files are measured once."""
+    measured: dict[str, Attempt] = {}  # by the checksum of what was written
     for weights in [variant.weights, *variant.fallbacks]:
         shutil.rmtree(out, ignore_errors=True)
         try:
             write(weights)
             checksum = manifest.content_hash(out)
-            attempt = attempts.get(checksum) or judge(out, weights, variant.thresholds, measure)
-            attempts[checksum] = attempt
-        except ValueError as error:  # of its own: what quantises nothing, or does not open
+            attempt = measured.get(checksum) or judge(out, weights, variant.thresholds, measure)
+            measured[checksum] = attempt
+        except ValueError as error:  # what quantises nothing, or does not open
             if variant.thresholds.required:
                 raise
             attempt = Attempt(weights, None, [f"{out.name}: {error}"])
         yield attempt
         if not attempt.fails:
             return
-        log.info("%s: with %s it fails: %s", out.name, describe(weights), "; ".join(attempt.fails))
+        log.info("%s: in %s it fails: %s", out.name, describe(weights), "; ".join(attempt.fails))
 
 
 def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measure: Measure) -> Attempt:
@@ -77,5 +88,6 @@ def describe(weights: QuantizationConfig) -> str:
     if weights.bits in (16, 32) or weights.block is None:
         return f"{weights.bits} bits"
     head = weights.head_bits or weights.bits
+    share = f", {weights.sensitive_share:.0%} of layers {weights.sensitive_bits}" if weights.sensitive_share else ""
     zeros = "symmetric" if weights.symmetric else "with zero points"
-    return f"{weights.bits} bits, head {head}, blocks of {weights.block}, {zeros}, rounding {weights.rounding}"
+    return f"{weights.bits} bits{share}, head {head}, blocks of {weights.block}, {zeros}, rounding {weights.rounding}"

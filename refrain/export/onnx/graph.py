@@ -7,31 +7,33 @@ Outputs: logits [rows, kept, vocabulary] float; present.<layer>.{key,value}, of 
 as past, written in place, when one buffer is bound as both.
 """
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from refrain.export.architectures import families, heads
-from refrain.export.architectures.decoder import Array, Decoder
-from refrain.export.onnx import quantization
-from refrain.export.onnx.builder import MICROSOFT, GraphBuilder
-from refrain.export.onnx.layers import add_full_precision, add_linear, add_matmul_nbits, add_norm, add_transformer_block
-from refrain.pipeline.schema import BLOCKS, QuantizationConfig
+from refrain.export.architectures.decoder import Decoder
+from refrain.export.onnx.builder import GraphBuilder
+from refrain.export.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
+from refrain.export.onnx.layers import add_full_precision, add_linear, add_norm, add_transformer_block
+from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
 
-def write_graph(merged: Path, out: Path, precision: QuantizationConfig) -> None:
+def write_graph(merged: Path, out: Path, precision: QuantizationConfig, sensitive: Collection[int] = ()) -> None:
     """The graph and the weights of the model in `merged`; ValueError for one that cannot be drawn whole."""
     decoder, tensors = families.read_decoder(merged)
     with (out / onnx_folder.EXTERNAL_DATA).open("wb") as data:
         builder = GraphBuilder(data, precision)
-        build_graph(builder, heads.fit_heads(decoder))
+        build_graph(builder, heads.fit_heads(decoder), sensitive)
     tensors.require_all_read()
     (out / onnx_folder.GRAPH).write_bytes(builder.model().SerializeToString(deterministic=True))
 
 
-def build_graph(builder: GraphBuilder, decoder: Decoder) -> None:
+def build_graph(builder: GraphBuilder, decoder: Decoder, sensitive: Collection[int]) -> None:
     """Every node from input_ids to logits."""
     vocabulary = len(decoder.embedding)
     tensor = helper.make_tensor_value_info
@@ -45,8 +47,11 @@ def build_graph(builder: GraphBuilder, decoder: Decoder) -> None:
     embedding = add_embedding(builder, decoder.embedding)
     stream = add_token_embeddings(builder, decoder, embedding)
     branch: str | None = None  # what the next norm adds to the stream
+    precision = builder.precision
     for i in range(decoder.layers):
+        builder.precision = replace(precision, bits=precision.sensitive_bits) if i in sensitive else precision
         stream, branch = add_transformer_block(builder, decoder, decoder.read_layer(i), i, stream, branch)
+    builder.precision = precision
     hidden, _ = add_norm(builder, "norm", decoder.final_norm, decoder, stream, branch)
     selected = builder.add_node("Gather", [hidden, "logits_at"], "kept", axis=1)
     add_lm_head(builder, decoder, selected, embedding)
@@ -63,52 +68,9 @@ def add_lengths(builder: GraphBuilder) -> None:
     builder.add_node("Cast", [scalar], "total_length", to=TensorProto.INT32)
 
 
-def add_embedding(builder: GraphBuilder, embedding: Array) -> list[str]:
-    """The embedding as one constant, or as codes, scales and zero points: read by both ends of the graph."""
-    precision = builder.precision
-    block_size = embedding_block_size(embedding, precision)
-    if block_size is None:
-        return [add_full_precision(builder, "table", embedding)]
-    blocks = quantization.quantize(
-        embedding, embedding_bits(precision), block_size, precision.symmetric, precision.rounding
-    )
-    zeros = [] if blocks.zeros is None else [builder.add_constant("table.zeros", blocks.zeros)]
-    codes, scales = (
-        builder.add_constant("table.codes", blocks.codes),
-        builder.add_constant("table.scales", blocks.scales),
-    )
-    return [codes, scales, *zeros]
-
-
-def embedding_bits(precision: QuantizationConfig) -> int:
-    """The bits of the embedding and of the head, which may be the same matrix."""
-    return precision.head_bits or precision.bits
-
-
-def embedding_block_size(embedding: Array, precision: QuantizationConfig) -> int | None:
-    """Of the block sizes up to that of the variant the largest that divides the width; None: nothing is quantised."""
-    if embedding_bits(precision) not in (4, 8):
-        return None
-    fitting = (size for size in reversed(BLOCKS) if size <= (precision.block or 0) and embedding.shape[1] % size == 0)
-    return next(fitting, None)
-
-
 def add_token_embeddings(builder: GraphBuilder, decoder: Decoder, embedding: list[str]) -> str:
     """The stream that the layers add to: tokens and, where they are learned, positions."""
-    if len(embedding) == 1:
-        stream = builder.add_node("Gather", [*embedding, "input_ids"], "tokens")
-    else:
-        codes, *scales_and_zeros = embedding
-        shape = builder.add_constant("table.shape", np.array([len(decoder.embedding), -1]))
-        flat = builder.add_node("Reshape", [codes, shape], "table.flat")
-        inputs = [flat, "input_ids", *scales_and_zeros]
-        attributes = {
-            "bits": embedding_bits(builder.precision),
-            "block_size": embedding_block_size(decoder.embedding, builder.precision),
-            "gather_axis": 0,
-            "quantize_axis": 1,
-        }
-        stream = builder.add_node("GatherBlockQuantized", inputs, "tokens", MICROSOFT, **attributes)
+    stream = add_gather(builder, decoder.embedding, embedding, "input_ids", "tokens")
     if decoder.embedding_scale != 1:
         scale = builder.add_constant("table_scale", np.float32(decoder.embedding_scale))
         stream = builder.add_node("Mul", [stream, scale], "tokens.scaled")
@@ -136,11 +98,8 @@ def add_lm_head(builder: GraphBuilder, decoder: Decoder, hidden: str, embedding:
     bits, output = embedding_bits(builder.precision), "logits.uncapped" if decoder.logit_softcap else "logits"
     if decoder.lm_head is not None:
         add_linear(builder, "head", decoder.lm_head, hidden, bits, output)
-    elif len(embedding) == 1:
-        builder.add_node("FusedMatMul", [hidden, *embedding], output, MICROSOFT, transB=1)
     else:
-        size = embedding_block_size(decoder.embedding, builder.precision)
-        add_matmul_nbits(builder, [hidden, *embedding], output, decoder.embedding.shape, bits, size or 0)
+        add_tied_head(builder, decoder.embedding, embedding, hidden, output)
     if decoder.logit_softcap:
         cap = builder.add_constant("logit_softcap", np.float32(decoder.logit_softcap))
         share = builder.add_node("Tanh", [builder.add_node("Div", [output, cap], "logits.share")], "logits.bent")
