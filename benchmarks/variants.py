@@ -1,4 +1,4 @@
-"""What settings of a variant cost and keep: size, seconds and memory of its export, divergence from fp32.
+"""What settings of a variant cost and keep: size, speed, seconds and memory of its export, divergence.
 
     python -m benchmarks.variants MERGED QUESTIONS [--graph optimum] [--settings '{bits: 4, block: 32}' ...]
 
@@ -15,17 +15,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from refrain.chat import encoding
 from refrain.evaluation import divergence, parity
-from refrain.export.onnx import exporter, fallbacks, selection
+from refrain.export.onnx import exporter, fallbacks
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import language_model, onnx_folder
 from refrain.runtime.loading import load_model
 
 OPSET = 18
-COST = {"fp32": 125, "int8": 55, "int4": 38}
+SPOKEN = 32  # tokens by which speed is measured
 DEFAULT = [
     "{bits: 8, block: 32, head_bits: 8}",
     "{bits: 4, block: 32, head_bits: 8, rounding: search}",
@@ -46,11 +47,10 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, folder: Path, kind: str) -> None:
     """One line for fp32 and one for each setting, as they come."""
-    print(
-        "| settings | MB | ms a token by cost | seconds | peak MB | KL, nats | top-1 |\n|---|---|---|---|---|---|---|"
-    )
-    tell(folder / "fp32", "fp32", export(options.merged, folder / "fp32", QuantizationConfig(bits=32), kind))
+    print("| settings | MB | tokens/s | seconds | peak MB | KL, nats | top-1 |\n|---|---|---|---|---|---|---|")
+    cost = export(options.merged, folder / "fp32", QuantizationConfig(bits=32), kind)
     prompts, replies = answers(options.merged, folder / "fp32", options.questions, options.prompts, options.tokens)
+    tell(folder / "fp32", f"fp32, {kind}", cost, speed(folder / "fp32", prompts[0]))
     expected = [parity.reply_logits(load_model(folder / "fp32"), *pair) for pair in zip(prompts, replies, strict=True)]
     for text in options.settings:
         weights = OmegaConf.to_object(OmegaConf.merge(QuantizationConfig, OmegaConf.create(text)))
@@ -58,15 +58,29 @@ def compare(options: argparse.Namespace, folder: Path, kind: str) -> None:
         stats, model = divergence.DivergenceStats(), load_model(folder / "small")
         for prompt, reply, logits in zip(prompts, replies, expected, strict=True):
             stats.add("whole", logits, parity.reply_logits(model, prompt, reply))
-        tell(folder / "small", fallbacks.describe(weights), cost, f"{stats.kl():.2e} | {stats.top1():.1%}")
         del model
+        quality = f"{stats.kl():.2e} | {stats.top1():.1%}"
+        tell(folder / "small", fallbacks.describe(weights), cost, speed(folder / "small", prompts[0]), quality)
         shutil.rmtree(folder / "small")
 
 
-def tell(folder: Path, name: str, cost: tuple[float, float], quality: str = "|") -> None:
-    seconds, peak = cost
-    size, speed = onnx_folder.model_bytes(folder) / 1e6, selection.microseconds_per_token(folder, COST) / 1e3
-    print(f"| {name} | {size:.1f} | {speed:.2f} | {seconds:.1f} | {peak:.0f} | {quality} |", flush=True)
+def tell(folder: Path, name: str, cost: tuple[float, float], tokens: float, quality: str = "|") -> None:
+    size = onnx_folder.model_bytes(folder) / 1e6
+    print(f"| {name} | {size:.1f} | {tokens:.1f} | {cost[0]:.1f} | {cost[1]:.0f} | {quality} |", flush=True)
+
+
+def speed(folder: Path, prompt: list[int]) -> float:
+    """Tokens a second of greedy decoding after a prompt, the best of three turns."""
+    slots = load_model(folder).allocate_slots(1)
+    best = 0.0
+    for _ in range(3):
+        slots.crop(0, 0)
+        token = slots.prefill(0, np.array(prompt))[-1].argmax()
+        start = time.monotonic()
+        for _ in range(SPOKEN):
+            token = slots.decode(np.array([token]))[0].argmax()
+        best = max(best, SPOKEN / (time.monotonic() - start))
+    return best
 
 
 def export(merged: Path, out: Path, weights: QuantizationConfig, kind: str) -> tuple[float, float]:
