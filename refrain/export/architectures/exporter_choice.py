@@ -29,7 +29,12 @@ def choose_exporter(folder: Path) -> ExporterChoice:
 
 def describe_choice(choice: ExporterChoice) -> str:
     """The choice as a sentence."""
-    return "the compact graph is drawn" if choice.reason is None else f"optimum traces the graph, for {choice.reason}"
+    if choice.reason is None:
+        return "the compact graph is drawn"
+    return (
+        f"optimum traces the graph, which is as large and speaks half as fast in fp32, a third as fast in few bits, "
+        f"for {choice.reason}"
+    )
 
 
 def require_traceable(folder: Path) -> None:
