@@ -110,3 +110,13 @@ def test_a_training_reports_to_nobody_and_leaves_nothing_behind(base, features, 
     assert (
         training.build_training_arguments(presets.train(), 0, tmp_path, 1, validate=True, resumed=False).report_to == []
     )
+
+
+def test_a_training_says_which_bases_its_defaults_are_for(caplog):
+    caplog.set_level("INFO", "refrain.training.fit")
+    training.log_recipe(presets.config("model=folder", "model.folder=x", "train.epochs=0.5").train)
+    training.log_recipe(presets.train())
+    assert [record.getMessage() for record in caplog.records] == [
+        "train.lr=0.0002, train.epochs=0.5; defaults are those for pretrained bases",
+        "train.lr=0.005, train.epochs=10; defaults are those for tiny bases",
+    ]
