@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 OUTSIDE = ("rope_theta", "partial_rotary_factor")  # said beside rope_scaling, not in it
+ORIGINAL_CONTEXT = "original_max_position_embeddings"
 RENAMED = {"qwen3_moe": {"num_local_experts": "num_experts"}}  # by family
 NAMES = {  # what a family calls a field of its own
     "rope_theta": ("rope_theta", "rotary_emb_base"),
@@ -78,6 +79,9 @@ def fields_of_one(parameters: dict[str, Any], model_type: Any) -> dict[str, Any]
                 )
             fields |= {} if own is None else {own: parameters[name]}
     scaling = {name: value for name, value in parameters.items() if name not in OUTSIDE and value is not None}
+    if rotary_type(parameters) == "longrope" and ORIGINAL_CONTEXT in known:  # Phi-3 says these two in its own way
+        fields[ORIGINAL_CONTEXT] = scaling.pop(ORIGINAL_CONTEXT, None)
+        scaling["type"] = scaling.pop("rope_type")
     return {**fields, "rope_scaling": None if rotary_type(parameters) == "default" else scaling}
 
 

@@ -21,6 +21,15 @@ def test_rope_parameters_become_the_fields_of_each_family():
     assert (gemma["rope_theta"], gemma["rope_local_base_freq"], gemma["rope_scaling"]) == (5e5, 7e3, None)
 
 
+def test_fields_that_a_family_says_in_its_own_way_are_said_so():
+    factors = {"short_factor": [1.0], "long_factor": [2.0]}
+    parameters = {"rope_type": "longrope", "original_max_position_embeddings": 64, **factors, **THETA}
+    phi = translate({"model_type": "phi3", "rope_parameters": parameters})
+    assert phi["rope_scaling"] == {"type": "longrope", **factors} and phi["original_max_position_embeddings"] == 64
+    moe = translate({"model_type": "qwen3_moe", "num_local_experts": 4, "rope_parameters": THETA})
+    assert moe["num_experts"] == 4 and "num_local_experts" not in moe
+
+
 def test_what_was_not_written_by_transformers_5_stays_as_it_is():
     values = {"model_type": "llama", **THETA}
     assert translate(values) is values
