@@ -31,6 +31,10 @@ class ConfigReader:
         """Whether a family knows a field, and so has a value for it that may be left out."""
         return name in self._defaults
 
+    def states(self, name: str) -> bool:
+        """Whether a field is there, be it null."""
+        return name in self._values
+
     def take(self, name: str, absent: Any = ...) -> Any:
         """The value of a field, what its family assumes, or `absent`; ValueError when there is none of them."""
         self._read.add(name)

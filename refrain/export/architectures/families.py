@@ -31,6 +31,7 @@ from refrain.export.architectures.tensor_reader import TensorReader
 FAMILIES: dict[str, Callable[[ConfigReader, TensorReader], Decoder]] = {
     "llama": read_llama,
     "mistral": read_mistral,
+    "ministral": read_mistral,
     "qwen2": read_qwen2,
     "qwen3": read_qwen3,
     "gemma": read_gemma,

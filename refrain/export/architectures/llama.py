@@ -7,7 +7,7 @@ from refrain.export.architectures.config_reader import ConfigReader
 from refrain.export.architectures.decoder import Decoder, Layer
 from refrain.export.architectures.rotary import read_rotary
 from refrain.export.architectures.tensor_reader import TensorReader
-from refrain.export.architectures.windows import Windows, no_windows, window_of_every_layer
+from refrain.export.architectures.windows import Windows, no_windows, window_of_every_layer, window_of_named_layers
 
 LLAMA = {
     "hidden_act": "silu",
@@ -27,9 +27,11 @@ def read_llama(config: ConfigReader, tensors: TensorReader) -> Decoder:
 
 
 def read_mistral(config: ConfigReader, tensors: TensorReader) -> Decoder:
-    """Mistral."""
+    """Mistral, and Ministral, which transformers makes of it where layer_types are there."""
     config.assume(**MISTRAL)
-    return read_llama_decoder(config, tensors, window_of_every_layer)
+    return read_llama_decoder(
+        config, tensors, window_of_named_layers if config.states("layer_types") else window_of_every_layer
+    )
 
 
 def read_llama_layer(tensors: TensorReader, prefix: str) -> Layer:

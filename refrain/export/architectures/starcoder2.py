@@ -21,7 +21,10 @@ STARCODER2 = LLAMA | {
 def read_starcoder2(config: ConfigReader, tensors: TensorReader) -> Decoder:
     """StarCoder 2 (arXiv:2402.19173): layer norms, biases everywhere, a feed-forward net without a gate."""
     config.assume(**STARCODER2)
-    config.take("use_bias", None)  # the weights say it
+    for name in ("use_bias", "activation_function", "layer_norm_epsilon"):
+        config.take(name, None)  # the weights say it, hidden_act and norm_epsilon
+    for name, only in (("mlp_type", "default"), ("norm_type", "layer_norm"), ("scale_attn_weights", True)):
+        config.expect(name, only)
     decoder = read_llama_decoder(config, tensors, window_of_every_layer, read_starcoder2_layer, "norm_epsilon")
     return replace(decoder, gated=False)
 

@@ -31,6 +31,11 @@ def window_of_every_layer(config: ConfigReader, layers: int) -> Windows:
     return windows_of_types(config, config.take("sliding_window"), [SLIDING] * layers, is_mixed=False)
 
 
+def window_of_named_layers(config: ConfigReader, layers: int) -> Windows:
+    """The layers that layer_types names, or all."""
+    return windows_of_types(config, config.take("sliding_window"), [SLIDING] * layers)
+
+
 def windows_of_upper_layers(config: ConfigReader, layers: int) -> Windows:
     """Where use_sliding_window says so: the layers that layer_types names, or those from max_window_layers on."""
     width = config.take("sliding_window") if config.take("use_sliding_window") else None
