@@ -107,6 +107,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "training/timing": ("training/callbacks/test_progress.py", "printed by the last line"),
 }
 OF_NO_MODULE = {  # test files about more than one module
+    "export/architectures/test_published_configs.py": "every family, by what is published of it",
     "data/readers/test_damaged_files.py": "every reader",
     "data/splitting/test_planted_leaks.py": "all searches for leaks together",
     "data/splitting/test_word_hashes.py": "the words below shingles",
