@@ -56,7 +56,7 @@ class RowPreparer:
     def __call__(self, source_block: SourceBlock) -> RowBatch:
         builder = RowBatchBuilder(source_block.name, self.data.leaks.ngram_size, self.seed)
         source, shape = self.data.sources[source_block.index], source_block.shape
-        read_fields = ignored.read_fields(shape, source.fields) if shape else {}
+        read_fields = ignored.read_fields(shape, source.fields) if shape else ignored.read_names()
         for raw in source_block.block.rows():
             results = parsing.parse_row(raw, shape, source, self.data.policies)
             if not all(isinstance(result, RowError) for result in results):

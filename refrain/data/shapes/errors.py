@@ -17,7 +17,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "missing_field": "A field that the shape needs is not there, or a list holds nothing.",
     "not_text": "A number, a list or null stands where text belongs.",
     "bad_text": "A text holds a NUL, or half of a surrogate pair.",
-    "empty_text": "A question, or the reply to learn from, is nothing but white space.",
+    "empty_text": "A question, or the reply to learn from, is nothing but white space, or characters that nobody sees.",
     "unknown_role": "A turn is neither the system's, the user's nor the assistant's.",
     "wrong_order": "A system turn is not the first, or there is no user turn.",
     "refused": "The chat template does not take these turns, and says why.",

@@ -4,6 +4,11 @@ from typing import Any
 
 from refrain.data.shapes.errors import RowError
 
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"  # no white space
+)
+
+
 Fields = dict[str, Any]  # a row under our names
 
 
@@ -61,7 +66,9 @@ def kind_of(value: Any) -> str:
 
 
 def is_blank(text: str) -> bool:
-    return not text or text.isspace()
+    """Whether nobody sees anything of a text."""
+    start = text.lstrip()[:1]
+    return not start or (start in INVISIBLE and not "".join(text.split()).strip(INVISIBLE))
 
 
 def is_empty(field: Any) -> bool:

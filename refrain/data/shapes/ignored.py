@@ -1,62 +1,73 @@
 """Fields of a row that nothing reads: named and counted, so that none is lost unseen."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.registry import Shape, read_columns
 from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, read_verdict, says_something
 
-FieldTree = dict[str, Any]  # a field that is read: the fields that are read of each object in it
+
+@dataclass(frozen=True)
+class ReadFields:
+    """The names that are read of an object, and what is read of the objects that some of its fields hold."""
+
+    names: frozenset[str]
+    nested: dict[str, "ReadFields"] = field(default_factory=dict)
 
 
-TURN: FieldTree = {
-    **{key: {} for key in ("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS)},
-    "content": {"type": {}, "text": {}},
-}
+def read_names(*names: str, **nested: ReadFields) -> ReadFields:
+    return ReadFields(frozenset((*names, *nested)), nested)
 
 
-ANSWER: FieldTree = {"text": {}, "answer_start": {}}
+TURN = read_names("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS,
+                  content=read_names("type", "text"))  # fmt: skip
 
 
-QUESTION: FieldTree = {"question": {}, "id": {}, "is_impossible": {}, "answers": ANSWER}
+ANSWER = read_names("text", "answer_start")
 
 
-NODE: FieldTree = {key: {} for key in ("role", "text", "message_id", "rank", "deleted")}
-NODE["replies"] = NODE
+PARAGRAPH = read_names("context", qas=read_names("question", "id", "is_impossible", answers=ANSWER))
 
 
-OWN_FIELDS: dict[str, dict[str, FieldTree]] = {  # of columns that are neither text nor turns, by shape
-    "squad": {"answers": ANSWER, "paragraphs": {"context": {}, "qas": QUESTION}},
-    "instances": {"instances": {"input": {}, "output": {}}},
+NODE = read_names("role", "text", "message_id", "rank", "deleted", "replies")
+NODE.nested["replies"] = NODE
+
+
+OWN_FIELDS: dict[str, dict[str, ReadFields]] = {  # of columns that are neither text nor turns, by shape
+    "squad": {"answers": ANSWER, "paragraphs": PARAGRAPH},
+    "instances": {"instances": read_names("input", "output")},
     "tree": {"prompt": NODE},
 }
 
 
-def read_fields(shape: Shape, column_of: dict[str, str]) -> FieldTree:
+def read_fields(shape: Shape, column_of: dict[str, str]) -> ReadFields:
     """The columns that a shape reads, some under other names, and the fields that it reads of what they hold."""
-    own_fields = OWN_FIELDS.get(shape.name, {})
-    return {column: own_fields.get(name, TURN) for name, column in read_columns(shape, column_of).items()}
+    own_fields, columns = OWN_FIELDS.get(shape.name, {}), read_columns(shape, column_of)
+    nested = {column: own_fields.get(name, TURN) for name, column in columns.items() if name not in ("id", *LABELS)}
+    return ReadFields(frozenset(columns.values()), nested)
 
 
-def find_ignored(row: Fields, fields: FieldTree) -> set[str]:
+def find_ignored(row: Fields, fields: ReadFields) -> set[str]:
     """The filled fields of a row that are not read, those of objects behind the name of their column."""
-    return set(walk_ignored(row, fields))
+    unread_labels = {name for name in LABELS if name in fields.names and not is_read_label(row.get(name))}
+    return unread_labels.union(walk_ignored(row, fields))
 
 
-def walk_ignored(row: Fields, fields: FieldTree) -> Iterator[str]:
+def is_read_label(value: Any) -> bool:
+    return read_verdict(value) is not None or not says_something(value)
+
+
+def walk_ignored(row: Fields, fields: ReadFields) -> Iterator[str]:
     pending = [("", row, fields)]  # trees may be deeper than calls
     while pending:
-        prefix, value, known = pending.pop()
-        for key, field in value.items():
-            nested = known.get(key)
-            if nested is None or (key in LABELS and read_verdict(field) is None):
-                if says_something(field):
-                    yield prefix + key
-            elif nested and isinstance(field, list | dict):
-                place = prefix if nested is known else f"{prefix}{key}[]."
-                pending += [(place, part, nested) for part in as_list(field) if isinstance(part, dict)]
-
-
-def as_list(field: Any) -> list[Any]:
-    return field if isinstance(field, list) else [field]
+        prefix, value, read = pending.pop()
+        if not value.keys() <= read.names:
+            yield from (prefix + key for key in value if key not in read.names and says_something(value[key]))
+        for key, nested in read.nested.items():
+            inner = value.get(key)
+            if isinstance(inner, list | dict):
+                place = prefix if nested is read else f"{prefix}{key}[]."
+                parts = inner if isinstance(inner, list) else [inner]
+                pending += [(place, part, nested) for part in parts if isinstance(part, dict)]

@@ -38,11 +38,13 @@ def parse_turn(value: Any, place: str) -> Message:
         (pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0]
     )
     role = parse_role(value, role_name, place)
-    turn_keys.refuse_more_than_text(value, place, ROLES)
+    has_more_keys = len(value) > len(TURN_FIELDS[0])
+    if has_more_keys:
+        turn_keys.refuse_more_than_text(value, place, ROLES)
     if isinstance(value.get(content_name), list):
         value = {**value, content_name: turn_keys.join_parts(value[content_name], place)}
     message: Message = {"role": role, "content": fields.require_string(value, content_name, place)}
-    if role == "assistant" and not turn_keys.is_to_be_learned(value, place):
+    if has_more_keys and role == "assistant" and not turn_keys.is_to_be_learned(value, place):
         message["train"] = False
     return message
 

@@ -62,6 +62,12 @@ def test_a_chat_is_cut_behind_a_reply(talk, turns):
     assert len(CHAT["messages"]) == 7, "the row itself is not touched"
 
 
+def test_a_chat_is_cut_behind_a_reply_that_is_learned(talk):
+    messages = [{**turn, "train": False} if nth == 4 else turn for nth, turn in enumerate(CHAT["messages"])]
+    row, _ = token_length.fit_to_limit(talk, {**CHAT, "messages": messages}, tokens(talk, messages) - 1, "cut")
+    assert row["messages"] == CHAT["messages"][:3]
+
+
 @pytest.mark.parametrize("start", [3, 5])
 def test_a_preference_loses_its_first_turns(talk, start):
     """For its last reply is what is compared; the system's turn stays."""

@@ -7,7 +7,7 @@ import pytest
 from single_rows import DEFAULT, TURNS, parsed, said, talk, wanted
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import errors, parsing
+from refrain.data.shapes import errors, fields, parsing
 from refrain.pipeline.schema import SourceConfig
 
 QA = {"question": "Hi", "answer": "Hello"}
@@ -38,6 +38,7 @@ BROKEN = [
     ("bad_text", {**QA, "id": "\ud83d"}),
     ("bad_text", {**QA, "system": "\0"}),
     ("empty_text", {**QA, "answer": " \u2028\n"}),
+    ("empty_text", {**QA, "answer": "\u200b\ufeff \u200d"}),
     ("empty_text", {**PAIR, "rejected": ""}),
     ("empty_text", {"messages": talk("Hi", " ")}),
     ("empty_text", {"messages": talk("Hi", "Hello", "Bye", "\n")}),
@@ -131,3 +132,8 @@ def test_every_reason_has_one_place_and_one_sentence():
 def test_an_error_crosses_processes_whole():
     error = pickle.loads(pickle.dumps(errors.RowError("tie", "neither is better")))
     assert (error.reason, str(error)) == ("tie", "neither is better")
+
+
+def test_a_text_with_something_to_see_is_not_blank():
+    assert not any(map(fields.is_blank, ("\u200b.", " \ufeffa\u200b ", "\u200d\U0001f680", "a" * 9)))
+    assert all(map(fields.is_blank, ("", " \u2028", "\ufeff \u200b\n\u2060")))
