@@ -11,6 +11,7 @@ log = logging.getLogger("refrain.base")
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
+    from refrain.models.pretrained import resources
     from refrain.models.pretrained.hub import download_snapshot
     from refrain.models.pretrained.hub_headers import checked_outline
     from refrain.models.pretrained.preflight.outline import merged_outline
@@ -31,6 +32,7 @@ def main(cfg: Config) -> None:
     with merged_outline(paths.BASE) as outline:
         choice = choose_exporter(outline)
     log.info("%s", describe_choice(choice))
+    resources.warn_of_shortages(paths.BASE)
     exporter_record.write_record(paths.BASE, choice.exporter, choice.reason)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 

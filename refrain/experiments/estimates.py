@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what serves knows shapes without it
 SAMPLE = 200  # rows whose tokens are counted; the others are taken to be like them
 TRAINS = 0.5  # share of the rate of a plain product that a training reaches
 READS = {"pytorch": 0.35, "onnx": 0.9}  # share of one core's bandwidth that decoding reaches
-LONGEST_PROMPT = 1024  # tokens of the longest prompt that a proof asks
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def estimate_stages(facts: ModelFacts, cfg: "Config", load: Workload, machine: M
     """Each stage in its order, the variants that are served, and what DVC keeps."""
     learning = resources.trainable_parameters(facts, cfg.method)
     whole = resources.FP32 * facts.parameters
-    longest = min(facts.context or LONGEST_PROMPT, LONGEST_PROMPT)
+    longest = min(facts.context or resources.MAX_PROMPT, resources.MAX_PROMPT)
     variants = {name: resources.variant_bytes(facts, variant.weights) for name, variant in cfg.export.variants.items()}
     exported = sum(variants.values()) + min(variants.values())  # the best is there twice
     trained = resources.FP32 * learning
@@ -95,10 +94,9 @@ def estimate_stages(facts: ModelFacts, cfg: "Config", load: Workload, machine: M
             resources.proof_memory(facts, longest), None, evaluate_seconds(facts, cfg, load, machine)
         ),
     }
-    tokens = min(facts.context or LONGEST_PROMPT, LONGEST_PROMPT)
     for name, variant in cfg.export.variants.items():
         result[f"serve {name}"] = StageNeeds(
-            resources.serve_memory(facts, variant.weights, tokens), variants[name], None
+            resources.serve_memory(facts, variant.weights, longest), variants[name], None
         )
     result["DVC cache"] = StageNeeds(None, facts.file_bytes + trained + whole + sum(variants.values()), None)
     return result

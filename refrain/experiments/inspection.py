@@ -50,15 +50,23 @@ def read_config(overrides: list[str]) -> "Config | None":
 
 def judge(folder: Path, name: str, cfg: "Config | None") -> Verdict:
     """Whether the way is open for a model, by all that stages refuse before they begin."""
+    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.preflight import obstacles
+    from refrain.models.pretrained.preflight.outline import merged_outline
 
     if reasons := find_file_reasons(folder, name) or obstacles.find_obstacles(folder):
         return Verdict("", reasons)
     reasons = find_template_reasons(folder, cfg.template.jinja) if cfg else []
     try:
-        return Verdict(describe_exporter(folder), reasons)
+        with merged_outline(folder) as outline:
+            choice = choose_exporter(outline)
     except ValueError as error:
         return Verdict("", [str(error), *reasons])
+    if cfg is not None:
+        from refrain.pipeline import exporter_record
+
+        reasons += exporter_record.find_problems(cfg.export, choice.exporter, choice.reason)
+    return Verdict(describe_choice(choice), reasons)
 
 
 def find_file_reasons(folder: Path, name: str) -> list[str]:
@@ -84,15 +92,6 @@ def find_template_reasons(folder: Path, jinja: str | None) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
-
-
-def describe_exporter(folder: Path) -> str:
-    """Which exporter draws the model; ValueError where none does."""
-    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
-    from refrain.models.pretrained.preflight.outline import merged_outline
-
-    with merged_outline(folder) as outline:
-        return describe_choice(choose_exporter(outline))
 
 
 def describe_needs(folder: Path, facts: ModelFacts, cfg: "Config") -> str:

@@ -3,21 +3,28 @@
 Bytes and floating-point operations, for fp32 on a CPU. benchmarks/estimates.py holds them to measured runs.
 """
 
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refrain.models.pretrained.facts import ModelFacts
+from refrain.models.pretrained.facts import ModelFacts, read_facts
+from refrain.pipeline import paths
 
 if TYPE_CHECKING:  # what serves knows shapes without it
     from refrain.pipeline.schema import AdapterConfig, MethodConfig, QuantizationConfig, TrainConfig
 
+log = logging.getLogger(__name__)
+
 FP32 = 4
+MAX_PROMPT = 1024  # tokens of the longest prompt that a proof asks
 TRAIN_LIBRARIES = 0.62e9  # bytes of Python, PyTorch, transformers and PEFT before a weight is loaded
+MERGE_LIBRARIES = 0.55e9  # ... for a merge
 PROOF_LIBRARIES = 0.75e9  # ... with ONNX Runtime
-SERVE_LIBRARIES = 0.11e9  # ... of what serves
+SERVE_LIBRARIES = 0.085e9  # ... of what serves
 HEAP = 1.6  # what glibc's heap takes for each byte that activations ask of it, for it returns few
 NF4 = 0.55  # bytes of a weight in 4 bits with its scales (arXiv:2305.14314)
 ADAM = 4  # fp32 numbers kept for a weight that learns: itself, its gradient, two moments (arXiv:1412.6980)
@@ -86,7 +93,7 @@ def logits_bytes(facts: ModelFacts, tokens: int) -> int:
 
 def merge_memory(facts: ModelFacts, longest: int) -> float:
     """Peak of a merge with its check: the base and the merged model, and the logits of the longest prompt of both."""
-    return PROOF_LIBRARIES + 2 * FP32 * facts.parameters + 3 * logits_bytes(facts, longest)
+    return MERGE_LIBRARIES + 2 * FP32 * facts.parameters + 3 * logits_bytes(facts, longest)
 
 
 def proof_memory(facts: ModelFacts, longest: int) -> float:
@@ -139,6 +146,18 @@ def train_flops(facts: ModelFacts, method: "MethodConfig", train: "TrainConfig",
     times = (2 if method.adapter is not None else 3) + (1 if train.gradient_checkpointing else 0)
     beside = 0 if method.adapter is None else 6 * adapter_parameters(facts, method.adapter) * tokens
     return times * forward_flops(facts, tokens, labels) + beside
+
+
+def warn_of_shortages(folder: Path) -> None:
+    """A line in the log for what merge and proof of a base will need, whatever the method, and that is not free."""
+    facts = read_facts(folder)
+    whole, longest = FP32 * facts.parameters, min(facts.context or MAX_PROMPT, MAX_PROMPT)
+    needs = {
+        "merge": (merge_memory(facts, longest), float(whole)),
+        "export_onnx": (proof_memory(facts, longest), float(whole)),
+    }
+    for sentence in find_shortages(needs, free_memory(), shutil.disk_usage(paths.workspace()).free):
+        log.warning("%s; `refrain inspect` estimates every stage", sentence)
 
 
 def free_memory() -> int | None:

@@ -97,3 +97,12 @@ def test_a_shortage_names_the_stage_and_both_sizes():
         "the stages will write about 3.0 GB, 2.9 GB are free on the disk",
     ]
     assert resources.find_shortages(needs, memory=None, disk=3e9) == []
+
+
+def test_a_base_that_is_too_large_is_said_in_one_line_and_one_that_fits_is_not(base, merged, monkeypatch, caplog):
+    resources.warn_of_shortages(base)
+    assert not caplog.messages
+    monkeypatch.setattr(resources, "PROOF_LIBRARIES", 1e15)
+    resources.warn_of_shortages(base)
+    [line] = caplog.messages
+    assert line.startswith("export_onnx will need about 1000000 GB of memory, ") and "refrain inspect" in line
