@@ -63,7 +63,6 @@ def arguments() -> argparse.Namespace:
 def compare(step, options, workspace, facts: ModelFacts, machine):  # type: ignore[no-untyped-def]
     """Lines of the table: the estimate of a step, what was measured, and how they compare."""
     cfg, name = configuration(options), step.rpartition(" ")[2]
-    longest = resources.MAX_PROMPT
     if step == "train":
         measured = run_alone(options, step)
         largest = resources.Pass(options.tokens, options.tokens // ROWS, LABELLED)
@@ -79,9 +78,9 @@ def compare(step, options, workspace, facts: ModelFacts, machine):  # type: igno
         return
     peak = memory.measure(step, options)["peak"]
     if step == "merge":
-        yield line("merge, memory", resources.merge_memory(facts, longest), peak)
+        yield line("merge, memory", resources.merge_memory(facts), peak)
     elif step.startswith("proof"):
-        yield line(f"{step}, memory", resources.proof_memory(facts, longest), peak)
+        yield line(f"{step}, memory", resources.proof_memory(facts), peak)
     else:
         size = onnx_folder.model_bytes(workspace / paths.ONNX / name)
         yield line(f"{name}, bytes", resources.variant_bytes(facts, cfg.export.variants[name].weights), size)

@@ -14,6 +14,7 @@ from refrain.models.pretrained.facts import ModelFacts
 if TYPE_CHECKING:  # what serves knows shapes without it
     from refrain.pipeline.schema import Config
 
+SERVED = 1024  # tokens of a conversation that is served
 SAMPLE = 200  # rows whose tokens are counted; the others are taken to be like them
 TRAINS = 0.5  # share of the rate of a plain product that a training reaches
 READS = {"pytorch": 0.35, "onnx": 0.9}  # share of one core's bandwidth that decoding reaches
@@ -75,7 +76,7 @@ def estimate_stages(facts: ModelFacts, cfg: "Config", load: Workload, machine: M
     """Each stage in its order, the variants that are served, and what DVC keeps."""
     learning = resources.trainable_parameters(facts, cfg.method)
     whole = resources.FP32 * facts.parameters
-    longest = min(facts.context or resources.MAX_PROMPT, resources.MAX_PROMPT)
+    tokens = min(facts.context or SERVED, SERVED)
     variants = {name: resources.variant_bytes(facts, variant.weights) for name, variant in cfg.export.variants.items()}
     exported = sum(variants.values()) + min(variants.values())  # the best is there twice
     trained = resources.FP32 * learning
@@ -86,17 +87,13 @@ def estimate_stages(facts: ModelFacts, cfg: "Config", load: Workload, machine: M
             resources.checkpoint_bytes(learning) + trained,
             train_seconds(facts, cfg, load, machine),
         ),
-        "merge": StageNeeds(resources.merge_memory(facts, longest), whole, merge_seconds(facts, cfg, load, machine)),
-        "export_onnx": StageNeeds(
-            resources.proof_memory(facts, longest), exported, proof_seconds(facts, cfg, load, machine)
-        ),
-        "evaluate": StageNeeds(
-            resources.proof_memory(facts, longest), None, evaluate_seconds(facts, cfg, load, machine)
-        ),
+        "merge": StageNeeds(resources.merge_memory(facts), whole, merge_seconds(facts, cfg, load, machine)),
+        "export_onnx": StageNeeds(resources.proof_memory(facts), exported, proof_seconds(facts, cfg, load, machine)),
+        "evaluate": StageNeeds(resources.proof_memory(facts), None, evaluate_seconds(facts, cfg, load, machine)),
     }
     for name, variant in cfg.export.variants.items():
         result[f"serve {name}"] = StageNeeds(
-            resources.serve_memory(facts, variant.weights, longest), variants[name], None
+            resources.serve_memory(facts, variant.weights, tokens), variants[name], None
         )
     result["DVC cache"] = StageNeeds(None, facts.file_bytes + trained + whole + sum(variants.values()), None)
     return result

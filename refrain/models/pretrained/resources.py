@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # what serves knows shapes without it
 log = logging.getLogger(__name__)
 
 FP32 = 4
-MAX_PROMPT = 1024  # tokens of the longest prompt that a proof asks
+POSITIONS = 64  # of a text whose logits are in memory at once
 TRAIN_LIBRARIES = 0.62e9  # bytes of Python, PyTorch, transformers and PEFT before a weight is loaded
 MERGE_LIBRARIES = 0.55e9  # ... for a merge
 PROOF_LIBRARIES = 0.75e9  # ... with ONNX Runtime
@@ -87,18 +87,20 @@ def checkpoint_bytes(trainable: int) -> int:
     return 2 * 3 * FP32 * trainable
 
 
-def logits_bytes(facts: ModelFacts, tokens: int) -> int:
-    return FP32 * facts.vocabulary * tokens
+def head_in_float64(facts: ModelFacts) -> int:
+    """The largest matrix while the rounding of fp32 is measured, and the logits of some positions of two models."""
+    return (8 * facts.width + 4 * FP32 * POSITIONS) * facts.vocabulary
 
 
-def merge_memory(facts: ModelFacts, longest: int) -> float:
-    """Peak of a merge with its check: the base and the merged model, and the logits of the longest prompt of both."""
-    return MERGE_LIBRARIES + 2 * FP32 * facts.parameters + 3 * logits_bytes(facts, longest)
+def merge_memory(facts: ModelFacts) -> float:
+    """Peak of a merge with its check: the base with its adapter and the merged model."""
+    return MERGE_LIBRARIES + 2 * FP32 * facts.parameters + head_in_float64(facts)
 
 
-def proof_memory(facts: ModelFacts, longest: int) -> float:
-    """Peak of export_onnx and evaluate: the merged model beside the largest variant, and logits of both."""
-    return PROOF_LIBRARIES + 2 * FP32 * facts.parameters + 4 * logits_bytes(facts, longest)
+def proof_memory(facts: ModelFacts) -> float:
+    """Peak of export_onnx and evaluate: the merged model, and its head in float64 or beside it the fp32 variant."""
+    variant = FP32 * (facts.parameters + rotary_numbers(facts)) + 4 * FP32 * POSITIONS * facts.vocabulary
+    return PROOF_LIBRARIES + FP32 * facts.parameters + max(head_in_float64(facts), variant)
 
 
 def variant_bytes(facts: ModelFacts, weights: "QuantizationConfig") -> float:
@@ -151,11 +153,8 @@ def train_flops(facts: ModelFacts, method: "MethodConfig", train: "TrainConfig",
 def warn_of_shortages(folder: Path) -> None:
     """A line in the log for what merge and proof of a base will need, whatever the method, and that is not free."""
     facts = read_facts(folder)
-    whole, longest = FP32 * facts.parameters, min(facts.context or MAX_PROMPT, MAX_PROMPT)
-    needs = {
-        "merge": (merge_memory(facts, longest), float(whole)),
-        "export_onnx": (proof_memory(facts, longest), float(whole)),
-    }
+    whole = float(FP32 * facts.parameters)
+    needs = {"merge": (merge_memory(facts), whole), "export_onnx": (proof_memory(facts), whole)}
     for sentence in find_shortages(needs, free_memory(), shutil.disk_usage(paths.workspace()).free):
         log.warning("%s; `refrain inspect` estimates every stage", sentence)
 
