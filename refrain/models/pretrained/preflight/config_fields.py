@@ -50,6 +50,8 @@ def find_rotary_obstacles(config: PretrainedConfig) -> Iterator[str]:
     for name, value in (("rope_theta", getattr(config, "rope_theta", None)), ("factor", scaling.get("factor"))):
         if value is not None and not is_positive(value):
             yield f"config.json: {name}={value!r} of the rotary positions must be a number above 0; repair the file"
+    if turned := count_odd_dimensions(config):
+        yield f"config.json: {turned} numbers of a head are turned, and rotary positions turn pairs; repair the file"
     if kind != "default" and kind not in (*ROPE_INIT_FUNCTIONS, "su"):
         yield f"config.json: rope_scaling of type {kind} is unknown to transformers; choose another model"
     before = getattr(config, "original_max_position_embeddings", None) or scaling.get(
@@ -60,6 +62,16 @@ def find_rotary_obstacles(config: PretrainedConfig) -> Iterator[str]:
             f"config.json: rope_scaling of type {kind} has other factors for texts beyond {before} tokens, and a graph "
             "holds one set; choose a model without it, for instance the one with the shorter context"
         )
+
+
+def count_odd_dimensions(config: PretrainedConfig) -> int:
+    """How many numbers of a head are turned, where they are no pairs; else 0."""
+    hidden, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
+    if not hasattr(config, "rope_theta") or not hidden or not heads:
+        return 0
+    share = getattr(config, "partial_rotary_factor", None) or 1.0
+    turned = int((getattr(config, "head_dim", None) or hidden // heads) * share)
+    return turned if turned % 2 else 0
 
 
 def find_shape_obstacles(config: PretrainedConfig) -> Iterator[str]:

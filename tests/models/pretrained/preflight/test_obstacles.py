@@ -59,6 +59,7 @@ CONFIGS = {
     "by length": ({"rope_scaling": ROPE, "original_max_position_embeddings": 64}, ["longrope", "beyond 64 tokens"]),
     "rotary type": ({"rope_scaling": {"rope_type": "no_such"}}, ["no_such"]),
     "rotary base": ({"rope_theta": "1e6"}, ["rope_theta='1e6'"]),
+    "odd head": ({"head_dim": 15}, ["15 numbers of a head"]),
     "no factor": ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, ["factor=0"]),
 }
 
