@@ -18,6 +18,7 @@ def main(cfg: Config) -> None:
         split_files.write_splits(store, assignment, cfg.data)
         report = split_files.reconcile(store, assignment, counts)
 
+        tokenizer = datasheet.tokenizer_of_training(store, assignment, tokenizer)
         lengths = datasheet.measure_lengths(store, assignment, tokenizer)
         report["lengths"] = datasheet.length_percentiles(lengths)
         datasheet.write_histogram(lengths, paths.LENGTHS)

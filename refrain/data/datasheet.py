@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import preview
-from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, encode_conversation
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, ask_with_opening, encode_conversation
 from refrain.chat.records import Row
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
@@ -71,6 +71,12 @@ def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatToke
         lengths.tokens[SPLITS[split]].append(len(labels))
         lengths.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
     return lengths
+
+
+def tokenizer_of_training(store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> ChatTokenizer:
+    """The tokenizer as training will ask with it, as far as all rows, or some of them by chance, tell."""
+    rows = sample_rows(store, np.flatnonzero(assignment.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
+    return ask_with_opening(tokenizer, read_rows(store, rows))
 
 
 def sample_rows(store: RowStore, rows: Any, count: int, size: int = 1 << 62) -> Any:

@@ -4,6 +4,7 @@ import csv
 
 import prepare_stage
 import pytest
+from awkward_templates import QWEN3
 from prepare_stage import numbered, qa
 
 from refrain.pipeline import paths
@@ -74,3 +75,8 @@ def test_a_row_that_would_break_the_page_does_not(prepared):
 def test_a_long_row_is_shown_in_part(prepared):
     prepared(("a.jsonl", [qa("x" * 50_000)], {}))
     assert len(page()) < 10_000
+
+
+def test_the_page_shows_no_thought_of_the_template_as_learned(prepared):
+    prepared(("a.jsonl", [qa("why?", "amber")], {}), jinja=QWEN3)
+    assert "assistant\n<think>\n\n</think>\n\n⟦amber<|im_end|>⟧" in page()
