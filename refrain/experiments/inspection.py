@@ -40,7 +40,9 @@ def require_model(folder: Path, name: str) -> None:
 
 def read_config(overrides: list[str]) -> "Config | None":
     """The configuration of the repository that this is; None elsewhere, and where only what serves is installed."""
-    if not paths.CONF.is_dir() or importlib.util.find_spec("hydra") is None:
+    if overrides and not paths.CONF.is_dir():
+        raise ValueError(f"{overrides[0]}: there is no conf/ here that it could change; go to a repository of Refrain")
+    if not overrides and not (paths.CONF.is_dir() and importlib.util.find_spec("hydra")):
         return None
     from refrain.experiments.compose import compose_params, current_params
     from refrain.pipeline.params import to_config

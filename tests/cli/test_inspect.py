@@ -66,6 +66,8 @@ def test_outside_a_repository_the_facts_remain(inspect, base, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     code, out, _ = inspect(base)
     assert code == 0 and "256 tokens" in out and "no estimates" in out
+    code, out, err = inspect(base, "method=full")
+    assert (code, out) == (1, "") and err.startswith("refrain: method=full: there is no conf/ here")
 
 
 @pytest.mark.parametrize("wrong", ["method=none", "train.nope=1"])
