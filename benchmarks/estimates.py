@@ -43,8 +43,9 @@ def main() -> None:
         memory.prepare(options.base.resolve(), workspace, options.prompts)
     lines = [["", "estimated", "measured", "estimated / measured"]]
     for step in options.steps or STEPS:
-        lines += [*compare(step, options, workspace, facts, machine)]
-        print(tables.align([lines[0], lines[-1]]), flush=True)
+        compared = list(compare(step, options, workspace, facts, machine))
+        print(tables.align([lines[0], *compared]), flush=True)
+        lines += compared
     print(f"\n{tables.to_markdown(lines)}")
 
 
