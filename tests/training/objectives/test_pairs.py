@@ -63,9 +63,9 @@ def test_data_without_a_pair_stops_with_the_way_out(talk, rows):
         pairs.require_pairs(*some)
 
 
-def test_a_row_that_the_template_cannot_take_is_named(base):
+def test_a_pair_that_the_template_refuses_is_refused_in_its_words(base):
     strict = encoding.load_tokenizer(base, "{{ raise_exception('not me') }}")
-    with pytest.raises(ValueError, match=r"^row plain: the chat template refuses .*: not me$"):
+    with pytest.raises(ValueError, match=r"^the chat template refuses a conversation of user, assistant: not me$"):
         objective("sigmoid").encode_rows(strict, ROWS)
 
 
