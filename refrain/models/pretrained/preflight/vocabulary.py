@@ -1,7 +1,6 @@
 """Whether each token that a text can contain has a row in the model's table."""
 
 from collections.abc import Iterator
-from operator import itemgetter
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
@@ -31,8 +30,9 @@ def find_obstacles(folder: Path, rows: int) -> Iterator[str]:
                 "resize the model's embeddings to the tokenizer and save both"
             )
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    for piece, number in sorted(vocabulary.items(), key=itemgetter(1))[-TRIED:]:
-        if number >= rows and number not in added and is_reachable(tokenizer, number):
+    beyond = sorted((number, piece) for piece, number in vocabulary.items() if number >= rows and number not in added)
+    for number, piece in beyond[:TRIED]:
+        if is_reachable(tokenizer, number):
             yield (
                 f"tokenizer.json: {piece!r} has the id {number}, but the table has {rows} rows; "
                 "fetch tokenizer and weights from one revision"

@@ -149,6 +149,16 @@ def test_a_word_beyond_the_table_may_come_up_in_any_text(folder):
     assert "tokenizer.json: 'amber'" in sentence and "any text" in sentence
 
 
+def test_a_piece_of_words_beyond_the_table_may_come_up_too(folder):
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"] - 1
+    edit(folder, vocab_size=rows)
+    rewrite(
+        folder, lambda all: all | {name: all[name][:rows] for name in ("model.embed_tokens.weight", "lm_head.weight")}
+    )
+    (sentence,) = find_obstacles(folder)
+    assert f"has the id {rows}, but the table has {rows} rows" in sentence
+
+
 FILES = {
     "tokenizer.json": ('{"model": {"type": "NoSuch"}}', "cannot be read"),
     "generation_config.json": ('{"max_new_tokens": -3}', "max_new_tokens"),
