@@ -43,7 +43,7 @@ def fetch(hub, out, repository=ID, revision="main", **environment):
         env={**kept, **places, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,  # it loads torch, on a machine that may have much else to do
     )
 
 
