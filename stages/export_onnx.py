@@ -24,7 +24,7 @@ def main(cfg: Config) -> None:
 
     attempts = fallbacks.export_proven_variants(
         paths.MERGED, paths.ONNX, cfg.export, prompts,
-        lambda folder: parity.measure_parity(merged, load_model(folder), prompts, cfg.export),
+        lambda folder, give_up: parity.measure_parity(merged, load_model(folder), prompts, cfg.export, give_up),
     )  # fmt: skip
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
     left = gate.remove_failing(

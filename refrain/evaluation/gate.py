@@ -6,9 +6,12 @@ import shutil
 from math import inf
 from pathlib import Path
 
+import numpy as np
+
 from refrain.chat import encoding
 from refrain.chat.records import Row
 from refrain.evaluation import divergence
+from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
@@ -77,3 +80,19 @@ def failed_thresholds(name: str, thresholds: Thresholds, parity: ParityResult) -
         sentences.append(f"{name}: its ROUGE-L is {parity.lost:.2f} points below the merged model's, "
                          f"{key}.rouge allows {thresholds.rouge:g}")  # fmt: skip
     return sentences
+
+
+def require_within_reach(name: str, thresholds: Thresholds, positions: int, stats: DivergenceStats) -> None:
+    """ValueError once a variant misses a threshold whatever the rest of so many positions says: bounds, no guess."""
+    key = f"export.variants.{name}.thresholds"
+    seen = f"given up after {len(stats.kl_divergences)} of {positions} tokens"
+    if thresholds.relative_logits is None and thresholds.kl is not None:
+        least = float(np.sum(stats.kl_divergences)) / positions
+        if least > thresholds.kl:
+            raise ValueError(f"its next tokens diverge from the merged model's by at least {least:.2g} nats, "
+                             f"{key}.kl allows {thresholds.kl:g}; {seen}")  # fmt: skip
+    for agreement in stats.agreements.values():
+        most = 1 - agreement.count(False) / positions
+        if most < thresholds.top1:
+            raise ValueError(f"at most {most:.1%} of its top1 tokens are the merged model's, "
+                             f"{key}.top1 wants {thresholds.top1:.1%}; {seen}")  # fmt: skip

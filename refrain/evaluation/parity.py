@@ -5,7 +5,7 @@ known at every step, and the logits of a few prompts at a time are in memory.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,14 +107,20 @@ def batches_by_length(prompts: list[list[int]], size: int) -> list[list[int]]:
 
 
 def measure_parity(
-    reference: LanguageModel, candidate: LanguageModel, prompts: ParityPrompts, export: ExportConfig
+    reference: LanguageModel,
+    candidate: LanguageModel,
+    prompts: ParityPrompts,
+    export: ExportConfig,
+    give_up: Callable[[DivergenceStats], None] | None = None,
 ) -> ParityResult:
-    """Both models on the prompts and on what the reference said after them."""
+    """Both models on the prompts and on what the reference said after them; `give_up` may raise after some of them."""
     stats = DivergenceStats(prompts.tie)
     greedy: dict[int, tuple[int, int]] = {}
     row_bytes = 4 * export.steps * prompts.tokenizer.tokenizer.get_vocab_size()
     for numbers in batches_by_length(prompts.prompt_ids, max(2, min(export.batch_size, BATCH_BYTES // row_bytes))):
         greedy |= compare_batch(reference, candidate, prompts, numbers, stats)
+        if give_up is not None:
+            give_up(stats)
     texts = candidate_texts(candidate, prompts, [number for number in range(len(prompts.rows))
                                                  if greedy[number][1] < prompts.heard(number)], export)  # fmt: skip
     points = rouge(texts, prompts.rows)

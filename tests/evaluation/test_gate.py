@@ -10,6 +10,7 @@ import pytest
 
 from refrain.chat import encoding, model_folder
 from refrain.evaluation import gate
+from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
@@ -199,3 +200,24 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
     gate.require_same_tokenizer(tmp_path, tmp_path, rows)
+
+
+@pytest.mark.parametrize("flips, kl, sentence", [
+    (4, 0.0, None),
+    (5, 0.0, "at most 95.0% of its top1 tokens are the merged model's, "
+             "export.variants.v.thresholds.top1 wants 96.0%; given up after 50 of 100 tokens"),
+    (0, 0.039, None),
+    (0, 0.041, "its next tokens diverge from the merged model's by at least 0.02 nats, "
+               "export.variants.v.thresholds.kl allows 0.02; given up after 50 of 100 tokens"),
+])  # fmt: skip
+def test_a_variant_is_given_up_only_when_the_rest_cannot_save_it(flips, kl, sentence):
+    stats = DivergenceStats()
+    stats.kl_divergences = [kl] * 50
+    stats.agreements = {"whole": [True] * 50, "cached": [False] * flips + [True] * (50 - flips)}
+    thresholds = Thresholds(kl=0.02, top1=0.96)
+    if sentence is None:
+        gate.require_within_reach("v", thresholds, 100, stats)
+    else:
+        with pytest.raises(ValueError) as error:
+            gate.require_within_reach("v", thresholds, 100, stats)
+        assert str(error.value) == sentence

@@ -4,11 +4,13 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 
 from refrain.evaluation import gate
+from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.export.onnx import exporter, sensitivity
 from refrain.pipeline import manifest
@@ -19,7 +21,8 @@ MAX_SEQUENCES, MAX_TOKENS = 8, 64  # on which layers are compared: each of them 
 log = logging.getLogger(__name__)
 
 Write = Callable[[QuantizationConfig], None]
-Measure = Callable[[Path], ParityResult]  # of the model in a folder, against the merged one
+GiveUp = Callable[[DivergenceStats], None]  # raises once a variant cannot pass any more
+Measure = Callable[[Path, GiveUp | None], ParityResult]  # of the model in a folder, against the merged one
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Attempt:
     """A variant in some settings, and why it is not good enough in them."""
 
     weights: QuantizationConfig
-    result: ParityResult | None  # None: it could not be written or opened
+    result: ParityResult | None  # None: it could not be written or opened, or was given up
     fails: list[str]
 
 
@@ -49,13 +52,16 @@ def export_proven_variants(
             layers = sensitivity.sensitive_layers(artifact / "fp32", weights, sequences)
             exporter.export_variant(merged, out, weights, kind, export.opset, layers)
 
-        attempts[name] = list(attempt_variant(out, variant, write, measure))
+        positions = sum(map(prompts.heard, range(len(prompts.replies))))
+        attempts[name] = list(attempt_variant(out, variant, write, measure, positions))
         if attempts[name][-1].fails and variant.thresholds.required:
             break
     return attempts
 
 
-def attempt_variant(out: Path, variant: VariantConfig, write: Write, measure: Measure) -> Iterator[Attempt]:
+def attempt_variant(
+    out: Path, variant: VariantConfig, write: Write, measure: Measure, positions: int
+) -> Iterator[Attempt]:
     """The variant in its settings and, as long as it fails, in each of its fallbacks; equal files are measured once."""
     measured: dict[str, Attempt] = {}  # by the checksum of what was written
     for weights in [variant.weights, *variant.fallbacks]:
@@ -63,9 +69,9 @@ def attempt_variant(out: Path, variant: VariantConfig, write: Write, measure: Me
         try:
             write(weights)
             checksum = manifest.content_hash(out)
-            attempt = measured.get(checksum) or judge(out, weights, variant.thresholds, measure)
+            attempt = measured.get(checksum) or judge(out, weights, variant.thresholds, measure, positions)
             measured[checksum] = attempt
-        except ValueError as error:  # what quantises nothing, or does not open
+        except ValueError as error:  # what quantises nothing or does not open
             if variant.thresholds.required:
                 raise
             attempt = Attempt(weights, None, [f"{out.name}: {error}"])
@@ -75,12 +81,19 @@ def attempt_variant(out: Path, variant: VariantConfig, write: Write, measure: Me
         log.info("%s: in %s it fails: %s", out.name, describe(weights), "; ".join(attempt.fails))
 
 
-def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measure: Measure) -> Attempt:
-    """The variant in a folder, measured."""
-    start = monotonic()
-    result = measure(out)
-    log.info("%s: compared with the merged model in %.1f s", out.name, monotonic() - start)
-    return Attempt(weights, result, gate.failed_thresholds(out.name, thresholds, result))
+def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measure: Measure, positions: int) -> Attempt:
+    """The variant in a folder, measured: to the end where it is required, else as long as it can still pass."""
+    start, name = monotonic(), out.name
+    give_up = None if thresholds.required else partial(gate.require_within_reach, name, thresholds, positions)
+    try:
+        result = measure(out, give_up)
+        attempt = Attempt(weights, result, gate.failed_thresholds(name, thresholds, result))
+    except ValueError as error:
+        if thresholds.required:
+            raise
+        attempt = Attempt(weights, None, [f"{name}: {error}"])
+    log.info("%s: compared with the merged model in %.1f s", name, monotonic() - start)
+    return attempt
 
 
 def describe(weights: QuantizationConfig) -> str:
