@@ -133,3 +133,42 @@ def test_all_positions_are_given_or_the_last_ones(adapted, asked):
 def test_facts_are_short():
     found = Divergence(whole=1.2345678, mean=1.2345e-5, kl=-0.0123456, top1=-23.456789)
     assert divergence.rounded_facts(found) == {"whole": 1.2346, "mean": 1.2e-5, "kl": -0.012, "top1": -23.4568}
+
+
+@pytest.mark.parametrize("gap, same", [(0.0, True), (0.019, True), (0.021, False)])
+def test_of_two_tokens_nearer_than_a_tie_either_may_be_chosen(gap, same):
+    right = np.array([[1 + gap, 1, -1, -1]], dtype=np.float32)
+    got = right + np.array([-0.05, 0, 0, 0], dtype=np.float32)
+    stats = DivergenceStats(tie=0.02)
+    assert stats.add("whole", right, got * 3).tolist() == [same] and stats.top1() == same
+    assert DivergenceStats().add("whole", right, got).tolist() == [gap == 0], "without a tie equal ones alone"
+
+
+def test_a_difference_is_in_standard_deviations_and_so_the_same_for_logits_of_any_size():
+    right = np.array([[1, -1, 1, -1], [3, 3, 3, 3]], dtype=np.float32)
+    got = right + np.array([0.5, 0, 0, 0], dtype=np.float32)
+    for scale in (1, 1000):
+        largest, mean = divergence.relative_differences(right * scale, got * scale)
+        assert largest[0] == 0.5 and mean[0] == 0.125
+    assert divergence.relative_differences(right, got)[0][1] == 0.5, "all equally likely: no spread to measure by"
+
+
+def test_long_rows_are_compared_in_pieces_with_the_same_result(monkeypatch):
+    rng = np.random.default_rng(0)
+    right = rng.normal(size=(7, 50)).astype(np.float32)
+    got = right + rng.normal(size=right.shape).astype(np.float32) / 10
+    whole, pieces = DivergenceStats(), DivergenceStats()
+    whole.add("whole", right, got, 5)
+    monkeypatch.setattr(divergence, "CHUNK_BYTES", 2 * 8 * 50)
+    pieces.add("whole", right, got, 5)
+    assert whole.summary() == pieces.summary() and len(pieces.kl_divergences) == 5
+
+
+def test_the_limit_gives_way_to_what_fp32_rounds_and_says_so(adapted):
+    divergence.require_equal(Divergence(whole=0.009, mean=0, kl=0, top1=1), 1e-3, 1e-3)
+    with pytest.raises(ValueError, match=r"allows 0\.001, and 0\.01 for what fp32 rounds in this model$"):
+        divergence.require_equal(Divergence(whole=0.011, mean=0, kl=0, top1=1), 1e-3, 1e-3)
+    with pytest.raises(ValueError, match=r"^merged: its weights are others$"):
+        divergence.require_equal(Divergence(whole=0, mean=0, kl=0, top1=1), 0.0, 1e-3, ["its weights are others"])
+    with pytest.raises(ValueError, match=r"^merged: no held-out prompt fits "):
+        divergence.measure_divergence(adapted, adapted, [])

@@ -221,3 +221,11 @@ def test_a_variant_is_given_up_only_when_the_rest_cannot_save_it(flips, kl, sent
         with pytest.raises(ValueError) as error:
             gate.require_within_reach("v", thresholds, 100, stats)
         assert str(error.value) == sentence
+
+
+def test_a_model_that_fp32_rounds_coarsely_has_wider_bars():
+    coarse = replace(JUST, rounding=0.02, whole=0.2, kl=0.08)  # ten roundings are twice the bar
+    assert gate.failed_thresholds("v", BARS, coarse) == []
+    far, apart = gate.failed_thresholds("v", BARS, replace(coarse, whole=0.21, kl=0.09))
+    assert far.endswith("relative_logits allows 0.1, and 0.2 for what fp32 rounds in this model")
+    assert apart.endswith("kl allows 0.02, and 0.08 for what fp32 rounds in this model")

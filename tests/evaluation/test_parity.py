@@ -188,3 +188,33 @@ def test_prompts_are_held_out_where_there_are_any(rows, tmp_path, filled, taken)
     for split, its_rows in splits.items():
         records.write_rows(tmp_path / f"{split}.jsonl", its_rows if split in filled else [])
     assert records.read_held_out_rows(tmp_path) == splits[taken]
+
+
+class Undecided:
+    """A speaker that finds the second best token a little likelier than the best at one step of each decoding."""
+
+    def __init__(self, speaker, step):
+        self.speaker, self.step = speaker, step
+
+    def forward(self, ids, mask, cache, keep=0):
+        at, inner = cache or (0, None)
+        logits, after = self.speaker.forward(ids, mask, inner, keep)
+        if at == self.step:
+            for row in logits[:, -1]:
+                best, second = row.argsort()[[-1, -2]]
+                row[second] = row[best] + 1e-6
+        return logits, (at + 1, after)
+
+
+@pytest.mark.heavy
+def test_a_flip_counts_unless_the_reference_finds_both_as_good_as_equal(speaker, brief, few):
+    strict = parity.measure_parity(speaker, Undecided(speaker, 2), brief, few)
+    assert strict.greedy == 2 / STEPS and strict.top1 < 1
+    all_ties = replace(brief, rounding=1.0)
+    assert parity.measure_parity(speaker, Undecided(speaker, 2), all_ties, few).greedy == 1
+    assert parity.measure_parity(speaker, Undecided(speaker, 2), all_ties, few).lost == 0
+
+
+def test_prompts_are_fed_beside_those_of_like_length():
+    prompts = [[0] * length for length in (9, 1, 5, 2, 7)]
+    assert parity.batches_by_length(prompts, 2) == [[1, 3], [2, 4], [0]]

@@ -128,3 +128,18 @@ def test_rows_that_the_model_cannot_see_at_once_are_left_out_and_counted(talk, r
     assert scoring.rows_that_fit(talk, rows, max(sizes), room) == [
         row for row, prompt in zip(rows, asked, strict=True) if prompt + room <= max(sizes)
     ]
+
+
+@pytest.mark.parametrize("piece", [1, 3, 64])
+def test_logits_are_asked_from_the_first_labelled_token_on_and_in_pieces(piece, speaker, talk, rows, monkeypatch):
+    example = encoding.encode_conversation(talk, rows[4]["messages"])
+    ids, labels = example["input_ids"], example["labels"]
+    logits = speaker.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    right = [float(logits[at, label]) for at, label in enumerate(labels[1:]) if label != encoding.IGNORE_INDEX]
+    shapes = []
+    hook = speaker.model.lm_head.register_forward_hook(lambda head, inputs, out: shapes.append(out.shape[1]))
+    monkeypatch.setattr(scoring, "PIECE", piece)
+    got = scoring.label_logprobs(speaker, ids, labels)
+    hook.remove()
+    assert got == pytest.approx(right, abs=1e-4) and max(shapes) <= piece and sum(shapes) < len(ids) - 1
+    assert scoring.label_logprobs(speaker, ids, [encoding.IGNORE_INDEX] * len(ids)) == []

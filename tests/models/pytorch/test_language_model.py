@@ -7,6 +7,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
 )
 
 from refrain.evaluation import divergence
@@ -57,3 +58,21 @@ def test_a_speaker_remembers_what_its_attention_sees(config):
         logits, cache = stray.forward(ids[:, at : at + 1], np.ones((1, at + 1), dtype=np.int64), cache, 1)
         steps.append(logits[0, 0])
     assert np.abs(np.stack(steps) - divergence.sequence_logits(stray, list(ids[0]))).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["base", "gpt2", "opt"])
+def test_no_logits_are_computed_for_positions_that_nobody_asks_for(family, request):
+    if family == "opt":  # its forward has no logits_to_keep
+        shape = OPTConfig(vocab_size=300, hidden_size=32, word_embed_proj_dim=32, ffn_dim=64, num_hidden_layers=2,
+                          num_attention_heads=2, max_position_embeddings=64)  # fmt: skip
+        model = AutoModelForCausalLM.from_config(shape)
+    else:
+        model = loading.load_pretrained(request.getfixturevalue(family))
+    shapes = []
+    model.get_output_embeddings().register_forward_hook(lambda head, inputs, logits: shapes.append(logits.shape[:2]))
+    ids, mask = language_model.left_pad(ASKED)
+    speaker = TorchLanguageModel(model)
+    _, cache = speaker.forward(ids, mask, None, 2)
+    speaker.forward(np.array([[5], [6]]), language_model.extend_mask(mask), cache, 1)
+    speaker.forward(ids, mask, None)
+    assert shapes == [(2, 2), (2, 1), ids.shape]
