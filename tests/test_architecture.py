@@ -113,6 +113,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "data/splitting/test_word_hashes.py": "the words below shingles",
     "data/test_augmentation_leaks.py": "augmentation after the splits",
     "data/test_embedded_data.py": "the data in this repository",
+    "evaluation/test_depth.py": "the bars of merge and export on a deep model",
     "evaluation/test_planted_faults.py": "the stages merge and export_onnx",
     "pipeline/test_closed_choices.py": "validation, and the tables of other rooms",
     "runtime/test_sessions.py": "both kinds of session",
