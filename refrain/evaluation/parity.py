@@ -21,6 +21,7 @@ from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
 BATCH_BYTES = 2**28  # of logits that a batch is compared with
+ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
@@ -64,6 +65,10 @@ class ParityPrompts:
     def tie(self) -> float:
         """How much the reference may prefer a token, in standard deviations, and a right model choose another."""
         return 2 * divergence.ROUNDINGS * self.rounding
+
+    def is_alone(self, number: int) -> bool:
+        """Whether a prompt is also decoded alone and prefilled in pieces: some rows, and all edge cases."""
+        return number < ALONE or number >= len(self.rows)
 
     def heard(self, number: int) -> int:
         """How many tokens of a reply there are with the one that ends it; all where none does."""
@@ -152,9 +157,10 @@ def compare_batch(
     for number, logits, batched_logits in zip(numbers, expected, batched, strict=True):
         prompt, reply, heard = prompts.prompt_ids[number], prompts.replies[number], prompts.heard(number)
         stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
-        stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
-        alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
-        together = stats.add("batched", logits, batched_logits, heard)
+        alone = together = stats.add("batched", logits, batched_logits, heard)
+        if prompts.is_alone(number):
+            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
+            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
         greedy[number] = (leading(alone), leading(together))
     return greedy
 

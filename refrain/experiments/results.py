@@ -41,7 +41,7 @@ def parity_table(report: dict[str, Any]) -> str:
         for name in order
     ]
     title = (f"{report['prompts']} prompts, {report['steps']} tokens after each; "
-             "largest difference of a logit by execution mode")  # fmt: skip
+             "largest difference of a logit by execution mode, in standard deviations")  # fmt: skip
     reasons = [f"{name} is left out: {sentence}" for name in order for sentence in models[name].get("fails", [])]
     return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *reasons])
 

@@ -24,7 +24,7 @@ CONF_EDITS = {
     "conf/model/small.yaml": ("tiny.epochs", 2, {"base"}),
     "conf/data/small.yaml": ("val_fraction", 0.2, {"prepare"}),
     "conf/template/default.yaml": ("jinja", "{{ messages }}", {"prepare", "train"}),
-    "conf/method/lora.yaml": ("method.adapter.rank", 16, {"train"}),
+    "conf/method/lora.yaml": ("method.adapter.rank", 8, {"train"}),
     "conf/config.yaml: train": ("train.weight_decay", 0.1, {"train"}),
     "conf/config.yaml: merge": ("merge.relative_logits", 0.01, {"merge"}),
     "conf/export/small.yaml": ("steps", 5, {"export_onnx"}),
@@ -158,7 +158,7 @@ def test_a_hand_edit_of_params_yaml_counts_and_is_not_lost(bench):
     edit(bench / "params.yaml", {"evaluate.max_rows": 3})
     assert ran(dvc(bench, "repro")) == ["compose", "evaluate"]
     assert ran(dvc(bench, "repro")) == []
-    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 16})
+    edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 8})
     refused = dvc(bench, "repro", fails=True)
     assert "conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=3 method." in refused
     assert value(bench, "evaluate.max_rows") == 3
