@@ -39,7 +39,12 @@ def require_model(folder: Path, name: str) -> None:
 
 
 def read_config(overrides: list[str]) -> "Config | None":
-    """The configuration of the repository that this is; None elsewhere, and where only what serves is installed."""
+    """How the repository that this is would fine-tune a model of its own; None elsewhere, and where only what serves is
+    installed.
+
+    With overrides, or where params.yaml is of the embedded base, it is conf/ with model=folder: rates, epochs and ranks
+    are other ones there.
+    """
     if overrides and not paths.CONF.is_dir():
         raise ValueError(f"{overrides[0]}: there is no conf/ here that it could change; go to a repository of Refrain")
     if not overrides and not (paths.CONF.is_dir() and importlib.util.find_spec("hydra")):
@@ -47,7 +52,10 @@ def read_config(overrides: list[str]) -> "Config | None":
     from refrain.experiments.compose import compose_params, current_params
     from refrain.pipeline.params import to_config
 
-    return to_config(compose_params(overrides) if overrides else current_params())
+    current = None if overrides else to_config(current_params())
+    if current is not None and current.model.tiny is None:
+        return current
+    return to_config(compose_params(["model=folder", "model.folder=.", *overrides]))
 
 
 def judge(folder: Path, name: str, cfg: "Config | None") -> Verdict:
