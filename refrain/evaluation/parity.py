@@ -159,8 +159,9 @@ def compare_batch(
         stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
         alone = together = stats.add("batched", logits, batched_logits, heard)
         if prompts.is_alone(number):
-            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
-            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
+            scored = heard if number < len(prompts.rows) else 0  # of so few, edge cases would be too large a share
+            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), scored)
+            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], scored)
         greedy[number] = (leading(alone), leading(together))
     return greedy
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refrain.chat import encoding, model_folder, records
-from refrain.evaluation import gate, parity
+from refrain.evaluation import divergence, gate, parity
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.schema import Thresholds
@@ -218,3 +218,27 @@ def test_a_flip_counts_unless_the_reference_finds_both_as_good_as_equal(speaker,
 def test_prompts_are_fed_beside_those_of_like_length():
     prompts = [[0] * length for length in (9, 1, 5, 2, 7)]
     assert parity.batches_by_length(prompts, 2) == [[1, 3], [2, 4], [0]]
+
+
+@pytest.mark.heavy
+def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, speaker, brief, few):
+    monkeypatch.setattr(parity, "ALONE", 1)
+    alone = Listener(speaker)
+    parity.compare_batch(speaker, alone, brief, [0, 1], divergence.DivergenceStats(0.0))
+    parity.compare_batch(speaker, alone, brief, list(range(len(brief.rows), len(brief.prompt_ids))),
+                         divergence.DivergenceStats(0.0))  # fmt: skip
+    lengths = [len(brief.prompt_ids[0]), *map(len, brief.prompt_ids[len(brief.rows) :])]
+    halves = [length // 2 for length in lengths if length > 1]
+    assert sorted(alone.prompts) == sorted([*lengths, *halves])
+
+
+class Listener:
+    """A speaker that remembers the lengths of the prompts that it was given alone, to go on from token by token."""
+
+    def __init__(self, speaker):
+        self.speaker, self.prompts = speaker, []
+
+    def forward(self, ids, mask, cache, keep=0):
+        if cache is None and len(ids) == keep == 1:
+            self.prompts.append(ids.shape[1])
+        return self.speaker.forward(ids, mask, cache, keep)
