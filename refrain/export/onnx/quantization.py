@@ -19,6 +19,7 @@ SHARES = {  # of a block's range that are tried
     "nearest": (),
     "search": tuple(np.float32(1 - step / 40) for step in range(1, 13)),  # 0.975 to 0.7
 }
+OFF_GRID = np.float32(0.93)  # share of the codes of 8 bits that symmetric blocks use
 CHUNK = 2**18  # weights that are quantised at once
 
 
@@ -65,9 +66,14 @@ def farthest_values(values: Array) -> Array:
 
 
 def symmetric_scales(farthest: Array, bits: int) -> tuple[Array, Array]:
-    """Scales with the middle code for 0: what is farthest from 0 gets the lowest code, of which there is one more."""
+    """Scales with the middle code for 0: what is farthest from 0 gets the lowest code, of which there is one more.
+
+    In 8 bits it stays off the last codes: the weights of a base that was published in few bits would all lie on codes
+    exactly, and what fine-tuning added to them, less than half a step, would be rounded away.
+    """
     middle = np.float32(1 << (bits - 1))
-    scales = np.where(farthest == 0, np.float32(1), farthest / -middle)
+    reach = middle * OFF_GRID if bits == 8 else middle
+    scales = np.where(farthest == 0, np.float32(1), farthest / -reach)
     return scales, np.full_like(scales, middle)
 
 

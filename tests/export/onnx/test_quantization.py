@@ -34,9 +34,18 @@ def test_no_weight_is_further_off_than_its_step(bits, symmetric, rounding):
     assert (np.abs(quantization.dequantize(parts, bits, 160) - WEIGHT) <= step * 1.001).all()
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_the_extreme_of_a_symmetric_block_is_exact(bits):
-    back = restored(WEIGHT, bits, 32, True, "nearest").reshape(24, 5, 32)
+@pytest.mark.parametrize("levels", [8, 16, 127, 128])
+def test_what_was_added_to_weights_of_few_bits_is_kept(levels):
+    rng = np.random.default_rng(5)
+    base = rng.integers(-levels, levels, (64, 256)).astype(np.float32)
+    base[:, ::32] = -levels  # the farthest of each block
+    added = np.outer(rng.normal(size=64), rng.normal(size=256)).astype(np.float32) * levels / 2000  # a tenth of a step
+    kept = restored(base + added, 8, 32, True, "nearest") - restored(base, 8, 32, True, "nearest")
+    assert (kept * added).sum() / np.square(added).sum() > 0.75
+
+
+def test_the_extreme_of_a_symmetric_block_is_exact_in_4_bits():
+    back = restored(WEIGHT, 4, 32, True, "nearest").reshape(24, 5, 32)
     values = WEIGHT.reshape(24, 5, 32)
     at = np.abs(values).argmax(-1)[..., None]
     extremes = [np.take_along_axis(each, at, -1) for each in (values, back)]
