@@ -102,7 +102,7 @@ def adapted_model(base: Path) -> PreTrainedModel:
     return model
 
 
-def folded(times: float, part: str = "") -> Change:
+def fold_adapter(times: float, part: str = "") -> Change:
     """The adapter so many times, in all matrices or those with a part of a name."""
 
     def change(merged: PreTrainedModel, deltas: dict[str, torch.Tensor]) -> None:
@@ -155,12 +155,12 @@ def with_setting(key: str, change_value: Callable[[float], float]) -> Change:
 
 
 FAULTS: dict[str, Change] = {
-    "right": folded(1),
-    "adapter not folded in": folded(0),
-    "adapter folded in twice": folded(2),
-    "alpha 1 % too large": folded(1.01),
-    "one layer's adapter dropped": folded(0, "layers.1."),
-    "one matrix's adapter dropped": folded(0, "layers.1.mlp.down_proj"),
+    "right": fold_adapter(1),
+    "adapter not folded in": fold_adapter(0),
+    "adapter folded in twice": fold_adapter(2),
+    "alpha 1 % too large": fold_adapter(1.01),
+    "one layer's adapter dropped": fold_adapter(0, "layers.1."),
+    "one matrix's adapter dropped": fold_adapter(0, "layers.1.mlp.down_proj"),
     "one head's adapter dropped": without_rows("layers.1.self_attn.q_proj", 16),
     "one row's adapter dropped": without_rows("layers.1.mlp.down_proj", 1),
     "weights rounded to bf16": rounded(torch.bfloat16),

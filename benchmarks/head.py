@@ -21,7 +21,7 @@ def main() -> None:
     options = arguments()
     torch.manual_seed(0)
     model, inputs, labels = build_model(options.vocabulary), *build_pass(options)
-    ways = {"labelled tokens": labelled, "every token": every, "layers alone": layers_alone}
+    ways = {"labelled tokens": labelled_logits_loss, "every token": every, "layers alone": layers_alone}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for name, way in [*ways.items()] * (options.rounds + 1):
         seconds[name].append(time_step(lambda way=way: way(model, inputs, labels)))
@@ -65,7 +65,7 @@ def build_pass(options: argparse.Namespace) -> tuple[dict[str, Any], torch.Tenso
     return {"input_ids": ids, "use_cache": False}, labels
 
 
-def labelled(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
+def labelled_logits_loss(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
     """As `training.objectives.logprobs` asks."""
     columns = (labels[0, 1:] >= 0).nonzero()[:, 0]
     logits = model(**inputs, logits_to_keep=columns).logits[0]

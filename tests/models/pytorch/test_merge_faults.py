@@ -71,7 +71,7 @@ def test_a_right_merge_has_no_fault_whatever_the_adapter_is_and_has_learned(name
     assert found(*merge_of(request.getfixturevalue(family), METHODS[name], tmp_path, size)) == []
 
 
-def folded(times, names=None):
+def fold_adapter(times, names=None):
     """The adapter in some matrices so many times."""
 
     def change(weights, deltas):
@@ -99,10 +99,10 @@ def norm_of_another(weights, deltas):
 
 
 WRONG = {
-    "twice": (folded(2), FIRST + "it holds the adapter 2 times"),
-    "alpha": (folded(1.01), FIRST + "it holds the adapter 1.01 times"),
-    "not at all": (folded(0), FIRST + "it is the base's alone"),
-    "one matrix": (folded(0, [DOWN]), f"{DOWN} is not base + adapter: it is the base's alone"),
+    "twice": (fold_adapter(2), FIRST + "it holds the adapter 2 times"),
+    "alpha": (fold_adapter(1.01), FIRST + "it holds the adapter 1.01 times"),
+    "not at all": (fold_adapter(0), FIRST + "it is the base's alone"),
+    "one matrix": (fold_adapter(0, [DOWN]), f"{DOWN} is not base + adapter: it is the base's alone"),
     "one row": (one_row, f"{DOWN} is not base + adapter: 1 of its 64 rows are wrong, by 0."),
     "one head": (one_head, f"{QUERY} is not base + adapter: 32 of its 128 rows are wrong, by 0."),
     "bf16": (in_bf16, BF16),

@@ -75,8 +75,8 @@ def test_a_field_that_closes_the_way_is_named(folder, kind):
 QUERY = "model.layers.0.self_attn.q_proj"
 WEIGHTS = {
     "missing": (lambda all: without(all, "lm_head.weight"), ["lm_head.weight", "missing", "tie_word_embeddings"]),
-    "prefix": (lambda all: renamed(all, "module.{}"), ["module.lm_head.weight", "'module.'"]),
-    "inner prefix": (lambda all: renamed(all, "base_model.model.{}"), ["'base_model.model.'"]),
+    "prefix": (lambda all: rename_tensors(all, "module.{}"), ["module.lm_head.weight", "'module.'"]),
+    "inner prefix": (lambda all: rename_tensors(all, "base_model.model.{}"), ["'base_model.model.'"]),
     "shape": (lambda all: all | {"model.norm.weight": all["model.norm.weight"][:5]}, ["model.norm.weight", "[5]"]),
     "left over": (lambda all: all | {"score.weight": ONE}, ["score.weight", "no place"]),
     "bias": (lambda all: all | {f"{QUERY}.bias": ONE}, [f"{QUERY}.bias", "no place in model_type=llama"]),
@@ -90,7 +90,7 @@ def without(all, name):
     return {other: tensor for other, tensor in all.items() if other != name}
 
 
-def renamed(all, pattern):
+def rename_tensors(all, pattern):
     return {pattern.format(name): tensor for name, tensor in all.items()}
 
 
