@@ -1,10 +1,11 @@
 """The whole pipeline on a real pretrained base, one section of docs/results.md for each data set.
 
-    python -m benchmarks.pretrained MODEL DATA KEEP [NAME ...] [--set OVERRIDE ...]
+    python -m benchmarks.pretrained MODEL DATA KEEP [NAME ...] [--until STAGE] [--set OVERRIDE ...]
 
 MODEL is a Hugging Face folder, DATA holds gsm8k/, pira/ and llms-from-scratch/ as published (conf/data/), and KEEP gets
 a clone of the last commit for each run, which shares the DVC cache of this repository: a run that was broken off goes
-on where it was. Peak memory is that of the largest process of a stage.
+on where it was, and what a stage has cost is kept until it runs again. Peak memory is that of the largest process of a
+stage. Of GSM8K the first 500 rows are learned, and the first 200 of its test file are held out.
 """
 
 import argparse
@@ -30,9 +31,9 @@ from refrain.runtime import language_model, onnx_folder
 COMMON = "model=folder template=alpaca"
 RUNS = {
     "environment": "data=environment",
-    "pira": "data=pira",
+    "pira": "data=pira train.epochs=2",
     "instructions": "data=instructions",
-    "gsm8k": "data=gsm8k evaluate.max_new_tokens=192 export.steps=64",
+    "gsm8k": "data=gsm8k train.epochs=2 evaluate.max_new_tokens=192 export.steps=64",
 }
 STAGES = ("base", "prepare", "train", "merge", "export_onnx", "evaluate")
 SCORES = ("exact_match", "token_f1", "rougeL", "bleu", "perplexity")
@@ -50,10 +51,11 @@ def main() -> None:
     for name in options.names or RUNS:
         clone = options.keep.resolve() / name
         overrides = f"{COMMON} model.folder={options.model.resolve()} {RUNS[name]} {' '.join(options.set)}"
-        costs = run(clone, f"{overrides} data.folder={data_folder(name, options.data)}")
-        print(
-            f"### {name}\n", describe_run(clone, costs), score_table(clone), answer_table(clone), sep="\n", flush=True
-        )
+        stages = STAGES[: STAGES.index(options.until) + 1]
+        costs = run(clone, f"{overrides} data.folder={data_folder(name, options.data, options.keep)}", stages)
+        print(f"### {name}\n", describe_run(clone, costs), sep="\n", flush=True)
+        if options.until == STAGES[-1]:
+            print(score_table(clone), answer_table(clone), sep="\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -62,22 +64,48 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("keep", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: all")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage that runs")
     parser.add_argument("--set", nargs="*", default=[], metavar="OVERRIDE", help="more overrides, as of dvc exp run -S")
     return parser.parse_args()
 
 
-def data_folder(name: str, published: Path) -> str:
+def data_folder(name: str, published: Path, keep: Path) -> str:
     """The embedded data lies in the repository, the published ones where the caller has them."""
-    return "data/raw" if name == "environment" else str(published.resolve())
+    if name == "environment":
+        return "data/raw"
+    if name == "gsm8k":
+        return str(first_rows(published / name, keep.resolve() / "data" / name).parent)
+    return str(published.resolve())
 
 
-def run(clone: Path, overrides: str) -> dict[str, Cost]:
-    """Every stage of one run, with the minutes and the memory that it took."""
+def first_rows(published: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, count in (("train.jsonl", 500), ("test.jsonl", 200)):
+        lines = (published / file).read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / file).write_text("".join(lines[:count]), encoding="utf-8")
+    return folder
+
+
+def run(clone: Path, overrides: str, stages: tuple[str, ...]) -> dict[str, Cost]:
+    """Stages of one run, with the minutes and the memory that each took when it ran last."""
     if not clone.is_dir():
         call(f"git clone --quiet . {clone}", Path.cwd())
         call(f"dvc cache dir --local {Path('.dvc/cache').resolve()}", clone)
     call(f"{sys.executable} -m stages.compose {overrides}", clone)
-    return {stage: measure(f"dvc repro --quiet --single-item {stage}", clone) for stage in ("compose", *STAGES)}
+    kept = clone.with_suffix(".json")
+    costs = {name: Cost(**cost) for name, cost in json.loads(kept.read_text()).items()} if kept.exists() else {}
+    call("dvc repro --quiet --single-item compose", clone)
+    for stage in stages:
+        if stage not in costs or is_changed(stage, clone):
+            costs[stage] = measure(f"dvc repro --quiet --single-item {stage}", clone)
+            kept.write_text(json.dumps({name: vars(cost) for name, cost in costs.items()}))
+    return costs
+
+
+def is_changed(stage: str, clone: Path) -> bool:
+    command = ["dvc", "status", "--json", stage]
+    status = subprocess.run(command, cwd=clone, check=True, stdout=subprocess.PIPE).stdout
+    return stage in json.loads(status)
 
 
 def measure(command: str, folder: Path) -> Cost:
