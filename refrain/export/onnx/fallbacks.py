@@ -44,12 +44,13 @@ def export_proven_variants(
     kind = exporter.choose_graph(merged, export.graph)
     pairs = zip(prompts.prompt_ids, prompts.replies, strict=True)
     sequences = [[*prompt, *reply][:MAX_TOKENS] for prompt, reply in islice(pairs, MAX_SEQUENCES)]
+    ranking = sensitivity.LayerRanking(artifact / "fp32", sequences)
     attempts: dict[str, list[Attempt]] = {}
     for name in exporter.order_variants(export.variants):
         variant, out = export.variants[name], artifact / name
 
         def write(weights: QuantizationConfig, out: Path = out) -> None:
-            layers = sensitivity.sensitive_layers(artifact / "fp32", weights, sequences)
+            layers = ranking.sensitive_layers(weights)
             exporter.export_variant(merged, out, weights, kind, export.opset, layers)
 
         positions = sum(map(prompts.heard, range(len(prompts.replies))))

@@ -27,15 +27,26 @@ LAYER = re.compile(r"(?:layers|h|blocks)\.(\d+)[./]")  # in the name of a node, 
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 
 
-def sensitive_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[int]]) -> list[int]:
-    """The share of layers that a variant has in more bits: those whose own few bits do most harm."""
-    if weights.sensitive_share == 0:
-        return []
-    start = monotonic()
-    ranking = rank_layers(fp32, weights, sequences)
-    layers = sorted(ranking[: math.ceil(len(ranking) * weights.sensitive_share)])
-    log.info("layers %s suffer most from %d bits, measured in %.1f s", layers, weights.bits, monotonic() - start)
-    return layers
+class LayerRanking:
+    """The layers of a model in the order of the harm that few bits do to them, measured once for each kind of bits."""
+
+    def __init__(self, fp32: Path, sequences: list[list[int]]) -> None:
+        self.fp32, self.sequences = fp32, sequences
+        self.rankings: dict[tuple[int, int | None, bool, str], list[int]] = {}
+
+    def sensitive_layers(self, weights: QuantizationConfig) -> list[int]:
+        """The share of layers that a variant has in more bits: those whose own few bits do most harm."""
+        if weights.sensitive_share == 0:
+            return []
+        kind = (weights.bits, weights.block, weights.symmetric, weights.rounding)
+        if kind not in self.rankings:
+            start = monotonic()
+            self.rankings[kind] = rank_layers(self.fp32, weights, self.sequences)
+            log.info("layers by what %d bits do to them, measured in %.1f s", weights.bits, monotonic() - start)
+        ranking = self.rankings[kind]
+        layers = sorted(ranking[: math.ceil(len(ranking) * weights.sensitive_share)])
+        log.info("layers %s suffer most from %d bits", layers, weights.bits)
+        return layers
 
 
 def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[int]]) -> list[int]:

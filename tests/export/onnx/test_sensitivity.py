@@ -32,8 +32,11 @@ def fragile(request, merged, tmp_path_factory):
 def test_a_layer_that_adds_nothing_suffers_least(fragile, merged, onnx):
     folder, _ = fragile
     assert sensitivity.rank_layers(folder / "onnx/fp32", HALF, SEQUENCES) == [1, 0]
-    assert sensitivity.sensitive_layers(folder / "onnx/fp32", HALF, SEQUENCES) == [1]
-    assert sensitivity.sensitive_layers(folder / "onnx/fp32", replace(HALF, sensitive_share=0.0), SEQUENCES) == []
+    ranking = sensitivity.LayerRanking(folder / "onnx/fp32", SEQUENCES)
+    assert ranking.sensitive_layers(HALF) == [1]
+    assert ranking.sensitive_layers(replace(HALF, sensitive_share=1.0)) == [0, 1]
+    assert ranking.sensitive_layers(replace(HALF, sensitive_share=0.0)) == []
+    assert len(ranking.rankings) == 1, "measured once for all shares"
     assert [each.name for each in (folder / "onnx").iterdir()] == ["fp32"], "nothing is left beside it"
 
 
