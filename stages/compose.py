@@ -4,7 +4,8 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
     python -m stages.compose method=full train.lr=1e-3
 """
 
-from refrain.experiments.compose import compose_params, current_params, link_inputs, write_params
+from refrain.experiments.compose import compose_params, current_params, write_params
+from refrain.experiments.links import link_inputs
 from refrain.pipeline import runner
 from refrain.pipeline.params import to_config
 

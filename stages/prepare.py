@@ -12,7 +12,9 @@ def main(cfg: Config) -> None:
     encoding.require_usable_template(tokenizer)
     paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
-    preparer = corpus.RowPreparer(cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.PREPARED / ".rows")
+    preparer = corpus.RowPreparer(
+        cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.LINKED_DATA, paths.PREPARED / ".rows"
+    )
     with corpus.read_corpus(preparer) as (store, counts):
         assignment = splits.assign_splits(store, cfg.data)
         split_files.write_splits(store, assignment, cfg.data)

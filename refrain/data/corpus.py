@@ -49,8 +49,9 @@ class RowPreparer:
 
     data: DataConfig
     seed: int
-    base: Path
+    base: Path | None  # null: no row is measured, nor shown to a template
     jinja: str | None
+    linked: Path  # the folder of the linked files
     store_folder: Path
 
     def __call__(self, source_block: SourceBlock) -> RowBatch:
@@ -80,22 +81,31 @@ class RowPreparer:
         conversation = policies.apply_policies(result, self.data.policies, effects)
         fields = {name: value for name in self.row_fields if (value := conversation.get(name)) is not None}
         row = cast(Row, {"id": id} | fields)
-        tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
-        if not token_length.surely_fits(tokenizer, row, limit):
-            fitting_row = fit_or_refuse(tokenizer, row, limit, self.data.policies.overlong)
-            effects["overlong"] += fitting_row is not row
-            row = fitting_row
+        fitting_row = self.fit_row(row)
+        if fitting_row is not row:
+            effects["overlong"] += 1
         if effects:
             builder.effects.update(effects)
-        builder.add(row, conversation.get("group"), **place)
+        builder.add(fitting_row, conversation.get("group"), **place)
 
     @property
     def row_fields(self) -> tuple[str, ...]:
         """The fields of a conversation that its row has: where an input begins only if variants are made."""
         return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")
 
+    def fit_row(self, row: Row) -> Row:
+        """The same row if it is short enough; RowError when the policy or the template does not take it."""
+        if self.base is None:
+            return row
+        tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
+        if token_length.surely_fits(tokenizer, row, limit):
+            return row
+        return fit_or_refuse(tokenizer, row, limit, self.data.policies.overlong)
+
     def fits_limit(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
+        if self.base is None:
+            return True
         tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
         if token_length.surely_fits(tokenizer, row, limit):
             return True
@@ -142,7 +152,7 @@ class SourceCounts:
 
 @contextmanager
 def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
-    """Every row of the linked files: in the store, or written to quarantine.jsonl.
+    """Every row of the linked files: in the store, or written to quarantine.jsonl beside its folder.
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
@@ -152,10 +162,10 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     counts = SourceCounts(Counter(), reasons, effects, ignored_fields)
     with (
         RowStore(preparer.store_folder, names) as store,
-        (paths.PREPARED / "quarantine.jsonl").open("wb") as quarantine,
+        (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
     ):
-        for batch in mapping.parallel_map(preparer, source_blocks(data), data):
+        for batch in mapping.parallel_map(preparer, source_blocks(preparer), data):
             counts.rows[batch.source] += batch.row_count
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
@@ -176,10 +186,10 @@ def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
         log.warning("%s: %s; such rows are quarantined", refused[0]["id"], refused[0]["message"])
 
 
-def source_blocks(data: DataConfig) -> Iterator[SourceBlock]:
+def source_blocks(preparer: RowPreparer) -> Iterator[SourceBlock]:
     """The blocks of all sources, one source after the other."""
-    for index, source in enumerate(data.sources):
-        file = paths.linked_source(index, source.path)
+    for index, source in enumerate(preparer.data.sources):
+        file = preparer.linked / paths.linked_source(index, source.path).name
         shape = parsing.recognise_shape(source, files.read_rows(file))
         for block in files.read_blocks(file):
             yield SourceBlock(index, file.name, shape, block)

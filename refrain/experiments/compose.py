@@ -1,32 +1,25 @@
-"""What the compose stage makes: params.yaml, and links to the files that it names.
+"""What the compose stage makes: params.yaml, which is conf/ plus the overrides of this run.
 
-params.yaml is conf/ plus the overrides of this run: kept when it fits, composed again when conf/ moved on. The files
-that the pipeline reads from anywhere are linked to one place, so that DVC sees their content.
+It is kept when it fits, and composed again when conf/ moved on.
 """
 
 import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
+from refrain.experiments.override_values import to_hydra
 from refrain.pipeline import paths
 from refrain.pipeline.params import compose_with_hydra, conf_digest
-from refrain.pipeline.paths import locate
-from refrain.pipeline.schema import DataConfig, ModelConfig
 
 log = logging.getLogger(__name__)
 
 Params = dict[str, Any]
-
-PLAIN = re.compile(r"(?!\.\d)[A-Za-z_/.][\w/.-]*", re.ASCII)  # text that needs no quotes, unless it is one of KEYWORDS
-KEYWORDS = ("null", "true", "false", "nan", "inf")
 
 
 def compose_params(overrides: list[str]) -> Params:
@@ -95,34 +88,3 @@ def overrides_between(old: Params, new: Params, place: str = "") -> list[str]:
         elif key not in old or old[key] != new[key]:
             result.append(f"{'' if key in old else '+'}{path}={to_hydra(new[key])}")
     return result
-
-
-def to_hydra(value: Any) -> str:
-    """A value as Hydra's command line reads it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(to_hydra, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{to_hydra(item)}' for key, item in value.items())}}}"
-    if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and value.lower() not in KEYWORDS
-        return value if plain else QuotedString(value, Quote.double).with_quotes()
-    return "null" if value is None else str(value)
-
-
-def link_inputs(data: DataConfig, model: ModelConfig) -> None:
-    """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
-    paths.make_empty(paths.LINKED_DATA)
-    for index, source in enumerate(data.sources):
-        file = Path(data.folder, Path(source.path).expanduser())
-        link_to(paths.linked_source(index, source.path), locate(str(file), f"data.sources[{index}].path"))
-    paths.make_empty(paths.LINKED_MODEL)
-    if model.tiny is not None:
-        link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
-    if model.folder is not None:
-        for file in sorted(locate(model.folder, "model.folder", folder=True).iterdir()):
-            link_to(paths.LINKED_MODEL / file.name, file.resolve())
-
-
-def link_to(link: Path, file: Path) -> None:
-    """Link to a file; relative within the repository, so that one that was copied does not read the other's data."""
-    link.symlink_to(os.path.relpath(file, link.parent) if file.is_relative_to(Path.cwd()) else file)

@@ -1,8 +1,10 @@
 """The shape of params.yaml. Types live here, values live in conf/."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from omegaconf import MISSING
+MISSING: Any = "???"  # as in omegaconf, which what serves does without
+
 
 TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
 
