@@ -98,6 +98,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "models/pretrained/preflight/tied_head": (OBSTACLES, "a head beside its table"),
     "models/pretrained/preflight/vocabulary": (OBSTACLES, "each token that is named"),
     "models/pretrained/preflight/weights": (OBSTACLES, "each tensor that is named"),
+    "pipeline/cores": ("data/parallel/test_mapping.py", "as many workers as cores"),
     "pipeline/git": ("pipeline/test_revisions.py", "names of commits"),
     "pipeline/paths": ("test_architecture.py", "held to dvc.yaml"),
     "runtime/loading": ("runtime/test_sessions.py", "a graph is opened as what it is"),

@@ -12,7 +12,7 @@ from refrain.experiments.text_tables import number_table
 from refrain.models.pretrained import resources
 from refrain.models.pretrained.facts import ModelFacts
 from refrain.pipeline import paths
-from refrain.runtime import session
+from refrain.pipeline.cores import available_cores
 
 if TYPE_CHECKING:  # what serves inspects a folder without it
     from refrain.pipeline.schema import Config
@@ -143,4 +143,4 @@ def describe_machine(machine: Machine) -> str:
     memory = [] if machine.free_memory is None else [f"{resources.format_bytes(machine.free_memory)} of memory"]
     free = " and ".join([*memory, f"{resources.format_bytes(machine.free_disk)} of disk"])
     speed = f"{machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s"
-    return f"measured now: {session.available_cores()} cores, {speed}; free are {free}"
+    return f"measured now: {available_cores()} cores, {speed}; free are {free}"

@@ -53,11 +53,6 @@ def exclusive_run() -> Iterator[None]:
         yield
 
 
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_command(main: Callable[[list[str]], None], document: str) -> None:
     """Parse the command line; a ValueError or OSError becomes one line and exit code 1, an interruption 130."""
     parser = argparse.ArgumentParser(

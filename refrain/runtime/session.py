@@ -1,6 +1,5 @@
 """A graph, open in ONNX Runtime on the CPU, and what both kinds of sessions share: how much is fed at once."""
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import onnxruntime
 from onnxruntime import InferenceSession
 
 from refrain.chat.model_folder import read_attention_heads
+from refrain.pipeline.cores import available_cores
 from refrain.runtime import onnx_folder
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
@@ -35,11 +35,6 @@ def past_names(session: InferenceSession) -> list[str]:
     if not names:
         raise ValueError("model.onnx: it takes no past; export it as text-generation-with-past")
     return names
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def extended_length(length: int, count: int, context: int) -> int:

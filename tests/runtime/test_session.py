@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from refrain.chat import model_folder
 from refrain.export.onnx import graph
+from refrain.pipeline.cores import available_cores
 from refrain.runtime import loading, session
 from refrain.runtime.session import PREFILL_CHUNK
 
@@ -95,7 +96,7 @@ def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but
     def threads(path, asked):
         return session.open_session(path, asked).get_session_options().intra_op_num_threads
 
-    assert [threads(folder, asked) for asked in (None, 1, 3)] == [min(4, session.available_cores()), 1, 3]
+    assert [threads(folder, asked) for asked in (None, 1, 3)] == [min(4, available_cores()), 1, 3]
     assert threads(one_head, None) == 1
 
 

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from refrain.data.parallel import process_pool, ray_cluster
 from refrain.data.parallel.process_pool import Item, Result
-from refrain.pipeline.runner import available_cores
+from refrain.pipeline.cores import available_cores
 from refrain.pipeline.schema import DataConfig
 
 HEAD_START = 0.3  # seconds, about what a pool takes to start

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refrain.export.architectures.decoder import Array
-from refrain.pipeline import runner
+from refrain.pipeline.cores import available_cores
 
 Bytes = NDArray[np.uint8]
 SHARES = {  # of a block's range that are tried
@@ -37,7 +37,7 @@ def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, roundin
     quantize_chunk = partial(
         quantize_rows, bits=bits, block_size=block_size, symmetric=symmetric, shares=SHARES[rounding]
     )
-    with ThreadPoolExecutor(runner.available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         chunks = list(pool.map(quantize_chunk, (weight[row : row + step] for row in range(0, rows, step))))
     return QuantizedBlocks(
         np.concatenate([chunk.codes for chunk in chunks]),

@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
-from refrain.pipeline.runner import available_cores
+from refrain.pipeline.cores import available_cores
 from refrain.pipeline.schema import LaunchConfig
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import worker_functions
 from worker_functions import Said, die, interrupt, large, loaded, process, refuse, stumble
 
 from refrain.data.parallel import mapping, process_pool
-from refrain.pipeline import runner
+from refrain.pipeline.cores import available_cores
 from refrain.pipeline.schema import DataConfig
 
 
@@ -70,7 +70,7 @@ def test_one_worker_a_single_item_and_quick_items_need_no_other_process(monkeypa
 
 def test_all_cores_of_this_process_are_used_unless_a_number_is_given():
     assert len(set(mapped(process, range(40), None)) - {os.getpid()}) == (
-        runner.available_cores() if runner.available_cores() > 1 else 0
+        available_cores() if available_cores() > 1 else 0
     )
 
 
