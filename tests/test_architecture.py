@@ -52,6 +52,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/parallel/process_pool": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
     "data/parallel/ray_cluster": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
     "data/readers/raw_rows": ("data/readers/test_files.py", "the type that all readers yield"),
+    "data/readers/tables": ("data/readers/test_files.py", "Parquet beside the other formats"),
     "data/shapes/errors": ("data/shapes/test_fields.py", "each reason with a row that has it"),
     "data/shapes/registry": ("data/shapes/test_parsing.py", "the table that parsing goes by"),
     "data/shapes/votes": ("data/shapes/test_parsing.py", "one conversation in every shape"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from refrain.data.readers import json_document, json_lines, tables
+from refrain.data.readers import delimited, json_document, json_lines, tables
 from refrain.data.readers.json_lines import JsonLinesBlock
 from refrain.data.readers.raw_rows import CHUNK_BYTES, RawRow, RowBlock
 
@@ -112,7 +112,7 @@ READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
     ".json": lambda content: json_document.read_blocks(content.text_chunks()),
     ".jsonl": lambda content: json_lines.read_blocks(content.text_chunks()),
     ".ndjson": lambda content: json_lines.read_blocks(content.text_chunks()),
-    ".csv": lambda content: tables.read_delimited(content.text_chunks(), ","),
-    ".tsv": lambda content: tables.read_delimited(content.text_chunks(), "\t"),
+    ".csv": lambda content: delimited.read_delimited(content.text_chunks(), ","),
+    ".tsv": lambda content: delimited.read_delimited(content.text_chunks(), "\t"),
     ".parquet": parquet_blocks,
 }
