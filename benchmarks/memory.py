@@ -4,7 +4,7 @@
 
 Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
 adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
-Each step is a process of its own; its peak is VmHWM, what is mapped from files included, which the system takes back when
+Each step is a process of its own; its peak is VmHWM with what is mapped from files, which the system takes back when
 memory is short. What it cannot take back, RssAnon, is read every 50 ms.
 """
 
