@@ -42,7 +42,7 @@ QUESTIONS, ROUNDS, TORCH_TOKENS = 10, 3, 64
 
 @dataclass(frozen=True)
 class Cost:
-    minutes: float
+    cpu_minutes: float  # of all cores together: other work on the machine does not count
     peak_gb: float
 
 
@@ -109,12 +109,11 @@ def is_changed(stage: str, clone: Path) -> bool:
 
 
 def measure(command: str, folder: Path) -> Cost:
-    begin = time.monotonic()
     process = subprocess.Popen(shlex.split(command), cwd=folder, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command}: it failed in {folder}")
-    return Cost((time.monotonic() - begin) / 60, usage.ru_maxrss / 1e6)
+    return Cost((usage.ru_utime + usage.ru_stime) / 60, usage.ru_maxrss / 1e6)
 
 
 def call(command: str, folder: Path) -> None:
@@ -125,11 +124,11 @@ def describe_run(clone: Path, costs: dict[str, Cost]) -> str:
     """Rows, steps and loss, then what each stage took."""
     data, train = read_report(clone, "data"), read_report(clone, "train")
     loss = train["val_loss"]
-    stages = ", ".join(f"{stage} {cost.minutes:.1f} min and {cost.peak_gb:.1f} GB" for stage, cost in costs.items())
+    stages = ", ".join(f"{stage} {cost.cpu_minutes:.1f} and {cost.peak_gb:.1f}" for stage, cost in costs.items())
     return (
         f"{data['train']} rows to train on, {data['val']} to validate, {data['test']} to test; {train['steps']} steps, "
         f"{train['tokens']} tokens, {train['supervised_tokens']} of them learned; validation loss {loss['before']:.3f} "
-        f"to {loss['after']:.3f}.\n\n{stages}.\n"
+        f"to {loss['after']:.3f}.\n\nMinutes of CPU, and peak memory in GB: {stages}.\n"
     )
 
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from refrain.pipeline.schema import TrainConfig
-from refrain.training import batching, checkpoints, finiteness, packing
+from refrain.training import batching, checkpoints, finiteness, onednn, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
@@ -112,7 +112,11 @@ def run_trainer(trainer: StepTrainer, checkpointing: CheckpointCallback, start: 
     if start is not None:
         trainer.restore_state(TrainerState.load_from_json(str(start / "trainer_state.json")))
     model = cast(PreTrainedModel, trainer.model)
-    with checkpointing.handle_signals(), packing.packed_attention(model) if trainer.packed else nullcontext():
+    with (
+        checkpointing.handle_signals(),
+        packing.packed_attention(model) if trainer.packed else nullcontext(),
+        onednn.onednn_products(model) if trainer.multiplies_in_fp32() else nullcontext(),
+    ):
         trainer.prepare_objective()
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     if checkpointing.stop_reason is not None and trainer.state.global_step < trainer.state.max_steps:

@@ -22,8 +22,9 @@ NAMES = """
 
     chunk_size_feed_forward torchscript tf_legacy_loss use_bfloat16 fp16 bf16 fp32 base_model_tp_plan pretraining_tp
     tensor_parallel_size use_flash_attn use_flash_attention use_flash_attention_2 use_flash_attn_2 flash_attn
-    _flash_attn_2_enabled _attn_implementation_autoset use_fused_rms_norm use_fused_mlp fused_mlp fused_bias_fc
-    use_kernels use_liger_kernel pad_vocab_size_multiple classifier_bias loss_type neftune_noise_alpha label_smoothing
+    _flash_attn_2_enabled attn_implementation _attn_implementation_autoset use_fused_rms_norm use_fused_mlp fused_mlp
+    fused_bias_fc use_kernels use_liger_kernel pad_vocab_size_multiple classifier_bias loss_type neftune_noise_alpha
+    label_smoothing
 
     n_ctx n_special predict_special_tokens is_llama_config rope_interleaved reorder_and_upcast_attn is_decoder
     is_encoder_decoder tie_encoder_decoder attention_softmax_in_fp32 scale_attention_softmax_in_fp32

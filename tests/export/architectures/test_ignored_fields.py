@@ -34,8 +34,8 @@ MEANINGFUL = """
     lm_head_multiplier scale_emb scale_depth dim_model_base attention_sink pruned_heads rope_local_base_freq
 """
 READ_AND_HARMLESS = """
-    _pre_quantization_dtype image_token_id init_std initializer_range is_decoder layerdrop num_labels output_attentions
-    output_hidden_states pad_token_id problem_type reorder_and_upcast_attn use_cache
+    attn_implementation _pre_quantization_dtype image_token_id init_std initializer_range is_decoder layerdrop
+    num_labels output_attentions output_hidden_states pad_token_id problem_type reorder_and_upcast_attn use_cache
 """  # by transformers' modelling code: to start, to classify, to say what comes back; and dropout
 TRANSFORMERS = Path(importlib.util.find_spec("transformers").origin).parent
 

@@ -28,13 +28,18 @@ class TensorHeader:
 
 
 def read_headers(folder: Path) -> dict[str, TensorHeader]:
-    """The tensors that transformers would load, by name."""
-    return {
-        name: TensorHeader(file, str(entry["dtype"]), tuple(entry["shape"]))
-        for file in weight_files(folder)
-        for name, entry in read_header(folder / file).items()
-        if name != METADATA
-    }
+    """The tensors that transformers would load, by name; ValueError where two files hold one."""
+    headers: dict[str, TensorHeader] = {}
+    for file in weight_files(folder):
+        for name, entry in read_header(folder / file).items():
+            if name in headers:
+                raise ValueError(
+                    f"{folder / file}: it and {headers[name].file} both hold the tensor {name!r}, and nothing says "
+                    "which of them counts; keep the shards of one export"
+                )
+            if name != METADATA:
+                headers[name] = TensorHeader(file, str(entry["dtype"]), tuple(entry["shape"]))
+    return headers
 
 
 def weight_files(folder: Path) -> list[str]:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -18,6 +20,16 @@ def test_names_types_and_shapes_are_those_of_the_file(file):
         "table": headers.TensorHeader("model.safetensors", "F32", (6, 4)),
         "norm": headers.TensorHeader("model.safetensors", "F16", (4,)),
     }
+
+
+def test_a_tensor_in_two_shards_is_refused_by_name(file):
+    for shard, name in (("a.safetensors", "norm"), ("b.safetensors", "table")):
+        save_file({name: np.ones(4, np.float32), "bias": np.zeros(2, np.float32)}, file.with_name(shard))
+    file.unlink()
+    index = {"weight_map": {"norm": "a.safetensors", "table": "b.safetensors", "bias": "a.safetensors"}}
+    file.with_name("model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"b\.safetensors: it and a\.safetensors both hold the tensor 'bias'"):
+        headers.read_headers(file.parent)
 
 
 def test_weights_without_values_have_the_size_and_the_names_of_the_file(file, tmp_path):

@@ -1,0 +1,56 @@
+"""Products through oneDNN are the products of PyTorch, forward and backward, for as long as they are asked for."""
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from refrain.training.onednn import OnednnLinear, onednn_products
+
+LAYERS = {
+    "linear": lambda: nn.Linear(7, 5),
+    "without bias": lambda: nn.Linear(7, 5, bias=False),
+    "one column": lambda: nn.Linear(7, 1),
+    "transposed": lambda: Conv1D(5, 7),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("shape", [(3, 7), (2, 3, 7), (1, 1, 7), (1, 0, 7), (7,)])
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_products_and_gradients_are_those_of_pytorch(name, shape, is_frozen):
+    torch.manual_seed(3)
+    layer = LAYERS[name]()
+    layer.weight.requires_grad_(not is_frozen)
+    inputs = torch.randn(shape)
+    if name != "transposed":
+        inputs = inputs.transpose(0, -1).contiguous().transpose(0, -1)  # strides that Conv1D refuses
+    inputs.requires_grad_()
+    expected = run(layer, inputs)
+    with onednn_products(layer):
+        found = run(layer, inputs)
+    assert (found[2] is None) == is_frozen
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def run(layer, inputs):
+    layer.zero_grad()
+    inputs.grad = None
+    out = layer(inputs)
+    (out * torch.linspace(-1, 2, out.shape[-1])).square().sum().backward()
+    return [out.detach(), inputs.grad, layer.weight.grad, None if layer.bias is None else layer.bias.grad]
+
+
+def test_layers_of_other_kinds_and_later_calls_are_left_alone():
+    class Other(nn.Linear):
+        pass
+
+    layer, other = nn.Linear(4, 4), Other(4, 4)
+    with onednn_products(nn.Sequential(layer, other)):
+        assert uses_onednn(layer) and not uses_onednn(other)
+    assert not uses_onednn(layer)
+
+
+def uses_onednn(layer):
+    return type(layer(torch.ones(2, 4)).grad_fn).__name__ == f"{OnednnLinear.__name__}Backward"
