@@ -34,7 +34,7 @@ def main(cfg: schema.Config) -> None:
     with processes.enter_on_main(checkpoints.exclusive_folder(key)) as folder:
         start = revisions.fetch_start_adapter(cfg.method.init_adapter, folder / f"start-{processes.rank()}")
         model = fsdp.shard(loading.build_trainable(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
-        tracking = trackers.tracker_callbacks(cfg.train.report_to, runner.run_name())
+        tracking = trackers.tracker_callbacks(cfg.train.report_to, paths.run_name())
         callbacks = [loss_curves.DVCLiveCallback(paths.LOSS), *tracking]
         curves = fit.train_model(model, train, val, objective, cfg.train, cfg.seed, folder, timer, callbacks)
         fsdp.unshard(model)

@@ -18,6 +18,7 @@ from refrain.data.parallel import mapping
 from refrain.data.readers import files
 from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
+from refrain.data.rejected_rows import Examples, add_examples
 from refrain.data.shapes import ignored, parsing
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
@@ -148,6 +149,7 @@ class SourceCounts:
     reasons: dict[str, Counter[str]]
     effects: dict[str, Counter[str]]
     ignored: dict[str, Counter[str]]  # fields that nothing reads
+    examples: dict[str, Examples]  # of rows that go no further
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     data = preparer.data
     names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
     reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
-    counts = SourceCounts(Counter(), reasons, effects, ignored_fields)
+    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, {name: {} for name in names})
     with (
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
@@ -171,6 +173,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
             counts.effects[batch.source].update(batch.effects)
             warn_of_refusal(batch, counts)
             counts.ignored[batch.source].update(batch.ignored)
+            add_examples(counts.examples[batch.source], batch.dropped)
             quarantine.writelines(map(records.to_json_line, batch.dropped))
             store.add(batch)
             progress.update(batch.row_count)

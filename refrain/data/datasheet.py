@@ -13,6 +13,7 @@ import numpy as np
 from refrain.chat import preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, ask_with_opening, encode_conversation
 from refrain.chat.records import Row
+from refrain.data import split_files, training_rows
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
 from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
@@ -133,7 +134,9 @@ def sample_text(tokenizer: ChatTokenizer, row: Row) -> str:
 def counts_section(report: dict[str, Any]) -> list[str]:
     header = ["source", "rows", *(place.replace("_", " ") for place in PLACES)]
     sources = [*report["sources"].items(), ("all", report)]
-    return [markdown_table(header, ([name, *(counts[key] for key in ("rows", *PLACES))] for name, counts in sources))]
+    table = markdown_table(header, ([name, *(counts[key] for key in ("rows", *PLACES))] for name, counts in sources))
+    sentence = training_rows.describe_empty_splits(report)
+    return [table, f"{sentence[0].upper()}{sentence[1:]}."] if sentence else [table]
 
 
 def reason_sections(report: dict[str, Any]) -> list[str]:
@@ -150,11 +153,24 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
         rows = [(name, reason, count, meaning[reason]) for (name, reason), count in sorted(counts.items())]
         if rows:
             result += [title, markdown_table(["source", "reason", "rows", "meaning"], rows)]
-    ignored = [(name, f"`{field}`", count) for name, source in report["sources"].items()
-               for field, count in source["ignored"].items()]  # fmt: skip
-    if ignored:
-        result += ["## Fields that nothing reads", markdown_table(["source", "field", "rows"], ignored)]
-    return result
+        if rows and kind == "reasons":
+            result.append(examples_list(report))
+    ignored = [f"- {name}: {split_files.describe_ignored({f'`{field}`': rows for field, rows in fields.items()})}"
+               for name, source in report["sources"].items() if (fields := source["ignored"])]  # fmt: skip
+    return [*result, "## Fields that nothing reads", "\n".join(ignored)] if ignored else result
+
+
+def examples_list(report: dict[str, Any]) -> str:
+    """The first rows of each reason, with what is wrong."""
+    examples = [(reason, example) for source in report["sources"].values()
+                for reason, of_reason in source["examples"].items() for example in of_reason]  # fmt: skip
+    lines = [f"- `{example['id']}`, {reason}: {inline_code(example['message'])}" for reason, example in examples]
+    return "The first of each:\n\n" + "\n".join(lines)
+
+
+def inline_code(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return f"`` {preview.escape_controls(' '.join(text.split())).replace('``', '` `')} ``"
 
 
 def length_section(report: dict[str, Any]) -> list[str]:

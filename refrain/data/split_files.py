@@ -1,6 +1,5 @@
 """Every row in exactly one place: in the file of its split, or in duplicates.jsonl; counted and held to the files."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import records
+from refrain.data import rejected_rows
 from refrain.data.corpus import SourceCounts
 from refrain.data.parallel import mapping
 from refrain.data.shapes import errors
@@ -28,15 +28,6 @@ PLACES = (*SPLITS, "duplicates", "quarantined", "set_aside")
 
 
 MAX_NAMED_FIELDS = 50  # of those that nothing reads: in some files every row has names of its own
-
-
-ELSEWHERE = {  # than in train
-    "val": "went to val",
-    "test": "went to test",
-    "duplicates": "repeat or leak others",
-    "quarantined": "are broken",
-    "set_aside": "are filtered out",
-}
 
 
 MESSAGES = {
@@ -72,17 +63,22 @@ def row_batches(store: RowStore, assignment: Assignment) -> Iterator[tuple[int, 
 def duplicate_rows(store: RowStore, assignment: Assignment) -> Iterator[RejectedRow]:
     """A line for each row that goes nowhere."""
     for row in np.flatnonzero(assignment.split == NONE).tolist():
-        owner, reason, offset = int(assignment.owner[row]), assignment.reason[row], int(store["offset"][row])
-        owner_split = assignment.split[owner]
-        yield {
-            "id": store.id_of(row),
-            "source": store.sources[store["source"][row]],
-            "line": int(store["line"][row]),
-            "offset": None if offset < 0 else offset,
-            "reason": reason,
-            "message": MESSAGES[reason].format(split=SPLITS[owner_split] if owner_split != NONE else "another file"),
-            "of": store.id_of(owner),
-        }
+        yield duplicate_row(store, assignment, row)
+
+
+def duplicate_row(store: RowStore, assignment: Assignment, row: int) -> RejectedRow:
+    """A line of duplicates.jsonl."""
+    owner, reason, offset = int(assignment.owner[row]), assignment.reason[row], int(store["offset"][row])
+    owner_split = assignment.split[owner]
+    return {
+        "id": store.id_of(row),
+        "source": store.sources[store["source"][row]],
+        "line": int(store["line"][row]),
+        "offset": None if offset < 0 else offset,
+        "reason": reason,
+        "message": MESSAGES[reason].format(split=SPLITS[owner_split] if owner_split != NONE else "another file"),
+        "of": store.id_of(owner),
+    }
 
 
 @dataclass(frozen=True)
@@ -108,34 +104,53 @@ class SplitWriter:
 
 
 def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCounts) -> dict[str, Any]:
-    """Where the rows of each source went and why; ValueError when the files of data/prepared hold more or fewer."""
+    """As `count_rows`; ValueError when the files of data/prepared hold more or fewer."""
+    report = count_rows(store, assignment, source_counts)
+    for name, counts in report["sources"].items():
+        log.info("%s: %s", name, describe_places(counts))
+        if counts["ignored"]:
+            log.info("%s: %s", name, describe_ignored(counts["ignored"]))
+    check_line_counts(report)
+    return report
+
+
+def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCounts) -> dict[str, Any]:
+    """Where the rows of each source went and why."""
     sources: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(store.sources):
         of_source = store["source"] == index
-        reasons = source_counts.reasons[name] + Counter(
-            assignment.reason[of_source & (assignment.split == NONE)].tolist()
-        )
+        dropped = of_source & (assignment.split == NONE)
+        reasons = source_counts.reasons[name] + Counter(assignment.reason[dropped].tolist())
+        rejected_rows.add_examples(source_counts.examples[name], first_duplicates(store, assignment, dropped))
         places = {split: int((assignment.split[of_source] == number).sum()) for number, split in enumerate(SPLITS)}
         places |= count_places(reasons)
         sources[name] = {
             "rows": source_counts.rows[name],
             **places,
             "reasons": dict(reasons),
+            "examples": source_counts.examples[name],
             "effects": +source_counts.effects[name],
             "ignored": most_frequent(source_counts.ignored[name]),
         }
-        log.info("%s: %s", name, describe_places(sources[name]))
-        if ignored := sources[name]["ignored"]:
-            log.info(
-                "%s: nothing reads %s", name, ", ".join(f"{field} ({rows:,} rows)" for field, rows in ignored.items())
-            )
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
-    check_line_counts(totals)
     return {**totals, "sources": sources} | {
         kind: dict(sum((Counter(counts[kind]) for counts in sources.values()), Counter()))
         for kind in ("reasons", "effects")
     }
+
+
+def first_duplicates(store: RowStore, assignment: Assignment, dropped: Array) -> Iterator[RejectedRow]:
+    """Some of these rows, the first ones of each reason."""
+    rows = np.flatnonzero(dropped)
+    for reason in dict.fromkeys(assignment.reason[rows].tolist()):
+        of_reason = rows[assignment.reason[rows] == reason]
+        yield from (duplicate_row(store, assignment, row) for row in of_reason[: rejected_rows.MAX_EXAMPLES].tolist())
+
+
+def describe_ignored(ignored: dict[str, int]) -> str:
+    """The fields that nothing reads, and the way out."""
+    return f"ignored: {', '.join(f'{field} ({rows:,} rows)' for field, rows in ignored.items())}; map one with fields"
 
 
 def most_frequent(ignored: Counter[str]) -> dict[str, int]:
@@ -175,35 +190,3 @@ def count_lines(path: Path) -> int:
     """The lines of a file."""
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
-    """ValueError when no row is left to train on: where they all went, and the way out."""
-    if report["train"]:
-        return
-    counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
-    where = (
-        f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} {', '.join(counts)}"
-        if counts
-        else "the sources hold none"
-    )
-    declared = {source.split for source in data.sources}
-    if declared <= {"val", "test"}:
-        way_out = "every source is declared for val or test; take `split` from one of them in data.sources"
-    elif report["val"] + report["test"]:
-        way_out = ("the fractions draw by a hash of each row, however few there are: give more rows, set "
-                   "data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside the path")  # fmt: skip
-    else:
-        way_out = describe_rejected_rows(report)
-    raise ValueError(f"no row is left to train on: {where}; {way_out}")
-
-
-def describe_rejected_rows(report: dict[str, Any]) -> str:
-    """The most frequent reason for which rows are in no split, and the first of them."""
-    if not report["reasons"]:
-        return "name a file with rows in data.sources"
-    reason, rows = max(report["reasons"].items(), key=lambda item: item[1])
-    file = paths.PREPARED / ("duplicates.jsonl" if reason in errors.DUPLICATES else "quarantine.jsonl")
-    with file.open("rb") as lines:
-        first = next(row for row in map(json.loads, lines) if row["reason"] == reason)
-    return f"most often {reason} ({rows:,}), the first is {first['id']}: {first['message']}; {file} has all of them"

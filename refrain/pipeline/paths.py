@@ -25,11 +25,17 @@ METRICS = Path("reports/metrics.json")
 SUMMARY = Path("reports/summary.json")
 SCORES = Path("reports/scores.csv")
 PREDICTIONS = Path("reports/predictions")
+FAILED = "reports/failed"  # of experiments in temporary copies: what they had counted
 
 
 def workspace() -> Path:
     """The repository that a person works in, also for an experiment in a temporary copy, which is deleted later."""
     return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def run_name() -> str:
+    """What this run is called: by its experiment, if it is one."""
+    return os.environ.get("DVC_EXP_NAME", "workspace")
 
 
 def make_empty(folder: Path) -> None:

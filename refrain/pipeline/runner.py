@@ -33,11 +33,6 @@ def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None])
     run_command(stage, sys.modules[main.__module__].__doc__ or "")
 
 
-def run_name() -> str:
-    """What this run is called: by its experiment, if it is one."""
-    return os.environ.get("DVC_EXP_NAME", "workspace")
-
-
 @contextmanager
 def exclusive_run() -> Iterator[None]:
     """Alone inside with this script: when only `dvc` is killed, its stage lives on, and the next one waits."""

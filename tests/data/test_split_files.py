@@ -30,6 +30,7 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
     assert report["sources"]["0-a.csv"] == {
         **{"rows": 5, "train": 1, "val": 0, "test": 0, "duplicates": 0, "quarantined": 4, "set_aside": 0},
         **{"reasons": {"unreadable": 1, "empty_text": 3}, "effects": {}, "ignored": {}},
+        "examples": report["sources"]["0-a.csv"]["examples"],
     }
     assert report["sources"]["1-b.jsonl"]["reasons"] == {"duplicate": 2}
     assert report["sources"]["1-b.jsonl"]["effects"] == {"newlines": 1}
@@ -37,7 +38,7 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
     assert report["reasons"] == {"unreadable": 1, "empty_text": 3, "duplicate": 2, "ends_with_user": 1}
     assert (report["rows"], report["train"], report["duplicates"]) == (10, 3, 2)
     assert caplog.messages[0] == "0-a.csv: 5 rows, 1 train, 4 quarantined"
-    assert len(caplog.messages) == 4
+    assert [text for text in caplog.messages if text.startswith("3-")] == ["3-d.jsonl: 0 rows"]
 
 
 def test_every_reason_has_a_meaning_and_one_place():
@@ -71,49 +72,13 @@ def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
         prepared(("a.jsonl", numbered(3), {}))
 
 
-def nothing_left(*sources, **values):
-    with pytest.raises(ValueError, match=r"^no row is left to train on: ") as caught:
-        prepare_stage.run(*sources, **values)
-    return str(caught.value)
-
-
-def test_rows_that_are_all_drawn_for_val_and_test_are_said_with_the_way_out(prepared):
-    text = nothing_left(("a.jsonl", numbered(2), {}), test=1.0)
-    assert "of 2 rows 2 went to test; " in text
-    assert "of 1 row 1 went to val; " in nothing_left(("a.jsonl", numbered(1), {}), val=1.0)
-    assert "data.test_fraction=0" in text and "split: train" in text and "quarantine" not in text
-    assert len(prepared(("a.jsonl", numbered(2), {}), test=0.0)["train"]) == 2
-    assert len(prepared(("a.jsonl", numbered(2), {"split": "train"}), test=1.0)["train"]) == 2
-
-
-def test_sources_that_are_all_declared_for_test_are_said(prepared):
-    text = nothing_left(("a.jsonl", numbered(2), {"split": "test"}), ("b.jsonl", numbered(3)[2:], {"split": "val"}))
-    assert "of 3 rows 1 went to val, 2 went to test; every source is declared" in text
-
-
-def test_rows_that_are_all_quarantined_are_said_with_the_most_frequent_reason(prepared):
-    wrong = {"question": ["x"], "answer": "y"}
-    text = nothing_left(("a.jsonl", [qa(""), wrong, wrong], {}))
-    assert "of 3 rows 3 are broken; most often not_text (2), the first is 0-a.jsonl:2: question of the row is" in text
-    assert "data/prepared/quarantine.jsonl" in text
-
-
-def test_rows_that_all_leak_are_said(prepared):
-    text = nothing_left(("a.jsonl", numbered(1), {}), ("b.jsonl", numbered(1), {"split": "test"}))
-    assert "1 went to test, 1 repeat or leak others" in text
-
-
-def test_no_row_at_all_is_said(prepared):
-    assert "the sources hold none; name a file with rows" in nothing_left(("a.jsonl", "", {}))
-
-
 def test_fields_that_nothing_reads_are_counted_and_named(prepared, caplog, monkeypatch):
     caplog.set_level("INFO", logger="refrain")
     rows = [{**qa(f"{n}?"), "topic": "fog", "page": n or None, "note": " "} for n in range(3)]
     prepared(("a.jsonl", [*rows, {**qa(""), "topic": "none is learned"}], {"fields": {"group": "page"}}))
     assert prepare_stage.report()["sources"]["0-a.jsonl"]["ignored"] == {"topic": 3}
-    assert "0-a.jsonl: nothing reads topic (3 rows)" in caplog.messages
-    assert "| 0-a.jsonl | `topic` | 3 |" in paths.DATA_SHEET.read_text()
+    assert "0-a.jsonl: ignored: topic (3 rows); map one with fields" in caplog.messages
+    assert "- 0-a.jsonl: ignored: `topic` (3 rows); map one with fields\n" in paths.DATA_SHEET.read_text()
     monkeypatch.setattr(split_files, "MAX_NAMED_FIELDS", 2)
     prepared(("a.jsonl", [{**qa("x"), **{f"c{n}": 1 for n in range(5)}}], {}))
     assert prepare_stage.report()["sources"]["0-a.jsonl"]["ignored"] == {"c0": 1, "c1": 1, "and 3 others": 3}
