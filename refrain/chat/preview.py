@@ -5,7 +5,7 @@ from itertools import groupby
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
-from refrain.chat.records import Row
+from refrain.chat.records import Row, is_learned
 
 BRACKETS = (("⟦", "⟧"), ("⟪", "⟫"), ("⟬", "⟭"), ("⦃", "⦄"), ("⦅", "⦆"), ("⦇", "⦈"))
 CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}  # as ␛ and ␍
@@ -15,6 +15,26 @@ def preview_row(tokenizer: ChatTokenizer, row: Row) -> str:
     """A row with every reply marked, a worse reply below; ValueError when the template cannot take the row."""
     text = mark_labels(tokenizer, encoding.encode_conversation(tokenizer, row["messages"]))
     return f"{text}\n\nrejected: {escape_controls(row['rejected'])}" if "rejected" in row else text
+
+
+def preview_turns(row: Row) -> str:
+    """A row without a template: who says what, the turns that are learned marked, a worse reply below."""
+    written = {"id", "messages", "own_id", "input_from"}
+    opening, closing = choose_brackets(message["content"] for message in row["messages"])
+    lines = [
+        f"{message['role']}: {opening}{message['content']}{closing}"
+        if is_learned(message)
+        else f"{message['role']}: {message['content']}"
+        for message in row["messages"]
+    ]
+    lines += [f"{name}: {value}" for name, value in row.items() if name not in written]
+    return escape_controls("\n".join(lines))
+
+
+def choose_brackets(texts: Iterable[str]) -> tuple[str, str]:
+    """The first of BRACKETS that the texts themselves have not."""
+    signs = set[str]().union(*texts)
+    return next((pair for pair in BRACKETS if not {*pair} & signs), BRACKETS[0])
 
 
 def mark_labels(tokenizer: ChatTokenizer, features: Features) -> str:
@@ -29,7 +49,7 @@ def mark_labels(tokenizer: ChatTokenizer, features: Features) -> str:
     texts = [
         escape_controls(text) for text in decode_spans(tokenizer, ([token for token, _ in run] for _, run in runs))
     ]
-    opening, closing = next((pair for pair in BRACKETS if not {*pair} & {*"".join(texts)}), BRACKETS[0])
+    opening, closing = choose_brackets(texts)
     return "".join(
         f"{opening}{text}{closing}" if is_learned else text for (is_learned, _), text in zip(runs, texts, strict=True)
     )

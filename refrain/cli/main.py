@@ -5,12 +5,12 @@ import sys
 from itertools import chain
 from types import ModuleType
 
-from refrain.cli import audit, bench, chat, check, clean, generate, info, inspect, report, verify
+from refrain.cli import audit, bench, chat, check, clean, data, generate, info, inspect, report, verify
 
 GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate],
     "verify": [audit, check, verify],
-    "inspect": [inspect, report, info, bench],
+    "inspect": [data, inspect, report, info, bench],
     "clean up": [clean],
 }
 

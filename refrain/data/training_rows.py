@@ -30,12 +30,12 @@ EMPTY = {  # what follows where a split holds no row
 
 
 def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
-    """ValueError when no row is left to train on: where they all went, why, and the way out."""
+    """ValueError when no row is left to train on: where they all went, why, three of them, and the way out."""
     if not report["train"]:
-        where = f"{paths.PREPARED}/quarantine.jsonl and duplicates.jsonl have all of them"
-        if copy := keep_reports():
-            where = f"{copy} keeps what was counted"
-        raise ValueError(explain_no_rows(report, data, where))
+        lines = [explain_no_rows(report, data)]
+        lines += [f"  {example['id']}: {example['message']}" for example in rejected_rows.choose_examples(report)]
+        copy, files = keep_reports(), f"{paths.PREPARED}/quarantine.jsonl and duplicates.jsonl have all of them"
+        raise ValueError("\n".join([*lines, f"{copy} keeps what was counted" if copy else files]))
     if sentence := describe_empty_splits(report):
         log.warning("%s", sentence)
 
@@ -45,26 +45,23 @@ def describe_empty_splits(report: dict[str, Any]) -> str:
     return EMPTY.get(tuple(name for name in ("val", "test") if not report[name]), "")
 
 
-def explain_no_rows(report: dict[str, Any], data: DataConfig, where: str) -> str:
-    """Where all rows went, how many for which reason, three of them, and what to do."""
+def explain_no_rows(report: dict[str, Any], data: DataConfig) -> str:
+    """Where all rows went, how many for which reason, and what to do."""
     counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
     rows = f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} {', '.join(counts)}"
-    sentence = f"no row is left to train on: {rows if counts else 'the sources hold none'}"
-    if report["reasons"]:
-        sentence += f" ({rejected_rows.describe_reasons(report['reasons'])})"
-    lines = [f"{sentence}; {way_out(report, data)}"]
-    lines += [f"  {example['id']}: {example['message']}" for example in rejected_rows.choose_examples(report)]
-    return "\n".join([*lines, where] if report["reasons"] else lines)
+    reasons = f" ({rejected_rows.describe_reasons(report['reasons'])})" if report["reasons"] else ""
+    where = f"{rows}{reasons}" if counts else "the sources hold none"
+    return f"no row is left to train on: {where}; {find_way_out(report, data)}"
 
 
-def way_out(report: dict[str, Any], data: DataConfig) -> str:
+def find_way_out(report: dict[str, Any], data: DataConfig) -> str:
     if {source.split for source in data.sources} <= {"val", "test"}:
         return "every source is declared for val or test; take `split` from one of them in data.sources"
     if report["val"] + report["test"]:
         return ("the fractions draw by a hash of each row, however few there are: give more rows, set "
                 "data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside the path")  # fmt: skip
     if report["reasons"]:
-        return "mend the rows, or read them in another way: `refrain data FILE` shows what was made of a file"
+        return "mend the rows, or have them read in another way (`refrain data FILE` shows how a file is read)"
     return "name a file with rows in data.sources"
 
 

@@ -1,0 +1,49 @@
+"""`refrain data`: what would be learned from files of rows."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+HELP = "show what is learned from a file of rows"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("data", usage="refrain data FILE ... [key=value ...]", description=run.__doc__)
+    parser.add_argument(
+        "arguments", nargs="+", metavar="FILE", help="a file of rows, or whatever else data.sources can name"
+    )
+    parser.add_argument_group(
+        "key=value",
+        "a key of data.sources, for all files: fields.question=Frage shape=qa split=test; "
+        "in a repository also one of the configuration: data.policies.unanswered=cut",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show how files of rows are read, what becomes of the rows, and some of them with the learned part marked.
+
+    No model is needed, and nothing is written. Exit with 1 when no row is left to train on.
+    """
+    from refrain.data import training_rows
+    from refrain.experiments import data_preview, data_settings, data_table
+
+    settings = list(filter(data_settings.is_setting, options.arguments))
+    source_settings = list(filter(data_settings.is_source_key, settings))
+    overrides = [setting for setting in settings if setting not in source_settings]
+    names = [argument for argument in options.arguments if argument not in settings]
+    if not names:
+        raise ValueError(f"{settings[0]}: name a file of rows before it")
+    sources = [data_settings.make_source(name, source_settings) for name in names]
+    data, seed = data_settings.read_data_config(sources, overrides)
+    preview = data_preview.preview_data(data, seed)
+    print(data_table.describe_preview(preview))
+    if not preview.report["train"]:
+        raise ValueError(training_rows.explain_no_rows(preview.report, data))
+    is_here = data_settings.is_repository()
+    if not is_here:
+        sources = [data_settings.make_source(str(Path(name).absolute()), source_settings) for name in names]
+    wanted = [word for value in [*data_settings.source_overrides(sources), *overrides] for word in ("-S", value)]
+    print(f"\n{'' if is_here else 'in a repository of Refrain: '}{shlex.join(['dvc', 'exp', 'run', *wanted])}")
+    return 0

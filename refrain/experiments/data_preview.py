@@ -1,0 +1,57 @@
+"""What is learned from files of rows, before there is a model: read and placed as the prepare stage does it."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refrain.chat.records import Row, is_learned
+from refrain.data import corpus, datasheet, split_files
+from refrain.data.splitting import splits
+from refrain.data.splitting.leakage import NONE, TRAIN
+from refrain.experiments import links
+from refrain.pipeline.schema import DataConfig
+
+
+@dataclass(frozen=True)
+class DataPreview:
+    report: dict[str, Any]  # as reports/data.json has it
+    lengths: dict[str, list[int]]  # of rows, or of some of them by chance
+    samples: list[Row]
+
+
+def preview_data(data: DataConfig, seed: int) -> DataPreview:
+    """What prepare would make of the sources; what a template or a tokenizer decides is left open."""
+    with tempfile.TemporaryDirectory(prefix="refrain-") as scratch:
+        linked = Path(scratch, "linked")
+        linked.mkdir()
+        links.link_sources(data, linked)
+        preparer = corpus.RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
+        with corpus.read_corpus(preparer) as (store, counts):
+            assignment = splits.assign_splits(store, data)
+            report = split_files.count_rows(store, assignment, counts)
+            measured = datasheet.sample_rows(
+                store,
+                np.flatnonzero(assignment.split != NONE),
+                datasheet.MAX_MEASURED_ROWS,
+                datasheet.MAX_MEASURED_BYTES,
+            )
+            lengths = measure_lengths(list(datasheet.read_rows(store, measured)))
+            shown = datasheet.sample_rows(store, np.flatnonzero(assignment.split == TRAIN), datasheet.SAMPLE_ROWS)
+            return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)))
+
+
+def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:
+    """Characters and words of each row, and of its learned part."""
+    texts = {
+        "whole row": [[message["content"] for message in row["messages"]] for row in rows],
+        "learned part": [[message["content"] for message in row["messages"] if is_learned(message)] for row in rows],
+    }
+    units = {"characters": len, "words": lambda text: len(text.split())}
+    return {
+        f"{part}, {unit}": [sum(map(count, of_row)) for of_row in of_rows]
+        for part, of_rows in texts.items()
+        for unit, count in units.items()
+    }

@@ -1,0 +1,84 @@
+"""What `refrain data` prints: how each file is read, what becomes of its rows and why, lengths, and rows to learn."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from refrain.chat import preview
+from refrain.data import split_files
+from refrain.data.datasheet import EFFECTS, PERCENTILES
+from refrain.data.rejected_rows import by_frequency
+from refrain.data.shapes import errors
+from refrain.data.split_files import PLACES
+from refrain.experiments.data_preview import DataPreview
+from refrain.experiments.text_tables import number_table, text_table
+
+MAX_SHOWN = 600  # characters of a row
+
+
+NUMBER = re.compile(r"^\d+-")
+
+
+def describe_preview(data_preview: DataPreview) -> str:
+    """The whole page."""
+    report = data_preview.report
+    parts = [describe_source(name, source) for name, source in report["sources"].items()]
+    parts += [counts_table(report), *reasons_section(report), *effects_section(report)]
+    if data_preview.samples:
+        parts += [lengths_table(data_preview.lengths)]
+        parts += ["rows to learn from, the learned part marked:"]
+        parts += [f"{strip_number(row['id'])}\n{clip(preview.preview_turns(row))}" for row in data_preview.samples]
+    return "\n\n".join(parts)
+
+
+def strip_number(name: str) -> str:
+    """A source or a row without the number of the source: as a person looks for it."""
+    return NUMBER.sub("", name)
+
+
+def describe_source(name: str, source: dict[str, Any]) -> str:
+    """How a file is read."""
+    facts = {}
+    if source["ignored"]:
+        facts["ignored"] = split_files.describe_ignored(source["ignored"]).removeprefix("ignored: ")
+    lines = text_table([(f"  {key}", value) for key, value in facts.items()]) if facts else "  no rows"
+    return f"{strip_number(name)}\n{lines}"
+
+
+def counts_table(report: dict[str, Any]) -> str:
+    """Where the rows are, by source, as in reports/data.md; without the places in which there are none."""
+    places = [place for place in ("rows", *PLACES) if report[place] or place in ("rows", "train")]
+    sources = {strip_number(name): source for name, source in report["sources"].items()}
+    sources |= {"all": report} if len(sources) > 1 else {}
+    rows = [[name, *(f"{source[place]:,}" for place in places)] for name, source in sources.items()]
+    return number_table([["", *(place.replace("_", " ") for place in places)], *rows])
+
+
+def reasons_section(report: dict[str, Any]) -> list[str]:
+    """Why rows are in no split, each reason with the first rows that have it."""
+    result = ["rows in no split:"] * bool(report["reasons"])
+    for reason, rows in by_frequency(report["reasons"]):
+        meaning: str = errors.REASONS[reason]  # type: ignore[index]
+        examples = [each for source in report["sources"].values() for each in source["examples"].get(reason, [])]
+        lines = [f"  {strip_number(each['id'])}: {preview.escape_controls(each['message'])}" for each in examples[:3]]
+        result.append("\n".join([f"{reason} {rows:,}: {meaning}", *lines]))
+    return result
+
+
+def effects_section(report: dict[str, Any]) -> list[str]:
+    """What was changed in rows that stay."""
+    lines = [f"{effect} {rows:,}: {EFFECTS[effect]}" for effect, rows in by_frequency(report["effects"])]
+    return ["\n".join(["changed:", *lines])] if lines else []
+
+
+def lengths_table(lengths: dict[str, list[int]]) -> str:
+    rows = [[name, *(f"{np.percentile(values, p, method='lower'):,.0f}" for p in PERCENTILES)]
+            for name, values in lengths.items()]  # fmt: skip
+    count = len(next(iter(lengths.values())))
+    return number_table([[f"lengths of {count:,} rows", *(f"{p} %" for p in PERCENTILES)], *rows])
+
+
+def clip(text: str) -> str:
+    half = MAX_SHOWN // 2
+    return text if len(text) <= MAX_SHOWN else f"{text[:half]} [...] {text[-half:]}"
