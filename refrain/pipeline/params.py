@@ -15,11 +15,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from refrain.pipeline import old_names, paths
+from refrain.pipeline import foreign_names, old_names, paths
 from refrain.pipeline.schema import Config
 from refrain.pipeline.validation import problems
 
 log = logging.getLogger(__name__)
+
+
+CUTOFF = 0.7  # likeness of two names, from which one may be the other misspelt
 
 
 def load(overrides: list[str]) -> Config:
@@ -59,7 +62,7 @@ def suggest_override(overrides: list[str], folder: Path) -> str | None:
         for part in key.split("."):
             known = fields_of(hint)
             if known and part not in known:
-                return unknown_key(place, part, known)
+                return unknown_key(place, key.removeprefix(place), known)
             place, hint = f"{place}{part}.", known.get(part, element_type(hint))
     return None
 
@@ -129,7 +132,31 @@ def missing_value(place: str) -> str:
 
 
 def unknown_key(prefix: str, key: str, known: Iterable[str]) -> str:
-    """A sentence about a key that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here are {', '.join(known)}"
-    return f"{prefix}{key} is no key of the configuration; {hint}"
+    """A sentence about a key that does not exist: what other libraries mean by it, or the nearest that does exist.
+
+    `known` are the keys that the section has; the key may go on below them.
+    """
+    first, last = key.partition(".")[0], key.rpartition(".")[2]
+    explained = foreign_names.explain_name(last) or foreign_names.explain_name(first)
+    if explained:
+        return f"{prefix}{key} is no key of the configuration; {explained}"
+    hint = suggest_key(prefix, first, last, known) or f"known here are {', '.join(known)}"
+    return f"{prefix}{first if hint.endswith('?') else key} is no key of the configuration; {hint}"
+
+
+def suggest_key(prefix: str, first: str, last: str, known: Iterable[str]) -> str | None:
+    """The key that was meant: one of this section in another spelling, or one of the same name in another section."""
+    if near := difflib.get_close_matches(first, known, n=1, cutoff=CUTOFF):
+        return f"did you mean {prefix}{near[0]}?"
+    if elsewhere := [key for key in all_keys(Config, "") if key.rpartition(".")[2] == last]:
+        return f"did you mean {' or '.join(sorted(elsewhere, key=lambda key: key.count('.')))}?"
+    if near := difflib.get_close_matches(last, foreign_names.EXPLANATIONS, n=1, cutoff=CUTOFF):
+        return f"did you mean {near[0]}? {foreign_names.EXPLANATIONS[near[0]]}"
+    return None
+
+
+def all_keys(hint: Any, place: str) -> Iterator[str]:
+    """Every key of the schema, but those below lists and maps."""
+    for name, kind in fields_of(hint).items():
+        yield f"{place}{name}"
+        yield from all_keys(kind, f"{place}{name}.")
