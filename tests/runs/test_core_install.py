@@ -85,6 +85,12 @@ def test_a_command_that_needs_more_says_which_extra(core, command, missing):
     )
 
 
+def test_a_file_of_rows_needs_no_extra(core):
+    (core.folder / "rows.csv").write_text("question,answer\nWhat is fog?,A low cloud.\n")
+    done = core.run("refrain", "data", "rows.csv")
+    assert (done.returncode, done.stderr) == (0, "") and "assistant: ⟦A low cloud.⟧" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["report", "info", "bench"])
 def test_what_reads_results_needs_no_extra(core, command):
     done = core.run("refrain", command)
