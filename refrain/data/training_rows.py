@@ -34,8 +34,11 @@ def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
     if not report["train"]:
         lines = [explain_no_rows(report, data)]
         lines += [f"  {example['id']}: {example['message']}" for example in rejected_rows.choose_examples(report)]
-        copy, files = keep_reports(), f"{paths.PREPARED}/quarantine.jsonl and duplicates.jsonl have all of them"
-        raise ValueError("\n".join([*lines, f"{copy} keeps what was counted" if copy else files]))
+        if copy := keep_reports():
+            lines.append(f"{copy} keeps what was counted")
+        elif report["reasons"]:
+            lines.append(f"{paths.PREPARED}/quarantine.jsonl and duplicates.jsonl have all of them")
+        raise ValueError("\n".join(lines))
     if sentence := describe_empty_splits(report):
         log.warning("%s", sentence)
 

@@ -52,13 +52,14 @@ def test_a_file_is_shown_as_prepare_reads_it(data):
     assert "ignored" in out and "lang (21 rows), score (21 rows); map one with fields" in out
     assert "empty_text 1: A question, or the reply" in out and "  a.jsonl:21: question of the row is empty\n" in out
     assert "duplicate 1: An earlier row" in out and "  a.jsonl:23: an earlier row asks" in out
-    assert out.count("assistant: ⟦") == 10 and "user: a1 b1 c1 d1 e1 f1\nassistant: ⟦1⟧\n" in out
+    shown = re.findall(r"^a\.jsonl:(\d+)\nuser: (.*)\nassistant: ⟦(\d+)⟧$", out, re.MULTILINE)
+    assert len(shown) == 10 and all(question.startswith(f"a{number} ") for _, question, number in shown)
     assert re.search(r"^whole row, words +7 +7 +7 +7 +7$", out, re.MULTILINE)
 
 
 def test_what_prepare_counts_is_counted(data, tmp_path):
     chat = {"messages": [{"role": "user", "content": "x\r\n"}, {"role": "assistant", "content": "y", "weight": 0}]}
-    sources = [("a.jsonl", [*numbered(9), *numbered(2), chat], {}), ("b.jsonl", [qa("only here"), qa("x")], {})]
+    sources = [("a.jsonl", [*numbered(9), *numbered(2)], {}), ("b.jsonl", [chat, {**chat, "messages": [1]}], {})]
     prepare_stage.run(*sources)
     report = prepare_stage.report()
     files = [write(name, rows) for name, rows, _ in sources]
@@ -91,14 +92,14 @@ def test_columns_are_mapped_by_the_keys_of_a_source_and_the_line_that_runs_it_sa
 def test_in_a_repository_conf_decides(data, tmp_path):
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     chat = {"messages": [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]}
-    write("a.jsonl", [*numbered(40), chat])
-    code, out, _ = data("a.jsonl")
-    found = counts("".join(out), "a.jsonl")
+    files = write("a.jsonl", numbered(40)), write("b.jsonl", [chat])
+    code, out, _ = data(*files)
+    found = counts(out, "all")
     assert code == 0 and found["val"] + found["test"] > 0 and found["set_aside"] == 1
-    assert out.splitlines()[-1] == "dvc exp run -S data=files -S 'data.sources=[{path:a.jsonl}]'"
+    assert out.splitlines()[-1] == "dvc exp run -S data=files -S 'data.sources=[{path:a.jsonl},{path:b.jsonl}]'"
     options = ["data.policies.unanswered=cut", "data.val_fraction=0", "data.test_fraction=0"]
-    code, out, _ = data("a.jsonl", *options)
-    assert counts(out, "a.jsonl") == {"rows": 41, "train": 41}
+    code, out, _ = data(*files, *options)
+    assert counts(out, "all") == {"rows": 41, "train": 41}
     assert out.splitlines()[-1].endswith(" ".join(f"-S {option}" for option in options))
 
 

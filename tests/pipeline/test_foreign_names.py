@@ -45,7 +45,7 @@ def answer(override):
 @pytest.mark.parametrize("name", OURS)
 def test_a_name_of_others_is_answered_with_ours_wherever_it_is_written(name, place):
     said = answer(f"{place}{name}=1")
-    meaning = next(meaning for key, meaning in foreign_names.KEYS if key == OURS[name])
+    meaning = next(meaning for key, meaning, _ in foreign_names.KEYS if key == OURS[name])
     key = f"{place}{name}".removeprefix("+")
     assert said == f"{key} is no key of the configuration; here it is {OURS[name]}: {meaning}"
 
@@ -77,7 +77,7 @@ def test_in_params_yaml_and_in_a_source_the_answer_is_the_same():
 
 def test_every_answer_names_a_key_that_exists_and_every_name_stands_once():
     known = {*params.all_keys(Config, ""), *(f"data.sources[].{field.name}" for field in fields(SourceConfig))}
-    assert {key for key, _ in foreign_names.KEYS} <= known
-    names = [name for names in [*foreign_names.KEYS.values(), *foreign_names.ABSENT.values()] for name in names.split()]
+    assert {key for key, _, _ in foreign_names.KEYS} <= known
+    names = [name for *_, names in (*foreign_names.KEYS, *foreign_names.ABSENT) for name in names.split()]
     assert sorted(names) == sorted({*names})
     assert all(name == foreign_names.plain_name(name) for name in names)
