@@ -33,6 +33,7 @@ CONTENDERS = {  # what is changed in the defaults of each
     "trl fp32": {"bf16": False},
     "trl fp32 without checkpointing": {"bf16": False, "gradient_checkpointing": False},
     "refrain fp32": {"precision": "fp32"},
+    "refrain fp32 without oneDNN": {"precision": "fp32", "onednn": False},
     "refrain bf16": {"precision": "bf16"},
     "refrain fp32 padded": {"precision": "fp32", "packing": "false"},
 }
@@ -130,16 +131,20 @@ def train_once(options: argparse.Namespace) -> dict[str, float]:
 
 def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
     """Our trainer with the values of conf/."""
+    import torch
+
     from refrain.models.pytorch import loading
     from refrain.pipeline import params, paths
     from refrain.training import fit
     from refrain.training.objectives import sft
 
     values = {"epochs": 1, "batch_size": BATCH, "lr": 2e-5, "warmup": 0, **changes}
+    has_onednn = values.pop("onednn", True)
     overrides = [*METHODS[method], *(f"train.{name}={value}" for name, value in values.items())]
     cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, overrides))
     watch, model = stopwatch(), loading.build_trainable(source, cfg.method, cfg.seed)
-    curves = fit.train_model(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
+    with torch.backends.mkldnn.flags(enabled=has_onednn):
+        curves = fit.train_model(model, rows, [], sft, cfg.train, cfg.seed, scratch, callbacks=(watch,))
     return watch.seconds, [loss for _, loss in curves.train]
 
 

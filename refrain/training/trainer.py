@@ -77,9 +77,10 @@ class StepTrainer(Trainer):
         return logprobs
 
     def multiplies_in_fp32(self) -> bool:
-        """Whether it is up to us how whole fp32 weights are multiplied with, on a CPU."""
+        """Whether it is up to us how whole fp32 weights are multiplied with, on a CPU that may use oneDNN."""
         is_plain = not (self.args.bf16 or self.args.fp16 or self.args.torch_compile or self.is_sharded)
-        return is_plain and self.args.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        onednn = torch.backends.mkldnn
+        return is_plain and self.args.device.type == "cpu" and onednn.is_available() and bool(onednn.enabled)
 
     def require_finite(self, value: float, name: str) -> None:
         """ValueError with the way out unless this number, which all processes have, is finite."""
