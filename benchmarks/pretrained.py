@@ -31,9 +31,9 @@ from refrain.runtime import language_model, onnx_folder
 COMMON = "model=folder template=alpaca"
 RUNS = {
     "environment": "data=environment",
-    "pira": "data=pira train.epochs=2",
+    "pira": "data=pira train.epochs=1",
     "instructions": "data=instructions",
-    "gsm8k": "data=gsm8k train.epochs=2 evaluate.max_new_tokens=192 export.steps=64",
+    "gsm8k": "data=gsm8k train.epochs=1 evaluate.max_new_tokens=192 export.steps=64",
 }
 STAGES = ("base", "prepare", "train", "merge", "export_onnx", "evaluate")
 SCORES = ("exact_match", "token_f1", "rougeL", "bleu", "perplexity")

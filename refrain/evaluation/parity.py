@@ -31,7 +31,8 @@ class ParityResult:
     """How far a model is from its reference on the tokens that the reference says after each prompt.
 
     Differences of logits are in standard deviations of the reference's logits at their position. Logits and greedy
-    tokens are compared at every step, kl and top1 up to the end of a reply: what a model says beyond it nobody hears.
+    tokens are compared at every step, kl and top1 in replies to held-out rows: what a model says beyond their end, or
+    to edge cases, nobody hears, and where rows are few it would be most of what is said.
     Of two tokens that are nearer to each other than what fp32 rounds, either may be chosen.
     """
 
@@ -70,8 +71,15 @@ class ParityPrompts:
         """Whether a prompt is also decoded alone and prefilled in pieces: some rows, and all edge cases."""
         return number < ALONE or number >= len(self.rows)
 
+    @property
+    def positions(self) -> int:
+        """How many tokens kl and top1 are taken of."""
+        return sum(map(self.heard, range(len(self.rows))))
+
     def heard(self, number: int) -> int:
-        """How many tokens of a reply there are with the one that ends it; all where none does."""
+        """How many tokens of a reply to a row there are with the one that ends it, all where none does; else 0."""
+        if number >= len(self.rows):
+            return 0
         reply, stop_ids = self.replies[number], self.tokenizer.stop_ids
         return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
 
@@ -159,9 +167,8 @@ def compare_batch(
         stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
         alone = together = stats.add("batched", logits, batched_logits, heard)
         if prompts.is_alone(number):
-            scored = heard if number < len(prompts.rows) else 0  # of so few, edge cases would be too large a share
-            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), scored)
-            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], scored)
+            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
+            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
         greedy[number] = (leading(alone), leading(together))
     return greedy
 

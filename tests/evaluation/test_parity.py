@@ -180,6 +180,13 @@ def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brie
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
 
 
+def test_what_is_said_to_edge_cases_counts_in_logits_only(speaker, brief, few):
+    edge_cases, stats = list(range(len(brief.rows), len(brief.prompt_ids))), divergence.DivergenceStats(0.0)
+    parity.compare_batch(speaker, Sometimes(speaker, "whole", stammers), brief, edge_cases, stats)
+    assert math.isnan(stats.largest["whole"]) and stats.kl_divergences == [] and stats.agreements["whole"] == []
+    assert brief.positions == sum(map(brief.heard, range(len(brief.rows)))) > 0
+
+
 @pytest.mark.parametrize(
     "filled, taken", [({"train"}, "train"), ({"train", "val"}, "val"), ({"train", "val", "test"}, "test")]
 )

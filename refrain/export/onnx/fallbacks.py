@@ -53,8 +53,7 @@ def export_proven_variants(
             layers = ranking.sensitive_layers(weights)
             exporter.export_variant(merged, out, weights, kind, export.opset, layers)
 
-        positions = sum(map(prompts.heard, range(len(prompts.replies))))
-        attempts[name] = list(attempt_variant(out, variant, write, measure, positions))
+        attempts[name] = list(attempt_variant(out, variant, write, measure, prompts.positions))
         if attempts[name][-1].fails and variant.thresholds.required:
             break
     return attempts
