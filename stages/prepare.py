@@ -1,7 +1,7 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
 from refrain.chat import encoding
-from refrain.data import augmentation, corpus, datasheet, split_files, training_rows
+from refrain.data import augmentation, corpus, datasheet, sources, split_files, training_rows
 from refrain.data.splitting import splits
 from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.schema import Config
@@ -26,6 +26,7 @@ def main(cfg: Config) -> None:
         datasheet.write_histogram(lengths, paths.LENGTHS)
         paths.DATA_SHEET.write_text(datasheet.render_datasheet(report, store, assignment, tokenizer), encoding="utf-8")
         report["variants"] = augmentation.append_variants(store, assignment, preparer)
+    report |= sources.record_commits(paths.LINKED_DATA, paths.PREPARED)
     runner.write_report(paths.DATA_REPORT, report)
     training_rows.require_training_rows(report, cfg.data)
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from refrain.chat import encoding, records, templates
 from refrain.chat.records import Row
+from refrain.data import sources
 from refrain.data.cleaning import policies, token_length
 from refrain.data.parallel import mapping
 from refrain.data.readers import files
@@ -23,8 +24,9 @@ from refrain.data.shapes import ignored, parsing
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.registry import Shape
+from refrain.data.sources import SourceFile
+from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuilder, RowStore, make_row_id
-from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 log = logging.getLogger(__name__)
@@ -87,7 +89,9 @@ class RowPreparer:
             effects["overlong"] += 1
         if effects:
             builder.effects.update(effects)
-        builder.add(fitting_row, conversation.get("group"), **place)
+        split = self.data.sources[place["source"]].split
+        declared = NONE if split in (None, "random") else SPLITS.index(split)
+        builder.add(fitting_row, conversation.get("group"), **place, declared=declared)
 
     @property
     def row_fields(self) -> tuple[str, ...]:
@@ -158,8 +162,10 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
-    data = preparer.data
-    names = [paths.linked_source(index, source.path).name for index, source in enumerate(data.sources)]
+    source_files = sources.list_files(preparer.data, preparer.linked)
+    data = replace(preparer.data, sources=[file.config for file in source_files])
+    preparer = replace(preparer, data=data)  # one source for each file
+    names = [file.name for file in source_files]
     reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
     counts = SourceCounts(Counter(), reasons, effects, ignored_fields, {name: {} for name in names})
     with (
@@ -167,7 +173,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
     ):
-        for batch in mapping.parallel_map(preparer, source_blocks(preparer), data):
+        for batch in mapping.parallel_map(preparer, source_blocks(source_files), data):
             counts.rows[batch.source] += batch.row_count
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
@@ -189,10 +195,9 @@ def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
         log.warning("%s: %s; such rows are quarantined", refused[0]["id"], refused[0]["message"])
 
 
-def source_blocks(preparer: RowPreparer) -> Iterator[SourceBlock]:
+def source_blocks(source_files: list[SourceFile]) -> Iterator[SourceBlock]:
     """The blocks of all sources, one source after the other."""
-    for index, source in enumerate(preparer.data.sources):
-        file = preparer.linked / paths.linked_source(index, source.path).name
-        shape = parsing.recognise_shape(source, files.read_rows(file))
-        for block in files.read_blocks(file):
+    for index, file in enumerate(source_files):
+        shape = parsing.recognise_shape(file.config, files.read_rows(file.path))
+        for block in files.read_blocks(file.path):
             yield SourceBlock(index, file.name, shape, block)

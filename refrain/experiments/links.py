@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from refrain.data import sources
+from refrain.data.readers import folders
 from refrain.pipeline import paths
 from refrain.pipeline.paths import locate
 from refrain.pipeline.schema import DataConfig, ModelConfig
@@ -12,6 +14,7 @@ def link_inputs(data: DataConfig, model: ModelConfig) -> None:
     """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
     paths.make_empty(paths.LINKED_DATA)
     link_sources(data, paths.LINKED_DATA)
+    watch_folders(paths.LINKED_DATA)
     paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None:
         link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
@@ -20,12 +23,56 @@ def link_inputs(data: DataConfig, model: ModelConfig) -> None:
             link_to(paths.LINKED_MODEL / file.name, file.resolve())
 
 
-def link_sources(data: DataConfig, folder: Path) -> None:
-    """A link in this folder for each file of data.sources."""
+def link_sources(data: DataConfig, linked: Path) -> None:
+    """A link in this folder for each file or folder that data.sources names; ValueError when one names none."""
     for index, source in enumerate(data.sources):
-        file = Path(data.folder, Path(source.path).expanduser())
-        link = folder / paths.linked_source(index, source.path).name
-        link_to(link, locate(str(file), f"data.sources[{index}].path"))
+        if source.hub is None:
+            link_source(data, index, linked)
+        else:
+            from refrain.experiments.hub_data import link_dataset  # slow to import, needed by these sources only
+
+            link_dataset(source, linked / sources.link_name(data, index, linked), f"data.sources[{index}]")
+        sources.list_source(data, index, linked)  # it says at once when there is nothing to read
+
+
+def link_source(data: DataConfig, index: int, linked: Path) -> None:
+    """A link to the file or folder that the path of a source names, or to the folder in which its pattern begins."""
+    source = data.sources[index]
+    path, key = str(Path(data.folder, Path(source.path).expanduser())), f"data.sources[{index}].path"
+    if place := paths.find_place(path):
+        link_to(linked / paths.linked_source(index, source.path).name, place)
+    elif folders.has_pattern(source.path):
+        place = locate(folders.split_pattern(path)[0], key, folder=True)
+        link_to(linked / sources.link_name(data, index, linked), place)
+    else:
+        raise ValueError(f"{key}: there is no file {path}; correct the path")
+
+
+def watch_folders(linked: Path) -> None:
+    """Link the folders once more, to where dvc.yaml lists each; ValueError for one that DVC cannot watch."""
+    places = [link for link in sorted(linked.iterdir()) if link.is_symlink() and link.is_dir()]
+    if len(places) > paths.WATCHED_FOLDERS:
+        raise ValueError(f"data.sources names {len(places)} folders and patterns, of which DVC can watch "
+                         f"{paths.WATCHED_FOLDERS}; name a folder that holds several of them")  # fmt: skip
+    for number in range(paths.WATCHED_FOLDERS):
+        watched = paths.watched_folder(number)
+        if number < len(places):
+            refuse_unwatchable(places[number].resolve())
+            watched.parent.mkdir(exist_ok=True)
+            link_to(watched, places[number].resolve())
+        else:
+            watched.mkdir(parents=True)
+
+
+def refuse_unwatchable(folder: Path) -> None:
+    """ValueError for a folder that stages write into, or whose files DVC would not hash."""
+    if paths.LINKED_DATA.resolve().is_relative_to(folder):
+        raise ValueError(f"data.sources: {folder} holds what this pipeline writes; move the files to a folder of their "
+                         "own, such as data/external, or name each")  # fmt: skip
+    for place, names, file_names in os.walk(folder):
+        if ".dvc" in names or ".dvcignore" in file_names:
+            raise ValueError(f"data.sources: {place} belongs to another repository of DVC, which would not be watched; "
+                             "copy the files to a folder of their own, or name each")  # fmt: skip
 
 
 def link_to(link: Path, file: Path) -> None:

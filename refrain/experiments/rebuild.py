@@ -38,7 +38,7 @@ def unreachable_inputs(params: str) -> Iterator[str]:
     values = OmegaConf.create(params)
     folder = OmegaConf.select(values, "data.folder") or "."
     paths_by_key = {
-        **{f"data.sources[{i}].path": str(Path(folder, Path(source.path).expanduser()))
+        **{f"data.sources[{i}].path": str(Path(folder, Path(source.get("path") or "").expanduser()))
            for i, source in enumerate(OmegaConf.select(values, "data.sources") or [])},
         **{key: OmegaConf.select(values, key) for key in ("model.folder", "model.tiny.corpus")},
     }  # fmt: skip

@@ -9,6 +9,7 @@ PARAMS = Path("params.yaml")
 LINKED_DATA = Path("data/linked")
 LINKED_MODEL = Path("models/linked")
 PREPARED = Path("data/prepared")
+COMMITS = "commits.json"  # in PREPARED, where a source is of the Hub
 BASE = Path("models/base")
 ADAPTER = Path("models/adapter")
 MERGED = Path("models/merged")
@@ -49,10 +50,26 @@ def linked_source(index: int, source: str) -> Path:
     return LINKED_DATA / f"{index}-{Path(source).name}"
 
 
+WATCHED_FOLDERS = 8  # of sources, at most: dvc.yaml names the link to each
+
+
+def watched_folder(number: int) -> Path:
+    """Where the compose stage links the folder of a source once more, as a dependency of its own.
+
+    DVC follows a link to a folder only if dvc.yaml names it: so files that come and go there are seen.
+    """
+    return LINKED_DATA / "folders" / str(number)
+
+
 def locate(path: str, key: str, folder: bool = False) -> Path:
     """The absolute path of a file, looked for here and, inside an experiment's copy, in the user's repository."""
-    for root in (Path.cwd(), workspace()):
-        place = (root / Path(path).expanduser()).resolve()
-        if place.is_dir() if folder else place.is_file():
-            return place
-    raise ValueError(f"{key}: there is no {'folder' if folder else 'file'} {path}; correct the path")
+    place = find_place(path)
+    if place is None or place.is_dir() != folder:
+        raise ValueError(f"{key}: there is no {'folder' if folder else 'file'} {path}; correct the path")
+    return place
+
+
+def find_place(path: str) -> Path | None:
+    """The absolute path of a file or folder, looked for as in `locate`; None when there is none."""
+    places = [(root / Path(path).expanduser()).resolve() for root in (Path.cwd(), workspace())]
+    return next((place for place in places if place.is_dir() or place.is_file()), None)

@@ -14,11 +14,15 @@ BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 @dataclass
 class SourceConfig:
-    """One file of rows. Elements of a list have no place in conf/ for defaults, so they stand here."""
+    """Files of rows. Elements of a list have no place in conf/ for defaults, so they stand here."""
 
-    path: str = MISSING
+    path: str = ""  # a file, a folder, or a pattern such as some/*.jsonl; empty: hub is given
+    hub: str | None = None  # in place of path, the id of a data set on the Hub
+    revision: str | None = None  # of hub: commit, tag or branch; the resolved commit is recorded
+    files: str | None = None  # of a folder, an archive or the Hub: a pattern, or the name of a split; null: all
+    sheet: str | None = None  # of a workbook; null: the only one with rows
     shape: str | None = None  # null: recognised from the rows
-    split: str | None = None  # train, val or test: all its rows go there; null: by the fractions
+    split: str | None = None  # train, val or test: all its rows go there; random: by the fractions; null: as they say
     fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
 
 

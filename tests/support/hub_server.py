@@ -62,9 +62,9 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.log.append(Request(self.command, path, token, self.headers["Range"]))
         try:
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+)", path):
+            if found := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/revision/(.+)", path):
                 self.describe(self.opened(found[1], token), found[2])
-            elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            elif found := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
                 if found[1] in self.server.refused:
                     raise RefusedError(*self.server.refused[found[1]])
                 self.deliver(self.opened(found[1], token), found[2], found[3])
@@ -91,7 +91,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def describe(self, repository: str, revision: str) -> None:
         commit = self.resolved(repository, revision)
-        siblings = [{"rfilename": name} for name in self.server.files(repository)]
+        siblings = [
+            {"rfilename": name, "size": path.stat().st_size} for name, path in self.server.files(repository).items()
+        ]
         body = json.dumps({"id": repository, "modelId": repository, "sha": commit, "siblings": siblings})
         self.reply(200, {"Content-Type": "application/json"}, body.encode())
 
@@ -101,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         if path is None:
             raise RefusedError(404, "EntryNotFound")
         content = path.read_bytes()
-        headers["ETag"] = f'"{sha256(path) if path.suffix == ".safetensors" else git_sha1(content)}"'
+        headers["ETag"] = f'"{sha256(path) if path.suffix in (".safetensors", ".parquet") else git_sha1(content)}"'
         first, _, last = (self.headers["Range"] or "bytes=0-").removeprefix("bytes=").partition("-")
         start, end = int(first), min(int(last or len(content)), len(content) - 1)
         is_part = (start, end) != (0, len(content) - 1)

@@ -1,6 +1,5 @@
 """File formats: any supported file, zipped or not, as blocks of raw rows, streamed and known not to have changed."""
 
-import gzip
 import os
 import stat
 import tempfile
@@ -9,19 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
+from zipfile import BadZipFile
 
-from refrain.data.readers import delimited, json_document, json_lines, tables
+from refrain.data.readers import archives, delimited, json_document, json_lines, tables, workbook
 from refrain.data.readers.json_lines import JsonLinesBlock
 from refrain.data.readers.raw_rows import CHUNK_BYTES, RawRow, RowBlock
 
 Block = JsonLinesBlock | RowBlock  # can be pickled; `rows()` gives its rows
-
-
-MAX_UNPACKED = 100 << 20  # bytes that any file may unpack to
-
-
-MAX_RATIO = 200  # of the packed size that a larger one may unpack to; text of people stays below 20
 
 
 def read_rows(path: Path) -> Iterator[RawRow]:
@@ -31,27 +25,41 @@ def read_rows(path: Path) -> Iterator[RawRow]:
 
 
 def read_blocks(path: Path) -> Iterator[Block]:
-    """A file in bounded memory; ValueError when it makes no sense as a whole, or changes while it is read."""
-    reader = READERS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
-    if reader is None:
-        raise ValueError(f"{path}: unknown format; use one of {' '.join(READERS)}, each also with .gz")
+    """A file in bounded memory; ValueError when it makes no sense as a whole, or changes while it is read.
+
+    The path may lead on into the file: to a member of a ZIP, to a sheet of a workbook.
+    """
     with open_unchanging(path) as content:
-        yield from reader(content)
+        yield from find_reader(content.name)(content)
+
+
+def find_reader(name: str) -> Callable[["OpenFile"], Iterator[Block]]:
+    """What reads a file of this name; ValueError when nothing does."""
+    if not can_read(name):
+        raise ValueError(f"unknown format; use one of {' '.join(READERS)}, each also with .gz or .zst, or in a .zip")
+    return READERS[Path(archives.content_name(name)).suffix]
+
+
+def can_read(name: str) -> bool:
+    """Whether a file of this name is one of rows."""
+    return Path(archives.content_name(name)).suffix in READERS
 
 
 @dataclass(frozen=True)
 class OpenFile:
     """The bytes of an open file, unpacked."""
 
+    name: str  # without a folder: of the file, or of the member of an archive
     file: IO[bytes]
-    packed_size: int | None  # size of the file, if it is zipped
+    packed_size: int | None  # size of the file, if it is packed
+    sheet: str = ""  # of a workbook, if one is asked for
 
     def chunks(self) -> Iterator[bytes]:
         unpacked_size = 0
         while chunk := self.file.read(CHUNK_BYTES):
             unpacked_size += len(chunk)
-            if self.packed_size is not None and unpacked_size > max(MAX_UNPACKED, MAX_RATIO * self.packed_size):
-                raise ValueError(f"unpacks to over {MAX_RATIO} times its size; if it is no bomb, unpack it yourself")
+            if self.packed_size is not None:
+                archives.refuse_bomb(self.packed_size, unpacked_size)
             yield chunk
 
     def text_chunks(self) -> Iterator[bytes]:
@@ -69,25 +77,58 @@ def looks_like_utf16(head: bytes) -> bool:
 
 @contextmanager
 def open_unchanging(path: Path) -> Iterator[OpenFile]:
-    """A file that can be read to its end; what goes wrong becomes one sentence with its path."""
+    """A file, or what the path leads to in it, that can be read to its end."""
+    file, inside = split_path(path)
+    with open_raw(file, path) as raw:
+        yield open_content(raw, file.name, inside)
+
+
+@contextmanager
+def open_raw(file: Path, path: Path | None = None) -> Iterator[IO[bytes]]:
+    """A file as it is, known not to have changed; what goes wrong becomes one sentence with the path."""
+    path = path or file
     try:
-        mode = path.stat().st_mode  # before it is opened: a pipe would wait for ever
+        mode = file.stat().st_mode  # before it is opened: a pipe would wait for ever
         if not stat.S_ISREG(mode):
             raise ValueError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; name a file")
-        raw = path.open("rb")
+        raw = file.open("rb")
     except OSError as error:
         raise ValueError(f"{path}: cannot be opened: {error.strerror}; correct the path") from error
     with raw:
         before = os.fstat(raw.fileno())
-        is_zipped = path.name.lower().endswith(".gz")
         try:
-            unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_zipped else raw
-            yield OpenFile(unpacked, before.st_size if is_zipped else None)
-        except (ValueError, OSError, EOFError, zlib.error) as error:
-            check_unchanged(path, before)
+            yield raw
+        except (ValueError, OSError, EOFError, zlib.error, BadZipFile) as error:
+            check_unchanged(file, before)
             way_out = "" if isinstance(error, ValueError) else "; the file is damaged, fetch it again"
             raise ValueError(f"{path}: {error}{way_out}") from error
-        check_unchanged(path, before)
+        check_unchanged(file, before)
+
+
+def split_path(path: Path) -> tuple[Path, str]:
+    """A file, and where in it the path leads."""
+    file = next((parent for parent in path.parents if not path.exists() and parent.is_file()), path)
+    return file, "" if file is path else path.relative_to(file).as_posix()
+
+
+def open_content(raw: IO[bytes], name: str, inside: str) -> OpenFile:
+    """The bytes of a file, or of what it holds, unpacked."""
+    if is_archive(name):
+        name, member, size = archives.open_member(raw, inside, can_read)
+        return OpenFile(name, archives.unpack(member, name), size)
+    packed_size = os.fstat(raw.fileno()).st_size if archives.is_packed(name) else None
+    return OpenFile(name, archives.unpack(raw, name), packed_size, inside)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name holds files."""
+    return name.lower().endswith(".zip")
+
+
+def list_members(path: Path) -> list[str]:
+    """The files in an archive, by relative path."""
+    with open_raw(path) as raw:
+        return archives.list_members(archives.open_zip(raw))
 
 
 def check_unchanged(path: Path, before: os.stat_result) -> None:
@@ -99,13 +140,22 @@ def check_unchanged(path: Path, before: os.stat_result) -> None:
         raise ValueError(f"{path}: changed while it was read; run again")
 
 
-def parquet_blocks(content: OpenFile) -> Iterator[Block]:
+@contextmanager
+def seekable(content: OpenFile) -> Iterator[IO[bytes]]:
+    """The same bytes where they can be read in any order."""
     if content.packed_size is None:
-        yield from tables.read_parquet(content.file)
+        yield content.file
         return
-    with tempfile.TemporaryFile() as file:  # Parquet is read from its end
+    with tempfile.TemporaryFile() as file:
         file.writelines(content.chunks())
-        yield from tables.read_parquet(file)
+        file.seek(0)
+        yield file
+
+
+def read_seekable(content: OpenFile, reader: Callable[[IO[bytes]], Iterator[RowBlock]]) -> Iterator[Block]:
+    """The blocks of a format that is not read from its beginning to its end."""
+    with seekable(content) as file:
+        yield from reader(file)
 
 
 READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
@@ -114,5 +164,8 @@ READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
     ".ndjson": lambda content: json_lines.read_blocks(content.text_chunks()),
     ".csv": lambda content: delimited.read_delimited(content.text_chunks(), ","),
     ".tsv": lambda content: delimited.read_delimited(content.text_chunks(), "\t"),
-    ".parquet": parquet_blocks,
+    ".parquet": lambda content: read_seekable(content, tables.read_parquet),
+    ".arrow": lambda content: read_seekable(content, tables.read_arrow),
+    ".feather": lambda content: read_seekable(content, tables.read_arrow),
+    ".xlsx": lambda content: read_seekable(content, lambda file: workbook.read_sheet(file, content.sheet)),
 }

@@ -1,28 +1,79 @@
-"""Parquet as raw rows: a value that Python cannot hold costs its row alone."""
+"""Parquet and Arrow as raw rows: a value that Python cannot hold costs its row alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from refrain.data.readers.raw_rows import CHUNK_BYTES, RawRow, RowBlock
 
-BATCH_ROWS = 100  # rows of Parquet, each perhaps of a megabyte
+BATCH_ROWS = 100  # rows of a block, each perhaps of a megabyte
+
+
+ARROW_FILE, OLD_FEATHER = b"ARROW1", b"FEA1"  # how they begin; a stream of Arrow begins otherwise
 
 
 def read_parquet(file: IO[bytes]) -> Iterator[RowBlock]:
     """The rows of a file that is read where they are wanted."""
-    from pyarrow import ArrowException  # slow to import, needed by this format only
+    from pyarrow import ArrowException  # slow to import, needed by these formats only
     from pyarrow.parquet import ParquetFile
 
     try:
         content = ParquetFile(file, buffer_size=CHUNK_BYTES, pre_buffer=False, page_checksum_verification=True)
-        if len(set(content.schema_arrow.names)) < len(content.schema_arrow.names):
-            raise ValueError("the schema holds a name twice; correct it")
+        check_names(content.schema_arrow.names)
         number = 1
         for batch in content.iter_batches(BATCH_ROWS):
             yield RowBlock(tuple(number_rows(batch, number)))
             number += len(batch)
     except ArrowException as error:
         raise ValueError(f"not Parquet: {' '.join(str(error).split())}") from error
+
+
+def read_arrow(file: IO[bytes]) -> Iterator[RowBlock]:
+    """The rows of a file or stream of Arrow, which Feather is too; of a damaged batch no row can be read."""
+    from pyarrow import ArrowException
+
+    head = file.read(len(ARROW_FILE))
+    file.seek(0)
+    if head.startswith(OLD_FEATHER):
+        raise ValueError("Feather of version 1, which nobody writes any more; read it with pandas and write Parquet")
+    number = 1
+    try:
+        for batch in record_batches(file, is_stream=head != ARROW_FILE):
+            damage = find_damage(batch)
+            for start in range(0, len(batch), BATCH_ROWS):
+                part = batch.slice(start, BATCH_ROWS)
+                lines = range(number + start, number + start + len(part))
+                rows = (RawRow(line, error=damage) for line in lines) if damage else number_rows(part, lines[0])
+                yield RowBlock(tuple(rows))
+            number += len(batch)
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"not Arrow, or cut short: {' '.join(str(error).split())}") from error
+
+
+def record_batches(file: IO[bytes], is_stream: bool) -> Iterable[Any]:
+    """The batches as they were written."""
+    from pyarrow import ipc
+
+    reader = ipc.open_stream(file) if is_stream else ipc.open_file(file)
+    check_names(reader.schema.names)
+    return reader if is_stream else map(reader.get_batch, range(reader.num_record_batches))
+
+
+def find_damage(batch: Any) -> str:
+    """Why no value of a batch may be touched, or nothing: Arrow is used as it lies in the file, wherever it points."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        batch.validate(full=True)
+    except ArrowInvalid as error:
+        if "UTF8" not in str(error):  # that costs the row alone
+            return f"its record batch is damaged: {' '.join(str(error).split())}"
+    return ""
+
+
+def check_names(names: list[str]) -> None:
+    """ValueError when two columns have one name."""
+    if len(set(names)) < len(names):
+        raise ValueError("the schema holds a name twice; correct it")
 
 
 def number_rows(batch: Any, number: int) -> Iterator[RawRow]:

@@ -31,6 +31,7 @@ COLUMNS = {
     "content": np.uint64,  # the prompt and the replies
     "group": np.uint64,  # 0: none
     "draw": np.uint64,  # decides on the split
+    "declared": np.int8,  # the split that its file or the row itself names, by number
     "is_preference": np.bool_,
     "text": np.int64,  # bytes of the prepared row
     "words": np.int64,

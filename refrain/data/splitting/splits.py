@@ -10,7 +10,7 @@ import numpy as np
 
 from refrain.data.shapes.errors import Reason
 from refrain.data.splitting import contamination, leakage
-from refrain.data.splitting.leakage import NONE, SPLITS, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
+from refrain.data.splitting.leakage import NONE, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowStore
 from refrain.pipeline.schema import DataConfig
@@ -34,7 +34,7 @@ class Assignment:
 
 def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     """Where each row goes."""
-    declared = np.array([SPLITS.index(s.split) if s.split else NONE for s in data.sources])[store["source"]]
+    declared = store["declared"].astype(np.int64)
     assignment = Assignment(np.full(len(store), NONE), np.full(len(store), "", object), np.full(len(store), -1))
     prompts = leakage.unique_prompts(store["prompt"], declared)
     drop_exact_leaks(assignment, prompts, declared)

@@ -21,12 +21,19 @@ def manifest_facts(best: str) -> dict[str, Any]:
         "base": json.loads((paths.BASE / "source.json").read_text(encoding="utf-8")),
         "best": best,
         "data": manifest.sha256_by_file(paths.PREPARED),
+        **hub_commits(),
         "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in sources},
         "special_tokens": special_tokens.explain_tokens(paths.BASE),
         "stop_tokens": encoding.explain_stops(paths.BASE, encoding.load_tokenizer(paths.MERGED)),
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         **environment(),
     }
+
+
+def hub_commits() -> dict[str, Any]:
+    """The commits of the data that came from the Hub, if any did."""
+    path = paths.PREPARED / paths.COMMITS
+    return {"commits": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
 
 
 def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) -> dict[str, Any]:

@@ -49,35 +49,35 @@ def check_hashes(folder: Path, hashes: dict[str, str], where: str) -> None:
 
 
 @contextmanager
-def explain_client_errors(where: str) -> Iterator[None]:
-    """The client's many errors as one sentence each; those of the local disk pass."""
+def explain_client_errors(where: str, key: str = "model", other: str = "model=folder") -> Iterator[None]:
+    """The client's many errors as one sentence each, with the keys to change; those of the local disk pass."""
     try:
         yield
     except (OSError, errors.HFValidationError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{where}: {explain_error(error)}") from error
+        raise ValueError(f"{where}: {explain_error(error, key, other)}") from error
 
 
-def explain_error(error: BaseException) -> str:
+def explain_error(error: BaseException, key: str, other: str) -> str:
     match error:
         case errors.LocalEntryNotFoundError(__cause__=BaseException() as cause):
-            return explain_error(cause)
+            return explain_error(cause, key, other)
         case errors.OfflineModeIsEnabled():
-            return "not found; unset HF_HUB_OFFLINE once to fetch it, or use model=folder"
+            return f"not found; unset HF_HUB_OFFLINE once to fetch it, or use {other}"
         case errors.HFValidationError():
-            return "not the name of a repository; write model.hub as owner/name"
+            return f"not the name of a repository; write {key}.hub as owner/name"
         case errors.GatedRepoError():
             return "the repository is gated; ask for access on its page and set HF_TOKEN"
         case errors.RepositoryNotFoundError():
-            return "no such repository, or a private one; check model.hub or set HF_TOKEN"
+            return f"no such repository, or a private one; check {key}.hub or set HF_TOKEN"
         case errors.RevisionNotFoundError():
-            return "no such revision; check model.revision"
+            return f"no such revision; check {key}.revision"
         case errors.HfHubHTTPError(response=object(status_code=401 | 403)):
             return "access is denied; set HF_TOKEN to a token that may read it"
         case errors.HfHubHTTPError(response=object(status_code=status)):
-            return f"the Hub answers {status}; try again later or use model=folder"
+            return f"the Hub answers {status}; try again later or use {other}"
     return (
         "no connection to the Hub, or it broke off; run again to go on, check HF_ENDPOINT, "
-        "set HF_HUB_OFFLINE=1 to use the cache, or use model=folder"
+        f"set HF_HUB_OFFLINE=1 to use the cache, or use {other}"
     )

@@ -1,13 +1,16 @@
 """Files of every format, zipped or not, and files that are not what their name says."""
 
 import gzip
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from functools import partial
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -41,6 +44,38 @@ def parquet(values):
     return sink.getvalue().to_pybytes()
 
 
+def arrow(values, new=pa.ipc.new_file):
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(values)
+    with new(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    return sink.getvalue().to_pybytes()
+
+
+def workbook(values):
+    book = openpyxl.Workbook()
+    for row in [[*values[0]], *([*value.values()] for value in values)]:
+        book.active.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def zst(content):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def zipped(members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
 VALUES = [{"a": "é\u2028", "b": "NA"}, {"a": "2", "b": "line\nfeed"}]
 FILES = {
     "x.json": json.dumps(VALUES),
@@ -48,6 +83,9 @@ FILES = {
     "x.csv": 'a,b\né\u2028,NA\n2,"line\nfeed"\n',
     "x.tsv": 'a\tb\né\u2028\tNA\n2\t"line\nfeed"\n',
     "x.parquet": parquet(VALUES),
+    "x.arrow": arrow(VALUES),
+    "x.feather": arrow(VALUES, pa.ipc.new_stream),
+    "x.xlsx": workbook(VALUES),
 }
 
 
@@ -57,6 +95,8 @@ def test_every_format_says_the_same_zipped_or_not(rows, name):
     plain = rows(name.upper(), content)
     assert [value for _, value in good(plain)] == VALUES
     assert rows(name + ".gz", gzip.compress(content)) == plain
+    assert rows(name + ".zst", zst(content)) == plain
+    assert rows(name + ".zip", zipped({"README.md": "# x", f"in/{name}": content})) == plain
 
 
 def test_parquet_keeps_nested_turns_and_numbers_its_rows(rows):
@@ -70,6 +110,14 @@ def test_parquet_keeps_nested_turns_and_numbers_its_rows(rows):
         ("x.txt", b"a"),
         ("x.csv.zip", b"a"),
         ("x.parquet", b"no parquet"),
+        ("x.arrow", b"no arrow"),
+        ("x.arrow", FILES["x.arrow"][:-300]),
+        ("x.feather", b"FEA1 of long ago"),
+        ("x.xlsx", FILES["x.xlsx"][:-30]),
+        ("x.xlsx", b"\xd0\xcf\x11\xe0 with a password"),
+        ("x.xlsx", zipped({"a.xml": "<a/>"})),
+        ("x.csv.zst", zst(b"a,b\n1,2\n" * 99)[:-9]),
+        ("x.csv.zst", b"a,b\n"),
         ("x.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9]),
         ("x.json.gz", gzip.compress(b"[]", mtime=0)[:10] + b"\xff" * 9),
     ],
@@ -99,6 +147,7 @@ def test_an_archive_may_have_members_but_nothing_else_behind_them(rows, name):
     content = FILES[name].encode() if isinstance(FILES[name], str) else FILES[name]
     members = gzip.compress(content[:9]) + gzip.compress(content[9:])
     assert [value for _, value in good(rows(name + ".gz", members))] == VALUES
+    assert [value for _, value in good(rows(name + ".zst", zst(content[:9]) + zst(content[9:])))] == VALUES
     for damaged in (members + b"x", members[:-5], members[:30] + b"\xff\xff\xff" + members[33:]):
         with pytest.raises(ValueError, match=name):
             rows(name + ".gz", damaged)
@@ -109,6 +158,16 @@ def test_an_archive_may_have_members_but_nothing_else_behind_them(rows, name):
 def test_a_bomb_is_refused(rows, name):
     with pytest.raises(ValueError, match="unpack it yourself"):
         rows(name, gzip.compress(bytes(101 << 20), compresslevel=1))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name, pack", [
+    ("x.jsonl.zst", zst), ("x.zip", lambda content: zipped({"a.jsonl": content})),
+    ("x.xlsx", lambda content: zipped({"xl/workbook.xml": content})),
+])  # fmt: skip
+def test_a_bomb_in_another_archive_is_refused(rows, name, pack):
+    with pytest.raises(ValueError, match="unpack it yourself"):
+        rows(name, pack(bytes(101 << 20)))
 
 
 @pytest.mark.parametrize("name", FILES)
