@@ -270,6 +270,29 @@ def test_a_file_that_vanished_is_named_and_another_can_take_its_place(reader, ou
 
 
 @pytest.mark.heavy
+def test_files_of_a_folder_that_come_change_or_go_rerun_prepare_alone(reader, outside, tmp_path):
+    rows, corpus = outside
+    folder = tmp_path / "set"
+    (folder / "in").mkdir(parents=True)
+    for name in ("a.csv", "in/b.csv"):
+        (folder / name).write_text(rows.read_text().replace("Why", f"Why {name[-5:]}"))
+    stage(reader, "compose", f"data.sources=[{{path: {folder}}}]", f"model.tiny.corpus={corpus}")
+    assert "0-set/in/b.csv: 1 rows" in dvc(reader, "repro", "prepare")
+    changes = {
+        "a picture comes": (lambda: (folder / "a.png").write_text("x"), set()),
+        "a file comes": (lambda: (folder / "c.csv").write_text("question,answer\nWhy c?,So.\n"), {"prepare"}),
+        "it goes": (lambda: (folder / "c.csv").unlink(), set()),
+        "one changes": (lambda: append(folder / "in/b.csv", "Why not?,Not.\n"), {"prepare"}),
+    }
+    for name, (change, stages) in changes.items():
+        change()
+        assert json.loads(dvc(reader, "status", "--json", "compose", "base", "prepare")).keys() == stages, name
+    (folder / "a.csv").unlink()
+    output = dvc(reader, "repro", "prepare")
+    assert ran(output) == ["prepare"] and "0-set/in/b.csv: 2 rows" in output and "a.csv" not in output
+
+
+@pytest.mark.heavy
 def test_a_copy_of_the_whole_repository_reads_its_own_data(fresh, tmp_path):
     dvc(fresh, "repro", "prepare")
     copy = shutil.copytree(fresh, tmp_path / "copy", symlinks=True)
