@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+ROWS = 64  # a multiple of which all inputs have
+PART = 2**14  # rows or columns of what is multiplied at once
+
 
 @contextmanager
 def onednn_products(model: nn.Module) -> Iterator[None]:
@@ -43,20 +46,41 @@ class OnednnLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inputs if ctx.needs_input_grad[1] else None, weight)
-        return linear(inputs, weight, bias)
+        rows = fill_up(inputs)
+        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
+        result = product(rows, weight)[: inputs.shape[:-1].numel()]
+        return (result if bias is None else result + bias).reshape(*inputs.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        inputs, weight = ctx.saved_tensors
-        of_inputs = linear(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        rows = gradient.reshape(-1, gradient.shape[-1])
-        of_weight = linear(rows.t(), inputs.reshape(-1, inputs.shape[-1]).t()) if ctx.needs_input_grad[1] else None
+        rows, (inputs, weight) = fill_up(gradient), ctx.saved_tensors
+        of_inputs = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_inputs = product(rows, weight.t())[: gradient.shape[:-1].numel()]
+            of_inputs = of_inputs.reshape(*gradient.shape[:-1], weight.shape[1])
+        if ctx.needs_input_grad[1]:
+            of_weight = product(rows.t(), inputs.t())
         return of_inputs, of_weight, rows.sum(0) if ctx.needs_input_grad[2] else None
 
 
-def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The product itself; what is empty has none."""
-    if inputs.numel() == 0:
-        return nn.functional.linear(inputs, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+def fill_up(tensor: Tensor) -> Tensor:
+    """[..., width] as rows [n, width], zeros behind them: oneDNN keeps memory for each shape that it has met."""
+    rows = tensor.reshape(-1, tensor.shape[-1])
+    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+
+
+def product(rows: Tensor, weight: Tensor) -> Tensor:
+    """rows [n, in] and weight [out, in] to [n, out]; what is larger than PART in parts, for oneDNN copies both."""
+    if rows.numel() == 0:
+        return rows.new_zeros(len(rows), len(weight))
+    if len(rows) > PART:
+        return torch.cat([product(part, weight) for part in rows.split(PART)])
+    if len(weight) > PART:
+        result = rows.new_empty(len(rows), len(weight))
+        for columns, part in zip(result.split(PART, 1), weight.split(PART), strict=True):
+            columns.copy_(product(rows, part))
+        return result
+    if rows.shape[1] > PART:
+        pairs = zip(rows.split(PART, 1), weight.split(PART, 1), strict=True)
+        return torch.stack([product(*pair) for pair in pairs]).sum(0)
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from refrain.training import onednn
 from refrain.training.onednn import OnednnLinear, onednn_products
 
 LAYERS = {
@@ -18,7 +19,9 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(3, 7), (2, 3, 7), (1, 1, 7), (1, 0, 7), (7,)])
 @pytest.mark.parametrize("is_frozen", [False, True])
-def test_products_and_gradients_are_those_of_pytorch(name, shape, is_frozen):
+@pytest.mark.parametrize("part", [3, onednn.PART])
+def test_products_and_gradients_are_those_of_pytorch(name, shape, is_frozen, part, monkeypatch):
+    monkeypatch.setattr(onednn, "PART", part)
     torch.manual_seed(3)
     layer = LAYERS[name]()
     layer.weight.requires_grad_(not is_frozen)
