@@ -1,8 +1,9 @@
 """What each stage will take on this machine: memory, disk and minutes, for a model, a configuration and its data."""
 
 from dataclasses import dataclass
+from math import ceil, sqrt
 from pathlib import Path
-from statistics import mean
+from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
 from refrain.chat import encoding, records
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # what serves knows shapes without it
 
 SERVED = 1024  # tokens of a conversation that is served
 SAMPLE = 200  # rows whose tokens are counted; the others are taken to be like them
+SPREAD = 4  # standard deviations that the largest step of a training is beyond the mean one
 TRAINS = 0.5  # share of the rate of a plain product that a training reaches
 READS = {"pytorch": 0.35, "onnx": 0.9}  # share of one core's bandwidth that decoding reaches
 
@@ -27,6 +29,7 @@ class Workload:
     source: str
     rows: int
     tokens: float  # of a row, on average
+    deviation: float  # ... by which rows are longer or shorter
     longest: int
     labelled: float  # share of the tokens
     held_out: int
@@ -44,7 +47,7 @@ class StageNeeds:
 
 def assume_workload(max_tokens: int) -> Workload:
     """A thousand rows as long as they may be, all of it learned."""
-    return Workload(f"per 1,000 rows of {max_tokens:,} tokens", 1000, max_tokens, max_tokens, 1.0, 100, 100)
+    return Workload(f"per 1,000 rows of {max_tokens:,} tokens", 1000, max_tokens, 0.0, max_tokens, 1.0, 100, 100)
 
 
 def read_workload(folder: Path, tokenizer: ChatTokenizer) -> Workload:
@@ -58,6 +61,7 @@ def read_workload(folder: Path, tokenizer: ChatTokenizer) -> Workload:
         source=f"{counts['train']:,} rows of {mean(lengths):.0f} tokens in {folder}",
         rows=counts["train"],
         tokens=mean(lengths),
+        deviation=pstdev(lengths),
         longest=max(lengths),
         labelled=labels / sum(lengths),
         held_out=counts["val"],
@@ -100,9 +104,11 @@ def estimate_stages(facts: ModelFacts, cfg: "Config", load: Workload, machine: M
 
 
 def largest_pass(cfg: "Config", load: Workload) -> resources.Pass:
-    """The tokens of a forward pass: as many as may be, unless a step has fewer or a row is longer."""
-    step = cfg.train.batch_size * load.longest
-    return resources.Pass(max(load.longest, min(cfg.train.micro_batch_tokens, step)), load.longest, load.labelled)
+    """The tokens of a forward pass: as many as may be, unless a step, of rows that chance put together, has fewer."""
+    rows = cfg.train.batch_size
+    step = min(rows * load.longest, rows * load.tokens + SPREAD * load.deviation * sqrt(rows))
+    tokens = max(load.longest, min(cfg.train.micro_batch_tokens, ceil(step)))
+    return resources.Pass(tokens, load.longest, load.labelled)
 
 
 def train_seconds(facts: ModelFacts, cfg: "Config", load: Workload, machine: Machine) -> float:

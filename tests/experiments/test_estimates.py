@@ -63,6 +63,12 @@ def test_a_pass_has_as_many_tokens_as_may_be_or_as_there_are(overrides, tokens):
     assert estimates.largest_pass(presets.config(*overrides), estimates.assume_workload(512)).tokens == tokens
 
 
+def test_a_step_of_short_rows_is_smaller_than_a_pass_may_be():
+    load = replace(estimates.assume_workload(512), tokens=49.0, deviation=15.0, longest=120)
+    assert estimates.largest_pass(presets.config(), load).tokens == 16 * 49 + 4 * 15 * 4
+    assert estimates.largest_pass(presets.config("train.batch_size=1"), load).tokens == 120
+
+
 def test_decoding_alone_is_bound_by_reading_and_in_a_large_batch_by_multiplying(shape):
     alone, together = (estimates.decode_seconds(shape, 32, "onnx", 1, rows, MACHINE) for rows in (1, 1000))
     numbers = shape.matrices + shape.vocabulary * shape.width

@@ -26,6 +26,7 @@ MERGE_LIBRARIES = 0.55e9  # ... for a merge
 PROOF_LIBRARIES = 0.75e9  # ... with ONNX Runtime
 SERVE_LIBRARIES = 0.085e9  # ... of what serves
 HEAP = 1.6  # what glibc's heap takes for each byte that activations ask of it, for it returns few
+MAPPED = 2**25  # bytes beyond which glibc takes memory from the system, and returns it, apart from its heap
 NF4 = 0.55  # bytes of a weight in 4 bits with its scales (arXiv:2305.14314)
 ADAM = 4  # fp32 numbers kept for a weight that learns: itself, its gradient, two moments (arXiv:1412.6980)
 
@@ -78,8 +79,9 @@ def train_memory(facts: ModelFacts, method: "MethodConfig", train: "TrainConfig"
     layer = activation_floats(facts, method, largest.longest)
     depth = layer + facts.layers * facts.width if train.gradient_checkpointing else facts.layers * layer
     rows = 2 if method.preference is not None else 1  # a pair
-    activations = FP32 * rows * largest.tokens * (depth + 3 * largest.labelled * facts.vocabulary)
-    return TRAIN_LIBRARIES + weights + learning + HEAP * activations
+    logits = FP32 * rows * largest.tokens * largest.labelled * facts.vocabulary
+    activations = HEAP * FP32 * rows * largest.tokens * depth + 3 * (1.0 if logits > MAPPED else HEAP) * logits
+    return TRAIN_LIBRARIES + weights + learning + activations
 
 
 def checkpoint_bytes(trainable: int) -> int:
