@@ -29,6 +29,8 @@ class SourceFile(NamedTuple):
 def list_files(data: DataConfig, linked: Path) -> list[SourceFile]:
     """The files of all sources, one source after the other, by their links in a folder."""
     groups = [list_source(data, index, linked) for index in range(len(data.sources))]
+    for index in range(len(data.sources)):
+        mention_others(data, index, linked)
     return [file for group in groups for file in declare_splits(group, splits_of_names(groups))]
 
 
@@ -47,6 +49,15 @@ def list_source(data: DataConfig, index: int, linked: Path) -> list[SourceFile]:
         raise ValueError(f"data.sources[{index}]: sheet={source.sheet}, but {source.hub or source.path} is no .xlsx; "
                          "take `sheet` away")  # fmt: skip
     return [source_file(found[name], name, source, linked) for name in names]
+
+
+def mention_others(data: DataConfig, index: int, linked: Path) -> None:
+    """Say which files of a source are passed over, unless a person has chosen some."""
+    link = linked / link_name(data, index, linked)
+    others = [] if data.sources[index].files or is_pattern(data, index, linked) else folders.list_others(link)
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        log.info("%s: not read, for they have no known format: %s%s", link.name, ", ".join(others[:3]), more)
 
 
 def is_chosen(name: str, source: SourceConfig) -> bool:

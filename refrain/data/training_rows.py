@@ -61,8 +61,9 @@ def find_way_out(report: dict[str, Any], data: DataConfig) -> str:
     if {source.split for source in data.sources} <= {"val", "test"}:
         return "every source is declared for val or test; take `split` from one of them in data.sources"
     if report["val"] + report["test"]:
-        return ("the fractions draw by a hash of each row, however few there are: give more rows, set "
-                "data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside the path")  # fmt: skip
+        return ("names of files declare a split, and else the fractions draw by a hash of each row, however few there "
+                "are: give more rows, set data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside "
+                "the path")  # fmt: skip
     if report["reasons"]:
         return "mend the rows, or have them read in another way (`refrain data FILE` shows how a file is read)"
     return "name a file with rows in data.sources"

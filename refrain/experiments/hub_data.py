@@ -47,10 +47,15 @@ def link_dataset(source: SourceConfig, link: Path, key: str) -> None:
         names = choose_files(commit, source, where)
         if folder is None or folder.name != commit.id or not all((folder / name).is_file() for name in names):
             folder = download_files(repository, revision, commit, names, where)
+    link_files(folder, names, link)
+    sources.write_record(link, {"hub": repository, "revision": revision, "commit": commit.id})
+
+
+def link_files(folder: Path, names: list[str], link: Path) -> None:
+    """Links to files of a folder, in folders as they are there."""
     for name in names:
         (link / name).parent.mkdir(parents=True, exist_ok=True)
         (link / name).symlink_to((folder / name).absolute())
-    sources.write_record(link, {"hub": repository, "revision": revision, "commit": commit.id})
 
 
 def find_in_cache(repository: str, revision: str) -> Path | None:
@@ -97,12 +102,14 @@ def choose_files(commit: Commit, source: SourceConfig, where: str) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file is hidden, or in a folder that is."""
-    return any(map(archives.is_hidden, PurePosixPath(name).parts))
+    """Whether a file is hidden, or in a folder that is, or leads out of its repository."""
+    return name.startswith("/") or any(map(archives.is_hidden, PurePosixPath(name).parts))
 
 
 def download_files(repository: str, revision: str, commit: Commit, names: list[str], where: str) -> Path:
     """The folder of the commit in the client's cache, with these files, as they were published."""
+    if constants.HF_HUB_OFFLINE:
+        raise ValueError(f"{where}: some of its files were never fetched; unset HF_HUB_OFFLINE once to fetch them")
     size = sum(commit.sizes[name] for name in names)
     log.info("%s is commit %s: %d files, %.1f MB in all", where, commit.id, len(names), size / 1e6)
     # By the revision, not by its commit: so the cache learns what the revision is and can answer offline.

@@ -11,16 +11,23 @@ from refrain.pipeline.schema import DataConfig, ModelConfig
 
 
 def link_inputs(data: DataConfig, model: ModelConfig) -> None:
-    """Rebuild data/linked and models/linked: one symbolic link for each file that prepare and base read."""
-    paths.make_empty(paths.LINKED_DATA)
-    link_sources(data, paths.LINKED_DATA)
-    watch_folders(paths.LINKED_DATA)
+    """Rebuild data/linked and models/linked: links to whatever prepare and base read."""
+    link_data(data)
     paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None:
         link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
     if model.folder is not None:
         for file in sorted(locate(model.folder, "model.folder", folder=True).iterdir()):
             link_to(paths.LINKED_MODEL / file.name, file.resolve())
+
+
+def link_data(data: DataConfig) -> None:
+    """Rebuild data/linked; ValueError when a source names nothing that can be read, or that DVC can watch."""
+    paths.make_empty(paths.LINKED_DATA)
+    link_sources(data, paths.LINKED_DATA)
+    watch_folders(paths.LINKED_DATA)
+    for index in range(len(data.sources)):
+        sources.list_source(data, index, paths.LINKED_DATA)
 
 
 def link_sources(data: DataConfig, linked: Path) -> None:
@@ -32,7 +39,6 @@ def link_sources(data: DataConfig, linked: Path) -> None:
             from refrain.experiments.hub_data import link_dataset  # slow to import, needed by these sources only
 
             link_dataset(source, linked / sources.link_name(data, index, linked), f"data.sources[{index}]")
-        sources.list_source(data, index, linked)  # it says at once when there is nothing to read
 
 
 def link_source(data: DataConfig, index: int, linked: Path) -> None:

@@ -71,6 +71,14 @@ def test_a_file_may_be_called_like_a_pattern(splits):
     assert splits(["0-a[1].csv"], {"path": "a[1].csv"}) == {"0-a[1].csv": None}
 
 
+def test_files_that_are_passed_over_are_said(splits, caplog):
+    caplog.set_level(logging.INFO)
+    splits(
+        ["0-set/a.csv", *(f"0-set/{name}" for name in ("README.md", "dataset_infos.json", "b.txt"))], {"path": "set"}
+    )
+    assert "0-set: not read, for they have no known format: README.md, b.txt" in caplog.text
+
+
 def test_a_sheet_is_of_a_workbook(splits):
     with pytest.raises(ValueError, match=r"sheet=A, but a.csv is no .xlsx; take"):
         splits(["0-a.csv"], {"path": "a.csv", "sheet": "A"})

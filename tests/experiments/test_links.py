@@ -24,9 +24,7 @@ def link(tmp_path, monkeypatch):
 
     def link(*given):
         data = replace(prepare_stage.defaults().data, folder="..", sources=[SourceConfig(**each) for each in given])
-        paths.make_empty(paths.LINKED_DATA)
-        links.link_sources(data, paths.LINKED_DATA)
-        links.watch_folders(paths.LINKED_DATA)
+        links.link_data(data)
         places = [path for path in paths.LINKED_DATA.rglob("*") if path.is_symlink()]
         return {path.relative_to(paths.LINKED_DATA).as_posix(): path.resolve().name for path in places}
 

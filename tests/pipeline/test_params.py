@@ -61,7 +61,19 @@ IMPOSSIBLE = {
         "method.weights=random needs method.adapter=null: an adapter cannot teach frozen random weights"
     ),
     "data.sources=[]": "data.sources is empty; name a file: data.sources=[{path: some/file.csv}]",
-    "data.sources=[{path:a.csv,split:dev}]": ("data.sources: split=dev of a.csv is none of train, val, test and null"),
+    "data.sources=[{path:a.csv,split:dev}]": (
+        "data.sources: split=dev of a.csv is none of train, val, test, random and null"
+    ),
+    "data.sources=[{shape:qa}]": (
+        "data.sources[0].path has no value yet; give one: a file, a folder, a pattern such as some/*.jsonl, or hub"
+    ),
+    "data.sources=[{path:a,hub:a/b}]": "data.sources[0] has a path and a hub; give each a source of its own",
+    "data.sources=[{hub:a/b}]": (
+        "data.sources[0].hub needs a revision beside it: a commit, a tag or a branch such as main"
+    ),
+    "data.sources=[{path:a,revision:main}]": (
+        "data.sources[0].revision is of a data set on the Hub; give hub in place of path, or take it away"
+    ),
     "data.val_fraction=0.5 data.test_fraction=0.5": (
         "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
     ),
@@ -129,7 +141,8 @@ def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, override
          "did you mean export.variants.int8.weights.bits?"),
         ("train.lr", "fast", "train.lr: value 'fast' of type 'str' could not be converted to Float"),
         ("train", [1, 2], "train=[1, 2] is not a section with lr,"),
-        ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, shape, split, fields;"),
+        ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, hub, "
+         "revision, files, sheet, shape, split, fields;"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_params_yaml_is_one_sentence(bench, monkeypatch, tmp_path, key, value, sentence):

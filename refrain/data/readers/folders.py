@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from refrain.data.readers import archives, files
 
+SAVED = {"dataset_info.json", "state.json"}  # `datasets.save_to_disk` writes them beside its files
+
+
 METADATA = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}  # they hold no rows
 
 
@@ -18,6 +21,13 @@ def list_paths(place: Path) -> list[Path]:
     if files.is_archive(place.name):
         return [place / name for name in files.list_members(place) if holds_rows(name) and not files.is_archive(name)]
     return [place]
+
+
+def list_others(place: Path) -> list[str]:
+    """The files of a folder or a ZIP that are not read, but for what describes a data set."""
+    names = list_files(place) if place.is_dir() else []
+    names += files.list_members(place) if place.is_file() and files.is_archive(place.name) else []
+    return [name for name in names if not holds_rows(name) and PurePosixPath(name).name not in METADATA]
 
 
 def holds_rows(name: str) -> bool:
@@ -35,7 +45,7 @@ def walk(folder: Path, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not archives.is_hidden(entry.name)]
     names = {entry.name for entry in shown if not entry.is_dir()}
-    yield from (f"{prefix}{name}" for name in (saved_files(folder) if "state.json" in names else names))
+    yield from (f"{prefix}{name}" for name in (saved_files(folder) if names >= SAVED else names))
     for entry in shown:
         if entry.is_dir(follow_symlinks=False):
             yield from walk(folder / entry.name, f"{prefix}{entry.name}/")

@@ -26,7 +26,7 @@ def test_a_pattern_names_files_and_folders(name, pattern, expected):
 
 def test_the_files_with_rows_are_listed_in_one_order(tmp_path):
     shown = ["B.csv", "a.jsonl.gz", "in/c.parquet", "in/d.jsonl"]
-    for name in [*reversed(shown), ".git/e.json", "._a.jsonl", "__pycache__/f.json", "README.md", "dataset_infos.json"]:
+    for name in [*reversed(shown), ".git/e.json", "._a.jsonl", "__pycache__/f.json", "README.md", "state.json"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "loop").symlink_to(tmp_path)
