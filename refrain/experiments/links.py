@@ -44,14 +44,19 @@ def link_sources(data: DataConfig, linked: Path) -> None:
 def link_source(data: DataConfig, index: int, linked: Path) -> None:
     """A link to the file or folder that the path of a source names, or to the folder in which its pattern begins."""
     source = data.sources[index]
-    path, key = str(Path(data.folder, Path(source.path).expanduser())), f"data.sources[{index}].path"
+    path, key = join_folder(data, source.path), f"data.sources[{index}].path"
     if place := paths.find_place(path):
         link_to(linked / paths.linked_source(index, source.path).name, place)
     elif folders.has_pattern(source.path):
-        place = locate(folders.split_pattern(path)[0], key, folder=True)
+        place = locate(join_folder(data, folders.split_pattern(source.path)[0]), key, folder=True)
         link_to(linked / sources.link_name(data, index, linked), place)
     else:
         raise ValueError(f"{key}: there is no file {path}; correct the path")
+
+
+def join_folder(data: DataConfig, path: str) -> str:
+    """A path of a source, from where relative ones begin."""
+    return str(Path(data.folder, Path(path).expanduser()))
 
 
 def watch_folders(linked: Path) -> None:

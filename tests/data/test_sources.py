@@ -1,5 +1,6 @@
 """The files of the sources, and the splits that their names declare."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -82,3 +83,16 @@ def test_files_that_are_passed_over_are_said(splits, caplog):
 def test_a_sheet_is_of_a_workbook(splits):
     with pytest.raises(ValueError, match=r"sheet=A, but a.csv is no .xlsx; take"):
         splits(["0-a.csv"], {"path": "a.csv", "sheet": "A"})
+
+
+def test_files_of_the_hub_are_like_those_of_a_folder_and_their_commit_is_recorded(splits, tmp_path):
+    given = {"hub": "owner/birds", "revision": "main"}
+    names = ["0-birds/data/test-00000-of-00001.parquet", "0-birds/data/train-00000-of-00001.parquet"]
+    (tmp_path / "prepared").mkdir()
+    assert sources.record_commits(tmp_path, tmp_path / "prepared") == {}
+    assert splits(names, given) == dict(zip(names, ["test", "train"], strict=True))
+    sources.write_record(tmp_path / "0-birds", {**given, "commit": "abc"})
+    assert splits([], given).keys() == set(names)
+    report = sources.record_commits(tmp_path, tmp_path / "prepared")
+    assert report == {"commits": {"0-birds": {**given, "commit": "abc"}}}
+    assert json.loads((tmp_path / "prepared/commits.json").read_text()) == report["commits"]
