@@ -5,15 +5,22 @@ from itertools import groupby
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
-from refrain.chat.records import Row, is_learned
+from refrain.chat.records import Row, has_bad_reply, is_learned
 
 BRACKETS = (("⟦", "⟧"), ("⟪", "⟫"), ("⟬", "⟭"), ("⦃", "⦄"), ("⦅", "⦆"), ("⦇", "⦈"))
 CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}  # as ␛ and ␍
 
 
 def preview_row(tokenizer: ChatTokenizer, row: Row) -> str:
-    """A row with every reply marked, a worse reply below; ValueError when the template cannot take the row."""
-    text = mark_labels(tokenizer, encoding.encode_conversation(tokenizer, row["messages"]))
+    """A row with every reply marked, a worse reply below; ValueError when the template cannot take the row.
+
+    Nothing is marked where the row says that its reply is a bad one.
+    """
+    features = encoding.encode_conversation(tokenizer, row["messages"])
+    if has_bad_reply(row):
+        text = mark_labels(tokenizer, {**features, "labels": [IGNORE_INDEX] * len(features["labels"])})
+        return f"{text}\n\nlabel: false"
+    text = mark_labels(tokenizer, features)
     return f"{text}\n\nrejected: {escape_controls(row['rejected'])}" if "rejected" in row else text
 
 
@@ -23,11 +30,12 @@ def preview_turns(row: Row) -> str:
     opening, closing = choose_brackets(message["content"] for message in row["messages"])
     lines = [
         f"{message['role']}: {opening}{message['content']}{closing}"
-        if is_learned(message)
+        if is_learned(message) and not has_bad_reply(row)
         else f"{message['role']}: {message['content']}"
         for message in row["messages"]
     ]
-    lines += [f"{name}: {value}" for name, value in row.items() if name not in written]
+    others = {name: value for name, value in row.items() if name not in written}
+    lines += [f"{name}: {str(value).lower() if name == 'label' else value}" for name, value in others.items()]
     return escape_controls("\n".join(lines))
 
 

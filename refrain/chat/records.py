@@ -20,6 +20,7 @@ class Row(TypedDict):
     id: str  # <source>-<file name>:<line>, unique
     messages: list[Message]
     rejected: NotRequired[str]  # a worse last message
+    label: NotRequired[bool]  # whether the last message is a good one; nobody says so of most
     own_id: NotRequired[str]  # what the file itself calls the row
     input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
     parent: NotRequired[str]  # the id of the row that it is a variant of
@@ -28,6 +29,17 @@ class Row(TypedDict):
 def is_learned(message: Message) -> bool:
     """Whether a turn is the assistant's, and not said to be context alone."""
     return message["role"] == "assistant" and message.get("train", True)
+
+
+def has_bad_reply(row: Row) -> bool:
+    """Whether the row itself says that its last message is a bad one: an example of what not to say."""
+    return not row.get("label", True)
+
+
+def split_bad_replies(rows: list[Row]) -> tuple[list[Row], dict[str, list[str]]]:
+    """The rows without those that have a bad reply; their ids by the reason to leave them out, if there are any."""
+    bad = [row["id"] for row in rows if has_bad_reply(row)]
+    return [row for row in rows if not has_bad_reply(row)], {"bad_reply": bad} if bad else {}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -48,5 +60,10 @@ def to_json_line(row: Mapping[str, object]) -> bytes:
 
 
 def read_held_out_rows(folder: Path) -> list[Row]:
-    """The rows of the test split; if there are none of the validation split, else of the training split."""
-    return next(rows for name in ("test", "val", "train") if (rows := read_rows(folder / f"{name}.jsonl")))
+    """The rows of the test split; if there are none of the validation split, else of the training split.
+
+    None has a bad reply, unless all have one.
+    """
+    files = (read_rows(folder / f"{name}.jsonl") for name in ("test", "val", "train"))
+    good_rows = ([row for row in rows if not has_bad_reply(row)] for rows in files)
+    return next(filter(None, good_rows), None) or read_rows(folder / "train.jsonl")

@@ -30,7 +30,7 @@ from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuil
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 log = logging.getLogger(__name__)
-ROW_FIELDS = ("messages", "rejected", "own_id")  # of a row, in this order
+ROW_FIELDS = ("messages", "rejected", "label", "own_id")  # of a row, in this order
 
 
 NO_AUGMENTATION = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)

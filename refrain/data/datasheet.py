@@ -12,7 +12,7 @@ import numpy as np
 
 from refrain.chat import preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, ask_with_opening, encode_conversation
-from refrain.chat.records import Row
+from refrain.chat.records import Row, has_bad_reply
 from refrain.data import split_files, training_rows
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
@@ -33,6 +33,11 @@ PERCENTILES = (0, 50, 90, 99, 100)
 
 
 HISTOGRAM_BINS = 20
+
+
+BAD_REPLIES = """## Rows whose reply is a bad one
+
+`label` or `kto_tag` is false: method=kto learns from them what not to say, all other methods leave them out."""
 
 
 EFFECTS = {
@@ -70,7 +75,8 @@ def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatToke
             lengths.refused_ids.append(row["id"])
             continue
         lengths.tokens[SPLITS[split]].append(len(labels))
-        lengths.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
+        if not has_bad_reply(row):
+            lengths.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
     return lengths
 
 
@@ -155,6 +161,10 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
             result += [title, markdown_table(["source", "reason", "rows", "meaning"], rows)]
         if rows and kind == "reasons":
             result.append(examples_list(report))
+    bad = [(name, split, rows) for name, source in report["sources"].items()
+           for split, rows in source.get("bad_replies", {}).items()]  # fmt: skip
+    if bad:
+        result += [BAD_REPLIES, markdown_table(["source", "split", "rows"], bad)]
     ignored = [f"- {name}: {split_files.describe_ignored({f'`{field}`': rows for field, rows in fields.items()})}"
                for name, source in report["sources"].items() if (fields := source["ignored"])]  # fmt: skip
     return [*result, "## Fields that nothing reads", "\n".join(ignored)] if ignored else result

@@ -32,6 +32,8 @@ MAX_NAMED_FIELDS = 50  # of those that nothing reads: in some files every row ha
 
 MESSAGES = {
     "duplicate": "an earlier row asks and answers the same",
+    "other_label": "it calls the reply good or bad, and another row says the opposite",
+    "bad_reply": "its label calls the reply a bad one, and it belongs to test, where nothing is learned",
     "other_answer": "an earlier row asks the same and answers otherwise",
     "exact_leak": "{split} holds the same question",
     "near_leak": "{split} holds nearly the same question",
@@ -47,7 +49,10 @@ def write_splits(store: RowStore, assignment: Assignment, data: DataConfig) -> N
     writer = SplitWriter(store.folder / "text", paths.PREPARED)
     for _ in mapping.parallel_map(writer, row_batches(store, assignment), data):
         pass
-    records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(store, assignment))
+    is_set_aside = assignment.reason == "bad_reply"
+    records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(store, assignment, ~is_set_aside))
+    with (paths.PREPARED / "quarantine.jsonl").open("ab") as file:
+        file.writelines(map(records.to_json_line, duplicate_rows(store, assignment, is_set_aside)))
 
 
 def row_batches(store: RowStore, assignment: Assignment) -> Iterator[tuple[int, Array, Array, Array]]:
@@ -60,25 +65,25 @@ def row_batches(store: RowStore, assignment: Assignment) -> Iterator[tuple[int, 
             positions += [sizes[splits == split].sum() for split in range(len(SPLITS))]
 
 
-def duplicate_rows(store: RowStore, assignment: Assignment) -> Iterator[RejectedRow]:
-    """A line for each row that goes nowhere."""
-    for row in np.flatnonzero(assignment.split == NONE).tolist():
+def duplicate_rows(store: RowStore, assignment: Assignment, wanted: Array) -> Iterator[RejectedRow]:
+    """A line for each of the wanted rows that goes nowhere."""
+    for row in np.flatnonzero((assignment.split == NONE) & wanted).tolist():
         yield duplicate_row(store, assignment, row)
 
 
 def duplicate_row(store: RowStore, assignment: Assignment, row: int) -> RejectedRow:
-    """A line of duplicates.jsonl."""
+    """A line of duplicates.jsonl, or of quarantine.jsonl for a row that no other one stands in for."""
     owner, reason, offset = int(assignment.owner[row]), assignment.reason[row], int(store["offset"][row])
     owner_split = assignment.split[owner]
-    return {
+    rejected: RejectedRow = {
         "id": store.id_of(row),
         "source": store.sources[store["source"][row]],
         "line": int(store["line"][row]),
         "offset": None if offset < 0 else offset,
         "reason": reason,
         "message": MESSAGES[reason].format(split=SPLITS[owner_split] if owner_split != NONE else "another file"),
-        "of": store.id_of(owner),
     }
+    return rejected if owner == row else {**rejected, "of": store.id_of(owner)}
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ def reconcile(store: RowStore, assignment: Assignment, source_counts: SourceCoun
     report = count_rows(store, assignment, source_counts)
     for name, counts in report["sources"].items():
         log.info("%s: %s", name, describe_places(counts))
+        if "bad_replies" in counts:
+            log.info("%s: %s", name, describe_bad_replies(counts["bad_replies"]))
         if counts["ignored"]:
             log.info("%s: %s", name, describe_ignored(counts["ignored"]))
     check_line_counts(report)
@@ -131,6 +138,7 @@ def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCou
             "examples": source_counts.examples[name],
             "effects": +source_counts.effects[name],
             "ignored": most_frequent(source_counts.ignored[name]),
+            **count_bad_replies(assignment.split[of_source & store["is_bad"]]),
         }
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
@@ -151,6 +159,18 @@ def first_duplicates(store: RowStore, assignment: Assignment, dropped: Array) ->
 def describe_ignored(ignored: dict[str, int]) -> str:
     """The fields that nothing reads, and the way out."""
     return f"ignored: {', '.join(f'{field} ({rows:,} rows)' for field, rows in ignored.items())}; map one with fields"
+
+
+def count_bad_replies(splits: Array) -> dict[str, dict[str, int]]:
+    """How many rows have a reply that they call a bad one, by the split that they are in; nothing for none."""
+    counts = {name: int((splits == number).sum()) for number, name in enumerate(SPLITS)}
+    return {"bad_replies": {name: rows for name, rows in counts.items() if rows}} if any(counts.values()) else {}
+
+
+def describe_bad_replies(counts: dict[str, int]) -> str:
+    """How many rows of which split have a bad reply, and who learns from them."""
+    rows = " and ".join(f"{rows:,} of {split}" for split, rows in counts.items())
+    return f"{rows} have a bad reply (label false), from which method=kto alone learns"
 
 
 def most_frequent(ignored: Counter[str]) -> dict[str, int]:

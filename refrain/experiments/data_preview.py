@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.chat.records import Row, is_learned
+from refrain.chat.records import Row, has_bad_reply, is_learned
 from refrain.data import corpus, datasheet, split_files
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import NONE, TRAIN
@@ -47,7 +47,11 @@ def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:
     """Characters and words of each row, and of its learned part."""
     texts = {
         "whole row": [[message["content"] for message in row["messages"]] for row in rows],
-        "learned part": [[message["content"] for message in row["messages"] if is_learned(message)] for row in rows],
+        "learned part": [
+            [message["content"] for message in row["messages"] if is_learned(message)]
+            for row in rows
+            if not has_bad_reply(row)
+        ],
     }
     units = {"characters": len, "words": lambda text: len(text.split())}
     return {

@@ -42,6 +42,8 @@ def describe_source(name: str, source: dict[str, Any]) -> str:
     facts = {}
     if source["ignored"]:
         facts["ignored"] = split_files.describe_ignored(source["ignored"]).removeprefix("ignored: ")
+    if "bad_replies" in source:
+        facts["bad replies"] = split_files.describe_bad_replies(source["bad_replies"])
     lines = text_table([(f"  {key}", value) for key, value in facts.items()]) if facts else "  no rows"
     return f"{strip_number(name)}\n{lines}"
 

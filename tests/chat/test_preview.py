@@ -40,6 +40,13 @@ def test_a_worse_reply_stands_below(talk):
     assert preview.preview_row(talk, row).endswith("⟦b<|im_end|>⟧\n\n\nrejected: c␛")
 
 
+def test_a_bad_reply_is_shown_unmarked(talk):
+    row = {"id": "0", "messages": dialogue("be", "a", "b"), "label": False}
+    assert preview.preview_row(talk, row).endswith("b<|im_end|>\n\n\nlabel: false")
+    assert "⟦" not in preview.preview_row(talk, row)
+    assert preview.preview_row(talk, {**row, "label": True}).endswith("⟦b<|im_end|>⟧\n")
+
+
 def test_a_row_that_the_template_cannot_take_is_refused(base):
     with pytest.raises(ValueError, match="not me"):
         preview.preview_row(

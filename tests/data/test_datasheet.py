@@ -32,6 +32,20 @@ def test_the_page_shows_counts_reasons_effects_lengths_and_rows(prepared):
     assert "<|im_start|>assistant\n⟦" in page()
 
 
+def test_the_page_counts_bad_replies_and_marks_nothing_of_them(prepared):
+    rows = [
+        {"prompt": "Why?", "completion": "So.", "label": True},
+        {"prompt": "Why?", "completion": "No!", "label": False},
+    ]
+    files = prepared(("a.jsonl", rows, {}))
+    assert [(row["messages"][-1]["content"], row["label"]) for row in files["train"]] == [("So.", True), ("No!", False)]
+    assert "## Rows whose reply is a bad one" in page() and "| 0-a.jsonl | train | 1 |" in page()
+    assert "⟦So.<|im_end|>⟧" in page() and "\nNo!<|im_end|>\n\n\nlabel: false\n```" in page()
+    assert prepare_stage.report()["lengths"]["learned"]["train"]["p100"] == len("So.") + 1
+    prepared(("a.jsonl", [qa("Why?")], {}))
+    assert "bad_replies" not in prepare_stage.report()["sources"]["0-a.jsonl"] and "bad one" not in page()
+
+
 def test_lengths_are_those_of_the_tokenizer(prepared):
     """Of one token a byte, beside 55 of the template around a question and an answer: its markers are one each."""
     prepared(("a.jsonl", [qa("é", "ab"), qa("éé", "abcd"), qa("x" * 20, "y")], {}))

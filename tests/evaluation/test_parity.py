@@ -195,6 +195,15 @@ def test_prompts_are_held_out_where_there_are_any(rows, tmp_path, filled, taken)
     for split, its_rows in splits.items():
         records.write_rows(tmp_path / f"{split}.jsonl", its_rows if split in filled else [])
     assert records.read_held_out_rows(tmp_path) == splits[taken]
+    bad_rows = [{**row, "label": False} for row in rows[15:]]
+    records.write_rows(tmp_path / "test.jsonl", [*bad_rows, *(splits["test"] if "test" in filled else [])])
+    assert records.read_held_out_rows(tmp_path) == splits[taken]
+
+
+def test_prompts_of_bad_replies_are_better_than_none(rows, tmp_path):
+    for name, its_rows in (("train", [{**row, "label": False} for row in rows]), ("val", []), ("test", [])):
+        records.write_rows(tmp_path / f"{name}.jsonl", its_rows)
+    assert [row["id"] for row in records.read_held_out_rows(tmp_path)] == [row["id"] for row in rows]
 
 
 class Undecided:

@@ -31,16 +31,18 @@ def apply_policies(conversation: Conversation, policies: Policies, effects: Coun
 
 
 def cut_context(conversation: Conversation) -> Conversation:
-    """Without what stands behind the last reply that is learned; RowError when there is none, or not the better one."""
+    """Without what stands behind the last reply that is learned; RowError when there is none, or not the one judged."""
     messages = conversation["messages"]
     is_preference, end = "rejected" in conversation, turns.last_learned_turn(messages) + 1
-    if not end or (is_preference and end < len(messages)):
-        side = "the better reply" if is_preference else "no reply"
-        raise RowError("nothing_to_learn", f"{side} is to be learned")
-    if messages[-1]["role"] != "assistant":
-        return conversation  # whether somebody replies is for another policy to judge
+    last_reply, is_good = turns.last_turn(messages, "assistant"), conversation.get("label", True)
+    if not end or (end <= last_reply and (is_preference or not is_good)):
+        side = "no reply" if not end else "the better reply" if is_preference else "the reply that is called bad"
+        raise RowError("nothing_to_learn", f"{side} is {'not ' * (end > 0)}to be learned")
     result = conversation.copy()
-    result["messages"] = messages[:end]
+    if end <= last_reply:
+        result.pop("label", None)  # a verdict on a reply that is not learned
+    if messages[-1]["role"] == "assistant":  # whether somebody replies is for another policy to judge
+        result["messages"] = messages[:end]
     return result
 
 

@@ -45,8 +45,8 @@ def fit_to_limit(tokenizer: ChatTokenizer, row: Row, limit: int, policy: str) ->
     """A row of at most `limit` tokens and how many it has; a row that fits comes back itself.
 
     One that does not is dropped (RowError), fails (ValueError), or is cut by whole turns. A chat loses its last turns,
-    so that no reply that stays has lost what it refers to. A preference, learned by its last reply alone, loses the
-    first ones behind the system's, as `refrain chat` forgets when the context is full.
+    so that no reply that stays has lost what it refers to. A preference, and a row with a label, which are about their
+    last reply, lose the first ones behind the system's, as `refrain chat` forgets when the context is full.
     """
     size = count_tokens(tokenizer, row, limit)
     if size <= limit:
@@ -70,7 +70,7 @@ def shorter_versions(row: Row, limit: int) -> Iterator[Row]:
     messages = row["messages"]
     roles = [message["role"] for message in messages]
     first_question = roles.index("user")
-    if "rejected" in row:
+    if "rejected" in row or "label" in row:
         system = [message for message in messages[:first_question] if message["role"] == "system"]
         starts = [i for i, (before, role) in enumerate(pairwise(roles), 1) if (before, role) == ("assistant", "user")]
         candidates = [[*system, *messages[start:]] for start in starts[: -limit - 1 : -1] if start > first_question]

@@ -13,6 +13,7 @@ from refrain.data.shapes.turns import parse_turns, same_turns
 class Conversation(TypedDict):
     messages: list[Message]
     rejected: NotRequired[str]
+    label: NotRequired[bool]  # whether the last reply is a good one
     own_id: NotRequired[str]
     group: NotRequired[str]  # rows of one group go to one split
     input_from: NotRequired[int]  # the character of the last user turn at which an input begins

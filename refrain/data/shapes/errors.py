@@ -7,7 +7,7 @@ Reason = Literal[
     "refused", "no_reply", "same_reply", "other_prompt", "wrong_offset", "unknown_label", "contradiction",
     "more_than_text", "bad_reply", "nothing_to_learn",
     "empty_turn", "system_turn", "role_order", "ends_with_user", "unanswerable", "tie", "unwanted_path", "overlong",
-    "duplicate", "exact_leak", "near_leak", "group_leak", "contaminated", "other_answer",
+    "duplicate", "other_label", "exact_leak", "near_leak", "group_leak", "contaminated", "other_answer",
 ]  # fmt: skip
 
 
@@ -32,7 +32,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
 
 
 SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
-    "bad_reply": "The row itself says that its reply is a bad one: `label` or `kto_tag` is false.",
+    "bad_reply": "The row calls its reply a bad one (`label` or `kto_tag` is false) and belongs to test.",
     "nothing_to_learn": "No reply is to be learned: each says `weight: 0`, `train: false` or the like.",
     "empty_turn": "A turn before the last reply is empty (`policies.empty`).",
     "system_turn": "There is a system turn (`policies.system`).",
@@ -47,6 +47,7 @@ SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
 
 DUPLICATES: dict[Reason, str] = {  # said by another row
     "duplicate": "An earlier row asks and answers the same.",
+    "other_label": "One row calls a reply to a prompt good, another calls it bad: neither is learned.",
     "exact_leak": "The question belongs to a source with another split: test comes before val, val before train.",
     "near_leak": "A training row asks nearly what a row of val or test asks.",
     "group_leak": "A row of the same group stands in another split.",

@@ -15,6 +15,7 @@ class ReadFields:
 
     names: frozenset[str]
     nested: dict[str, "ReadFields"] = field(default_factory=dict)
+    has_label: bool = False  # `label` is read where it is true or false, and may be the name of a class elsewhere
 
 
 def read_names(*names: str, **nested: ReadFields) -> ReadFields:
@@ -46,12 +47,13 @@ def read_fields(shape: Shape, column_of: dict[str, str]) -> ReadFields:
     """The columns that a shape reads, some under other names, and the fields that it reads of what they hold."""
     own_fields, columns = OWN_FIELDS.get(shape.name, {}), read_columns(shape, column_of)
     nested = {column: own_fields.get(name, TURN) for name, column in columns.items() if name not in ("id", *LABELS)}
-    return ReadFields(frozenset(columns.values()), nested)
+    has_label = columns.get("label") == "label" and "label" not in column_of
+    return ReadFields(frozenset(columns.values()), nested, has_label)
 
 
 def find_ignored(row: Fields, fields: ReadFields) -> set[str]:
     """The filled fields of a row that are not read, those of objects behind the name of their column."""
-    unread_labels = {name for name in LABELS if name in fields.names and not is_read_label(row.get(name))}
+    unread_labels = {"label"} if fields.has_label and not is_read_label(row.get("label")) else set()
     return unread_labels.union(walk_ignored(row, fields))
 
 

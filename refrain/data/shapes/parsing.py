@@ -72,7 +72,7 @@ def parse_row(raw: RawRow, shape: Shape | None, source: SourceConfig, policies: 
     """Every conversation of a row, text as it is, or why there is none; never empty, raises no RowError."""
     try:
         row = require_fields(raw, shape, source.fields)
-        extras = row_extras(row, shape.optional if shape else ())
+        extras = row_extras(row, shape.optional if shape else (), source.fields)
         results = list(shape.parse(row, policies)) if shape else []
     except RowError as error:
         return [error]
@@ -93,7 +93,6 @@ def require_fields(raw: RawRow, shape: Shape | None, column_of: dict[str, str]) 
         fields.require(row, name)
     is_chat = any(isinstance(row[name], list) for name in shape.required)
     turn_keys.refuse_columns(value, is_chat, columns.values())
-    turn_keys.refuse_bad_reply(row, column_of)
     return row
 
 
@@ -103,14 +102,16 @@ def rename_columns(value: Fields, required: tuple[str, ...], columns: dict[str, 
     return {name: field for name, field in row.items() if name in required or not fields.is_empty(field)}
 
 
-def row_extras(row: Fields, optional: tuple[str, ...]) -> Conversation:
-    """A system turn, the turns before the question, the row's own id and its group."""
+def row_extras(row: Fields, optional: tuple[str, ...], column_of: dict[str, str]) -> Conversation:
+    """A system turn, the turns before the question, whether the reply is a good one, the row's own id and its group."""
     messages: list[Message] = []
     if "system" in row:
         messages.append({"role": "system", "content": fields.require_text(row, "system")})
     if "history" in row and "history" in optional:
         messages += turns.parse_history(row, "history")
     extras: Conversation = {"messages": messages}
+    if (label := turn_keys.read_label(row, column_of)) is not None:
+        extras["label"] = label
     if isinstance(row.get("id"), str | int):
         extras["own_id"] = fields.require_text({"id": str(row["id"])}, "id")
     if "group" in row:

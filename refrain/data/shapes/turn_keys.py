@@ -87,17 +87,23 @@ def read_verdict(value: Any) -> bool | None:
     return VERDICTS.get(value.strip().lower()) if isinstance(value, str) else value if isinstance(value, bool) else None
 
 
-def refuse_bad_reply(row: Fields, column_of: dict[str, str]) -> None:
-    """RowError when a row says that its reply is a bad one; where `fields` names the label, 0 and 1 are labels too."""
+def read_label(row: Fields, column_of: dict[str, str]) -> bool | None:
+    """Whether a row calls its reply a good one, None if it does not say; RowError when its labels disagree.
+
+    Where `fields` names the column, and in `kto_tag`, which has no other use, 0 and 1 are labels too.
+    """
+    verdicts = {}
     for name in [name for name in LABELS if name in row]:
-        verdict, column = read_verdict(row[name]), column_of.get(name)
-        if verdict is None and column is not None:
+        verdict, column = read_verdict(row[name]), column_of.get(name, name)
+        if verdict is None and (name in column_of or name == "kto_tag"):
             if row[name] not in (0, 1, "0", "1"):
                 raise RowError("unknown_label", f"{column} of the row is {row[name]!a:.40}, neither true nor false")
             verdict = bool(int(row[name]))
-        if verdict is False:
-            raise RowError("bad_reply", f"{column or name} of the row is false, so its reply is a bad one; "
-                           "to learn from it, write it beside a good one as chosen and rejected")  # fmt: skip
+        if verdict is not None:
+            verdicts[column] = verdict
+    if len(set(verdicts.values())) > 1:
+        raise RowError("contradiction", f"{' and '.join(sorted(verdicts))} of the row disagree on its reply")
+    return next(iter(verdicts.values()), None)
 
 
 def join_parts(parts: list[Any], place: str) -> str:

@@ -33,6 +33,7 @@ COLUMNS = {
     "draw": np.uint64,  # decides on the split
     "declared": np.int8,  # the split that its file or the row itself names, by number
     "is_preference": np.bool_,
+    "is_bad": np.bool_,  # the row says so of its reply
     "text": np.int64,  # bytes of the prepared row
     "words": np.int64,
     "prompt_words": np.int64,  # words of the prompt, the first of all; the system's do not count
@@ -105,6 +106,7 @@ class RowBatchBuilder:
             "group": 0 if group is None else shingles.hash_text(group) or 1,
             "draw": int.from_bytes(draw[:8]),
             "is_preference": "rejected" in row,
+            "is_bad": records.has_bad_reply(row),
             "text": len(text),
         }
         for column, value in values.items():

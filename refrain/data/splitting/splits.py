@@ -38,9 +38,11 @@ def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     assignment = Assignment(np.full(len(store), NONE), np.full(len(store), "", object), np.full(len(store), -1))
     prompts = leakage.unique_prompts(store["prompt"], declared)
     drop_exact_leaks(assignment, prompts, declared)
+    drop_contradictions(assignment, store)
     drop_duplicates(assignment, store, prompts, data.policies.answers)
     prompts = leakage.with_first_rows(prompts, assignment.remaining_rows())
     place_prompts(assignment, store, prompts, data)
+    set_bad_replies_aside(assignment, store)
     drop_contaminated(assignment, store, prompts, data)
     return assignment
 
@@ -52,8 +54,24 @@ def drop_exact_leaks(assignment: Assignment, prompts: UniquePrompts, declared: A
     assignment.drop(leaking, "exact_leak", prompts.first_row[prompts.of_row[leaking]])
 
 
+def drop_contradictions(assignment: Assignment, store: RowStore) -> None:
+    """Rows of which one calls a reply good that the other calls bad."""
+    rows = assignment.remaining_rows()
+    is_bad = store["is_bad"][rows]
+    if not is_bad.any():
+        return
+    values, value = np.unique(store["content"][rows], return_inverse=True)
+    first = np.full((2, len(values)), -1)  # of the good and of the bad rows with a content
+    first[is_bad[::-1].astype(int), value[::-1]] = rows[::-1]
+    other = first[1 - is_bad.astype(int), value]
+    assignment.drop(rows[other >= 0], "other_label", other[other >= 0])
+
+
 def drop_duplicates(assignment: Assignment, store: RowStore, prompts: UniquePrompts, answers: str) -> None:
-    """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants."""
+    """Of rows that ask and answer the same the first stays; of those that answer otherwise, what the policy wants.
+
+    A bad reply is no answer.
+    """
     rows = assignment.remaining_rows()
     _, first, value = np.unique(store["content"][rows], return_index=True, return_inverse=True)
     first_equal = first[value]
@@ -61,7 +79,7 @@ def drop_duplicates(assignment: Assignment, store: RowStore, prompts: UniqueProm
     assignment.drop(rows[is_copy], "duplicate", rows[first_equal[is_copy]])
     if answers == "keep":
         return
-    rows = rows[~is_copy]
+    rows = rows[~is_copy & ~store["is_bad"][rows]]
     question = prompts.of_row[rows] * 2 + store["is_preference"][rows]  # a preference is no other answer to a plain row
     _, first, value, count = np.unique(question, return_index=True, return_inverse=True, return_counts=True)
     first_equal = first[value]
@@ -80,6 +98,12 @@ def place_prompts(assignment: Assignment, store: RowStore, prompts: UniquePrompt
         is_leaking = resolver.reason[prompt] == reason
         owners = prompts.first_row[resolver.owner[prompt[is_leaking]]]
         assignment.drop(rows[is_leaking], reason, owners)
+
+
+def set_bad_replies_aside(assignment: Assignment, store: RowStore) -> None:
+    """Out of test, where a reply is what others are compared with and nothing is learned."""
+    rows = np.flatnonzero((assignment.split == TEST) & store["is_bad"])
+    assignment.drop(rows, "bad_reply", rows)
 
 
 def drop_contaminated(assignment: Assignment, store: RowStore, prompts: UniquePrompts, data: DataConfig) -> None:

@@ -72,6 +72,8 @@ def test_a_chat_is_cut_behind_a_reply_that_is_learned(talk):
 def test_a_preference_loses_its_first_turns(talk, start):
     """For its last reply is what is compared; the system's turn stays."""
     left = [CHAT["messages"][0], *CHAT["messages"][start:]]
+    judged, _ = token_length.fit_to_limit(talk, {**CHAT, "label": False}, tokens(talk, left), "cut")
+    assert judged["messages"] == left
     row, size = token_length.fit_to_limit(talk, PAIR, tokens(talk, left), "cut")
     assert row == {**PAIR, "messages": left} and size == tokens(talk, left)
 

@@ -80,7 +80,7 @@ BROKEN = [
     ("more_than_text", {"messages": [TURNS[0], {**TURNS[1], "reasoning_content": "Hm."}]}),
     ("more_than_text", {"messages": [TURNS[0], {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}),
     ("more_than_text", {"messages": TURNS, "tools": [{"type": "function"}]}),
-    ("bad_reply", {**QA, "label": False}),
+    ("contradiction", {**QA, "label": False, "kto_tag": "true"}),
     ("nothing_to_learn", {"messages": [TURNS[0], {**TURNS[1], "weight": 0}]}),
     ("nothing_to_learn", {**PAIR, "chosen": [{**TURNS[1], "train": False}]}),
     ("empty_turn", {"messages": talk("Hi", "", "Hi?", "Hello")}),
@@ -95,7 +95,7 @@ BY_POLICY = [
     ("system_turn", {"messages": [SYSTEM, *TURNS]}, {"system": "drop"}),
     ("role_order", {"messages": [TURNS[0], *TURNS]}, {"order": "drop"}),
 ]
-ELSEWHERE = {"unreadable", "refused", "overlong", *errors.DUPLICATES}  # no parsed row has these
+ELSEWHERE = {"unreadable", "refused", "overlong", "bad_reply", *errors.DUPLICATES}  # no parsed row has these
 
 
 @pytest.mark.parametrize("reason, row", BROKEN)

@@ -43,6 +43,9 @@ def test_what_nothing_reads_is_named(row, expected):
 
 
 def test_a_column_that_fields_name_is_read_and_what_it_replaces_is_not():
+    assert names({"question": "Hi", "answer": "Hello", "label": 0, "kto_tag": 1}) == {"label"}
+    assert names({"question": "Hi", "answer": "Hello", "label": 0}, label="label") == set()
+    assert names({"question": "Hi", "label": "Hello"}, answer="label") == set()
     assert names({"q": "Hi", "question": "Ho", "answer": "Hello", "page": 1}, question="q", group="page") == {
         "question"
     }

@@ -1,7 +1,7 @@
 """What stands beside the text of a turn or a row is honoured, or costs the row; nothing is dropped unseen."""
 
 import pytest
-from single_rows import TURNS, parsed, said, talk
+from single_rows import TURNS, parsed, said, talk, wanted
 
 from refrain.data.shapes import registry
 from refrain.data.shapes.errors import RowError
@@ -92,20 +92,46 @@ def test_parts_of_text_are_one_text_and_others_cost_the_row():
     {"prompt": "Hi", "completion": "Hello"}, {"messages": TURNS}, {"conversations": TURNS},
     {"question": "Hi", "answer": "Hello"}, {"instruction": "Hi", "output": "Hello"},
 ])  # fmt: skip
-def test_a_reply_that_is_called_bad_is_not_learned(row):
-    for column, value in (("label", False), ("kto_tag", False), ("label", "False"), ("kto_tag", "false ")):
-        reason, message = refusal({**row, column: value})
-        assert reason == "bad_reply"
-        assert message.startswith(f"{column} of the row is false")
+def test_a_reply_keeps_what_its_row_calls_it(row):
+    for column, value in (
+        ("label", False),
+        ("kto_tag", False),
+        ("label", "False"),
+        ("kto_tag", "false "),
+        ("kto_tag", 0),
+    ):
+        assert said({**row, column: value}) == {"messages": TURNS, "label": False}
     for value in (True, "true", None, "", "cats", 0, 1, 2, ["x"], 0.0):
-        assert said({**row, "label": value, "kto_tag": True})["messages"] == TURNS
+        assert said({**row, "label": value, "kto_tag": True}) == {"messages": TURNS, "label": True}
+    for value in (None, "", "cats", 0, 1, 2):
+        assert said({**row, "label": value}) == {"messages": TURNS}
+    assert refusal({**row, "kto_tag": "cats"}) == (
+        "unknown_label",
+        "kto_tag of the row is 'cats', neither true nor false",
+    )
 
 
 def test_a_label_that_fields_name_may_be_a_number():
     row = {"prompt": "Hi", "completion": "Hello", "good": 1}
-    assert said(row, label="good")["messages"] == TURNS
-    assert refusal({**row, "good": 0}, label="good")[1].startswith("good of the row is false")
+    assert [said({**row, "good": good}, label="good")["label"] for good in (1, 0, "1", True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
     assert refusal({**row, "good": 3}, label="good")[0] == "unknown_label"
+    assert said({"prompt": "Hi", "completion": "Hello", "label": 0}, label="label")["label"] is False
+
+
+def test_a_label_speaks_of_the_last_reply_and_goes_with_it():
+    chat = {"messages": [*TURNS, LATER[0], {**LATER[1], "weight": 0}]}
+    assert said({**chat, "label": True}) == {"messages": TURNS}
+    with pytest.raises(RowError, match=r"^the reply that is called bad is not to be learned$"):
+        said({**chat, "label": False})
+    context = {"messages": [ASKED, {**ANSWERED, "weight": 0}, *LATER], "label": False}
+    assert said(context)["label"] is False
+    (asks_last,) = parsed({"messages": [*chat["messages"], ASKED], "label": True})
+    assert wanted(asks_last, unanswered="cut") == {"messages": TURNS}
 
 
 def test_every_shape_of_one_reply_knows_the_labels():

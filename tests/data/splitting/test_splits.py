@@ -1,7 +1,9 @@
 """Every question in one split, and nothing held out in train."""
 
 import itertools
+from collections import Counter
 
+import prepare_stage
 import pytest
 from prepare_stage import ids, numbered, qa, split_of
 
@@ -32,6 +34,58 @@ def test_a_preference_is_no_duplicate_of_its_better_answer(prepared):
     files = prepared(("a.jsonl", [qa("Held out?")], {}), ("b.jsonl", pairs, {}))
     assert ids(files["train"]) == ["0-a.jsonl:1", "1-b.jsonl:1", "1-b.jsonl:2"]
     assert [row["of"] for row in files["duplicates"]] == ["1-b.jsonl:1"]
+
+
+def judged(prompt, completion, label):
+    return {"prompt": prompt, "completion": completion, "label": label}
+
+
+def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_an_exam(prepared):
+    rows = [judged(row["question"], answer, answer == "good") for row in numbered(60) for answer in ("good", "bad")]
+    files = prepared(("a.jsonl", rows, {}), val=0.3, test=0.3)
+    sides = {name: Counter(row["label"] for row in files[name]) for name in ("train", "val", "test")}
+    assert all(sides[name][True] == sides[name][False] > 5 for name in ("train", "val"))
+    assert (
+        sides["test"][False]
+        == 0
+        < sides["test"][True]
+        == sum(row["reason"] == "bad_reply" for row in files["quarantine"])
+    )
+    asked = split_of(files)
+    assert not (asked["train"] & asked["val"] or asked["train"] & asked["test"] or asked["val"] & asked["test"])
+    counts = prepare_stage.report()["sources"]["0-a.jsonl"]
+    assert counts["bad_replies"] == {name: sides[name][False] for name in ("train", "val")}
+    assert counts["set_aside"] == len(files["quarantine"]) == counts["reasons"]["bad_reply"]
+
+
+@pytest.mark.parametrize(
+    "answers, kept", [("keep", ["1", "2", "3", "4"]), ("first", ["1", "2", "4"]), ("drop", ["2", "4"])]
+)
+def test_a_bad_reply_is_no_other_answer(prepared, answers, kept):
+    rows = [
+        judged("Why?", "Yes.", True),
+        judged("Why?", "No.", False),
+        judged("why?", "So.", True),
+        judged("Why?", "Hm.", False),
+    ]
+    files = prepared(("a.jsonl", [*rows, judged("WHY? ", "Hm.", False)], {}), policies={"answers": answers})
+    assert [row["id"].rpartition(":")[2] for row in files["train"]] == kept
+    assert files["duplicates"][-1]["reason"] == "duplicate"
+
+
+def test_a_reply_that_rows_call_good_and_bad_is_not_learned(prepared):
+    rows = [
+        judged("Why?", "So.", True),
+        judged("Why?", "No.", False),
+        judged("why?", "So.", False),
+        judged("Why?", "So.", True),
+    ]
+    files = prepared(("a.jsonl", rows, {}), ("b.jsonl", [qa("Why?", "No."), qa("Where?", "No.")], {}))
+    assert ids(files["train"]) == ["1-b.jsonl:2"]
+    assert [(row["reason"], row["of"]) for row in files["duplicates"]] == [
+        ("other_label", "0-a.jsonl:3"), ("other_label", "1-b.jsonl:1"), ("other_label", "0-a.jsonl:1"),
+        ("other_label", "0-a.jsonl:3"), ("other_label", "0-a.jsonl:2"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["train", "val", "test", None])])
