@@ -13,18 +13,18 @@ def main(cfg: schema.Config) -> None:
     from refrain.training import checkpoints, fit, timing
     from refrain.training.callbacks import loss_curves, trackers
     from refrain.training.distributed import fsdp, processes
-    from refrain.training.objectives import pairs, preference, sft
+    from refrain.training.objectives import selection
 
     fit.log_recipe(cfg.train)
     timer = timing.PhaseTimer()
-    objective = sft if cfg.method.preference is None else preference.PreferenceObjective(cfg.method.preference)
+    objective = selection.select_objective(cfg.method.preference)
     with timer.phase("tokenise"):
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
         tokenizer = encoding.ask_with_opening(encoding.load_tokenizer(paths.BASE, cfg.template.jinja), rows + held_out)
         supervision.require_teachable(tokenizer, [*rows, *held_out])
         train, left_out = objective.encode_rows(tokenizer, rows)
         val, _ = objective.encode_rows(tokenizer, held_out)
-        pairs.require_pairs(train, left_out)
+        fit.require_rows(objective, rows, train, left_out)
     with timer.phase("audit"):
         examples = {"train": objective.examples(rows, train), "val": objective.examples(held_out, val)}
         served = supervision.read_served_tokenizer(paths.BASE, tokenizer)

@@ -1,16 +1,15 @@
 """What `refrain audit` shows: the supervision audit of every file in data/prepared, as a table."""
 
-from collections.abc import Sequence
-
 from refrain.chat import encoding, examples, model_folder, records
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Row
 from refrain.experiments import text_tables
 from refrain.pipeline import params, paths
+from refrain.pipeline.schema import PreferenceConfig
 from refrain.training.audit import faults, supervision
 from refrain.training.audit.supervision import AuditResult
-from refrain.training.objectives import pairs
+from refrain.training.objectives import pairs, unpaired
 
 SPLITS = ("train", "val", "test")
 
@@ -27,12 +26,12 @@ def audit_report() -> tuple[str, bool]:
     serving_tokenizer = (
         encoding.load_tokenizer(best) if best.is_dir() else supervision.read_served_tokenizer(paths.BASE, tokenizer)
     )
-    encode = preference_examples if cfg.method.preference else sft_examples
     max_tokens = min(cfg.data.max_tokens, model_folder.read_context_length(paths.BASE))
     results = {}
     for name, rows in files.items():
         supervision.require_teachable(tokenizer, rows)
-        results[name] = supervision.audit_examples(tokenizer, encode(tokenizer, rows), max_tokens, serving_tokenizer)
+        learned = learned_examples(tokenizer, rows, cfg.method.preference)
+        results[name] = supervision.audit_examples(tokenizer, learned, max_tokens, serving_tokenizer)
     details = [
         sentence
         for name, result in results.items()
@@ -41,15 +40,17 @@ def audit_report() -> tuple[str, bool]:
     return "\n\n".join([audit_table(results), *details]), not details
 
 
-def sft_examples(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> list[Example]:
-    return [
-        examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"])) for row in rows
-    ]
-
-
-def preference_examples(tokenizer: ChatTokenizer, rows: list[Row]) -> list[Example]:
-    pair_features, _ = pairs.encode_rows(tokenizer, rows)
-    return pairs.examples(rows, pair_features)
+def learned_examples(tokenizer: ChatTokenizer, rows: list[Row], preference: PreferenceConfig | None) -> list[Example]:
+    """What a method with this preference learns of the rows."""
+    if preference is None:
+        good_rows, _ = records.split_bad_replies(rows)
+        return [
+            examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"]))
+            for row in good_rows
+        ]
+    if preference.loss == "kto":
+        return unpaired.examples(rows, unpaired.encode_rows(tokenizer, rows)[0])
+    return pairs.examples(rows, pairs.encode_rows(tokenizer, rows)[0])
 
 
 def audit_table(results: dict[str, AuditResult]) -> str:

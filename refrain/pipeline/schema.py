@@ -122,10 +122,12 @@ class AdapterConfig:
 
 @dataclass
 class PreferenceConfig:
-    """Learning from pairs of a better and a worse reply."""
+    """Learning from replies that are better or worse than others, or good or bad."""
 
     loss: str = MISSING  # sigmoid (DPO), ipo, orpo or kto
     beta: float = MISSING  # the smaller, the further the model may go from where it began
+    desirable_weight: float = MISSING  # of the loss of good replies; kto
+    undesirable_weight: float = MISSING  # of the loss of bad replies; kto
 
 
 @dataclass

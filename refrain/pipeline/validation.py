@@ -161,8 +161,9 @@ def method_problems(method: MethodConfig) -> Iterator[str]:
     if preference is not None:
         if preference.loss not in LOSSES:
             yield f"method.preference.loss={preference.loss} is none of {', '.join(LOSSES)}"
-        if preference.beta <= 0:
-            yield f"method.preference.beta={preference.beta} must be above 0"
+        for name in ("beta", "desirable_weight", "undesirable_weight"):
+            if (value := getattr(preference, name)) <= 0:
+                yield f"method.preference.{name}={value} must be above 0"
         if method.weights == "random":
             yield "method.preference needs method.weights=pretrained: random weights prefer nothing"
 

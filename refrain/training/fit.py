@@ -19,6 +19,7 @@ from transformers import (
     set_seed,
 )
 
+from refrain.chat.records import Row
 from refrain.pipeline.schema import TrainConfig
 from refrain.training import batching, checkpoints, finiteness, onednn, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
@@ -163,6 +164,14 @@ def build_training_arguments(
 def log_recipe(train: TrainConfig) -> None:
     """One line about how fast and how long is learned, and for which bases the defaults of both are made."""
     log.info("train.lr=%g, train.epochs=%g; defaults are those for %s bases", train.lr, train.epochs, train.recipe)
+
+
+def require_rows(objective: Objective, rows: list[Row], encoded: list[Any], left_out: Mapping[str, list[str]]) -> None:
+    """How many rows are left out and why; ValueError with the way out when none is left to learn from."""
+    objective.require_rows(rows, encoded)
+    for reason, ids in left_out.items():
+        if ids:
+            log.info("%d of %d training rows are left out as %s, the first is %s", len(ids), len(rows), reason, ids[0])
 
 
 def default_precision() -> str:

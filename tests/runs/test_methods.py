@@ -100,7 +100,7 @@ IMPOSSIBLE = {
     "method=from_scratch method.init_adapter=v1": (
         "method.weights=random has nothing to freeze or go on from; set base_bits and start of method to null"
     ),
-    "method=from_scratch method.preference={loss:kto,beta:1}": (
+    "method=dpo method.adapter=null method.weights=random": (
         "method.preference needs method.weights=pretrained: random weights prefer nothing"
     ),
     "method=full method.base_bits=4": (
@@ -129,6 +129,7 @@ IMPOSSIBLE = {
     ),
     "method=dpo method.preference.loss=dpo": "method.preference.loss=dpo is none of sigmoid, ipo, orpo, kto",
     "method=dpo method.preference.beta=0": "method.preference.beta=0.0 must be above 0",
+    "method=kto method.preference.undesirable_weight=0": ("method.preference.undesirable_weight=0.0 must be above 0"),
 }
 
 
@@ -144,9 +145,9 @@ def test_a_point_where_nothing_could_be_learned_is_refused_in_a_sentence(overrid
     "overrides",
     [
         "method=pissa method.adapter.dora=true method.adapter.rslora=true method.adapter.dropout=0.1",
-        "method=qlora method.adapter.dora=true method.preference={loss:ipo,beta:0.1}",
+        "method=ipo method.base_bits=4 method.adapter.dora=true",
         "method=dora method.adapter.layers=[embed_tokens] method.base_bits=4 method.init_adapter=v1",
-        "method=full method.preference={loss:sigmoid,beta:0.1}",
+        "method=dpo method.adapter=null",
     ],
 )
 def test_all_other_axes_go_together(overrides):

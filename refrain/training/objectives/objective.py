@@ -1,4 +1,4 @@
-"""What a training asks of an objective: supervised fine-tuning is one, pairs of replies are another."""
+"""What a training asks of an objective: supervised fine-tuning is one, preferences and KTO are others."""
 
 from typing import Any, Protocol
 
@@ -16,6 +16,9 @@ class Objective(Protocol):
     def encode_rows(self, tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[Any], dict[str, list[str]]]:
         """What is learned from, and by reason the ids of the rows that are left out; all other rows are of this."""
 
+    def require_rows(self, rows: list[Row], encoded: list[Any]) -> None:
+        """ValueError with the way out when nothing is left of the training rows."""
+
     def examples(self, rows: list[Row], encoded: list[Any]) -> list[Example]:
         """The conversations in what `encode_rows` has made of the rows, for the audit."""
 
@@ -26,7 +29,7 @@ class Objective(Protocol):
         """How many tokens of a row are labelled."""
 
     def normaliser(self, rows: list[Any]) -> float:
-        """What the summed loss of these rows is divided by: supervised tokens, or pairs."""
+        """What the summed loss of these rows is divided by: supervised tokens, pairs or replies."""
 
     def prepare(self, logprobs: LogprobFunction, rows: list[Any]) -> list[Any]:
         """The rows with what the loss needs of the model before its first step."""

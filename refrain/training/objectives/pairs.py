@@ -1,10 +1,10 @@
 """Pairs of conversations that differ in the last reply: a better one, and the one rejected for it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features, encode_prompt
 from refrain.chat.examples import Example, encode_row, example_of_last_reply, list_conversations
-from refrain.chat.records import Row
+from refrain.chat.records import Row, split_bad_replies
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,15 @@ class PreferencePair:
 
     chosen: Features
     rejected: Features
-    kl_examples: tuple[Features, ...] = ()  # the prompt with both replies of another pair
-    reference_logprobs: tuple[float, ...] = ()  # of chosen, rejected and KL examples before the first step
+    reference_logprobs: tuple[float, ...] = ()  # of chosen and rejected before the first step
 
 
 def encode_rows(tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[PreferencePair], dict[str, list[str]]]:
     """The pairs, and the ids of rows that are none; ValueError names the row that the template cannot take."""
-    pairs = [encode_pair(tokenizer, row) for row in rows if "rejected" in row]
-    return pairs, {"unpaired": [row["id"] for row in rows if "rejected" not in row]}
+    sides = [encode_conversations(tokenizer, row) for row in rows if "rejected" in row]
+    unpaired, bad_replies = split_bad_replies([row for row in rows if "rejected" not in row])
+    pairs = [PreferencePair(chosen, rejected) for chosen, rejected in sides]
+    return pairs, {"unpaired": [row["id"] for row in unpaired], **bad_replies}
 
 
 def examples(rows: list[Row], pairs: list[PreferencePair]) -> list[Example]:
@@ -33,19 +34,20 @@ def examples(rows: list[Row], pairs: list[PreferencePair]) -> list[Example]:
     ]
 
 
-def require_pairs(pairs: list[PreferencePair], left_out: dict[str, list[str]]) -> None:
-    """ValueError when no row was a pair, though there were rows."""
-    if left_out["unpaired"] and not pairs:
-        raise ValueError(f"data/prepared/train.jsonl: none of {len(left_out['unpaired'])} rows has a rejected reply; "
-                         "choose method=lora, or a source with chosen and rejected")  # fmt: skip
+def require_pairs(rows: list[Row], pairs: list[PreferencePair]) -> None:
+    """ValueError when no row is a pair, though there are rows."""
+    if rows and not pairs:
+        has_label = any("label" in row for row in rows)
+        way_out = "method=kto, which learns from rows with a label" if has_label else "method=lora"
+        raise ValueError(f"data/prepared/train.jsonl: none of {len(rows)} rows has a rejected reply; "
+                         f"choose {way_out}, or a source with chosen and rejected")  # fmt: skip
 
 
-def encode_pair(tokenizer: ChatTokenizer, row: Row) -> PreferencePair:
-    """Both sides of a row that has them."""
-    sides = [encode_row(tokenizer, row["id"], messages) for messages in list_conversations(row)]
-    start = len(encode_prompt(tokenizer, row["messages"][:-1]))  # `encode_row` holds both sides to begin with it
-    chosen, rejected = (with_labels(side, [IGNORE_INDEX] * start + side["labels"][start:]) for side in sides)
-    return PreferencePair(chosen, rejected)
+def encode_conversations(tokenizer: ChatTokenizer, row: Row) -> list[Features]:
+    """The conversations of a row, which differ in the last reply; that alone is labelled."""
+    conversations = [encode_row(tokenizer, row["id"], messages) for messages in list_conversations(row)]
+    start = len(encode_prompt(tokenizer, row["messages"][:-1]))  # `encode_row` holds all to begin with it
+    return [with_labels(each, [IGNORE_INDEX] * start + each["labels"][start:]) for each in conversations]
 
 
 def with_labels(features: Features, labels: list[int]) -> Features:
@@ -62,27 +64,6 @@ def complement_labels(features: Features) -> Features:
 def prompt_length(features: Features) -> int:
     """How long the prompt is: the reply begins after so many tokens."""
     return next(place for place, label in enumerate(features["labels"]) if label != IGNORE_INDEX)
-
-
-def with_kl_examples(pairs: list[PreferencePair]) -> list[PreferencePair]:
-    """Each pair with the replies of the nearest one before it that has another prompt, going round.
-
-    A KL example is cut where the longest text of all ends, so that none is longer than what a person allowed.
-    """
-    longest = max(
-        (len(features["input_ids"]) for pair in pairs for features in (pair.chosen, pair.rejected)), default=0
-    )
-    prompts = [pair.chosen["input_ids"][: prompt_length(pair.chosen)] for pair in pairs]
-    others = [-back for back, prompt in enumerate(reversed(prompts), 1) if prompt != prompts[0]] or [-1]
-    result, other = [], others[0]
-    for at, pair in enumerate(pairs):
-        if prompts[at - 1] != prompts[at]:
-            other = at - 1
-        replies = pairs[other].chosen, pairs[other].rejected
-        result.append(
-            replace(pair, kl_examples=tuple(prompt_with_reply_of(pair.chosen, reply, longest) for reply in replies))
-        )
-    return result
 
 
 def prompt_with_reply_of(features: Features, other: Features, limit: int) -> Features:

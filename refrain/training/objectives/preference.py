@@ -1,7 +1,6 @@
-"""Learning from pairs of a better and a worse reply: DPO, IPO, KTO and ORPO, as their papers and TRL have them."""
+"""Learning from pairs of a better and a worse reply: DPO, IPO and ORPO, as their papers and TRL have them."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -18,13 +17,6 @@ from refrain.training.objectives.pairs import PreferencePair
 LEAST_NEGATIVE_LOGPROB = 1e-6  # no reply counts as surer than this: the odds of a certain one are infinite
 
 
-class StepContext(NamedTuple):
-    """What the loss of a pair needs to know of all pairs of its step."""
-
-    kl: float  # what KL examples have gained on average, at least 0
-    mean_length: float  # how many tokens of a chosen conversation are foretold on average, the prompt's too
-
-
 class PreferenceObjective:
     """The objective of a preference: its rows are pairs, and each counts the same."""
 
@@ -35,8 +27,11 @@ class PreferenceObjective:
         self, tokenizer: ChatTokenizer, rows: list[Row]
     ) -> tuple[list[PreferencePair], dict[str, list[str]]]:
         """As `pairs.encode_rows`."""
-        encoded, left_out = pairs.encode_rows(tokenizer, rows)
-        return pairs.with_kl_examples(encoded) if self.loss_function is kto_loss else encoded, left_out
+        return pairs.encode_rows(tokenizer, rows)
+
+    def require_rows(self, rows: list[Row], encoded: list[PreferencePair]) -> None:
+        """As `pairs.require_pairs`."""
+        pairs.require_pairs(rows, encoded)
 
     def examples(self, rows: list[Row], encoded: list[PreferencePair]) -> list[Example]:
         """As `pairs.examples`."""
@@ -58,27 +53,29 @@ class PreferenceObjective:
         """The pairs with how likely their texts are now, the reference of all that follows; ORPO has none."""
         if self.loss_function is orpo_loss or not rows:
             return rows
-        texts = [text for row in rows for text in (row.chosen, row.rejected, *row.kl_examples)]
-        sums = logprobs(texts).view(len(rows), -1).tolist()
+        texts = [text for row in rows for text in (row.chosen, row.rejected)]
+        sums = logprobs(texts).view(-1, 2).tolist()
         return [replace(row, reference_logprobs=tuple(reference)) for row, reference in zip(rows, sums, strict=True)]
 
-    def step_context(self, logprobs: LogprobFunction, rows: list[PreferencePair]) -> StepContext:
-        """Over the whole step, so that no loss depends on how it is cut into forward passes."""
-        length = sum(sft.token_count(row.chosen) - 1 for row in rows) / len(rows)
-        return StepContext(estimate_kl(logprobs, rows) if self.loss_function is kto_loss else 0.0, length)
+    def step_context(self, logprobs: LogprobFunction, rows: list[PreferencePair]) -> float:
+        """How many tokens of a chosen conversation are foretold on average in the step, the prompt's too.
 
-    def loss(self, logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext) -> Tensor:
+        Over the whole step, so that no loss depends on how it is cut into forward passes.
+        """
+        return sum(sft.token_count(row.chosen) - 1 for row in rows) / len(rows)
+
+    def loss(self, logprobs: LogprobFunction, rows: list[PreferencePair], context: float) -> Tensor:
         """Summed over the pairs."""
         return self.loss_function(logprobs, rows, context, self.beta).sum()
 
 
-def dpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
+def dpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], mean_length: float, beta: float) -> Tensor:
     """-log sigmoid(beta (w - l)), where w and l are the gains of the replies: arXiv:2305.18290, equation 7."""
     chosen, rejected = log_ratios(logprobs, rows).unbind()
     return negative_log_sigmoid(beta * (chosen - rejected))
 
 
-def ipo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
+def ipo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], mean_length: float, beta: float) -> Tensor:
     """(w - l - 1 / (2 beta))^2, where w and l are gains by token: arXiv:2310.12036, equation 17.
 
     The paper does not say by token; its authors told those of TRL that its results are of this form.
@@ -87,16 +84,7 @@ def ipo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: Ste
     return (chosen - rejected - 1 / (2 * beta)).pow(2)
 
 
-def kto_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
-    """The mean of 1 - sigmoid(beta (w - z)) and 1 - sigmoid(beta (z - l)), z the KL: arXiv:2402.01306, equation 7.
-
-    A chosen reply is a desirable one, a rejected an undesirable, and both weigh 1.
-    """
-    chosen, rejected = log_ratios(logprobs, rows).unbind()
-    return (torch.sigmoid(beta * (context.kl - chosen)) + torch.sigmoid(beta * (rejected - context.kl))) / 2
-
-
-def orpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: StepContext, beta: float) -> Tensor:
+def orpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], mean_length: float, beta: float) -> Tensor:
     """n - beta log sigmoid(log odds(w) - log odds(l)), odds(p) = p / (1 - p): arXiv:2403.07691, equations 6 and 7.
 
     w and l are the replies' probabilities by token (the geometric mean), n the negative log-likelihood of the chosen
@@ -105,10 +93,10 @@ def orpo_loss(logprobs: LogprobFunction, rows: list[PreferencePair], context: St
     texts = [[row.chosen, row.rejected, pairs.complement_labels(row.chosen)] for row in rows]
     chosen, rejected, prompt = logprobs([text for sides in texts for text in sides]).view(-1, 3).unbind(1)
     better, worse = per_token(torch.stack([chosen, rejected]), rows).unbind()
-    return beta * negative_log_sigmoid(log_odds(better) - log_odds(worse)) - (chosen + prompt) / context.mean_length
+    return beta * negative_log_sigmoid(log_odds(better) - log_odds(worse)) - (chosen + prompt) / mean_length
 
 
-LOSSES = {"sigmoid": dpo_loss, "ipo": ipo_loss, "kto": kto_loss, "orpo": orpo_loss}
+LOSSES = {"sigmoid": dpo_loss, "ipo": ipo_loss, "orpo": orpo_loss}
 
 
 def negative_log_sigmoid(margin: Tensor) -> Tensor:
@@ -119,14 +107,7 @@ def negative_log_sigmoid(margin: Tensor) -> Tensor:
 def log_ratios(logprobs: LogprobFunction, rows: list[PreferencePair]) -> Tensor:
     """How much likelier the replies are than in the beginning, as logarithms [chosen and rejected, pairs]."""
     sums = logprobs([text for row in rows for text in (row.chosen, row.rejected)]).view(-1, 2)
-    return (sums - sums.new_tensor([row.reference_logprobs[:2] for row in rows])).T
-
-
-def estimate_kl(logprobs: LogprobFunction, rows: list[PreferencePair]) -> float:
-    """The mean gain of KL examples, at least 0: an estimate of how far the model has gone (KL divergence)."""
-    sums = logprobs([text for row in rows for text in row.kl_examples])
-    reference = sums.new_tensor([logprob for row in rows for logprob in row.reference_logprobs[2:]])
-    return max(0.0, float((sums - reference).mean()))
+    return (sums - sums.new_tensor([row.reference_logprobs for row in rows])).T
 
 
 def per_token(sums: Tensor, rows: list[PreferencePair]) -> Tensor:
