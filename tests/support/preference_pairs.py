@@ -41,6 +41,8 @@ JUDGED = [
     judged_row("silent", ["user: the user there"], "", False),
 ]
 
+LONG = judged_row("long", ["user: " + "hello there " * 9], "the user " * 9, True)  # beside it no KL example is cut
+
 
 def objective(loss, good=1.0, bad=1.0):
     weights = {"desirable_weight": good, "undesirable_weight": bad}

@@ -6,7 +6,7 @@ import shutil
 import presets
 import pytest
 import torch
-from preference_pairs import BETA, JUDGED, ROWS, asked, begin, gradient, judged_row, objective, padded, step
+from preference_pairs import BETA, JUDGED, LONG, ROWS, asked, begin, gradient, objective, padded, step
 
 from refrain.chat import records
 from refrain.models.pytorch import loading
@@ -47,11 +47,8 @@ def loss_of_the_paper(policy, reference, texts, labels, beta):
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("rows", [JUDGED, JUDGED[:1] + JUDGED[3:4], JUDGED[1::3]], ids=["mixed", "good", "bad"])
 def test_loss_and_gradient_are_those_of_the_paper(talk, base, policy, rows, packed):
-    learned, longest = (
-        objective("kto", GOOD, BAD),
-        judged_row("long", ["user: hello there?"], "the user " * 9, rows[0]["label"]),
-    )
-    begun = begin(learned, talk, base, [*rows, longest])
+    learned = objective("kto", GOOD, BAD)
+    begun = begin(learned, talk, base, [*rows, {**LONG, "label": rows[0]["label"]}])
     ours = step(learned, policy, begun, packed, cut=2)
     mine = gradient(policy)
     policy.zero_grad()

@@ -1,7 +1,7 @@
 """Replies that are good or bad, each by itself, with a reply to another prompt beside it."""
 
 import pytest
-from preference_pairs import JUDGED, ROWS, judged_row, objective, paired_row
+from preference_pairs import JUDGED, LONG, ROWS, judged_row, objective, paired_row
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX
@@ -42,7 +42,7 @@ def test_the_last_reply_alone_is_labelled(talk):
 
 def test_a_stranger_is_the_reply_before(talk):
     """Which is TRL's rotation by one."""
-    kept, _ = KTO.encode_rows(talk, JUDGED)
+    kept, _ = KTO.encode_rows(talk, [*JUDGED, LONG])
     for before, reply in zip([kept[-1], *kept], kept, strict=False):
         assert prompted(reply.kl_example) == prompted(reply.features)
         assert replied(reply.kl_example) == replied(before.features)
@@ -59,7 +59,7 @@ def test_strangers_of_pairs_are_the_replies_of_the_pair_before(talk):
     "data", [[*TWINS, *JUDGED[:2]], [JUDGED[0], *TWINS, JUDGED[1]], [TWINS[0], *ROWS[:2], TWINS[1]]]
 )
 def test_no_stranger_is_of_the_same_prompt_and_each_reply_is_given_once(talk, data):
-    kept, _ = KTO.encode_rows(talk, data)
+    kept, _ = KTO.encode_rows(talk, [*data, LONG])
     prompt_of = {tuple(replied(reply.features)): prompted(reply.features) for reply in kept}
     assert len(prompt_of) == len(kept) > 3
     given = [tuple(replied(reply.kl_example)) for reply in kept]
@@ -69,7 +69,7 @@ def test_no_stranger_is_of_the_same_prompt_and_each_reply_is_given_once(talk, da
 
 def test_where_most_prompts_are_one_there_are_strangers_still(talk):
     more = judged_row("three", ["user: hello"], "hello there", True)
-    for data in (TWINS, TWINS[:1], [*TWINS, more, JUDGED[1]]):
+    for data in (TWINS, TWINS[:1], [*TWINS, more, LONG]):
         kept, _ = KTO.encode_rows(talk, data)
         given = [replied(reply.kl_example) for reply in kept]
         assert sorted(given) == sorted(replied(reply.features) for reply in kept)
