@@ -45,8 +45,9 @@ def read_arrow(file: IO[bytes]) -> Iterator[RowBlock]:
                 rows = (RawRow(line, error=damage) for line in lines) if damage else number_rows(part, lines[0])
                 yield RowBlock(tuple(rows))
             number += len(batch)
-    except (ArrowException, OSError) as error:
-        raise ValueError(f"not Arrow, or cut short: {' '.join(str(error).split())}") from error
+    except (ArrowException, OSError, MemoryError) as error:  # what is broken may claim any size
+        reason = " ".join(str(error).split()) or "it claims more than fits into memory"
+        raise ValueError(f"not Arrow, or cut short: {reason}") from error
 
 
 def record_batches(file: IO[bytes], is_stream: bool) -> Iterable[Any]:
@@ -59,14 +60,19 @@ def record_batches(file: IO[bytes], is_stream: bool) -> Iterable[Any]:
 
 
 def find_damage(batch: Any) -> str:
-    """Why no value of a batch may be touched, or nothing: Arrow is used as it lies in the file, wherever it points."""
-    from pyarrow import ArrowInvalid
+    """Why no value of a batch may be touched, or nothing: Arrow is used as it lies in the file, wherever it points.
 
-    try:
-        batch.validate(full=True)
-    except ArrowInvalid as error:
-        if "UTF8" not in str(error):  # that costs the row alone
-            return f"its record batch is damaged: {' '.join(str(error).split())}"
+    Text that is not UTF-8 costs its row alone; among nested values it may hide worse.
+    """
+    from pyarrow import ArrowInvalid, types
+
+    for column in batch.columns:
+        try:
+            column.validate(full=True)
+        except ArrowInvalid as error:
+            is_text = types.is_string(column.type) or types.is_large_string(column.type)
+            if not (is_text and "UTF8" in str(error)):
+                return f"its record batch is damaged: {' '.join(str(error).split())}"
     return ""
 
 

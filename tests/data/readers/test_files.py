@@ -127,6 +127,15 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(rows, name, co
         rows(name, content)
 
 
+def test_text_that_is_not_utf8_costs_its_row_and_a_damaged_batch_its_rows(rows):
+    content = arrow([{"a": "é1", "b": "x"}, {"a": "é2", "b": "y"}, {"a": "é3", "b": "z"}])
+    raws = rows("x.arrow", content.replace("é2".encode(), b"\xff\xff2"))
+    assert [raw.line for raw in raws if raw.error] == [2] and len(raws) == 3
+    before, offsets, after = arrow([{"a": "q" * 77}, {"a": "é"}]).rpartition(bytes([0, 0, 0, 0, 77, 0, 0, 0]))
+    raws = rows("x.arrow", before + offsets[:7] + b"\x7f" + after)  # the first text ends far behind the file
+    assert [raw.line for raw in raws if raw.error] == [1] and "record batch is damaged" in raws[0].error
+
+
 def test_a_file_that_is_not_there_or_no_file_is_refused_by_its_path(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
