@@ -54,6 +54,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/readers/raw_rows": ("data/readers/test_files.py", "the type that all readers yield"),
     "data/readers/tables": ("data/readers/test_files.py", "Parquet and Arrow beside the other formats"),
     "data/shapes/errors": ("data/shapes/test_fields.py", "each reason with a row that has it"),
+    "data/shapes/layout": ("data/shapes/test_recognition.py", "what is recognised"),
+    "data/shapes/shape": ("data/shapes/test_parsing.py", "each of the table"),
     "data/shapes/registry": ("data/shapes/test_parsing.py", "the table that parsing goes by"),
     "data/shapes/votes": ("data/shapes/test_parsing.py", "one conversation in every shape"),
     "data/splitting/ragged": ("data/splitting/test_near_duplicates.py", "the arrays that it searches"),

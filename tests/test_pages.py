@@ -22,7 +22,7 @@ from refrain.chat import encoding
 from refrain.cli import main
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import errors, parsing, registry
+from refrain.data.shapes import errors, parsing, recognition, registry
 from refrain.pipeline import params, schema, validation
 from refrain.training.audit import faults
 
@@ -238,10 +238,10 @@ def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
     for name, row in shown.items():
-        shape = parsing.recognise_shape(schema.SourceConfig(path="example"), [RawRow(1, row)])
-        assert shape.name == name
+        layout = recognition.recognise_layout(schema.SourceConfig(path="example"), [RawRow(1, row)])
+        assert layout.shape.name == name
         policies = presets.config().data.policies
-        for said in parsing.parse_row(RawRow(1, row), shape, schema.SourceConfig(path="example"), policies):
+        for said in parsing.parse_row(RawRow(1, row), layout, policies):
             assert said["messages"][-1]["role"] == "assistant"
 
 

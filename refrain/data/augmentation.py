@@ -19,7 +19,7 @@ from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
 from refrain.data.parallel import mapping
 from refrain.data.shapes import turns
 from refrain.data.splitting import contamination, near_duplicates
-from refrain.data.splitting.leakage import TRAIN
+from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore
 from refrain.data.splitting.splits import Assignment
@@ -93,7 +93,7 @@ class AugmentRows:
             for variant in augment_row(json.loads(text), data.augment, seed):
                 builder.row_count += 1
                 if self.preparer.fits_limit(variant):
-                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0)
+                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0, declared=NONE)
         return builder.build(self.preparer.store_folder)
 
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -20,10 +20,10 @@ from refrain.data.readers import files
 from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.rejected_rows import Examples, add_examples
-from refrain.data.shapes import ignored, parsing
+from refrain.data.shapes import ignored, parsing, recognition
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
-from refrain.data.shapes.registry import Shape
+from refrain.data.shapes.layout import Layout
 from refrain.data.sources import SourceFile
 from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuilder, RowStore, make_row_id
@@ -42,7 +42,7 @@ class SourceBlock:
 
     index: int
     name: str  # of the linked file
-    shape: Shape | None
+    layout: Layout | None
     block: Block
 
 
@@ -59,10 +59,10 @@ class RowPreparer:
 
     def __call__(self, source_block: SourceBlock) -> RowBatch:
         builder = RowBatchBuilder(source_block.name, self.data.leaks.ngram_size, self.seed)
-        source, shape = self.data.sources[source_block.index], source_block.shape
-        read_fields = ignored.read_fields(shape, source.fields) if shape else ignored.read_names()
+        layout = source_block.layout
+        read_fields = ignored.read_fields(layout) if layout else ignored.read_names()
         for raw in source_block.block.rows():
-            results = parsing.parse_row(raw, shape, source, self.data.policies)
+            results = parsing.parse_row(raw, layout, self.data.policies)
             if not all(isinstance(result, RowError) for result in results):
                 builder.ignored.update(ignored.find_ignored(raw.value, read_fields))
             for member, result in enumerate(results, 1):
@@ -89,7 +89,7 @@ class RowPreparer:
             effects["overlong"] += 1
         if effects:
             builder.effects.update(effects)
-        split = self.data.sources[place["source"]].split
+        split = self.data.sources[place["source"]].split or conversation.get("split")
         declared = NONE if split in (None, "random") else SPLITS.index(split)
         builder.add(fitting_row, conversation.get("group"), **place, declared=declared)
 
@@ -154,6 +154,7 @@ class SourceCounts:
     effects: dict[str, Counter[str]]
     ignored: dict[str, Counter[str]]  # fields that nothing reads
     examples: dict[str, Examples]  # of rows that go no further
+    layouts: dict[str, Layout] = field(default_factory=dict)  # of those that have columns
 
 
 @contextmanager
@@ -173,7 +174,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
     ):
-        for batch in mapping.parallel_map(preparer, source_blocks(source_files), data):
+        for batch in mapping.parallel_map(preparer, source_blocks(source_files, counts.layouts), data):
             counts.rows[batch.source] += batch.row_count
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
@@ -195,9 +196,12 @@ def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
         log.warning("%s: %s; such rows are quarantined", refused[0]["id"], refused[0]["message"])
 
 
-def source_blocks(source_files: list[SourceFile]) -> Iterator[SourceBlock]:
-    """The blocks of all sources, one source after the other."""
+def source_blocks(source_files: list[SourceFile], layouts: dict[str, Layout]) -> Iterator[SourceBlock]:
+    """The blocks of all sources, one source after the other; how each is read is said, and kept in `layouts`."""
     for index, file in enumerate(source_files):
-        shape = parsing.recognise_shape(file.config, files.read_rows(file.path))
+        layout = recognition.recognise_layout(file.config, files.read_rows(file.path))
+        if layout is not None:
+            layouts[file.name] = layout
+            log.info("%s: %s", file.name, layout.describe())
         for block in files.read_blocks(file.path):
-            yield SourceBlock(index, file.name, shape, block)
+            yield SourceBlock(index, file.name, layout, block)

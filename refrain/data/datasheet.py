@@ -123,9 +123,9 @@ def write_histogram(lengths: TokenLengths, file: Path) -> None:
 def render_datasheet(report: dict[str, Any], store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> str:
     """reports/data.md."""
     rows = sample_rows(store, np.flatnonzero(assignment.split == TRAIN), SAMPLE_ROWS)
+    counts = [*counts_section(report), *layout_section(report), *reason_sections(report), *length_section(report)]
     samples = [f"`{row['id']}`\n\n```\n{sample_text(tokenizer, row)}\n```" for row in read_rows(store, rows)]
-    return "\n\n".join(["# Data", *counts_section(report), *reason_sections(report), *length_section(report),
-                        "## Rows to learn from, the learned part marked", *samples]) + "\n"  # fmt: skip
+    return "\n\n".join(["# Data", *counts, "## Rows to learn from, the learned part marked", *samples]) + "\n"
 
 
 def sample_text(tokenizer: ChatTokenizer, row: Row) -> str:
@@ -143,6 +143,17 @@ def counts_section(report: dict[str, Any]) -> list[str]:
     table = markdown_table(header, ([name, *(counts[key] for key in ("rows", *PLACES))] for name, counts in sources))
     sentence = training_rows.describe_empty_splits(report)
     return [table, f"{sentence[0].upper()}{sentence[1:]}."] if sentence else [table]
+
+
+def layout_section(report: dict[str, Any]) -> list[str]:
+    """What was recognised of each source."""
+    rows = []
+    for name, source in report["sources"].items():
+        if layout := source["layout"]:
+            columns = [f"`{column}`" + f" as {ours}" * (ours != column) for ours, column in layout["columns"].items()]
+            splits = [f"`{value}` to {split}" for value, split in layout["splits"].items()]
+            rows.append((name, layout["shape"], ", ".join(columns), ", ".join(splits)))
+    return ["## How rows are read", markdown_table(["source", "shape", "columns", "splits"], rows)] if rows else []
 
 
 def reason_sections(report: dict[str, Any]) -> list[str]:

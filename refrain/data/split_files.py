@@ -139,6 +139,7 @@ def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCou
             "effects": +source_counts.effects[name],
             "ignored": most_frequent(source_counts.ignored[name]),
             **count_bad_replies(assignment.split[of_source & store["is_bad"]]),
+            "layout": source_counts.layouts[name].report() if name in source_counts.layouts else None,
         }
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}

@@ -24,6 +24,7 @@ class SourceConfig:
     shape: str | None = None  # null: recognised from the rows
     split: str | None = None  # train, val or test: all its rows go there; random: by the fractions; null: as they say
     fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
+    verdicts: dict[str, str] = field(default_factory=dict)  # first, second or tie: values of `verdict`, with commas
 
 
 @dataclass

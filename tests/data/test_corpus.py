@@ -180,3 +180,13 @@ def test_a_reply_that_is_not_learned_is_marked_in_the_file_and_no_other_turn_is(
     report = prepare_stage.report()
     assert report["effects"] == {"context": 2}
     assert report["lengths"]["learned"]["train"] == {"p0": 5, "p50": 5, "p90": 5, "p99": 5, "p100": 9}
+
+
+def test_a_split_that_rows_name_is_kept_and_reported(prepared):
+    splits = {"a": "train", "b": "validation", "c": "test", "d": "spare", "e": "train"}
+    rows = [{**qa(f"{letter}?"), "split": split} for letter, split in splits.items()]
+    files = prepared(("a.jsonl", rows, {}), ("b.jsonl", [qa("a?")], {"split": "test"}))
+    assert prepare_stage.split_of(files) == {"train": {"e?"}, "val": {"b?"}, "test": {"c?", "a?"}}
+    assert [row["reason"] for row in files["quarantine"]] == ["unknown_label"]
+    layout = prepare_stage.report()["sources"]["0-a.jsonl"]["layout"]
+    assert layout["splits"] == {"train": "train", "validation": "val", "test": "test"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from refrain.data.cleaning import policies
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing
+from refrain.data.shapes import parsing, recognition
 from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies, SourceConfig
 
@@ -25,7 +25,7 @@ DEFAULT = Policies(
 def parsed(value, shape=None, tree="all", **fields):
     """Every conversation of a row, and why others are none, before the policies."""
     source, raw = SourceConfig("some/file.json", shape=shape, fields=fields), RawRow(1, value)
-    return parsing.parse_row(raw, parsing.recognise_shape(source, [raw]), source, replace(DEFAULT, tree=tree))
+    return parsing.parse_row(raw, recognition.recognise_layout(source, [raw]), replace(DEFAULT, tree=tree))
 
 
 def wanted(conversation, effects=None, **policy):

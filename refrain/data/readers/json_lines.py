@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from refrain.data.readers.raw_rows import BOM, MAX_ROW_LENGTH, NOT_UTF8, TOO_LONG, RawRow, RowBlock
+from refrain.data.readers.raw_rows import BOM, MAX_ROW_LENGTH, NOT_UTF8, TOO_LONG, RawRow, RowBlock, read_float
 
 MAX_NESTING = 250  # levels of a value: how many more Python can read depends on who calls
 
@@ -107,7 +107,7 @@ def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-DECODER = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=unique_members)
+DECODER = json.JSONDecoder(parse_float=read_float, parse_constant=refuse_constant, object_pairs_hook=unique_members)
 
 
 TOO_DEEP = f"not JSON that we can read: nested too deeply, in more than {MAX_NESTING} levels"

@@ -33,6 +33,18 @@ class RawRow(NamedTuple):
     nth: int = 1  # of the rows that begin in this line
 
 
+class WrittenFloat(float):
+    """A number with a point or an exponent, and how it is written: 1.50 is not 1.5."""
+
+    text: str
+
+
+def read_float(text: str) -> WrittenFloat:
+    number = WrittenFloat(text)
+    number.text = text
+    return number
+
+
 class Line(NamedTuple):
     """A physical line of a text."""
 

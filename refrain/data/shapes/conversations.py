@@ -6,6 +6,7 @@ from typing import Any, NotRequired, ParamSpec, TypedDict
 from refrain.chat.records import Message
 from refrain.data.shapes import fields
 from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.exchanges import expand_exchanges
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.turns import parse_turns, same_turns
 
@@ -16,6 +17,7 @@ class Conversation(TypedDict):
     label: NotRequired[bool]  # whether the last reply is a good one
     own_id: NotRequired[str]
     group: NotRequired[str]  # rows of one group go to one split
+    split: NotRequired[str]  # that the row itself names
     input_from: NotRequired[int]  # the character of the last user turn at which an input begins
 
 
@@ -34,10 +36,32 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
 
 
 def parse_question_answer(question: str, answer: str, row: Fields) -> Conversation:
-    """One question, `input` below it after a blank line, and one answer."""
-    prompt = parse_prompt(question, row)
-    prompt["messages"].append(parse_text_reply(row, answer))
+    """One question, `input` below it after a blank line, and one answer; either may be turns."""
+    prompt = parse_opening(question, row)
+    if isinstance(row.get(question), list):  # what stands in a prompt is read, and not learned
+        prompt["messages"] = [unlearned(message) for message in prompt["messages"]]
+    prompt["messages"] += parse_answer(row, answer)
     return prompt
+
+
+def unlearned(message: Message) -> Message:
+    return {**message, "train": False} if message["role"] == "assistant" else message
+
+
+def parse_answer(row: Fields, name: str) -> list[Message]:
+    """Turns, a text, or the first of several texts that answer alike."""
+    value = row.get(name)
+    if not isinstance(value, list) or not value:
+        return [parse_text_reply(row, name)]
+    if isinstance(value[0], dict):
+        return parse_turns(row, name)
+    return [parse_text_reply({name: value[0]}, name)]
+
+
+def parse_opening(prompt: str, row: Fields) -> Conversation:
+    """A prompt of text or of turns; nothing goes below turns."""
+    has_turns = isinstance(row.get(prompt), list) and "input" not in row
+    return {"messages": parse_turns(row, prompt)} if has_turns else parse_prompt(prompt, row)
 
 
 def parse_text_reply(row: Fields, name: str) -> Message:
@@ -70,22 +94,29 @@ def parse_instance(instruction: str, value: Any, place: str) -> Conversation:
 
 def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
     """A prompt, text or turns, with a better and a worse reply to it."""
-    has_turns = isinstance(row.get(prompt), list) and "input" not in row
-    conversation: Conversation = {"messages": parse_turns(row, prompt)} if has_turns else parse_prompt(prompt, row)
-    chosen, rejected = (parse_reply(row, side, conversation["messages"]) for side in (better, worse))
-    conversation["messages"].append(chosen)
+    conversation = parse_opening(prompt, row)
+    asked = conversation["messages"]
+    (system, chosen), (other_system, rejected) = (parse_reply(row, side, asked) for side in (better, worse))
+    if not same_turns(system, other_system):
+        raise RowError("other_prompt", f"{better} and {worse} have different system turns")
+    conversation["messages"] = [*(system if all(turn["role"] != "system" for turn in asked) else []), *asked, chosen]
     return {**conversation, "rejected": rejected["content"]}
 
 
-def parse_reply(row: Fields, side: str, prompt: list[Message]) -> Message:
-    """A reply, text or turns, which may repeat the prompt."""
-    if not isinstance(row.get(side), list):
-        return parse_text_reply(row, side)
-    messages = parse_turns(row, side)
-    own_turns = messages[len(prompt) :] if same_turns(messages[: len(prompt)], prompt) else messages
-    if [message["role"] for message in own_turns] != ["assistant"]:
+def parse_reply(row: Fields, side: str, prompt: list[Message]) -> tuple[list[Message], Message]:
+    """A reply, text or turns, which may repeat the prompt, and the system turn that stands before it there."""
+    if not isinstance(row.get(side), list | dict):
+        return [], parse_text_reply(row, side)
+    messages = parse_turns({side: row[side] if isinstance(row[side], list) else [row[side]]}, side)
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    before, asked = messages[len(system) : -1], [message for message in prompt if message["role"] != "system"]
+    if (
+        messages[-1:] == system
+        or messages[-1]["role"] != "assistant"
+        or not (before == [] or same_turns(before, asked))
+    ):
         raise RowError("no_reply", f"{side} is not one assistant turn, with or without the prompt before it")
-    return own_turns[0]
+    return system, messages[-1]
 
 
 def parse_branches(better: str, worse: str, row: Fields) -> Conversation:
@@ -104,5 +135,16 @@ def has_branches(row: Fields) -> bool:
     return all(isinstance(row.get(side), list) for side in ("chosen", "rejected"))
 
 
+def has_single_replies(prompt: str, row: Fields) -> bool:
+    """Whether turns that end with the user's are answered by two single turns, not two chats."""
+    replies = [row.get(side) for side in ("chosen", "rejected")]
+    if not isinstance(row.get(prompt), list) or not all(isinstance(reply, dict | str) for reply in replies):
+        return False
+    last_turns = try_parse(parse_chat, prompt, {prompt: row[prompt][-1:]})
+    return not isinstance(last_turns, RowError) and [turn["role"] for turn in last_turns["messages"]] == ["user"]
+
+
 def parse_chat(name: str, row: Fields) -> Conversation:
-    return {"messages": parse_turns(row, name)}
+    """Turns, or exchanges; also as JSON in a text."""
+    value = fields.read_json(row[name])
+    return {"messages": parse_turns({name: expand_exchanges(value) if isinstance(value, list) else value}, name)}

@@ -15,7 +15,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "unreadable": "The file is broken here, or holds bytes that are not UTF-8.",
     "not_an_object": "The row, or a part of it that must be a list or have named fields, is something else.",
     "missing_field": "A field that the shape needs is not there, or a list holds nothing.",
-    "not_text": "A number, a list or null stands where text belongs.",
+    "not_text": "A list, an object, true, false or null stands where text belongs.",
     "bad_text": "A text holds a NUL, or half of a surrogate pair.",
     "empty_text": "A question, or the reply to learn from, is nothing but white space, or characters that nobody sees.",
     "unknown_role": "A turn is neither the system's, the user's nor the assistant's.",
@@ -25,7 +25,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "same_reply": "The better and the worse reply are equal but for white space.",
     "other_prompt": "The better and the worse reply answer different prompts.",
     "wrong_offset": "The answer does not stand in the context where the row says it does.",
-    "unknown_label": "A label, a weight or a count of votes is none that is known.",
+    "unknown_label": "A label, a weight, a split or a count of votes is none that is known.",
     "contradiction": "Two fields of the row contradict each other, such as a label and the votes.",
     "more_than_text": "A turn or the row holds more than text: a tool call, a thought, an image; its key is named.",
 }

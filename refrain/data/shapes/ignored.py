@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from refrain.data.shapes.exchanges import EXCHANGE_KEYS
 from refrain.data.shapes.fields import Fields
-from refrain.data.shapes.registry import Shape, read_columns
+from refrain.data.shapes.layout import Layout
 from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, read_verdict, says_something
 
 
@@ -22,8 +23,17 @@ def read_names(*names: str, **nested: ReadFields) -> ReadFields:
     return ReadFields(frozenset((*names, *nested)), nested)
 
 
-TURN = read_names("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS,
+TURN = read_names("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS, *EXCHANGE_KEYS,
                   content=read_names("type", "text"))  # fmt: skip
+
+
+REQUEST = read_names(messages=TURN)
+
+
+CHOICES = read_names("index", message=TURN)
+
+
+CONTENT = read_names("role", parts=read_names("text"))
 
 
 ANSWER = read_names("text", "answer_start")
@@ -40,14 +50,18 @@ OWN_FIELDS: dict[str, dict[str, ReadFields]] = {  # of columns that are neither 
     "squad": {"answers": ANSWER, "paragraphs": PARAGRAPH},
     "instances": {"instances": read_names("input", "output")},
     "tree": {"prompt": NODE},
+    "openai_preference": {"input": REQUEST},
+    "openai_batch": {"body": REQUEST, "response": read_names(choices=CHOICES, body=read_names(choices=CHOICES))},
+    "gemini": {"contents": CONTENT, "system_instruction": CONTENT},
+    "question_lists": {"answers": read_names("input_text", "text")},
 }
 
 
-def read_fields(shape: Shape, column_of: dict[str, str]) -> ReadFields:
-    """The columns that a shape reads, some under other names, and the fields that it reads of what they hold."""
-    own_fields, columns = OWN_FIELDS.get(shape.name, {}), read_columns(shape, column_of)
+def read_fields(layout: Layout) -> ReadFields:
+    """The columns that are read, some under other names, and the fields that are read of what they hold."""
+    own_fields, columns = OWN_FIELDS.get(layout.shape.name, {}), layout.columns
     nested = {column: own_fields.get(name, TURN) for name, column in columns.items() if name not in ("id", *LABELS)}
-    has_label = columns.get("label") == "label" and "label" not in column_of
+    has_label = columns.get("label") == "label" and "label" not in layout.named
     return ReadFields(frozenset(columns.values()), nested, has_label)
 
 

@@ -1,62 +1,10 @@
-"""The table of all shapes: by the columns that its rows must have, how each is parsed."""
+"""The table of all shapes: the columns that each must have and may have, and other names for them."""
 
-from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
 
-from refrain.data.shapes import conversations, squad, transcript, tree, votes
-from refrain.data.shapes.conversations import Conversation, ParseResult
-from refrain.data.shapes.fields import Fields
+from refrain.data.shapes import api_formats, conversations, question_lists, squad, transcript, tree, votes
+from refrain.data.shapes.shape import ROWS_TOGETHER, Shape, accept_any, parse_many, single_parser
 from refrain.data.shapes.turn_keys import LABELS
-from refrain.pipeline.schema import Policies
-
-
-def accept_any(row: Fields) -> bool:
-    return True
-
-
-class Shape(NamedTuple):
-    """Rows with the `required` columns, and perhaps more that say something to the assistant."""
-
-    name: str
-    required: tuple[str, ...]
-    parse: Callable[[Fields, Policies], Iterable[ParseResult]]
-    optional: tuple[str, ...] = ("system", "id")
-    on_request: tuple[str, ...] = ("input", "group")  # optional too, only when `fields` names the column
-    fits: Callable[[Fields], bool] = accept_any  # what one of the first rows must hold, where columns are not enough
-
-
-def column_names(shape: Shape) -> tuple[str, ...]:
-    return shape.required + shape.optional + shape.on_request
-
-
-def read_columns(shape: Shape, column_of: dict[str, str]) -> dict[str, str]:
-    """Our name for each column that is read, and the column; one that `fields` names has no other use."""
-    claimed = claimed_columns(column_of)
-    return {name: name for name in (*shape.required, *shape.optional) if name not in claimed} | column_of
-
-
-def claimed_columns(column_of: dict[str, str]) -> set[str]:
-    """The columns that have no other use than the named one; only that of a group keeps its own."""
-    return {column for name, column in column_of.items() if name != "group"}
-
-
-def parse_single(parse: Callable[[Fields], Conversation], row: Fields, policies: Policies) -> list[ParseResult]:
-    return [parse(row)]
-
-
-def parse_many(
-    parse: Callable[[Fields], Iterable[ParseResult]], row: Fields, policies: Policies
-) -> Iterable[ParseResult]:
-    return parse(row)
-
-
-def single_parser(
-    parse: Callable[..., Conversation], *arguments: Any
-) -> Callable[[Fields, Policies], Iterable[ParseResult]]:
-    """A parser of rows that are one conversation each; a partial, so that a shape crosses processes."""
-    return partial(parse_single, partial(parse, *arguments))
-
 
 CHAT_COLUMNS = ("system", "id", *LABELS)
 
@@ -67,57 +15,139 @@ ANSWER_COLUMNS = (*CHAT_COLUMNS, "history")
 INSTRUCTION_COLUMNS = ("input", "system", "id", "history")
 
 
-GROUP = ("group",)
-
-
 REPLIES = ("chosen", "rejected")
 
 
+SYSTEM: dict[str, tuple[str, ...]] = {
+    "system": ("system_prompt", "system_message", "system_instruction", "systemInstruction")
+}
+
+
+ANSWERS = ("answer", "response", "output", "completion", "reply", "solution", "targets", "target", "assistant")
+
+
+CONTEXT = SYSTEM | {"input": ("context",)}
+
+
+PAIR_ALIASES = CONTEXT | {
+    "prompt": ("query", "problem", "user", "human", "input", "inputs", "context"),
+    "chosen": ("chosen_response", "response_chosen", "preferred", "preferred_output", "accepted"),
+    "rejected": ("rejected_response", "response_rejected", "non_preferred", "non_preferred_output", "dispreferred"),
+}
+
+
+def chat_shape(name: str, column: str, *other_names: str) -> Shape:
+    return Shape(
+        name,
+        (column,),
+        single_parser(conversations.parse_chat, column),
+        CHAT_COLUMNS,
+        ROWS_TOGETHER,
+        aliases=SYSTEM | {column: other_names},
+    )
+
+
+def answer_shape(name: str, columns: tuple[str, str], *other_names: str) -> Shape:
+    return Shape(
+        name,
+        columns,
+        single_parser(conversations.parse_question_answer, *columns),
+        ANSWER_COLUMNS,
+        fits=accept_any if "answers" not in columns else squad.has_texts,
+        aliases=CONTEXT | {columns[0]: other_names, columns[1]: ANSWERS},
+    )
+
+
+def pair_shape(prompt: str, optional: tuple[str, ...], on_request: tuple[str, ...]) -> Shape:
+    columns = (prompt, *REPLIES)
+    parse = single_parser(conversations.parse_preference, *columns)
+    return Shape("preference", columns, parse, optional, on_request, aliases=PAIR_ALIASES)
+
+
 SHAPES = (
-    Shape("messages", ("messages",), single_parser(conversations.parse_chat, "messages"), CHAT_COLUMNS, GROUP),
-    Shape(
-        "sharegpt", ("conversations",), single_parser(conversations.parse_chat, "conversations"), CHAT_COLUMNS, GROUP
-    ),
-    Shape("utterances", ("utterances",), single_parser(conversations.parse_chat, "utterances"), CHAT_COLUMNS, GROUP),
+    chat_shape("messages", "messages", "conversation", "dialogue", "dialog", "chat", "turns"),
+    chat_shape("sharegpt", "conversations"),
+    chat_shape("utterances", "utterances"),
     Shape(
         "alpaca",
         ("instruction", "output"),
         single_parser(conversations.parse_question_answer, "instruction", "output"),
-        optional=(*INSTRUCTION_COLUMNS, *LABELS),
-        on_request=GROUP,
+        (*INSTRUCTION_COLUMNS, *LABELS),
+        ROWS_TOGETHER,
+        aliases=SYSTEM | {"instruction": ("definition",), "input": ("inputs", "context"), "output": ANSWERS},
     ),
-    *(
-        Shape(name, columns, single_parser(conversations.parse_question_answer, *columns), optional=ANSWER_COLUMNS)
-        for name, columns in (("qa", ("question", "answer")), ("completion", ("prompt", "completion")))
-    ),
+    answer_shape("qa", ("question", "answer"), "query", "problem", "user", "human"),
+    answer_shape("qa", ("question", "answers"), "query", "problem"),
+    answer_shape("completion", ("prompt", "completion"), "inputs", "input", "context"),
+    *(pair_shape(prompt, ("system", "id", "history"), ("input", *ROWS_TOGETHER)) for prompt in ("prompt", "question")),
+    pair_shape("instruction", INSTRUCTION_COLUMNS, ROWS_TOGETHER),
     *(
         Shape(
             "preference",
             (prompt, *REPLIES),
             single_parser(conversations.parse_preference, prompt, *REPLIES),
-            optional=("system", "id", "history"),
+            on_request=ROWS_TOGETHER,
+            fits=partial(conversations.has_single_replies, prompt),
+            aliases=SYSTEM,
+            outranks=("messages", "sharegpt"),
         )
-        for prompt in ("prompt", "question")
+        for prompt in ("conversations", "messages")
     ),
     Shape(
-        "preference",
-        ("instruction", *REPLIES),
-        single_parser(conversations.parse_preference, "instruction", *REPLIES),
-        optional=INSTRUCTION_COLUMNS,
-        on_request=GROUP,
+        "openai_preference",
+        ("input", *api_formats.OUTPUTS),
+        single_parser(api_formats.parse_openai_preference),
+        on_request=ROWS_TOGETHER,
+        fits=api_formats.has_messages,
+        outranks=("preference",),
+    ),
+    Shape(
+        "openai_batch",
+        ("custom_id", "body"),
+        partial(parse_many, api_formats.parse_batch),
+        ("response",),
+        ROWS_TOGETHER,
+        api_formats.has_request,
+    ),
+    Shape(
+        "gemini",
+        ("contents",),
+        single_parser(api_formats.parse_contents),
+        ("system_instruction", "id"),
+        ROWS_TOGETHER,
+        api_formats.has_parts,
+        {"system_instruction": ("systemInstruction",)},
+    ),
+    Shape(
+        "question_lists",
+        ("questions", "answers"),
+        single_parser(question_lists.parse_questions),
+        ("context", "system", "id"),
+        ROWS_TOGETHER,
+        question_lists.has_lists,
+        SYSTEM | {"context": ("story", "passage")},
+    ),
+    Shape(
+        "mt_bench",
+        ("question_id", "turns"),
+        single_parser(question_lists.parse_benchmark),
+        ("reference",),
+        ROWS_TOGETHER,
+        question_lists.has_texts,
     ),
     Shape(
         "preference",
         REPLIES,
         single_parser(conversations.parse_branches, *REPLIES),
-        on_request=GROUP,
+        on_request=ROWS_TOGETHER,
         fits=conversations.has_branches,
+        aliases=SYSTEM,
     ),
     Shape(
         "transcript",
         REPLIES,
         single_parser(transcript.parse_transcripts),
-        on_request=GROUP,
+        on_request=ROWS_TOGETHER,
         fits=transcript.has_speakers,
     ),
     *(
@@ -125,8 +155,9 @@ SHAPES = (
             "votes",
             vote_format.required_columns,
             single_parser(votes.parse_vote, vote_format),
-            optional=(*(vote_format.scores or ()), "system", "id"),
-            on_request=GROUP,
+            (*(vote_format.scores or ()), "system", "id", *(["input"] if vote_format is votes.ANY_VERDICT else [])),
+            ROWS_TOGETHER,
+            aliases=SYSTEM,
         )
         for vote_format in votes.VOTE_FORMATS
     ),
@@ -134,21 +165,22 @@ SHAPES = (
         "squad",
         ("context", "question", "answers"),
         single_parser(squad.parse_passage),
-        optional=("is_impossible", "system", "id"),
-        on_request=GROUP,
+        ("is_impossible", "system", "id"),
+        ROWS_TOGETHER,
+        squad.has_offsets,
     ),
     Shape(
-        "squad", ("paragraphs",), partial(parse_many, squad.parse_articles), on_request=GROUP, fits=squad.has_questions
+        "squad",
+        ("paragraphs",),
+        partial(parse_many, squad.parse_articles),
+        on_request=ROWS_TOGETHER,
+        fits=squad.has_questions,
     ),
     Shape(
-        "instances", ("instruction", "instances"), partial(parse_many, conversations.parse_instances), on_request=GROUP
+        "instances",
+        ("instruction", "instances"),
+        partial(parse_many, conversations.parse_instances),
+        on_request=ROWS_TOGETHER,
     ),
-    Shape(
-        "tree",
-        ("message_tree_id", "prompt"),
-        tree.parse_tree,
-        optional=("system",),
-        on_request=GROUP,
-        fits=tree.has_root,
-    ),
+    Shape("tree", ("message_tree_id", "prompt"), tree.parse_tree, ("system",), ROWS_TOGETHER, tree.has_root),
 )

@@ -59,6 +59,16 @@ def parse_answers(value: Any, place: str) -> list[Fields]:
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
+def has_texts(row: Fields) -> bool:
+    """Whether answers are texts alone, which do not say where they stand."""
+    answers = row.get("answers")
+    return isinstance(answers, str) or (isinstance(answers, list) and any(isinstance(text, str) for text in answers))
+
+
+def has_offsets(row: Fields) -> bool:
+    return not has_texts(row)
+
+
 def has_questions(row: Fields) -> bool:
     """Whether paragraphs are those of an article with questions."""
     paragraphs = row.get("paragraphs")

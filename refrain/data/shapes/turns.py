@@ -1,6 +1,5 @@
 """The turns of a chat: who speaks, what is said, and whether it is to be learned."""
 
-import json
 from typing import Any
 
 from refrain.chat.records import Message, is_learned
@@ -18,6 +17,8 @@ ROLES = {
     "human": "user",
     "gpt": "assistant",
     "prompter": "user",
+    "developer": "system",
+    **dict.fromkeys(("model", "bot", "chatbot", "chatgpt", "ai"), "assistant"),
 }
 
 
@@ -51,12 +52,7 @@ def parse_turn(value: Any, place: str) -> Message:
 
 def parse_history(row: Fields, name: str) -> list[Message]:
     """The turns before a question: pairs of a question and its answer, or turns; also as JSON in a text."""
-    value = row[name]
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = row[name]
+    value = fields.read_json(row[name])
     parts = fields.require_list({name: value}, name)
     if not all(isinstance(part, list) for part in parts):
         return parse_turns({name: parts}, name)

@@ -85,7 +85,11 @@ A_OR_B: dict[str, Verdict] = {
 STRENGTHS: dict[str, Verdict] = {"-3": 0, "-2": 0, "-1": 0, "0": None, "1": 1, "2": 1, "3": 1}
 
 
+ANY_VERDICT = VoteFormat("prompt", ("first", "second"), "verdict")  # what its labels say is for a person to tell
+
+
 VOTE_FORMATS = (
+    ANY_VERDICT,
     *[VoteFormat(prompt, ("response_0", "response_1"), "better_response_id", {"0": 0, "1": 1})
       for prompt in ("prompt", "question", "instruction")],
     *[VoteFormat(prompt, ("response_a", "response_b"), "winner", A_OR_B)

@@ -1,14 +1,16 @@
 """A row that breaks a rule says which."""
 
+import math
 import pickle
+from decimal import Decimal
 from typing import get_args
 
 import pytest
 from single_rows import DEFAULT, TURNS, parsed, said, talk, wanted
 
+from refrain.data.readers import json_lines
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.shapes import errors, fields, parsing
-from refrain.pipeline.schema import SourceConfig
 
 QA = {"question": "Hi", "answer": "Hello"}
 PAIR = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}
@@ -23,22 +25,24 @@ BROKEN = [
     ("not_an_object", None),
     ("not_an_object", {"messages": "Hi"}),
     ("not_an_object", {"messages": ["Hi", "Hello"]}),
-    ("not_an_object", {**FOG, "answers": "a cloud"}),
+    ("not_an_object", {**FOG, "answers": 7}),
     ("not_an_object", {"instruction": "Do", "instances": "this"}),
     ("missing_field", {}),
     ("missing_field", {"messages": [{"role": "user"}]}),
     ("missing_field", {"messages": [{"content": "Hi"}]}),
     ("missing_field", {"instruction": "Do", "instances": []}),
     ("missing_field", {**FOG, "answers": [{"text": "a cloud"}]}),
-    ("not_text", {**QA, "answer": 42}),
+    ("not_text", {**QA, "answer": True}),
     ("not_text", {**QA, "answer": None}),
-    ("not_text", {**PAIR, "rejected": {"role": "assistant"}}),
+    ("not_text", {**PAIR, "rejected": {"role": "assistant", "content": None}}),
     ("bad_text", {**QA, "answer": "a\0b"}),
     ("bad_text", {**QA, "answer": "\ud83d"}),
     ("bad_text", {**QA, "id": "\ud83d"}),
     ("bad_text", {**QA, "system": "\0"}),
     ("empty_text", {**QA, "answer": " \u2028\n"}),
     ("empty_text", {**QA, "answer": "\u200b\ufeff \u200d"}),
+    ("empty_text", {**PAIR, "rejected": "\ufe0f"}),
+    ("empty_text", {"messages": talk("Hi", "\u3164\U000e0100")}),
     ("empty_text", {**PAIR, "rejected": ""}),
     ("empty_text", {"messages": talk("Hi", " ")}),
     ("empty_text", {"messages": talk("Hi", "Hello", "Bye", "\n")}),
@@ -115,7 +119,7 @@ def test_a_row_that_a_policy_does_not_want_says_so(reason, row, policy):
 
 
 def test_an_unreadable_row_keeps_its_message():
-    (error,) = parsing.parse_row(RawRow(1, None, "cut short"), None, SourceConfig("file"), DEFAULT)
+    (error,) = parsing.parse_row(RawRow(1, None, "cut short"), None, DEFAULT)
     assert (error.reason, str(error)) == ("unreadable", "the row cannot be read: cut short")
 
 
@@ -136,4 +140,21 @@ def test_an_error_crosses_processes_whole():
 
 def test_a_text_with_something_to_see_is_not_blank():
     assert not any(map(fields.is_blank, ("\u200b.", " \ufeffa\u200b ", "\u200d\U0001f680", "a" * 9)))
-    assert all(map(fields.is_blank, ("", " \u2028", "\ufeff \u200b\n\u2060")))
+    assert not any(map(fields.is_blank, ("\u2764\ufe0f", "\u0301", "\u0600", "\ufffd")))
+    assert all(
+        map(fields.is_blank, ("", " \u2028", "\ufeff \u200b\n\u2060", "\ufe0f", "\u2800", "\U000e0100", "\x1b\x7f"))
+    )
+
+
+@pytest.mark.parametrize("written", ["42", "-0.0", "1.50", "1E5", "0.1", "12345678901234567890123", "1e999"])
+def test_a_number_is_the_text_that_is_written(written):
+    row, _, _ = json_lines.parse_value(f'{{"question": "How many?", "answer": {written}}}', 0)
+    (answer,) = [turn["content"] for turn in said(row)["messages"] if turn["role"] == "assistant"]
+    assert answer == written
+
+
+@pytest.mark.parametrize(
+    "value, text", [(1.5, "1.5"), (7, "7"), (Decimal("1.50"), "1.50"), (math.nan, None), (True, None)]
+)
+def test_a_number_of_a_table_is_its_text(value, text):
+    assert fields.written_number(value) == text

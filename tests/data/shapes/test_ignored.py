@@ -4,7 +4,7 @@ import pytest
 from single_rows import TURNS, talk
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import ignored, parsing
+from refrain.data.shapes import ignored, recognition
 from refrain.pipeline.schema import SourceConfig
 
 NODE = {
@@ -18,8 +18,8 @@ PASSAGE = {"question": "What?", "id": "q", "answers": [{"text": "x", "answer_sta
 
 def names(row, shape=None, **fields):
     source = SourceConfig("some/file.json", shape=shape, fields=fields)
-    found = parsing.recognise_shape(source, [RawRow(1, row)])
-    return ignored.find_ignored(row, ignored.read_fields(found, fields))
+    layout = recognition.recognise_layout(source, [RawRow(1, row)])
+    return ignored.find_ignored(row, ignored.read_fields(layout))
 
 
 @pytest.mark.parametrize("row, expected", [
@@ -33,6 +33,10 @@ def names(row, shape=None, **fields):
     ({"message_tree_id": "t", "prompt": NODE}, {"prompt[].lang", "prompt[].emojis"}),
     ({"title": "x", "paragraphs": [{"context": "x", "qas": [PASSAGE]}]},
      {"title", "paragraphs[].qas[].plausible_answers"}),
+    ({"contents": [{"role": "user", "parts": [{"text": "Hi"}], "note": "x"}], "temperature": 1},
+     {"contents[].note", "temperature"}),
+    ({"custom_id": "a", "url": "/v1", "body": {"model": "m", "messages": TURNS}}, {"url", "body[].model"}),
+    ({"conversation": [{"human": "Hi", "assistant": "Hello", "mood": "x"}]}, {"conversation[].mood"}),
     ({"instruction": "Do", "instances": [{"input": "", "output": "Done", "constraints": "short"}]},
      {"instances[].constraints"}),
     ({"prompt": "Hi", "response_0": "Hello", "response_1": "Go", "better_response_id": 0, "safer_response_id": 1},

@@ -7,8 +7,9 @@ import pytest
 from single_rows import DEFAULT, TURNS, parsed, said, talk
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing, registry
+from refrain.data.shapes import parsing, recognition, registry
 from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.layout import Layout
 from refrain.pipeline.schema import SourceConfig
 
 HEARD = "\n\nHuman: Hi\n\nAssistant: "
@@ -107,8 +108,8 @@ def test_the_first_rows_decide_together():
         RawRow(3, {"question": "Hi"}),
         RawRow(4, {"answer": "Hello"}),
     ]
-    assert parsing.recognise_shape(SourceConfig("file"), raws).name == "qa"
-    assert parsing.recognise_shape(SourceConfig("file"), raws[:2]) is None
+    assert recognition.recognise_layout(SourceConfig("file"), raws).shape.name == "qa"
+    assert recognition.recognise_layout(SourceConfig("file"), raws[:2]) is None
 
 
 AMBIGUOUS = {"instruction": "Do", "input": "", "output": "Done", "chosen": "Done", "rejected": "No"}
@@ -128,8 +129,8 @@ def test_rows_of_several_shapes_ask_for_one():
         ({"messages": TURNS, "chosen": TURNS, "rejected": TURNS}, ["messages", "preference"]),
         ({"prompt": "Hi", "chosen": HEARD, "rejected": HEARD}, ["preference", "transcript"]),
         ({"question": "Hi", "answer": "Hello", "chosen": "Hello", "rejected": "Go"}, ["qa", "preference"]),
-        ({"context": "x", "question": "Hi", "answers": [], "answer": "Hello"}, ["qa", "squad"]),
-        ({"instruction": "Do", "output": "Done", "instances": []}, ["alpaca", "instances"]),
+        ({"context": "x", "question": "Hi", "answers": [{}], "answer": "Hello"}, ["qa", "squad"]),
+        ({"instruction": "Do", "output": "Done", "instances": [{}]}, ["alpaca", "instances"]),
         ({"question": "Hi", "answer": "Hello", "response_j": "Hello", "response_k": "Go"}, ["qa", "votes"]),
     ],
 )
@@ -142,7 +143,7 @@ def test_every_candidate_is_listed(row, candidates):
 @pytest.mark.parametrize(
     "row, settings, words",
     [
-        ({"frage": "Hi", "antwort": "Hello"}, {}, ["frage, antwort", "qa: question, answer", "`fields: {"]),
+        ({"frage": "Hi", "antwort": "Hello"}, {}, ["frage: 'Hi', antwort: ", "qa: question, answer", "`fields: {"]),
         ({"question": "Hi", "answer": "Hello"}, {"shape": "alpaca"}, ["alpaca: instruction, output"]),
         ({"question": "Hi", "answer": "Hello"}, {"shape": "q&a"}, ["no shape q&a", "qa"]),
         ({"q": "Hi", "a": "Hello"}, {"question": "Q", "answer": "a"}, ["Q is no column", "q, a"]),
@@ -176,9 +177,10 @@ ODD = [None, True, 0, -1, 1.5, 10**400, "", "x", HEARD, [], [None], ["x"], [[]],
 @pytest.mark.parametrize("shape", registry.SHAPES, ids=lambda shape: "+".join(shape.required))
 def test_a_field_of_any_kind_is_an_error_of_its_row_alone(shape):
     whole = dict.fromkeys((*shape.required, *shape.optional), "x")
+    columns = {name: name for name in whole}
     for name in whole:
         for value in ODD:
             for tree in ("all", "best"):
                 raw = RawRow(1, {**whole, name: value})
-                found = parsing.parse_row(raw, shape, SourceConfig("file"), replace(DEFAULT, tree=tree))
+                found = parsing.parse_row(raw, Layout(shape, columns), replace(DEFAULT, tree=tree))
                 assert found and all(isinstance(one, RowError) or one["messages"] for one in found), (value, tree)

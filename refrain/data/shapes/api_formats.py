@@ -1,0 +1,93 @@
+"""Chats as the programs that serve models take and log them: OpenAI's preferences and batches, Gemini's contents."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from refrain.chat.records import Message
+from refrain.data.shapes import conversations, fields, turn_keys, turns
+from refrain.data.shapes.conversations import Conversation, ParseResult, try_parse
+from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.fields import Fields
+
+OUTPUTS = ("preferred_output", "non_preferred_output")
+
+
+def parse_request(value: Any, place: str) -> list[Message]:
+    """The turns of a request; RowError when it has more than them, such as tools."""
+    request = fields.require_object(value, place)
+    turn_keys.refuse_columns(request, True, ("messages",))
+    return turns.parse_turns(request, "messages")
+
+
+def parse_openai_preference(row: Fields) -> Conversation:
+    """A request with a better and a worse output, each a list of one turn."""
+    request = fields.require_object(row["input"], "input of the row")
+    turn_keys.refuse_columns(request, True, ("messages",))
+    outputs = {side: row[side] for side in OUTPUTS}
+    prompt = fields.require_list(request, "messages", "input of the row")
+    return conversations.parse_preference("prompt", *OUTPUTS, {"prompt": prompt, **outputs})
+
+
+def has_messages(row: Fields) -> bool:
+    return isinstance(row.get("input"), dict) and "messages" in row["input"]
+
+
+def parse_batch(row: Fields) -> Iterator[ParseResult]:
+    """A request of a batch, and one conversation for each choice of its response, if it has one."""
+    messages = parse_request(row["body"], "body of the row")
+    own_id = fields.require_text(row, "custom_id")
+    if "response" not in row:
+        yield {"messages": messages, "own_id": own_id}
+        return
+    response = fields.require_object(row["response"], "response of the row")
+    answer = response.get("body", response)
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not choices or not isinstance(choices, list):
+        raise RowError("no_reply", "response of the row has no choices")
+    for number, choice in enumerate(choices, start=1):
+        result = try_parse(parse_choice, messages, choice, f"choice {number} of the row")
+        yield result if isinstance(result, RowError) else {**result, "own_id": own_id}
+
+
+def parse_choice(messages: list[Message], choice: Any, place: str) -> Conversation:
+    message = fields.require(fields.require_object(choice, place), "message", place)
+    return {"messages": [*messages, turns.parse_turn(message, f"message of {place}")]}
+
+
+def has_request(row: Fields) -> bool:
+    return isinstance(row.get("body"), dict) and "messages" in row["body"]
+
+
+def parse_contents(row: Fields) -> Conversation:
+    """The contents of a request to Gemini, behind its system instruction."""
+    messages = [
+        parse_content(value, f"turn {number} of contents")
+        for number, value in enumerate(fields.require_list(row, "contents"), start=1)
+    ]
+    if "system_instruction" in row:
+        value = row["system_instruction"]
+        instruction = value if isinstance(value, dict) else {"parts": value}
+        messages.insert(0, parse_content({**instruction, "role": "system"}, "the system instruction"))
+    return {"messages": messages}
+
+
+def parse_content(value: Any, place: str) -> Message:
+    """One turn, of which each part is text."""
+    content = dict(fields.require_object(value, place))
+    parts = fields.require({"parts": content.pop("parts", None)}, "parts", place)
+    if isinstance(parts, list | dict):
+        parts = [text_part(part) for part in (parts if isinstance(parts, list) else [parts])]
+    return turns.parse_turn({**content, "content": parts}, place)
+
+
+def text_part(part: Any) -> Any:
+    """A part as other formats write it: its type, or the first key that says something beside a text."""
+    if not isinstance(part, dict):
+        return part
+    other = next((key for key, value in part.items() if key != "text" and turn_keys.says_something(value)), "text")
+    return {"type": other, **part}
+
+
+def has_parts(row: Fields) -> bool:
+    contents = row.get("contents")
+    return isinstance(contents, list) and any(isinstance(turn, dict) and "parts" in turn for turn in contents)

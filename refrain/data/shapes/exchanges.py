@@ -1,0 +1,38 @@
+"""Chats whose parts are exchanges, each a question and its answer in one object, as Firefly and XTuner write them."""
+
+from typing import Any
+
+from refrain.data.shapes import turn_keys
+from refrain.data.shapes.fields import Fields
+
+EXCHANGES = (("human", "assistant"), ("user", "assistant"), ("input", "output"))
+
+
+EXCHANGE_KEYS = frozenset(("system", "output_with_loss", *(name for pair in EXCHANGES for name in pair)))
+
+
+def pair_of(part: Any) -> tuple[str, str] | None:
+    """The names of the question and the answer in an exchange; None if a part is none."""
+    if not isinstance(part, dict) or "role" in part or "from" in part:
+        return None
+    return next((pair for pair in EXCHANGES if pair[0] in part and pair[1] in part), None)
+
+
+def expand_exchanges(parts: list[Any]) -> list[Any]:
+    """Turns in place of exchanges; other parts stay what they are."""
+    turns: list[Any] = []
+    for part in parts:
+        pair = pair_of(part)
+        turns += [part] if pair is None else exchange_turns(part, *pair)
+    return turns
+
+
+def exchange_turns(exchange: Fields, question: str, answer: str) -> list[Fields]:
+    reply = {"role": "assistant", "content": exchange[answer]}
+    if "output_with_loss" in exchange:
+        reply["train"] = exchange["output_with_loss"]
+    asked = [{"role": "user", "content": exchange[question]}] if turn_keys.says_something(exchange[question]) else []
+    system = (
+        [{"role": "system", "content": exchange["system"]}] if turn_keys.says_something(exchange.get("system")) else []
+    )
+    return [*system, *asked, reply]

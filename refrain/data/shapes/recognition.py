@@ -1,0 +1,143 @@
+"""Which layout the rows of a file have: what most of the first rows fit; an odd row decides nothing."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from refrain.data.readers.raw_rows import RawRow
+from refrain.data.shapes import fields, split_column, suggestions, verdicts
+from refrain.data.shapes.columns import ColumnMap, map_columns, rename_columns, write_mapping
+from refrain.data.shapes.fields import Fields
+from refrain.data.shapes.layout import Layout
+from refrain.data.shapes.registry import SHAPES
+from refrain.data.shapes.shape import Shape, column_names
+from refrain.pipeline.schema import SourceConfig
+
+FIRST_ROWS = 100  # that are looked at
+
+
+HasColumn = Callable[[Fields, str], bool]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A shape with the columns that it would read, and the first rows that fit it, by number."""
+
+    shape: Shape
+    column_map: ColumnMap
+    rows: set[int]
+
+
+def recognise_layout(source: SourceConfig, raws: Iterable[RawRow]) -> Layout | None:
+    """The one layout of most of the first rows; None when they have no columns, ValueError when none or two fit."""
+    rows = (raw.value for raw in raws if isinstance(raw.value, dict))
+    first_rows = list(islice(rows, FIRST_ROWS))
+    present = dict.fromkeys(column for row in first_rows for column in row)
+    if not present:
+        return None
+    check_source_config(source, present)
+    for with_aliases, has_column in STAGES:
+        candidates = find_candidates(source, first_rows, with_aliases, has_column)
+        if candidates:
+            chosen = choose_candidate(source, candidates)
+            shape = verdicts.with_verdicts(chosen.shape, source, chain(first_rows, rows))
+            return make_layout(source, first_rows, shape, chosen.column_map.columns)
+    raise ValueError(f"{source.path}: {suggestions.describe_misfit(source, first_rows, rows)}")
+
+
+def is_filled(row: Fields, column: str) -> bool:
+    return column in row and not fields.is_empty(row[column]) and row[column] not in ([], {})
+
+
+def is_present(row: Fields, column: str) -> bool:
+    return column in row
+
+
+def is_elsewhere(row: Fields, column: str) -> bool:
+    """A column that some other row has."""
+    return True
+
+
+STAGES = ((False, is_filled), (True, is_filled), (False, is_present), (False, is_elsewhere))
+
+
+def check_source_config(source: SourceConfig, columns: Iterable[str]) -> None:
+    """ValueError when the configuration speaks of a shape, a name or a column that does not exist."""
+    shapes = dict.fromkeys(shape.name for shape in SHAPES)
+    if source.shape is not None and source.shape not in shapes:
+        raise ValueError(f"{source.path}: there is no shape {source.shape}; use one of {', '.join(shapes)}")
+    known_names = dict.fromkeys(name for shape in SHAPES for name in column_names(shape))
+    for name, column in source.fields.items():
+        if name not in known_names:
+            raise ValueError(f"{source.path}: fields: {name} is none of our names; use one of {', '.join(known_names)}")
+        if column not in columns:
+            raise ValueError(f"{source.path}: fields: {column} is no column; use one of {', '.join(columns)}")
+    if source.split is not None and "split" in source.fields:
+        raise ValueError(f"{source.path}: split and fields: split both say where its rows go; take one of them out")
+
+
+def find_candidates(
+    source: SourceConfig, first_rows: list[Fields], with_aliases: bool, has_column: HasColumn
+) -> list[Candidate]:
+    """The shapes that some of the first rows fit; a row that fits the better of two does not count for the other."""
+    candidates = [
+        Candidate(shape, column_map, fitting_rows(source, shape, column_map.columns, first_rows, has_column))
+        for shape in SHAPES
+        if source.shape in (None, shape.name) and set(column_names(shape)).issuperset(source.fields)
+        for column_map in [map_columns(shape, source.fields, first_rows, with_aliases)]
+    ]
+    for better in [candidate for candidate in candidates if candidate.shape.outranks]:
+        for other in [candidate for candidate in candidates if candidate.shape.name in better.shape.outranks]:
+            other.rows.difference_update(better.rows)
+    return [candidate for candidate in candidates if candidate.rows]
+
+
+def fitting_rows(
+    source: SourceConfig, shape: Shape, columns: dict[str, str], first_rows: list[Fields], has_column: HasColumn
+) -> set[int]:
+    """The rows that can be read as a shape, and look like it unless a person says that they do."""
+    needed = [columns[name] for name in shape.required if name in columns]
+    if not {column for row in first_rows for column in row}.issuperset(needed) or len(needed) < len(shape.required):
+        return set()
+    return {
+        number
+        for number, row in enumerate(first_rows)
+        if all(has_column(row, column) for column in needed)
+        and (source.shape is not None or shape.fits(rename_columns(row, shape.required, columns)))
+    }
+
+
+def choose_candidate(source: SourceConfig, candidates: list[Candidate]) -> Candidate:
+    """That of more than half of the rows that fit any; ValueError where it is not the only one."""
+    rows_of = {
+        name: set[int]().union(*(candidate.rows for candidate in candidates if candidate.shape.name == name))
+        for name in dict.fromkeys(candidate.shape.name for candidate in candidates)
+    }
+    row_count = len(set[int]().union(*rows_of.values()))
+    leading = [name for name, rows in rows_of.items() if 2 * len(rows) > row_count]
+    if not leading:
+        counts = ", ".join(f"{len(rows)} {name}" for name, rows in rows_of.items())
+        raise ValueError(f"{source.path}: its first rows have several shapes ({counts}), and none is that of most; "
+                         "give each shape a file of its own, or write `shape` beside the path")  # fmt: skip
+    if len(leading) > 1:
+        lines = " or ".join(f"`shape: {name}`" for name in leading)
+        raise ValueError(f"{source.path}: its rows fit several shapes; write in conf/data beside the path {lines}")
+    chosen = max((one for one in candidates if one.shape.name == leading[0]), key=lambda one: len(one.rows))
+    for name, columns in chosen.column_map.rivals.items():
+        lines = " or ".join(f"`fields: {write_mapping({name: column})}`" for column in columns)
+        raise ValueError(f"{source.path}: {name} may be in several of its columns; write beside the path {lines}")
+    return chosen
+
+
+def make_layout(source: SourceConfig, first_rows: list[Fields], shape: Shape, columns: dict[str, str]) -> Layout:
+    """The columns that are read, that of a split among them."""
+    present = dict.fromkeys(column for row in first_rows for column in row)
+    split = source.fields.get("split")
+    if split is None and source.split is None:
+        split = split_column.find_split_column(column for column in present if column not in columns.values())
+    splits = split_column.map_splits(row.get(split) for row in first_rows) if split is not None else {}
+    if split is not None and splits:
+        columns = columns | {"split": split}
+    absent = frozenset(columns.values()) - present.keys()
+    ignored = tuple(column for column in present if column not in columns.values())
+    return Layout(shape, columns, source.fields, absent, ignored, splits)
