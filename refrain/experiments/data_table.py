@@ -39,13 +39,21 @@ def strip_number(name: str) -> str:
 
 def describe_source(name: str, source: dict[str, Any]) -> str:
     """How a file is read."""
-    facts = {}
+    facts = layout_facts(source["layout"]) if source["layout"] else {}
     if source["ignored"]:
         facts["ignored"] = split_files.describe_ignored(source["ignored"]).removeprefix("ignored: ")
     if "bad_replies" in source:
         facts["bad replies"] = split_files.describe_bad_replies(source["bad_replies"])
     lines = text_table([(f"  {key}", value) for key, value in facts.items()]) if facts else "  no rows"
     return f"{strip_number(name)}\n{lines}"
+
+
+def layout_facts(layout: dict[str, Any]) -> dict[str, str]:
+    """The shape that was recognised, the columns that it reads, and where a column of splits sends rows."""
+    columns = [column if ours == column else f"{column} as {ours}" for ours, column in layout["columns"].items()]
+    splits = [f"{value} to {split}" for value, split in layout["splits"].items()]
+    facts = {"shape": layout["shape"], "columns": ", ".join(columns), "splits": ", ".join(splits)}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def counts_table(report: dict[str, Any]) -> str:
