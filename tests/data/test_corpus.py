@@ -62,7 +62,7 @@ def test_rows_keep_the_order_of_their_files(prepared):
 
 
 def test_nothing_left_to_train_on_is_an_error_after_the_files_are_written(prepared):
-    with pytest.raises(ValueError, match=r"no row is left to train on: .*quarantine\.jsonl"):
+    with pytest.raises(ValueError, match=r"(?s)no row is left to train on: .*quarantine\.jsonl"):
         prepared(("a.jsonl", [qa("")], {}))
     assert len(records.read_rows(paths.PREPARED / "quarantine.jsonl")) == 1
 
