@@ -18,7 +18,7 @@ from refrain.chat.records import Message, Row
 from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
 from refrain.data.parallel import mapping
 from refrain.data.shapes import turns
-from refrain.data.splitting import contamination, near_duplicates
+from refrain.data.splitting import asked_questions, contamination, leakage, near_prompts
 from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore
@@ -100,23 +100,26 @@ class AugmentRows:
 def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
     """Those of the variants that ask what a held-out row asks, nearly ask it, or say a shingle of it."""
     has_same_prompt = np.isin(store["prompt"][variants], store["prompt"][held_out])
-    leaking = [variants[has_same_prompt], contamination.contaminated_rows(store, variants, held_out, data)[0]]
-    if data.leaks.near_duplicate_threshold is not None:
-        leaking.append(variants_near_held_out(store, variants, held_out, float(data.leaks.near_duplicate_threshold)))
-    return np.unique(np.concatenate(leaking))
+    return np.unique(
+        np.concatenate(
+            [
+                variants[has_same_prompt],
+                asked_questions.rows_that_ask(store, variants, held_out),
+                contamination.contaminated_rows(store, variants, held_out, data)[0],
+                variants_near_held_out(store, variants, held_out, data.leaks.near_duplicate_threshold),
+            ]
+        )
+    )
 
 
-def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float) -> Array:
+def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float | None) -> Array:
     """Those of the variants that nearly ask what a held-out row asks."""
-    sets = store.ragged_column("shingles").select(np.concatenate([held_out, variants]))
-    candidates = near_duplicates.find_candidates(sets, min_similarity)
-    near = []
-    for number in range(len(held_out), len(sets)):
-        others = candidates.earlier_than(number)
-        others = others[others < len(held_out)]
-        if len(others) and near_duplicates.are_near(sets[number], sets, others, min_similarity).any():
-            near.append(variants[number - len(held_out)])
-    return np.array(near, np.int64)
+    is_near = np.zeros(len(variants), bool)
+    for search in near_prompts.near_searches(store, np.concatenate([held_out, variants]), min_similarity):
+        for number in range(len(variants)):
+            others = leakage.before(search.earlier_candidates(len(held_out) + number), len(held_out))
+            is_near[number] |= bool(search.find_first_near(len(held_out) + number, others))
+    return variants[is_near]
 
 
 def augment_row(row: Row, augment: AugmentationConfig, seed: int) -> Iterator[Row]:

@@ -178,7 +178,17 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
         result += [BAD_REPLIES, markdown_table(["source", "split", "rows"], bad)]
     ignored = [f"- {name}: {split_files.describe_ignored({f'`{field}`': rows for field, rows in fields.items()})}"
                for name, source in report["sources"].items() if (fields := source["ignored"])]  # fmt: skip
-    return [*result, "## Fields that nothing reads", "\n".join(ignored)] if ignored else result
+    if ignored:
+        result += ["## Fields that nothing reads", "\n".join(ignored)]
+    return result + short_questions_section(report)
+
+
+def short_questions_section(report: dict[str, Any]) -> list[str]:
+    """Held-out questions that training rows say too, if there are any."""
+    short = [(f"`{row['id']}`", inline_code(row["question"]), row["training_rows"])
+             for row in report.get("short_questions", [])]  # fmt: skip
+    table = markdown_table(["row", "question", "training rows that say it"], short)
+    return ["## Held-out questions too short to keep out of training chats", table] if short else []
 
 
 def examples_list(report: dict[str, Any]) -> str:

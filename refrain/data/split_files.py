@@ -1,5 +1,6 @@
 """Every row in exactly one place: in the file of its split, or in duplicates.jsonl; counted and held to the files."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -143,7 +144,7 @@ def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCou
         }
         check_source_counts(name, sources[name])
     totals = {key: sum(counts[key] for counts in sources.values()) for key in ("rows", *PLACES)}
-    return {**totals, "sources": sources} | {
+    return {**totals, "sources": sources, **describe_short_questions(store, assignment)} | {
         kind: dict(sum((Counter(counts[kind]) for counts in sources.values()), Counter()))
         for kind in ("reasons", "effects")
     }
@@ -172,6 +173,24 @@ def describe_bad_replies(counts: dict[str, int]) -> str:
     """How many rows of which split have a bad reply, and who learns from them."""
     rows = " and ".join(f"{rows:,} of {split}" for split, rows in counts.items())
     return f"{rows} have a bad reply (label false), from which method=kto alone learns"
+
+
+def describe_short_questions(store: RowStore, assignment: Assignment) -> dict[str, list[dict[str, Any]]]:
+    """Questions of declared val and test files that are too short to be kept out of training chats, by name."""
+    counts = assignment.short_questions
+    rows = sorted(counts, key=lambda row: (-counts[row], row))
+    if not rows:
+        return {}
+    texts = map(json.loads, store.read_texts(rows[:MAX_NAMED_FIELDS]))
+    listed = [
+        {"id": text["id"], "question": text["messages"][-2]["content"], "training_rows": counts[row]}
+        for row, text in zip(rows, texts, strict=False)
+    ]
+    log.warning(
+        "%d held-out questions of one or two words stand in training rows too, as %r does in %d",
+        len(rows), listed[0]["question"], listed[0]["training_rows"],
+    )  # fmt: skip
+    return {"short_questions": listed}
 
 
 def most_frequent(ignored: Counter[str]) -> dict[str, int]:

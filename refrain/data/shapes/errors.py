@@ -48,7 +48,7 @@ SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
 DUPLICATES: dict[Reason, str] = {  # said by another row
     "duplicate": "An earlier row asks and answers the same.",
     "other_label": "One row calls a reply to a prompt good, another calls it bad: neither is learned.",
-    "exact_leak": "The question belongs to a source with another split: test comes before val, val before train.",
+    "exact_leak": "A question of the row, in any turn, belongs to another split: test before val, val before train.",
     "near_leak": "A training row asks nearly what a row of val or test asks.",
     "group_leak": "A row of the same group stands in another split.",
     "contaminated": "A training row holds a long run of words from a prompt of val or test.",

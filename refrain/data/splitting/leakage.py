@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from refrain.data.shapes.errors import Reason
-from refrain.data.splitting import near_duplicates, ragged
+from refrain.data.splitting import near_prompts, ragged
+from refrain.data.splitting.asked_questions import find_asked_questions
+from refrain.data.splitting.near_prompts import NearSearch
 from refrain.data.splitting.ragged import Array, RaggedArray
 from refrain.data.splitting.row_store import RowStore
 
@@ -23,9 +25,6 @@ SPLIT_RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, tra
 
 
 CROWD = 2_000  # from so many others on, the first is taken for near unseen
-
-
-NEAR_AT_ONCE = 64  # others that are compared at a time
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def with_first_rows(prompts: UniquePrompts, rows: Array) -> UniquePrompts:
 
 
 class Conflict(NamedTuple):
-    """An earlier prompt that another one is near to, or of one group with."""
+    """An earlier prompt that another one is near to, of one group with, or that asks what the other asks."""
 
     prompt: int
     split: int
@@ -69,17 +68,14 @@ class Conflict(NamedTuple):
 class LeakageResolver:
     """Places prompts one after the other; `split` begins with what is declared or else drawn."""
 
-    reasons: tuple[Reason, ...] = ("near_leak", "group_leak")
+    reasons: tuple[Reason, ...] = ("exact_leak", "near_leak", "group_leak")
 
     def __init__(
         self, store: RowStore, prompts: UniquePrompts, rows: Array, random_splits: Array, min_similarity: float | None
     ) -> None:
-        self.shingles, self.min_similarity = store.ragged_column("shingles").select(prompts.first_row), min_similarity
-        self.candidates = (
-            near_duplicates.find_candidates(self.shingles, min_similarity)
-            if min_similarity is not None
-            else near_duplicates.no_candidates(len(prompts.first_row))
-        )
+        self.searches = near_prompts.near_searches(store, prompts.first_row, min_similarity)
+        self.questions = find_asked_questions(store, prompts.of_row, prompts.first_row, rows)
+        self.is_chat = store["is_chat"][prompts.first_row]
         self.groups, self.groups_of = group_members(store["group"][rows], prompts.of_row[rows], len(prompts.first_row))
         self.declared = prompts.declared_split
         self.split = np.where(self.declared == NONE, random_splits, self.declared)
@@ -89,9 +85,10 @@ class LeakageResolver:
         self.is_absent[prompts.of_row[rows]] = False
 
     def resolve(self) -> "LeakageResolver":
-        """Every prompt that is in a group or may be near another one."""
-        has_group, may_be_near = self.groups_of.lengths() > 0, self.candidates.groups_of.lengths() > 0
-        for prompt in np.flatnonzero((has_group | may_be_near) & ~self.is_absent).tolist():
+        """Every prompt that is in a group, may be near another one, or asks what another one asks."""
+        related = [of_each.lengths() > 0 for of_each in (self.groups_of, self.questions.own, self.questions.said)]
+        related += [search.has_candidates() for search in self.searches]
+        for prompt in np.flatnonzero(np.logical_or.reduce(related) & ~self.is_absent).tolist():
             self.place_prompt(prompt)
         return self
 
@@ -112,23 +109,43 @@ class LeakageResolver:
             self.split[prompt] = conflicts[0].split
 
     def find_conflicts(self, prompt: int) -> list[Conflict]:
-        """Of each kind of earlier prompts that are near, and of each group, one."""
-        candidates = self.candidates.earlier_than(prompt)
-        candidates = candidates[~self.is_absent[candidates]]
-        kinds = self.split[candidates] * 2 + (self.declared[candidates] != NONE)
-        conflicts = []
-        for kind in np.unique(kinds):
-            near = self.find_first_near(prompt, candidates[kinds == kind])
-            conflicts += [self.make_conflict(other, "near_leak") for other in near]
+        """Of each kind of earlier prompts that ask the same or are near, and of each group, one."""
+        conflicts = [self.make_conflict(others[0], "exact_leak") for others in self.by_kind(self.find_asking(prompt))]
+        for search in self.searches:
+            known = {(conflict.split, conflict.is_declared) for conflict in conflicts}
+            for others in self.by_kind(search.earlier_candidates(prompt)):
+                if (self.split[others[0]], self.declared[others[0]] != NONE) not in known:
+                    near = self.find_first_near(search, prompt, others)
+                    conflicts += [self.make_conflict(other, "near_leak") for other in near]
         for group in self.groups_of[prompt]:
             members = self.find_first_of_group(self.groups[group], prompt)
             conflicts += [self.make_conflict(other, "group_leak") for other in members]
         return conflicts
 
-    def make_conflict(self, prompt: int, reason: Reason) -> Conflict:
-        return Conflict(prompt, int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
+    def by_kind(self, prompts: Array) -> list[Array]:
+        """Those of the prompts that are in a split, in portions of one split, declared or not."""
+        prompts = prompts[~self.is_absent[prompts]]
+        kinds = self.split[prompts] * 2 + (self.declared[prompts] != NONE)
+        return [prompts[kinds == kind] for kind in np.unique(kinds)]
 
-    def find_first_near(self, prompt: int, others: Array) -> list[int]:
+    def find_asking(self, prompt: int) -> Array:
+        """The earlier prompts of which one may not be held out while the other is learned, for it asks the same.
+
+        A chat may ask more: what is held out may stand in it only if it is held out too.
+        """
+        is_alone, others = not self.is_chat[prompt], [np.zeros(0, np.int64)]
+        for question in self.questions.said[prompt]:
+            owners = before(self.questions.owners[question], prompt)
+            others.append(owners[(self.split[owners] != TRAIN) | is_alone & ~self.is_chat[owners]])
+        for question in self.questions.own[prompt]:
+            sayers = before(self.questions.sayers[question], prompt)
+            others.append(sayers[(self.split[sayers] == TRAIN) | is_alone & ~self.is_chat[sayers]])
+        return np.unique(np.concatenate(others))
+
+    def make_conflict(self, prompt: int, reason: Reason) -> Conflict:
+        return Conflict(int(prompt), int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)
+
+    def find_first_near(self, search: NearSearch, prompt: int, others: Array) -> list[int]:
         """The first of the others that is near, if any is.
 
         Of a crowd without a declared split the first is taken unseen: all of it then stands on one side, which is no
@@ -136,17 +153,17 @@ class LeakageResolver:
         """
         if len(others) > CROWD and self.declared[others[0]] == NONE:
             return [int(others[0])]
-        for start in range(0, len(others), NEAR_AT_ONCE):
-            batch = others[start : start + NEAR_AT_ONCE]
-            is_near = near_duplicates.are_near(self.shingles[prompt], self.shingles, batch, self.min_similarity or 0)
-            if is_near.any():
-                return [int(batch[is_near.argmax()])]
-        return []
+        return search.find_first_near(prompt, others)
 
     def find_first_of_group(self, group: Array, prompt: int) -> list[int]:
         """The first of a group that is in a split, if it comes before the prompt."""
-        before = group[: np.searchsorted(group, prompt)]
-        return [int(other) for other in before[~self.is_absent[before]][:1]]
+        earlier = before(group, prompt)
+        return [int(other) for other in earlier[~self.is_absent[earlier]][:1]]
+
+
+def before(prompts: Array, prompt: int) -> Array:
+    """Those of ascending prompts that come before one."""
+    return prompts[: np.searchsorted(prompts, prompt)]
 
 
 def group_members(groups: Array, prompts: Array, count: int) -> tuple[RaggedArray, RaggedArray]:

@@ -20,6 +20,7 @@ from refrain.chat import records
 from refrain.chat.records import Row
 from refrain.data.splitting import shingles
 from refrain.data.splitting.ragged import Array, FileArray, RaggedArray
+from refrain.data.splitting.wordings import Wordings
 
 COLUMNS = {
     "source": np.int32,
@@ -37,14 +38,28 @@ COLUMNS = {
     "text": np.int64,  # bytes of the prepared row
     "words": np.int64,
     "prompt_words": np.int64,  # words of the prompt, the first of all; the system's do not count
+    "is_chat": np.bool_,  # the prompt has several turns
+    "question": np.uint64,  # the key of the whole prompt
+    "last_question": np.uint64,  # that of its last turn, if it is a chat; 0: too short
     "shingles": np.int64,
+    "ngrams": np.int32,  # of the prompt, then of the user's turns alone if it is a chat
+    "prompt_ngrams": np.int32,
+    "turn_keys": np.int32,  # of the questions that a turn may ask
     "text_at": np.int64,  # where in their files these begin
     "words_at": np.int64,
     "shingles_at": np.int64,
+    "ngrams_at": np.int64,
+    "turn_keys_at": np.int64,
 }
 
 
-FILE_COLUMNS = {"text": np.uint8, "words": np.uint32, "shingles": np.uint64}  # what waits in a file of the store
+FILE_COLUMNS = {  # what waits in a file of the store
+    "text": np.uint8,
+    "words": np.uint32,
+    "shingles": np.uint64,
+    "ngrams": np.uint64,
+    "turn_keys": np.uint64,
+}
 
 
 BATCH_BYTES = 1 << 22  # of texts that are read at a time
@@ -84,7 +99,7 @@ class RowBatchBuilder:
     row_count: int = 0
     column_values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     texts: list[bytes] = field(default_factory=list)
-    wordings: list[str] = field(default_factory=list)  # of each row the question, then the replies
+    wordings: Wordings = field(default_factory=Wordings)
     dropped: list[RejectedRow] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -94,9 +109,9 @@ class RowBatchBuilder:
         *prompt_messages, reply = row["messages"]
         turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in prompt_messages]
         prompt = json.dumps(turns)
-        replies = [reply["content"], row.get("rejected", "")]
+        replies = [reply["content"], *([row["rejected"]] if "rejected" in row else [])]
         context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
-        content = "\0".join([prompt, *replies, *context])  # no text holds a NUL
+        content = "\0".join([prompt, reply["content"], row.get("rejected", ""), *context])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
         text = records.to_json_line(row)
         values: dict[str, int] = {
@@ -112,23 +127,13 @@ class RowBatchBuilder:
         for column, value in values.items():
             self.column_values[column].append(value)
         self.texts.append(text)
-        self.wordings.append("\n".join(text for role, text in turns if role != "system"))
-        self.wordings.append(shingles.normalise_text("\n".join(replies)))
+        self.wordings.add(turns, replies)
 
     def build(self, folder: Path) -> RowBatch:
         """All rows so far, with what is long in the files of this folder."""
-        words, counts = shingles.hash_words(self.wordings)
-        prompt_words = counts[::2]
-        is_prompt = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
-        prompt_shingles, shingle_counts = shingles.shingle_sets(
-            shingles.centred_shingles(words[is_prompt], prompt_words, self.shingle_size), prompt_words
-        )
-        values: dict[str, Any] = self.column_values | {
-            "prompt_words": prompt_words,
-            "words": prompt_words + counts[1::2],
-            "shingles": shingle_counts,
-        }
-        contents = {"text": b"".join(self.texts), "words": words.tobytes(), "shingles": prompt_shingles.tobytes()}
+        wording_columns, files = self.wordings.build(self.shingle_size)
+        values: dict[str, Any] = self.column_values | wording_columns
+        contents = {"text": b"".join(self.texts)} | {name: numbers.tobytes() for name, numbers in files.items()}
         for name, content in contents.items():
             lengths = np.array(values[name], np.int64)
             start = append_locked(folder / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
@@ -153,7 +158,7 @@ def make_row_id(source: str, line: int, nth: int, member: int) -> str:
 
 @dataclass
 class RowStore:
-    """Rows in the order of their files. About 140 bytes of memory a row, whatever their length."""
+    """Rows in the order of their files. About 190 bytes of memory a row, whatever their length."""
 
     folder: Path
     sources: list[str]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from refrain.data.splitting import ragged
 
-WordHashes = NDArray[np.uint32]  # a number for each word, never 0
+WordHashes = NDArray[np.uint32]  # a number for each word, never 0; odd for a symbol, even for letters and digits
 
 
 Long = NDArray[np.uint64]
@@ -29,7 +29,7 @@ Counts = NDArray[np.int64]
 SHINGLE_BITS = np.uint64(44)
 
 
-GAP, LETTER, SYMBOL = range(3)  # symbols count as words, for 5 + 3 is not 5 - 3
+GAP, LETTER, SYMBOL, UNKNOWN = range(4)  # symbols count as words, for 5 + 3 is not 5 - 3
 
 
 PUNCTUATION = ".,;:!?'\"" + "".join(map(chr, range(0x2018, 0x2020)))  # what does not
@@ -43,14 +43,14 @@ BATCH_CHARACTERS = 1 << 17  # characters: what is made of them stays in the cach
 
 def normalise_text(text: str) -> str:
     """The text without differences of width and case."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 def hash_words(texts: list[str]) -> tuple[WordHashes, Counts]:
     """The words of folded texts as numbers, one text after the other, and how many each has.
 
     A word is a run of letters and digits, or a symbol that is not punctuation. Its number is the same in every process;
-    two words share one by chance, once in four billion.
+    two words share one by chance, once in two billion.
     """
     batches = [hash_batch(batch) for batch in text_batches(texts)]
     return np.concatenate([words for words, _ in batches]), np.concatenate([counts for _, counts in batches])
@@ -73,24 +73,35 @@ def hash_batch(texts: list[str]) -> tuple[WordHashes, Counts]:
     """Polynomial hashes of all words at once, from sums over the whole text."""
     text = "\n".join(texts) + "\n"
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    kind = character_kinds(0x80 if text.isascii() else 0x110000)[codes]
+    kind = character_kinds(codes)
     is_letter, is_symbol = kind == LETTER, kind == SYMBOL
     first = np.flatnonzero(is_letter & ~np.concatenate([[False], is_letter[:-1]]) | is_symbol)
     last = np.flatnonzero(is_letter & ~np.concatenate([is_letter[1:], [False]]) | is_symbol) + 1
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((codes + np.uint64(1)) * powers_of_factor(len(codes)))])
     hashes = (sums[last] - sums[first]) * powers_of_factor(len(codes), inverse=True)[first]
-    hashes = (hashes ^ hashes >> np.uint64(29)) * MIXING >> np.uint64(32)
+    hashes = (hashes ^ hashes >> np.uint64(29)) * MIXING >> np.uint64(33)
+    words = (np.maximum(hashes, np.uint64(1)) << np.uint64(1)).astype(np.uint32) | is_symbol[first]
     ends = np.cumsum([len(one_text) + 1 for one_text in texts])
-    return np.maximum(hashes, np.uint64(1)).astype(np.uint32), np.diff(np.searchsorted(first, ends), prepend=0)
+    return words, np.diff(np.searchsorted(first, ends), prepend=0)
+
+
+def character_kinds(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """What each of these characters is."""
+    table = kinds_table()
+    kinds = table[codes]
+    if (kinds == UNKNOWN).any():
+        for code in np.unique(codes[kinds == UNKNOWN]).tolist():
+            char = chr(code)
+            is_gap = char.isspace() or char in PUNCTUATION
+            table[code] = LETTER if char.isalnum() or char == "_" else GAP if is_gap else SYMBOL
+        kinds = table[codes]
+    return kinds
 
 
 @cache
-def character_kinds(count: int) -> NDArray[np.uint8]:
-    """What each of the first characters of Unicode is."""
-    chars = [chr(code) for code in range(count)]
-    are_letters = [char.isalnum() or char == "_" for char in chars]
-    are_gaps = [char.isspace() or char in PUNCTUATION for char in chars]
-    return np.select([are_letters, are_gaps], [np.uint8(LETTER), np.uint8(GAP)], np.uint8(SYMBOL))
+def kinds_table() -> NDArray[np.uint8]:
+    """What each character of Unicode is, as far as texts had it: to ask for all takes a process a second."""
+    return np.full(0x110000, UNKNOWN, np.uint8)
 
 
 def powers_of_factor(count: int, inverse: bool = False) -> Long:

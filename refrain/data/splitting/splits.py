@@ -4,12 +4,12 @@ Rows are placed one after the other: those of test files first, then of val and 
 their order. A row joins the split of what is near to it, so rows that are added at the end move no earlier one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from refrain.data.shapes.errors import Reason
-from refrain.data.splitting import contamination, leakage
+from refrain.data.splitting import asked_questions, contamination, leakage
 from refrain.data.splitting.leakage import NONE, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowStore
@@ -23,6 +23,7 @@ class Assignment:
     split: Array
     reason: Array
     owner: Array
+    short_questions: dict[int, int] = field(default_factory=dict)  # rows that ask them, and how many say them in train
 
     def drop(self, rows: Array, reason: Reason, owners: Array) -> None:
         self.split[rows], self.reason[rows], self.owner[rows] = NONE, reason, owners
@@ -44,6 +45,9 @@ def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     place_prompts(assignment, store, prompts, data)
     set_bad_replies_aside(assignment, store)
     drop_contaminated(assignment, store, prompts, data)
+    is_exam = np.isin(assignment.split, (VAL, TEST)) & (prompts.declared_split[prompts.of_row] != NONE)
+    train = np.flatnonzero(assignment.split == TRAIN)
+    assignment.short_questions = asked_questions.count_short_questions(store, np.flatnonzero(is_exam), train)
     return assignment
 
 

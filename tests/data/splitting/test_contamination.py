@@ -31,7 +31,7 @@ def prepared(tmp_path, monkeypatch):
         qa("Say it.", f"He said: \u201c{ASKED.upper()}\u201d and left."),
         qa(f"{'a b c d e f g h i j k l m n o p q ' * 2} {ASKED}!"),
         {"prompt": "Say it.", "chosen": "No.", "rejected": f"I say {ASKED}"},
-        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": f"{ASKED}?"},
+        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": f"Ah, {ASKED}?"},
                       {"role": "user", "content": "y"}, {"role": "assistant", "content": "z"}]},
     ],
 )  # fmt: skip
@@ -58,9 +58,9 @@ def test_what_more_than_ten_rows_say_is_a_phrase(prepared):
 
 def test_a_phrase_and_one_more_word_prove_nothing(prepared):
     phrase = " ".join(WORDS[:12])
-    rows = [qa(f"number {n}", f"{phrase} end{n}") for n in range(11)]
+    rows = [qa(f"number {n}", f"so {phrase} end{n}") for n in range(11)]
     assert prepared(rows, asked=f"{phrase} end3") == []
-    assert prepared([qa("x", f"{phrase} end3")], asked=f"{phrase} end3") == [(1, "contaminated", "1-b.jsonl:1")]
+    assert prepared([qa("x", f"so {phrase} end3")], asked=f"{phrase} end3") == [(1, "contaminated", "1-b.jsonl:1")]
 
 
 def test_what_more_than_ten_held_out_questions_have_is_a_phrase(prepared):
@@ -71,7 +71,7 @@ def test_what_more_than_ten_held_out_questions_have_is_a_phrase(prepared):
 
 
 def test_it_can_be_switched_off(prepared):
-    assert prepared([qa("Say it.", ASKED), qa("b")], leaks={"contamination_ngram": None}) == []
+    assert prepared([qa("Say it.", f"So {ASKED}"), qa("b")], leaks={"contamination_ngram": None}) == []
 
 
 def test_the_same_is_found_by_small_portions_and_by_a_small_table(prepared, monkeypatch):

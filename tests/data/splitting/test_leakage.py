@@ -6,8 +6,8 @@ from split_rows import places
 @pytest.mark.parametrize(
     "asked, place",
     [
-        (QUESTION + "!", "duplicates"),
-        ("Well: " + QUESTION.upper(), "duplicates"),
+        (QUESTION + " now!", "duplicates"),
+        ("Well: " + QUESTION.upper() + " now", "duplicates"),
         (QUESTION.replace("Earth", "Mars"), "train"),
         ("Water is salty in all the oceans, on Earth of the how much", "train"),
     ],

@@ -1,0 +1,131 @@
+"""What rows say, as numbers: their words, the n-grams of their prompts, and keys of the questions that they may ask."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from refrain.data.splitting import ragged, shingles
+from refrain.data.splitting.ragged import Array
+
+NGRAM_WORDS = 5  # in the n-grams by which prompts are compared whatever leaks.ngram_size is; symbols are none of them
+
+
+MIN_QUESTION_WORDS = 3  # that are left behind a greeting
+
+
+MAX_GREETING_WORDS = 8  # before a question; and no more than it has itself
+
+
+MIN_LAST_QUESTION_WORDS = 8  # of a chat, for shorter ones ask nothing without what was said before
+
+
+class Bounds(NamedTuple):
+    """Where rows, or turns, begin and end among the words of all."""
+
+    starts: Array
+    ends: Array
+
+
+@dataclass
+class Wordings:
+    """The texts of rows while they are collected: of each row the turns of the prompt, then the replies."""
+
+    texts: list[str] = field(default_factory=list)
+    is_user: list[bool] = field(default_factory=list)
+    prompt_turns: list[int] = field(default_factory=list)
+    row_turns: list[int] = field(default_factory=list)
+
+    def add(self, prompt: list[tuple[str, str]], replies: list[str]) -> None:
+        """The turns of a normalised prompt, of which the system's do not count, and one reply or more."""
+        turns = [turn for turn in prompt if turn[0] != "system"]
+        self.texts += [text for _, text in turns]
+        self.texts += map(shingles.normalise_text, replies)
+        self.is_user += [role == "user" for role, _ in turns]
+        self.is_user += [False] * len(replies)
+        self.prompt_turns.append(len(turns))
+        self.row_turns.append(len(turns) + len(replies))
+
+    def build(self, shingle_size: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Columns of the rows, and what waits in files."""
+        words, counts = shingles.hash_words(self.texts)
+        ends = np.cumsum(counts)
+        turns = Bounds(ends - counts, ends)
+        row_turns, prompt_turns = np.array(self.row_turns, np.int64), np.array(self.prompt_turns, np.int64)
+        first_turn = np.cumsum(row_turns) - row_turns
+        prompts = Bounds(turns.starts[first_turn], turns.starts[first_turn + prompt_turns])
+        prompt_words = prompts.ends - prompts.starts
+        is_in_prompt = np.arange(len(counts)) - np.repeat(first_turn, row_turns) < np.repeat(prompt_turns, row_turns)
+        prompt_shingles, shingle_counts = shingles.shingle_sets(
+            shingles.centred_shingles(words[np.repeat(is_in_prompt, counts)], prompt_words, shingle_size), prompt_words
+        )
+        is_chat = prompt_turns > 1
+        asks = np.array(self.is_user, bool)
+        ngrams, ngram_counts = ngram_sets(
+            words, prompts, [np.repeat(turn, counts) for turn in (is_in_prompt, asks & np.repeat(is_chat, row_turns))]
+        )
+        keys = QuestionKeys(words)
+        turn_keys, key_counts = keys.of_turns(turns, asks, np.repeat(prompts.starts, row_turns), row_turns)
+        last_turn = first_turn + np.maximum(prompt_turns - 1, 0)
+        has_last = is_chat & asks[last_turn] & (counts[last_turn] >= MIN_LAST_QUESTION_WORDS)
+        columns: dict[str, Array] = {
+            "words": np.add.reduceat(counts, first_turn) if len(first_turn) else counts,
+            "prompt_words": prompt_words,
+            "is_chat": is_chat,
+            "question": keys.of_ranges(prompts.starts, prompts.ends),
+            "last_question": np.where(has_last, keys.of_ranges(turns.starts[last_turn], turns.ends[last_turn]), 0),
+            "shingles": shingle_counts,
+            "ngrams": ngram_counts.sum(axis=1),
+            "prompt_ngrams": ngram_counts[:, 0],
+            "turn_keys": key_counts,
+        }
+        return columns, {"words": words, "shingles": prompt_shingles, "ngrams": ngrams, "turn_keys": turn_keys}
+
+
+def ngram_sets(words: Array, rows: Bounds, selections: list[Array]) -> tuple[Array, Array]:
+    """Of each row the n-grams of these selections of its words, without symbols: sets, and the size of each."""
+    pairs = []
+    for number, selection in enumerate(selections):
+        is_selected = selection & (words & np.uint32(1) == 0)
+        total = np.concatenate([[0], np.cumsum(is_selected)])
+        lengths = total[rows.ends] - total[rows.starts]
+        ngrams = shingles.all_shingles(words[is_selected], NGRAM_WORDS)
+        owner = np.arange(len(lengths), dtype=np.uint64) * np.uint64(len(selections)) + np.uint64(number)
+        owners = np.repeat(owner, np.maximum(lengths - NGRAM_WORDS + 1, 0))
+        pairs.append(owners << shingles.SHINGLE_BITS | ngrams[shingles.within_one_text(lengths, NGRAM_WORDS)])
+    ordered = ragged.sorted_unique(np.concatenate(pairs))
+    sizes = np.bincount(
+        (ordered >> shingles.SHINGLE_BITS).astype(np.int64), minlength=len(rows.starts) * len(selections)
+    )
+    return ordered & np.uint64((1 << int(shingles.SHINGLE_BITS)) - 1), sizes.reshape(-1, len(selections))
+
+
+class QuestionKeys:
+    """A number for each run of words, of any length."""
+
+    def __init__(self, words: Array) -> None:
+        powers = shingles.powers_of_factor(len(words))
+        self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers)])
+        self.inverse_powers = shingles.powers_of_factor(len(words) + 1, inverse=True)
+
+    def of_ranges(self, starts: Array, ends: Array) -> Array:
+        """0 for no words."""
+        hashes = (self.sums[ends] - self.sums[starts]) * self.inverse_powers[starts]
+        keys: Array = (hashes ^ hashes >> np.uint64(29)) * shingles.MIXING
+        return keys
+
+    def of_turns(self, turns: Bounds, asks: Array, row_starts: Array, row_turns: Array) -> tuple[Array, Array]:
+        """All questions that a row may ask, row by row, and how many: each turn, each of the user's turns without what
+        may be a greeting, and the whole up to it."""
+        turn, lengths = np.arange(len(asks)), turns.ends - turns.starts
+        asking = turn[asks]
+        later = asking[turns.starts[asking] > row_starts[asking]]
+        ranges = [(turn, turns.starts), (later, row_starts[later])]
+        for greeting in range(1, MAX_GREETING_WORDS + 1):
+            greeted = asking[lengths[asking] - greeting >= max(MIN_QUESTION_WORDS, greeting)]
+            ranges.append((greeted, turns.starts[greeted] + greeting))
+        number = np.concatenate([numbers for numbers, _ in ranges])
+        row = np.repeat(np.arange(len(row_turns)), row_turns)[number]
+        order = np.argsort(row, kind="stable")
+        starts = np.concatenate([starts for _, starts in ranges])
+        return self.of_ranges(starts[order], turns.ends[number[order]]), np.bincount(row, minlength=len(row_turns))
