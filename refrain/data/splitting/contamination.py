@@ -26,6 +26,9 @@ PHRASE_WORDS = 8  # a shingle that has a phrase in it proves nothing
 BATCH_WORDS = 1 << 22  # words for a worker
 
 
+PIECE_WORDS = 1 << 16  # that are searched at a time: what is made of them stays in the cache of a core
+
+
 MAX_SIEVE_BITS = 29  # of the number of a slot in a sieve
 
 
@@ -127,7 +130,7 @@ class ShingleSearch:
         batches = []
         with self.file.open("rb") as file:
             texts = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, first_word)
-            for numbers in texts.batches(np.arange(len(texts))):
+            for numbers in texts.batches(np.arange(len(texts)), PIECE_WORDS):
                 _, shingle, text = find_shingles(*texts.gather(numbers), self.wanted, self.size, self.sieve)
                 batches.append(shingle << ROW_BITS | first_row + numbers[text])
         pairs = ragged.sorted_unique(np.concatenate(batches))

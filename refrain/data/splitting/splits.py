@@ -45,9 +45,10 @@ def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     place_prompts(assignment, store, prompts, data)
     set_bad_replies_aside(assignment, store)
     drop_contaminated(assignment, store, prompts, data)
-    is_exam = np.isin(assignment.split, (VAL, TEST)) & (prompts.declared_split[prompts.of_row] != NONE)
-    train = np.flatnonzero(assignment.split == TRAIN)
-    assignment.short_questions = asked_questions.count_short_questions(store, np.flatnonzero(is_exam), train)
+    is_exam = np.isin(assignment.split, (VAL, TEST)) & (declared != NONE)
+    assignment.short_questions = asked_questions.count_short_questions(
+        store, np.flatnonzero(is_exam), np.flatnonzero(assignment.split == TRAIN)
+    )
     return assignment
 
 

@@ -77,6 +77,7 @@ def test_it_can_be_switched_off(prepared):
 def test_the_same_is_found_by_small_portions_and_by_a_small_table(prepared, monkeypatch):
     monkeypatch.setattr("refrain.data.splitting.contamination.MAX_SIEVE_BITS", 6)
     monkeypatch.setattr("refrain.data.splitting.contamination.BATCH_WORDS", 30)
+    monkeypatch.setattr("refrain.data.splitting.contamination.PIECE_WORDS", 8)
     monkeypatch.setattr("refrain.data.splitting.ragged.RaggedArray.batches.__defaults__", (8,))
     rows = [qa(f"number {n}", f"{ASKED} {n}" if n % 3 else "b") for n in range(9)]
     assert [line for line, _, _ in prepared(rows)] == [2, 3, 5, 6, 8, 9]
