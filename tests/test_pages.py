@@ -230,7 +230,7 @@ def test_the_policies_are_those_of_the_code():
 
 def test_formats_are_those_of_the_code():
     section = (ROOT / "docs/data.md").read_text().split("## Formats\n")[1]
-    assert SPAN.findall(section.split(", each")[0]) == list(files.READERS)
+    assert SPAN.findall(section.split(", each")[0]) == list(files.FORMATS)
 
 
 @pytest.mark.heavy

@@ -17,8 +17,8 @@ from refrain.data import sources
 from refrain.data.cleaning import policies, token_length
 from refrain.data.parallel import mapping
 from refrain.data.readers import files
-from refrain.data.readers.files import Block
 from refrain.data.readers.raw_rows import RawRow
+from refrain.data.readers.text_formats import Block
 from refrain.data.rejected_rows import Examples, add_examples
 from refrain.data.shapes import ignored, parsing, recognition
 from refrain.data.shapes.conversations import ParseResult
@@ -154,6 +154,7 @@ class SourceCounts:
     effects: dict[str, Counter[str]]
     ignored: dict[str, Counter[str]]  # fields that nothing reads
     examples: dict[str, Examples]  # of rows that go no further
+    formats: dict[str, str]  # how files are read, in words, where that was found from what they hold
     layouts: dict[str, Layout] = field(default_factory=dict)  # of those that have columns
 
 
@@ -168,7 +169,9 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     preparer = replace(preparer, data=data)  # one source for each file
     names = [file.name for file in source_files]
     reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
-    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, {name: {} for name in names})
+    examples: dict[str, Examples] = {name: {} for name in names}
+    formats = describe_formats(source_files)
+    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats)
     with (
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
@@ -189,6 +192,14 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
         yield store, counts
 
 
+def describe_formats(source_files: list[SourceFile]) -> dict[str, str]:
+    """How each file is read where that was found from what it holds; said once for files of a source that are alike."""
+    formats = {file.name: files.describe_format(file.path, file.config) for file in source_files}
+    for source, words in dict.fromkeys((name.partition("/")[0], words) for name, words in formats.items() if words):
+        log.info("%s: %s", source, words)
+    return formats
+
+
 def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
     """Say at once, for the first row of a source, that the template does not take it."""
     refused = [row for row in batch.dropped if row["reason"] == "refused"]
@@ -199,9 +210,9 @@ def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
 def source_blocks(source_files: list[SourceFile], layouts: dict[str, Layout]) -> Iterator[SourceBlock]:
     """The blocks of all sources, one source after the other; how each is read is said, and kept in `layouts`."""
     for index, file in enumerate(source_files):
-        layout = recognition.recognise_layout(file.config, files.read_rows(file.path))
+        layout = recognition.recognise_layout(file.config, files.read_rows(file.path, file.config))
         if layout is not None:
             layouts[file.name] = layout
             log.info("%s: %s", file.name, layout.describe())
-        for block in files.read_blocks(file.path):
+        for block in files.read_blocks(file.path, file.config):
             yield SourceBlock(index, file.name, layout, block)

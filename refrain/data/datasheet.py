@@ -180,6 +180,9 @@ def reason_sections(report: dict[str, Any]) -> list[str]:
                for name, source in report["sources"].items() if (fields := source["ignored"])]  # fmt: skip
     if ignored:
         result += ["## Fields that nothing reads", "\n".join(ignored)]
+    formats = [f"- {name}: {source['format']}" for name, source in report["sources"].items() if source["format"]]
+    if formats:
+        result += ["## How files are read", "\n".join(formats)]
     return result + short_questions_section(report)
 
 

@@ -139,6 +139,7 @@ def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCou
             "examples": source_counts.examples[name],
             "effects": +source_counts.effects[name],
             "ignored": most_frequent(source_counts.ignored[name]),
+            "format": source_counts.formats[name],
             **count_bad_replies(assignment.split[of_source & store["is_bad"]]),
             "layout": source_counts.layouts[name].report() if name in source_counts.layouts else None,
         }

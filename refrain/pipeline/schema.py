@@ -25,6 +25,11 @@ class SourceConfig:
     split: str | None = None  # train, val or test: all its rows go there; random: by the fractions; null: as they say
     fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
     verdicts: dict[str, str] = field(default_factory=dict)  # first, second or tie: values of `verdict`, with commas
+    encoding: str | None = None  # of a text file, such as cp1252; null: UTF-8, or UTF-16 where its first bytes say so
+    delimiter: str | None = None  # between the cells of CSV and TSV; null, here and below: found from the rows
+    quote: str | None = None  # around cells; "": none
+    escape: str | None = None  # before a sign that is text; "": a quote within quotes stands twice
+    header: bool | None = None  # whether the first row names the columns; without names they are column_1, column_2
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from refrain.pipeline import source_options
 from refrain.pipeline.schema import (
     BLOCKS,
     TRACKERS,
@@ -13,7 +14,6 @@ from refrain.pipeline.schema import (
     MethodConfig,
     Policies,
     QuantizationConfig,
-    SourceConfig,
     TinyConfig,
     TrainConfig,
 )
@@ -51,7 +51,7 @@ def data_problems(data: DataConfig) -> Iterator[str]:
     if not data.sources:
         yield "data.sources is empty; name a file: data.sources=[{path: some/file.csv}]"
     for index, source in enumerate(data.sources):
-        yield from source_problems(f"data.sources[{index}]", source)
+        yield from source_options.source_problems(f"data.sources[{index}]", source)
     if not (data.val_fraction >= 0 and data.test_fraction >= 0 and data.val_fraction + data.test_fraction < 1):
         yield "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
     if data.max_tokens <= 0:
@@ -70,24 +70,6 @@ def data_problems(data: DataConfig) -> Iterator[str]:
         yield f"data.leaks.ngram_size={leaks.ngram_size} must be above 0"
     if leaks.contamination_ngram is not None and leaks.contamination_ngram <= 0:
         yield f"data.leaks.contamination_ngram={leaks.contamination_ngram} must be above 0; null looks for none"
-
-
-def source_problems(at: str, source: SourceConfig) -> Iterator[str]:
-    """What names no files, or no split."""
-    if not source.path and source.hub is None:
-        yield f"{at}.path has no value yet; give one: a file, a folder, a pattern such as some/*.jsonl, or hub"
-    if source.path and source.hub is not None:
-        yield f"{at} has a path and a hub; give each a source of its own"
-    if source.hub is not None and source.revision is None:
-        yield f"{at}.hub needs a revision beside it: a commit, a tag or a branch such as main"
-    if source.revision is not None and source.hub is None:
-        yield f"{at}.revision is of a data set on the Hub; give hub in place of path, or take it away"
-    if source.split not in (None, *SPLITS):
-        where = source.path or source.hub
-        yield f"data.sources: split={source.split} of {where} is none of {', '.join(SPLITS)} and null"
-
-
-SPLITS = ("train", "val", "test", "random")
 
 
 def policy_problems(policies: Policies) -> Iterator[str]:

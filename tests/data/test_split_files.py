@@ -31,6 +31,7 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
         **{"rows": 5, "train": 1, "val": 0, "test": 0, "duplicates": 0, "quarantined": 4, "set_aside": 0},
         **{"reasons": {"unreadable": 1, "empty_text": 3}, "effects": {}, "ignored": {}},
         "examples": report["sources"]["0-a.csv"]["examples"],
+        "format": "commas between cells, double quotes around them",
         "layout": {"shape": "qa", "columns": {"question": "question", "answer": "answer"}, "splits": {}},
     }
     assert report["sources"]["1-b.jsonl"]["reasons"] == {"duplicate": 2}
@@ -38,8 +39,10 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
     assert report["sources"]["2-c.jsonl"]["set_aside"] == 1
     assert report["reasons"] == {"unreadable": 1, "empty_text": 3, "duplicate": 2, "ends_with_user": 1}
     assert (report["rows"], report["train"], report["duplicates"]) == (10, 3, 2)
-    assert caplog.messages[0] == "0-a.csv: shape qa"
+    assert caplog.messages[0] == "0-a.csv: commas between cells, double quotes around them"
+    assert "0-a.csv: shape qa" in caplog.messages
     assert "0-a.csv: 5 rows, 1 train, 4 quarantined" in caplog.messages
+    assert "- 0-a.csv: commas between cells, double quotes around them\n" in paths.DATA_SHEET.read_text()
     assert [text for text in caplog.messages if text.startswith("3-")] == ["3-d.jsonl: 0 rows"]
 
 

@@ -64,6 +64,18 @@ IMPOSSIBLE = {
     "data.sources=[{path:a.csv,split:dev}]": (
         "data.sources: split=dev of a.csv is none of train, val, test, random and null"
     ),
+    "data.sources=[{path:a.csv,delimiter:'||'}]": (
+        "data.sources[0].delimiter='||' must be one sign, such as \";\" or tab"
+    ),
+    "data.sources=[{path:a.json,delimiter:tab}]": (
+        "data.sources[0].delimiter says nothing of a file such as a.json; take it out"
+    ),
+    "data.sources=[{path:a.csv,quote:'|',escape:'|'}]": (
+        "data.sources[0]: delimiter, quote and escape must be different signs"
+    ),
+    "data.sources=[{path:a.csv,encoding:base64}]": (
+        "data.sources[0].encoding=base64 is none that is known; use one such as cp1252"
+    ),
     "data.sources=[{shape:qa}]": (
         "data.sources[0].path has no value yet; give one: a file, a folder, a pattern such as some/*.jsonl, or hub"
     ),
@@ -142,7 +154,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, override
         ("train.lr", "fast", "train.lr: value 'fast' of type 'str' could not be converted to Float"),
         ("train", [1, 2], "train=[1, 2] is not a section with lr,"),
         ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, hub, "
-         "revision, files, sheet, shape, split, fields;"),
+         "revision, files, sheet, shape, split, fields, verdicts, encoding, delimiter, quote, escape, header;"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_params_yaml_is_one_sentence(bench, monkeypatch, tmp_path, key, value, sentence):

@@ -1,13 +1,14 @@
 """A file written as bytes or text, and read back as raw rows."""
 
 from refrain.data.readers import files
+from refrain.pipeline.schema import SourceConfig
 
 
-def read(folder, name, content):
+def read(folder, name, content, **source):
     """Write the content under a name into the folder and read it back."""
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(files.read_rows(path))
+    return list(files.read_rows(path, SourceConfig(str(path), **source)))
 
 
 def good(raws):

@@ -11,38 +11,53 @@ from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile
 
-from refrain.data.readers import archives, delimited, json_document, json_lines, tables, workbook
-from refrain.data.readers.json_lines import JsonLinesBlock
+from refrain.data.readers import archives, tables, text_formats, workbook
 from refrain.data.readers.raw_rows import CHUNK_BYTES, RawRow, RowBlock
+from refrain.data.readers.text_formats import Block
+from refrain.pipeline.schema import SourceConfig
 
-Block = JsonLinesBlock | RowBlock  # can be pickled; `rows()` gives its rows
 
-
-def read_rows(path: Path) -> Iterator[RawRow]:
+def read_rows(path: Path, source: SourceConfig) -> Iterator[RawRow]:
     """Every row of a file, readable or not, in order; ValueError as in `read_blocks`."""
-    for block in read_blocks(path):
+    for block in read_blocks(path, source):
         yield from block.rows()
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
+def read_blocks(path: Path, source: SourceConfig) -> Iterator[Block]:
     """A file in bounded memory; ValueError when it makes no sense as a whole, or changes while it is read.
 
     The path may lead on into the file: to a member of a ZIP, to a sheet of a workbook.
     """
     with open_unchanging(path) as content:
-        yield from find_reader(content.name)(content)
+        if not can_read(content.name):
+            raise ValueError(
+                f"unknown format; use one of {' '.join(FORMATS)}, each also with .gz or .zst, or in a .zip"
+            )
+        if is_text(content.name):
+            yield from text_formats.read_blocks(content.chunks(), format_suffix(content.name), source)
+        else:
+            yield from READERS[format_suffix(content.name)](content)
 
 
-def find_reader(name: str) -> Callable[["OpenFile"], Iterator[Block]]:
-    """What reads a file of this name; ValueError when nothing does."""
-    if not can_read(name):
-        raise ValueError(f"unknown format; use one of {' '.join(READERS)}, each also with .gz or .zst, or in a .zip")
-    return READERS[Path(archives.content_name(name)).suffix]
+def describe_format(path: Path, source: SourceConfig) -> str:
+    """How a text is read where that is found from what it holds, in words; nothing of other files."""
+    with open_unchanging(path) as content:
+        if not is_text(content.name):
+            return ""
+        return text_formats.describe(content.chunks(), format_suffix(content.name), source)
 
 
 def can_read(name: str) -> bool:
     """Whether a file of this name is one of rows."""
-    return Path(archives.content_name(name)).suffix in READERS
+    return format_suffix(name) in FORMATS
+
+
+def is_text(name: str) -> bool:
+    return format_suffix(name) in text_formats.READERS
+
+
+def format_suffix(name: str) -> str:
+    return Path(archives.content_name(name)).suffix
 
 
 @dataclass(frozen=True)
@@ -61,18 +76,6 @@ class OpenFile:
             if self.packed_size is not None:
                 archives.refuse_bomb(self.packed_size, unpacked_size)
             yield chunk
-
-    def text_chunks(self) -> Iterator[bytes]:
-        """The chunks of a file in UTF-8."""
-        for number, chunk in enumerate(self.chunks()):
-            if number == 0 and looks_like_utf16(chunk[:4]):
-                raise ValueError("UTF-16 or UTF-32, not UTF-8; convert it, for instance with iconv -f UTF-16 -t UTF-8")
-            yield chunk
-
-
-def looks_like_utf16(head: bytes) -> bool:
-    """Whether a text begins with a mark of UTF-16 or UTF-32, or with every other byte zero."""
-    return head[:2] in (b"\xff\xfe", b"\xfe\xff") or (any(head) and b"\0\0" in (head[::2], head[1::2]))
 
 
 @contextmanager
@@ -159,13 +162,11 @@ def read_seekable(content: OpenFile, reader: Callable[[IO[bytes]], Iterator[RowB
 
 
 READERS: dict[str, Callable[[OpenFile], Iterator[Block]]] = {
-    ".json": lambda content: json_document.read_blocks(content.text_chunks()),
-    ".jsonl": lambda content: json_lines.read_blocks(content.text_chunks()),
-    ".ndjson": lambda content: json_lines.read_blocks(content.text_chunks()),
-    ".csv": lambda content: delimited.read_delimited(content.text_chunks(), ","),
-    ".tsv": lambda content: delimited.read_delimited(content.text_chunks(), "\t"),
     ".parquet": lambda content: read_seekable(content, tables.read_parquet),
     ".arrow": lambda content: read_seekable(content, tables.read_arrow),
     ".feather": lambda content: read_seekable(content, tables.read_arrow),
     ".xlsx": lambda content: read_seekable(content, lambda file: workbook.read_sheet(file, content.sheet)),
 }
+
+
+FORMATS = (*text_formats.READERS, *READERS)  # by the ends of their names

@@ -17,7 +17,7 @@ MAX_ROW_LENGTH = 1 << 24  # length of a row: JSON may take twenty times its leng
 TOO_LONG = f"longer than {MAX_ROW_LENGTH >> 20} MiB"
 
 
-NOT_UTF8 = "bytes that are not UTF-8"
+NOT_UTF8 = "bytes that are not UTF-8; if the file has another encoding, write it beside the path: `encoding: cp1252`"
 
 
 BOM = b"\xef\xbb\xbf"

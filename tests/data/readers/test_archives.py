@@ -8,6 +8,7 @@ import pytest
 from raw_files import good, read
 
 from refrain.data.readers import archives, files
+from refrain.pipeline.schema import SourceConfig
 
 ROWS = b'{"a": "1"}\n'
 
@@ -54,9 +55,9 @@ def test_one_of_several_members_is_read_by_a_path_that_leads_to_it(tmp_path):
     content = archive(("in/a.jsonl", ROWS), ("in/b.csv", "a\n2\n"), ("__MACOSX/in/._a.jsonl", b"\0"), (".b.csv", ""))
     with pytest.raises(ValueError, match=r"x\.zip: it holds in/a\.jsonl, in/b\.csv; name one"):
         read(tmp_path, "x.zip", content)
-    assert good(files.read_rows(tmp_path / "x.zip/in/b.csv")) == [(2, {"a": "2"})]
+    assert good(files.read_rows(tmp_path / "x.zip/in/b.csv", SourceConfig())) == [(2, {"a": "2"})]
     with pytest.raises(ValueError, match="it holds in/a"):
-        list(files.read_rows(tmp_path / "x.zip/in/c.csv"))
+        list(files.read_rows(tmp_path / "x.zip/in/c.csv", SourceConfig()))
 
 
 def test_a_member_with_a_wrong_checksum_is_refused(tmp_path):

@@ -36,8 +36,23 @@ def test_many_lines_of_a_broken_record_are_no_better_than_two(rows):
 
 
 def test_a_table_cut_short_in_one_of_its_texts_leaves_no_half_row(rows):
-    raws = rows("x.csv", 'a,b\n1,"x\ny"\n2,"text\n3,4\n5,6\n')
-    assert (good(raws), bad(raws)) == (pairs((2, "1", "x\ny")), [4])
+    raws = rows("x.csv", 'a,b\n1,"x\ny\nz"\n2,"text\n3,4\n5,6\n')
+    assert (good(raws), bad(raws)) == (pairs((2, "1", "x\ny\nz")), [5])
+
+
+def test_no_text_is_taken_to_be_longer_than_those_before_it(rows):
+    raws = rows("x.csv", 'a,b\n1,"x\ny"\n2,"text\n' + "3,4\n" * 9)
+    assert (good(raws), bad(raws)) == (pairs((2, "1", "x\ny"), *((line, "3", "4") for line in range(5, 14))), [4])
+
+
+@pytest.mark.parametrize("other", ["caf\udce9,5", "# remark", "7,8,9", '7,say "hi" now', '"7",8"x', '7,8"'])
+@pytest.mark.parametrize("broken", ["caf\udce9,5", "# remark", "7,8,9", '7,"say "hi" now"', '7,"8'])
+def test_rows_between_broken_ones_are_rows(rows, broken, other):
+    if (broken, other) == ('7,"8', '7,8"'):
+        return  # together they are a record
+    lines = ["a,b", '0,"x\ny"', broken, *["1,2"] * 3, other, *["3,4"] * 3, '5,"x\ny"', "6,7"]
+    raws = rows("x.csv", "\n".join(lines).encode("utf-8", "surrogateescape"))
+    assert (len(good(raws)), bad(raws)) == (9, [4, 8])
 
 
 def test_a_stray_quote_and_one_before_a_comma_shift_no_cell(rows):
@@ -62,9 +77,10 @@ def test_rows_far_behind_a_stray_quote_are_rows(rows):
     assert (len(good(raws)), bad(raws)) == (12_000, [2])
 
 
-def test_in_one_column_nothing_behind_a_stray_quote_is_believed(rows):
-    raws = rows("x.csv", 'a\n1\n"2\n3\n4\n')
-    assert (good(raws), bad(raws)) == ([(2, {"a": "1"})], [3])
+def test_in_one_column_a_stray_quote_takes_no_more_than_a_text(rows):
+    assert bad(rows("x.csv", 'a\n1\n"2\n3\n4\n')) == [3]
+    raws = rows("x.csv", 'a\n"1\n2\n3"\n"4\n5\n6\n')
+    assert (good(raws), bad(raws)) == ([(2, {"a": "1\n2\n3"})], [5])
 
 
 def test_measures_in_inches_are_text(rows):

@@ -14,11 +14,12 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from raw_files import good, read
+from raw_files import bad, good, read
 
 from refrain.chat import records
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
+from refrain.pipeline.schema import SourceConfig
 
 
 @pytest.fixture
@@ -141,14 +142,28 @@ def test_a_file_that_is_not_there_or_no_file_is_refused_by_its_path(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     for name, problem in (("none.csv", "No such file"), ("folder.csv", "a folder"), ("pipe.csv", "no regular file")):
         with pytest.raises(ValueError, match=f"{tmp_path / name}: .*{problem}"):
-            list(files.read_rows(tmp_path / name))
+            list(files.read_rows(tmp_path / name, SourceConfig(name)))
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.tsv"])
-def test_utf16_is_refused_with_the_way_out(rows, name, encoding):
-    with pytest.raises(ValueError, match="iconv"):
-        rows(name, FILES[name].encode(encoding))
+def test_utf16_is_read_and_rows_stand_where_their_offsets_say(rows, name, encoding):
+    content = FILES[name].replace("\\u00e9", "é").replace("é", "\U0001f600").encode(encoding)
+    raws = rows(name, content)
+    assert [raw.value for raw in raws] == [{"a": "\U0001f600\u2028", "b": "NA"}, VALUES[1]]
+    width, codec = 4 if "32" in encoding else 2, encoding if encoding[-1] == "e" else encoding + "-le"
+    for raw in raws:
+        assert raw.offset % width == 0
+        assert content[raw.offset :].decode(codec)[0] in '{"\U0001f6002'
+
+
+def test_bytes_of_another_encoding_cost_their_row_and_say_which(rows):
+    raws = rows("x.jsonl", b'{"a": "caf\xe9"}\n{"a": "\x81"}\n{"a": "\x80"}\n', encoding="cp1252")
+    assert (good(raws), bad(raws)) == ([(1, {"a": "café"}), (3, {"a": "€"})], [2])
+    assert "not CP1252" in raws[1].error
+    assert [raw.offset for raw in raws] == [0, 14, 25]
+    with pytest.raises(ValueError, match="take `encoding` out"):
+        rows("x.csv", "a,b\n".encode("utf-16"), encoding="cp1252")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -185,7 +200,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, name, change)
     path, other = tmp_path / name, tmp_path / "other"
     for file in (path, other):
         file.write_bytes(FILES[name].encode() if isinstance(FILES[name], str) else FILES[name])
-    blocks = files.read_blocks(path)
+    blocks = files.read_blocks(path, SourceConfig(str(path)))
     next(blocks)
     if change == "longer":
         path.write_bytes(path.read_bytes() + b"\n")
@@ -202,14 +217,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, name, change)
 @pytest.mark.parametrize("name", FILES)
 def test_blocks_can_be_sent_to_another_process(rows, tmp_path, name):
     raws = rows(name, FILES[name])
-    sent = [pickle.loads(pickle.dumps(block)) for block in files.read_blocks(tmp_path / name)]
+    sent = [pickle.loads(pickle.dumps(block)) for block in files.read_blocks(tmp_path / name, SourceConfig(name))]
     assert [raw for block in sent for raw in block.rows()] == raws
 
 
 def test_json_lines_come_in_blocks_of_whole_lines(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text("".join(json.dumps({"a": number, "b": "é" * 1_000}) + "\n" for number in range(2_000)))
-    blocks = list(files.read_blocks(path))
+    blocks = list(files.read_blocks(path, SourceConfig(str(path))))
     assert len(blocks) == 3
     assert b"".join(block.text for block in blocks) == path.read_bytes()
     assert all(block.text.endswith(b"\n") for block in blocks)

@@ -74,8 +74,8 @@ def test_a_long_array_is_read_in_little_memory(tmp_path):
     with (tmp_path / "x.json").open("w") as file:
         file.writelines(["[", *[row + ",\n"] * 30_000, row, "]"])
     code = (
-        "import pathlib, sys; from refrain.data.readers import files;"
-        "print(sum(1 for row in files.read_rows(pathlib.Path(sys.argv[1]))));"
+        "import pathlib, sys; from refrain.data.readers import files; from refrain.pipeline.schema import SourceConfig;"
+        "print(sum(1 for row in files.read_rows(pathlib.Path(sys.argv[1]), SourceConfig())));"
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )
     count, kilobytes = subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "x.json")]).split()

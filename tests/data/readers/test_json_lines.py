@@ -7,6 +7,7 @@ from raw_files import bad, good
 
 from refrain.data.readers import files
 from refrain.data.readers.json_lines import JsonLinesBlock
+from refrain.pipeline.schema import SourceConfig
 
 
 # JSON Lines
@@ -59,7 +60,7 @@ def test_a_row_of_a_megabyte_is_read_and_one_of_17_is_an_error_without_neighbour
 
 def test_a_line_that_is_too_long_is_never_held(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b"{}\n" + b" " * (40 << 20) + b"\n{}\n")
-    blocks = list(files.read_blocks(tmp_path / "x.jsonl"))
+    blocks = list(files.read_blocks(tmp_path / "x.jsonl", SourceConfig()))
     assert [(raw.line, raw.offset, raw.error) for block in blocks for raw in block.rows()] == [
         (1, 0, ""),
         (2, 3, "longer than 16 MiB"),
