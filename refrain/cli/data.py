@@ -10,12 +10,11 @@ HELP = "show what is learned from a file of rows"
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("data", usage="refrain data FILE ... [key=value ...]", description=run.__doc__)
-    parser.add_argument(
-        "arguments", nargs="+", metavar="FILE", help="a file of rows, or whatever else data.sources can name"
-    )
+    parser.add_argument("arguments", nargs="+", metavar="FILE", help="a file of rows, a folder of them, or a pattern")
     parser.add_argument_group(
         "key=value",
-        "a key of data.sources, for all files: fields.question=Frage shape=qa split=test; "
+        "a key of data.sources, for all files: fields.question=Frage shape=qa split=test, "
+        "and hub=owner/name in place of a file; "
         "in a repository also one of the configuration: data.policies.unanswered=cut",
     )
     parser.set_defaults(run=run)
@@ -33,17 +32,15 @@ def run(options: argparse.Namespace) -> int:
     source_settings = list(filter(data_settings.is_source_key, settings))
     overrides = [setting for setting in settings if setting not in source_settings]
     names = [argument for argument in options.arguments if argument not in settings]
-    if not names:
-        raise ValueError(f"{settings[0]}: name a file of rows before it")
-    sources = [data_settings.make_source(name, source_settings) for name in names]
+    sources = data_settings.make_sources(names, source_settings)
     data, seed = data_settings.read_data_config(sources, overrides)
     preview = data_preview.preview_data(data, seed)
     print(data_table.describe_preview(preview))
     if not preview.report["train"]:
-        raise ValueError(training_rows.explain_no_rows(preview.report, data))
+        raise ValueError(training_rows.explain_no_rows(preview.report))
     is_here = data_settings.is_repository()
     if not is_here:
-        sources = [data_settings.make_source(str(Path(name).absolute()), source_settings) for name in names]
+        sources = data_settings.make_sources([str(Path(name).absolute()) for name in names], source_settings)
     wanted = [word for value in [*data_settings.source_overrides(sources), *overrides] for word in ("-S", value)]
     print(f"\n{'' if is_here else 'in a repository of Refrain: '}{shlex.join(['dvc', 'exp', 'run', *wanted])}")
     return 0

@@ -155,6 +155,7 @@ class SourceCounts:
     ignored: dict[str, Counter[str]]  # fields that nothing reads
     examples: dict[str, Examples]  # of rows that go no further
     formats: dict[str, str]  # how files are read, in words, where that was found from what they hold
+    splits: dict[str, str | None]  # that are declared for all rows of a source
     layouts: dict[str, Layout] = field(default_factory=dict)  # of those that have columns
 
 
@@ -171,7 +172,8 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
     examples: dict[str, Examples] = {name: {} for name in names}
     formats = describe_formats(source_files)
-    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats)
+    splits = {file.name: file.config.split for file in source_files}
+    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats, splits)
     with (
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,

@@ -134,6 +134,7 @@ def count_rows(store: RowStore, assignment: Assignment, source_counts: SourceCou
         places |= count_places(reasons)
         sources[name] = {
             "rows": source_counts.rows[name],
+            "split": source_counts.splits[name],
             **places,
             "reasons": dict(reasons),
             "examples": source_counts.examples[name],

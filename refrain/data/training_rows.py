@@ -7,7 +7,6 @@ from typing import Any
 
 from refrain.data import rejected_rows
 from refrain.pipeline import paths
-from refrain.pipeline.schema import DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +28,10 @@ EMPTY = {  # what follows where a split holds no row
 }
 
 
-def require_training_rows(report: dict[str, Any], data: DataConfig) -> None:
+def require_training_rows(report: dict[str, Any]) -> None:
     """ValueError when no row is left to train on: where they all went, why, three of them, and the way out."""
     if not report["train"]:
-        lines = [explain_no_rows(report, data)]
+        lines = [explain_no_rows(report)]
         lines += [f"  {example['id']}: {example['message']}" for example in rejected_rows.choose_examples(report)]
         if copy := keep_reports():
             lines.append(f"{copy} keeps what was counted")
@@ -48,17 +47,17 @@ def describe_empty_splits(report: dict[str, Any]) -> str:
     return EMPTY.get(tuple(name for name in ("val", "test") if not report[name]), "")
 
 
-def explain_no_rows(report: dict[str, Any], data: DataConfig) -> str:
+def explain_no_rows(report: dict[str, Any]) -> str:
     """Where all rows went, how many for which reason, and what to do."""
     counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
     rows = f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} {', '.join(counts)}"
     reasons = f" ({rejected_rows.describe_reasons(report['reasons'])})" if report["reasons"] else ""
     where = f"{rows}{reasons}" if counts else "the sources hold none"
-    return f"no row is left to train on: {where}; {find_way_out(report, data)}"
+    return f"no row is left to train on: {where}; {find_way_out(report)}"
 
 
-def find_way_out(report: dict[str, Any], data: DataConfig) -> str:
-    if {source.split for source in data.sources} <= {"val", "test"}:
+def find_way_out(report: dict[str, Any]) -> str:
+    if {source["split"] for source in report["sources"].values()} <= {"val", "test"}:
         return "every source is declared for val or test; take `split` from one of them in data.sources"
     if report["val"] + report["test"]:
         return ("names of files declare a split, and else the fractions draw by a hash of each row, however few there "

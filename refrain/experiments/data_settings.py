@@ -23,6 +23,13 @@ def is_setting(argument: str) -> bool:
     return bool(equals) and key.replace(".", "").replace("_", "").isalnum() and not Path(argument).exists()
 
 
+def make_sources(paths: list[str], settings: list[str]) -> list[SourceConfig]:
+    """A source for each path, or one of the Hub; ValueError where there is neither."""
+    if not paths and not any(setting.startswith("hub=") for setting in settings):
+        raise ValueError(f"{' '.join(settings)}: name a file of rows before it")
+    return [make_source(path, settings) for path in paths or [""]]
+
+
 def make_source(path: str, settings: list[str]) -> SourceConfig:
     """A file with the keys of a source that are set, such as shape=qa and fields.question=Frage."""
     values: dict[str, Any] = {}
@@ -55,10 +62,8 @@ def is_repository() -> bool:
 
 def source_overrides(sources: list[SourceConfig]) -> list[str]:
     """What reads these sources in a run: the values that are given, as -S takes them."""
-    given = [
-        {field.name: value for field in fields(source) if (value := getattr(source, field.name)) not in (None, {})}
-        for source in sources
-    ]
+    defaults = vars(SourceConfig())
+    given = [{name: value for name, value in vars(source).items() if value != defaults[name]} for source in sources]
     return ["data=files", f"data.sources={to_hydra(given)}"]
 
 

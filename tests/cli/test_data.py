@@ -141,13 +141,21 @@ def test_where_no_row_can_be_learned_the_reasons_are_said(data):
     (["a.jsonl", "data.val_fraction=1"], "data.val_fraction=1: there is no conf/ here that it could change"),
     (["shape=qa"], "shape=qa: name a file of rows"),
     (["a.txt"], "unknown format"),
-    (["."], "there is no file ."),
 ])  # fmt: skip
 def test_a_mistake_is_one_sentence(data, arguments, words):
     write("a.jsonl", numbered(3))
     Path("a.txt").write_text("x")
     code, out, err = data(*arguments)
     assert (code, out) == (1, "") and words in err and err.startswith("refrain: ") and err.count("\n") == 1
+
+
+def test_a_folder_is_read_file_by_file_by_the_splits_of_their_names(data):
+    Path("birds").mkdir()
+    for name, rows in (("train.jsonl", numbered(9)), ("test.jsonl", [qa("only here")])):
+        write(name, rows, "birds")
+    code, out, _ = data("birds")
+    assert code == 0 and counts(out, "all") == {"rows": 10, "train": 9, "test": 1}
+    assert re.search(r"^birds/test\.jsonl\n(?:  .*\n)*  split +test$", out, re.MULTILINE)
 
 
 def test_a_file_whose_name_looks_like_a_setting_is_a_file(data):

@@ -33,6 +33,7 @@ def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
         "examples": report["sources"]["0-a.csv"]["examples"],
         "format": "commas between cells, double quotes around them",
         "layout": {"shape": "qa", "columns": {"question": "question", "answer": "answer"}, "splits": {}},
+        "split": None,
     }
     assert report["sources"]["1-b.jsonl"]["reasons"] == {"duplicate": 2}
     assert report["sources"]["1-b.jsonl"]["effects"] == {"newlines": 1}

@@ -39,11 +39,11 @@ def test_sources_that_are_all_declared_for_test_are_said(prepared):
 
 
 def test_every_reason_is_counted_and_three_rows_are_shown(prepared):
-    wrong, chat = {"question": ["x"], "answer": "y"}, [{"role": "user", "content": "x"}]
+    wrong, chat = {"question": {"text": "x"}, "answer": "y"}, [{"role": "user", "content": "x"}]
     text = nothing_left(("a.jsonl", [qa(""), wrong, wrong], {}), ("b.jsonl", [{"messages": chat}], {}))
     assert "of 4 rows 4 are broken (not_text 2, empty_text 1, no_reply 1); mend the rows" in text
     assert re.findall(r"^  (\S+): (.*)", text, re.MULTILINE) == [
-        ("0-a.jsonl:2", "question of the row is a list, not text"),
+        ("0-a.jsonl:2", "question of the row is an object, not text"),
         ("0-a.jsonl:1", "question of the row is empty"),
         ("1-b.jsonl:1", "there is no assistant turn"),
     ]
