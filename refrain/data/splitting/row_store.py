@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii as quote_json
 from pathlib import Path
 from typing import Any, BinaryIO, NotRequired, TypedDict
 
@@ -107,8 +108,11 @@ class RowBatchBuilder:
     def add(self, row: Row, group: str | None, **place: int) -> None:
         """A row, with what is known of it."""
         *prompt_messages, reply = row["messages"]
-        turns = [(turn["role"], " ".join(shingles.normalise_text(turn["content"]).split())) for turn in prompt_messages]
-        prompt = json.dumps(turns)
+        turns = [
+            (turn["role"], shingles.fold_white_space(shingles.normalise_text(turn["content"])))
+            for turn in prompt_messages
+        ]
+        prompt = f"[{', '.join(f'[{quote_json(role)}, {quote_json(text)}]' for role, text in turns)}]"
         replies = [reply["content"], *([row["rejected"]] if "rejected" in row else [])]
         context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
         content = "\0".join([prompt, reply["content"], row.get("rejected", ""), *context])  # no text holds a NUL

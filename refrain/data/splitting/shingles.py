@@ -46,6 +46,13 @@ def normalise_text(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
+def fold_white_space(text: str) -> str:
+    """The text with one blank for each white space, and none at its ends."""
+    if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
+        return text  # most are
+    return " ".join(text.split())
+
+
 def hash_words(texts: list[str]) -> tuple[WordHashes, Counts]:
     """The words of folded texts as numbers, one text after the other, and how many each has.
 

@@ -49,3 +49,10 @@ def test_there_may_be_no_text_and_no_word():
 def test_words_of_one_letter_are_told_apart():
     assert len(set(numbers(" ".join(map(chr, range(0x4E00, 0x5E00)))))) == 0x1000
     assert shingles.hash_words(["a"])[0].dtype == np.uint32
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a b", "a  b", " a b", "a b ", "a\tb", "a\x1fb", "a\u00a0b", "\u00e9  b", "a\n\nb"]
+)
+def test_white_space_is_one_blank_between_words(text):
+    assert shingles.fold_white_space(text) == " ".join(text.split())
