@@ -51,17 +51,19 @@ def map_columns(shape: Shape, named: dict[str, str], first_rows: list[Fields], w
     result = read_columns(shape, named)
     rivals: dict[str, list[str]] = {}
     taken = claimed_columns(named) | {column for column in result.values() if column in present}
-    wanted = [name for name in (*shape.required, *ANY_CASE, "input") if result.get(name) not in present]
-    for name in wanted:
+    missing = [name for name in shape.required if result.get(name) not in present]
+    optional = [name for name in (*ANY_CASE, "input") if name not in shape.required and result.get(name) not in present]
+    for name in (*(shape.required if missing and with_aliases else missing), *optional):
         candidates = [
             column
             for column in columns_called(other_names(shape, name, with_aliases, bool(named)), present)
-            if column not in taken and (column == name or is_usable(shape, name, column, first_rows, present))
+            if (column not in taken or column == result.get(name))
+            and (column == name or is_usable(shape, name, column, first_rows, present))
         ]
-        if candidates:
+        if candidates and name not in named:
             result[name] = candidates[0]
             taken.add(candidates[0])
-        if len(candidates) > 1 and name in shape.required:
+        if len(candidates) > 1 and name in shape.required and name not in named:
             rivals[name] = candidates
     return ColumnMap(result, rivals)
 

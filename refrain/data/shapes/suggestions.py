@@ -43,7 +43,7 @@ def describe_misfit(source: SourceConfig, first_rows: list[Fields], other_rows: 
         return verdicts.describe_pair(pair, asked, free, [*first_rows, *other_rows])
     mapping = source.fields | guess_mapping(free)
     texts = [column for column in free if mostly(free[column], is_text) and plain_name(column) in TEXTS]
-    if texts and not {"question", "messages", "prompt"} & hinted_names(columns):
+    if texts and not {"question", "answer", "messages"} & hinted_names(columns):
         return describe_texts(texts[0], free, shown)
     return f"its columns fit no shape; the first row is {shown}; {nearest_shape(source, mapping)}"
 
@@ -92,7 +92,8 @@ def guess_mapping(values: dict[str, list[Any]]) -> dict[str, str]:
     texts = [column for column in values if mostly(values[column], is_text)]
     mapping: dict[str, str] = {}
     for column in texts:
-        if (name := hinted_name(column)) and name != "messages":
+        name = hinted_name(column)
+        if name is not None and name != "messages" and (name != "input" or mostly(values[column], has_words)):
             mapping.setdefault(name, column)
     unnamed = [column for column in texts if values[column] and column not in mapping.values()]
     free = [column for column in unnamed if not plain_name(column).endswith("id")]
@@ -109,7 +110,7 @@ def guess_mapping(values: dict[str, list[Any]]) -> dict[str, str]:
         mapping["question"] = mapping.pop("input")
     if "answer" not in mapping and spoken:
         mapping["answer"] = spoken.pop()
-    if "input" not in mapping and len(spoken) == 1:
+    if "input" not in mapping and len(spoken) == 1 and mostly(values[spoken[0]], has_words):
         mapping["input"] = spoken[0]
     return {name: mapping[name] for name in ("system", "question", "input", "answer") if name in mapping}
 
@@ -122,7 +123,7 @@ def has_words(value: Any) -> bool:
 def describe_texts(text: str, values: dict[str, list[Any]], shown: str) -> str:
     texts = [column for column in values if mostly(values[column], is_text) and not plain_name(column).endswith("id")]
     before, after = texts[: texts.index(text)], texts[texts.index(text) + 1 :]
-    other = next((column for column in (*after, *before)), "another_column")
+    other = next((column for column in (*after, *reversed(before))), "another_column")
     names = ("answer", "question") if other in before else ("question", "answer")
     mapping = write_mapping(dict(sorted(zip(names, (text, other), strict=True), reverse=True)))
     return (

@@ -66,6 +66,7 @@ def test_the_name_of_a_shape_goes_before_any_other():
 
 @pytest.mark.parametrize("row, lines", [
     ({"question": "Hi", "response": "Hello", "solution": "Go"}, ["{answer: response}", "{answer: solution}"]),
+    ({"problem": "Hi", "solution": "Hello", "answer": "7"}, ["{answer: answer}", "{answer: solution}"]),
     ({"instruction": "Hi", "question": "Ho", "response": "Hello"}, ["`shape: alpaca`", "`shape: qa`"]),
 ])  # fmt: skip
 def test_which_of_two_columns_is_meant_is_asked(row, lines):

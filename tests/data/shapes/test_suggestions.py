@@ -25,6 +25,8 @@ def refusal(row, **settings):
     ({"thread": [{"role": "user", "content": Q}, {"role": "assistant", "content": A}], "url": "x"}, TURNS),
     ({"ask": Q, "winning_reply": A, "losing_reply": "No idea."}, TURNS),
     ({"yes": Q, "no": A}, TURNS),
+    ({"document": Q, "summary": A, "article_id": "a7"}, TURNS),
+    ({"Frage": Q, "eid_article": "a7", "Antwort": A}, TURNS),
 ])  # fmt: skip
 def test_the_line_that_is_proposed_reads_the_row(row, messages):
     message = refusal(row)
