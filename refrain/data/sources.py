@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from refrain.data import split_names
-from refrain.data.readers import folders
+from refrain.data.readers import files, folders
 from refrain.pipeline import paths
 from refrain.pipeline.schema import DataConfig, SourceConfig
 
@@ -38,8 +38,10 @@ def list_source(data: DataConfig, index: int, linked: Path) -> list[SourceFile]:
     """The files of a source; ValueError when there are none."""
     source = data.sources[index]
     link = linked / link_name(data, index, linked)
+    if link.is_file() and not (files.can_read(link.name) or files.is_archive(link.name)):
+        raise ValueError(f"{source.path}: {files.unknown_format()}")
     found = {path.relative_to(link).as_posix(): path for path in folders.list_paths(link)}
-    pattern = folders.split_pattern(source.path)[1] if is_pattern(data, index, linked) else "**"
+    pattern = pattern_below(data, index, linked)
     names = [name for name in found if folders.matches(name, pattern) and is_chosen(name, source)]
     if not names:
         wish = f" that files={source.files} names" if source.files else ""
@@ -52,9 +54,10 @@ def list_source(data: DataConfig, index: int, linked: Path) -> list[SourceFile]:
 
 
 def mention_others(data: DataConfig, index: int, linked: Path) -> None:
-    """Say which files of a source are passed over, unless a person has chosen some."""
-    link = linked / link_name(data, index, linked)
-    others = [] if data.sources[index].files or is_pattern(data, index, linked) else folders.list_others(link)
+    """Say which files that a source names are passed over."""
+    source, link = data.sources[index], linked / link_name(data, index, linked)
+    pattern = pattern_below(data, index, linked)
+    others = [name for name in folders.list_others(link) if folders.matches(name, pattern) and is_chosen(name, source)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         log.info("%s: not read, for they have no known format: %s%s", link.name, ", ".join(others[:3]), more)
@@ -90,6 +93,11 @@ def link_name(data: DataConfig, index: int, linked: Path) -> str:
         place = PurePosixPath(data.folder, folders.split_pattern(source.path)[0])
         return paths.linked_source(index, place.name or "files").name
     return paths.linked_source(index, source.path).name
+
+
+def pattern_below(data: DataConfig, index: int, linked: Path) -> str:
+    """The pattern of a source below its link, which any file matches if its path is none."""
+    return folders.split_pattern(data.sources[index].path)[1] if is_pattern(data, index, linked) else "**"
 
 
 def is_pattern(data: DataConfig, index: int, linked: Path) -> bool:

@@ -78,6 +78,9 @@ def test_files_that_are_passed_over_are_said(splits, caplog):
         ["0-set/a.csv", *(f"0-set/{name}" for name in ("README.md", "dataset_infos.json", "b.txt"))], {"path": "set"}
     )
     assert "0-set: not read, for they have no known format: README.md, b.txt" in caplog.text
+    caplog.clear()
+    splits([], {"path": "set/[ab].*"})
+    assert "no known format: b.txt" in caplog.text
 
 
 def test_a_sheet_is_of_a_workbook(splits):

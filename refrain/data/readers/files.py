@@ -30,9 +30,7 @@ def read_blocks(path: Path, source: SourceConfig) -> Iterator[Block]:
     """
     with open_unchanging(path) as content:
         if not can_read(content.name):
-            raise ValueError(
-                f"unknown format; use one of {' '.join(FORMATS)}, each also with .gz or .zst, or in a .zip"
-            )
+            raise ValueError(unknown_format())
         if is_text(content.name):
             yield from text_formats.read_blocks(content.chunks(), format_suffix(content.name), source)
         else:
@@ -45,6 +43,11 @@ def describe_format(path: Path, source: SourceConfig) -> str:
         if not is_text(content.name):
             return ""
         return text_formats.describe(content.chunks(), format_suffix(content.name), source)
+
+
+def unknown_format() -> str:
+    """Why a file that nothing reads is refused, and which formats there are."""
+    return f"unknown format; use one of {' '.join(FORMATS)}, each also with .gz or .zst, or in a .zip"
 
 
 def can_read(name: str) -> bool:
