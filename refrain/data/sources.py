@@ -152,7 +152,8 @@ def split_of_file(file: SourceFile) -> str | None:
 
 def declare_splits(group: list[SourceFile], splits: dict[str, str]) -> list[SourceFile]:
     """The files of a source with the splits that their names say, unless a person has said one; that is logged."""
-    if group[0].config.split is not None or not any(file.name in splits for file in group):
+    has_said = group[0].config.split is not None or "split" in group[0].config.fields
+    if has_said or not any(file.name in splits for file in group):
         return group
     places = defaultdict[str, list[str]](list)
     for file in group:

@@ -1,4 +1,4 @@
-"""The split that the name of a file says it is, such as train-00000-of-00002.parquet."""
+"""What people call a split, and the one that the name of a file says, such as train-00000-of-00002.parquet."""
 
 import re
 from pathlib import PurePosixPath

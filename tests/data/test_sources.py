@@ -44,6 +44,10 @@ def test_a_split_beside_the_path_wins(splits, split):
     assert set(splits(FOLDER, {"path": "set", "split": split}).values()) == {split}
 
 
+def test_a_column_that_a_person_names_wins(splits):
+    assert set(splits(FOLDER, {"path": "set", "fields": {"split": "part"}}).values()) == {None}
+
+
 def test_files_of_a_folder_are_chosen_by_a_pattern_or_a_split(splits):
     assert splits(FOLDER, {"path": "set", "files": "*.csv"}) == {"0-set/in/dev.csv": "val"}
     assert splits(FOLDER, {"path": "set", "files": "validation"}) == {"0-set/in/dev.csv": "val"}

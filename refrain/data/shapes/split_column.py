@@ -6,12 +6,7 @@ from typing import Any
 from refrain.data.shapes import fields
 from refrain.data.shapes.columns import plain_name
 from refrain.data.shapes.errors import RowError
-
-OURS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+from refrain.data.split_names import SPLIT_NAMES
 
 
 def find_split_column(columns: Iterable[str]) -> str | None:
@@ -22,15 +17,15 @@ def find_split_column(columns: Iterable[str]) -> str | None:
 def map_splits(values: Iterable[Any]) -> dict[str, str]:
     """What these values say and mean, each once; nothing if most of them are no split, but something else."""
     filled = [value for value in values if not fields.is_empty(value)]
-    known = [value for value in filled if isinstance(value, str) and value.strip().lower() in OURS]
+    known = [value for value in filled if isinstance(value, str) and value.strip().lower() in SPLIT_NAMES]
     if 2 * len(known) <= len(filled):
         return {}
-    return {value: OURS[value.strip().lower()] for value in dict.fromkeys(known)}
+    return {value: SPLIT_NAMES[value.strip().lower()] for value in dict.fromkeys(known)}
 
 
 def parse_split(value: Any, column: str) -> str:
     """Our name of the split; RowError when the value is none that is known."""
-    split = OURS.get(value.strip().lower()) if isinstance(value, str) else None
+    split = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
     if split is None:
         raise RowError("unknown_label", f"{column} of the row is {value!a:.40}, which is no split: only "
                        "train, val, validation, dev and test are")  # fmt: skip
