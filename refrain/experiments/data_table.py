@@ -39,7 +39,8 @@ def strip_number(name: str) -> str:
 
 def describe_source(name: str, source: dict[str, Any]) -> str:
     """How a file is read."""
-    facts = layout_facts(source["layout"]) if source["layout"] else {}
+    facts = {"format": source["format"]} if source["format"] else {}
+    facts |= layout_facts(source["layout"]) if source["layout"] else {}
     if source["split"]:
         facts["split"] = source["split"]
     if source["ignored"]:

@@ -81,6 +81,7 @@ def test_columns_are_mapped_by_the_keys_of_a_source_and_the_line_that_runs_it_sa
     options = ["fields.question=Frage", "fields.answer=Antwort", "split=train"]
     code, out, err = data("it's, [ö].csv", *options)
     assert (code, err) == (0, "") and "user: Was ist 3?\nassistant: ⟦Es ist 3.⟧" in out
+    assert re.search(r"\n  format +commas between.*\n(?:  .*\n)*  columns +Frage as question, Antwort as answer\n", out)
     command = shlex.split(out.splitlines()[-1].partition("Refrain: ")[2])
     overrides = [word for word in command if "=" in word]
     monkeypatch.chdir(ROOT)
