@@ -1,6 +1,6 @@
 """Merge: fold the adapter into the weights, and refuse a merge that changes what the model says."""
 
-from refrain.chat.encoding import encode_prompt, load_tokenizer
+from refrain.chat.encoding import encode_last_prompt, load_tokenizer
 from refrain.chat.model_folder import copy_tokenizer, read_context_length
 from refrain.chat.records import read_held_out_rows
 from refrain.pipeline import paths, runner
@@ -21,7 +21,7 @@ def main(cfg: Config) -> None:
     copy_tokenizer(paths.ADAPTER, paths.MERGED, tokenizer.template)
 
     rows = read_held_out_rows(paths.PREPARED)[: cfg.merge.prompts]
-    prompts = [encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    prompts = [encode_last_prompt(tokenizer, row) for row in rows]
     prompts = [ids for ids in prompts if len(ids) <= read_context_length(paths.MERGED)]
     adapted = TorchLanguageModel(loading.load_finetuned(paths.BASE, paths.ADAPTER))
     rounding = divergence.measure_rounding(adapted, prompts).whole

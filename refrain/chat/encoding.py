@@ -15,8 +15,8 @@ from typing import TypedDict
 
 from tokenizers import Tokenizer
 
-from refrain.chat import model_folder, special_tokens, templates, tokenization
-from refrain.chat.records import Message, Row, is_learned
+from refrain.chat import model_folder, special_tokens, templates, tokenization, tool_form
+from refrain.chat.records import Message, Row, Tool, is_learned, is_text_alone
 from refrain.chat.tokenization import TokenizerIndex
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy skips
@@ -55,6 +55,11 @@ class ChatTokenizer:
         return own | {token for token in (first, eos) if token is not None}
 
     @cached_property
+    def tool_form(self) -> tool_form.ToolForm:
+        """In which form the template takes tool calls and thoughts."""
+        return tool_form.find_form(self.template, self.special_tokens)
+
+    @cached_property
     def stop_strings(self) -> tuple[str, ...]:
         """Text that ends a reply, where the template's marker does not begin with a control token."""
         text = self.index.control_pattern.split(self.end_marker)[0].rstrip()
@@ -77,22 +82,6 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> ChatTokeni
     return ChatTokenizer(tokenizer, template, names, stop_ids)
 
 
-def explain_stops(folder: Path, tokenizer: ChatTokenizer) -> dict[str, list[str]]:
-    """Each token that ends a reply, with what says so: the template, or a file of the folder."""
-    own_ids, own_file = special_tokens.read_stop_ids(folder)
-    eos, *_ = special_tokens.find_names(folder).get("eos_token", [special_tokens.NamedToken("", "")])
-    result = {}
-    for text, token in sorted(tokenizer.index.special_ids.items()):
-        reasons = {
-            "chat template": tokenizer.end_marker.startswith(text),
-            eos.file: eos.text == text,
-            own_file: token in own_ids,
-        }
-        if token in tokenizer.stop_ids:
-            result[text] = [reason for reason, holds in reasons.items() if holds]
-    return result
-
-
 def require_usable_template(tokenizer: ChatTokenizer) -> None:
     """ValueError when no row at all could be learned with the template."""
     for reason in templates.check_template(tokenizer.template, tokenizer.special_tokens):
@@ -109,16 +98,21 @@ def ask_with_opening(tokenizer: ChatTokenizer, rows: Iterable[Row]) -> ChatToken
     if completed == tokenizer.template:
         return tokenizer
     result = replace(tokenizer, template=completed)
-    return result if all(is_asked_as_written(result, row["messages"]) for row in rows) else tokenizer
+    return result if all(is_asked_as_written(result, row) for row in rows) else tokenizer
 
 
-def is_asked_as_written(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> bool:
-    """Whether a conversation is written as its last reply is asked for; one that is refused hinders nothing."""
+def is_asked_as_written(tokenizer: ChatTokenizer, row: Row) -> bool:
+    """Whether the last reply, and each with a thought, is written as it is asked for; a refusal hinders nothing."""
+    messages, tools = row["messages"], row.get("tools")
     try:
-        prompt, _ = render_conversation(tokenizer, messages[:-1], add_generation_prompt=True)
-        return render_conversation(tokenizer, messages)[0].startswith(prompt)
+        for turn in [i for i, message in enumerate(messages[:-1]) if "reasoning_content" in message] + [-1]:
+            beginning = messages[: turn + 1] or messages
+            prompt, _ = render_conversation(tokenizer, beginning[:-1], tools, add_generation_prompt=True)
+            if not render_conversation(tokenizer, beginning, tools)[0].startswith(prompt):
+                return False
     except templates.TemplateRefusalError:
         return True
+    return True
 
 
 @dataclass(frozen=True)
@@ -127,19 +121,28 @@ class Beginnings:
 
     tokenizer: ChatTokenizer
     messages: Sequence[Message]
+    tools: Sequence[Tool] | None = None
     rendered: dict[tuple[int, bool], tuple[str, list[int]]] = field(default_factory=dict)
 
     def render(self, turns: int, add_generation_prompt: bool = False) -> tuple[str, list[int]]:
         """As `render_conversation`, of so many turns."""
         key = turns, add_generation_prompt
         if key not in self.rendered:
-            self.rendered[key] = render_conversation(self.tokenizer, self.messages[:turns], add_generation_prompt)
+            beginning = self.messages[:turns]
+            self.rendered[key] = render_conversation(self.tokenizer, beginning, self.tools, add_generation_prompt)
         return self.rendered[key]
 
 
-def encode_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> list[int]:
-    """The ids after which the assistant speaks."""
-    return encode_prompt_of(Beginnings(tokenizer, messages), len(messages))
+def encode_prompt(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], tools: Sequence[Tool] | None = None
+) -> list[int]:
+    """The ids after which the assistant speaks, who may call these tools."""
+    return encode_prompt_of(Beginnings(tokenizer, messages, tools), len(messages))
+
+
+def encode_last_prompt(tokenizer: ChatTokenizer, row: Row) -> list[int]:
+    """The ids after which the last reply of a row is learned, and asked for."""
+    return encode_prompt(tokenizer, row["messages"][:-1], row.get("tools"))
 
 
 def encode_prompt_of(beginnings: Beginnings, turns: int) -> list[int]:
@@ -150,13 +153,15 @@ def encode_prompt_of(beginnings: Beginnings, turns: int) -> list[int]:
     return [token for token, _ in tokenize_with_spans(beginnings.tokenizer, text, typed, spans)]
 
 
-def encode_conversation(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> Features:
-    """Ids and labels of equal length: labelled are the assistant's words and the end marker, nothing else.
+def encode_conversation(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], tools: Sequence[Tool] | None = None
+) -> Features:
+    """Ids and labels of equal length: labelled are the assistant's words, calls and end marker, nothing else.
 
     Without labels are replies that are context alone, and those that the template rewrites once another turn follows.
     ValueError when it rewrites more than replies, or when the ids before the last reply are not its prompt's.
     """
-    beginnings = Beginnings(tokenizer, messages)
+    beginnings = Beginnings(tokenizer, messages, tools)
     text, typed = beginnings.render(len(messages))
     spans = find_reply_spans(beginnings, len(messages))
     tokens = tokenize_with_spans(tokenizer, text, typed, spans)
@@ -217,10 +222,25 @@ def tokenize_with_spans(
 
 
 def render_conversation(
-    tokenizer: ChatTokenizer, messages: Sequence[Message], add_generation_prompt: bool = False
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    tools: Sequence[Tool] | None = None,
+    add_generation_prompt: bool = False,
 ) -> tuple[str, list[int]]:
     """The rendered text, and the positions of control tokens in it that a person typed."""
-    masked, marks = tokenization.hide_control_tokens(tokenizer.index, messages)
-    return tokenization.restore_control_tokens(
-        templates.render_template(tokenizer.template, masked, tokenizer.special_tokens, add_generation_prompt), marks
+    hidden, marks = tokenization.hide_control_tokens(tokenizer.index, messages, tools)
+    return tokenization.restore_control_tokens(render_text(tokenizer, *hidden, add_generation_prompt), marks)
+
+
+def render_text(
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    tools: Sequence[Tool] | None = None,
+    add_generation_prompt: bool = False,
+) -> str:
+    """What the template makes of a conversation, whose calls and thoughts it is given in its own form."""
+    if not all(map(is_text_alone, messages)):
+        messages = tool_form.adapt_messages(tokenizer.tool_form, messages)
+    return templates.render_template(
+        tokenizer.template, messages, tokenizer.special_tokens, add_generation_prompt, tools
     )

@@ -16,7 +16,7 @@ def preview_row(tokenizer: ChatTokenizer, row: Row) -> str:
 
     Nothing is marked where the row says that its reply is a bad one.
     """
-    features = encoding.encode_conversation(tokenizer, row["messages"])
+    features = encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))
     if has_bad_reply(row):
         text = mark_labels(tokenizer, {**features, "labels": [IGNORE_INDEX] * len(features["labels"])})
         return f"{text}\n\nlabel: false"

@@ -1,17 +1,34 @@
-"""Our own JSONL, both ways: the conversations in data/prepared."""
+"""Our own JSONL, both ways: the conversations in data/prepared, in the form that transformers gives to templates."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 ENCODER = json.JSONEncoder(ensure_ascii=False)
 
+Tool = dict[str, Any]  # {"type": "function", "function": {"name", "description", "parameters": a JSON schema}}
+
+
+class FunctionCall(TypedDict):
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolCall(TypedDict):
+    id: NotRequired[str]
+    type: Literal["function"]
+    function: FunctionCall
+
 
 class Message(TypedDict):
-    role: str  # system, user or assistant
+    role: str  # system, user, assistant or tool
     content: str
     train: NotRequired[Literal[False]]  # of an assistant's turn that is context alone, and not learned
+    reasoning_content: NotRequired[str]  # what the assistant thinks before it speaks
+    tool_calls: NotRequired[list[ToolCall]]  # what the assistant calls, behind its words
+    tool_call_id: NotRequired[str]  # of a tool's turn: the call that it answers
+    name: NotRequired[str]  # of a tool's turn: the function that was called
 
 
 class Row(TypedDict):
@@ -24,6 +41,7 @@ class Row(TypedDict):
     own_id: NotRequired[str]  # what the file itself calls the row
     input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
     parent: NotRequired[str]  # the id of the row that it is a variant of
+    tools: NotRequired[list[Tool]]  # what the assistant may call
 
 
 def is_learned(message: Message) -> bool:
@@ -40,6 +58,32 @@ def split_bad_replies(rows: list[Row]) -> tuple[list[Row], dict[str, list[str]]]
     """The rows without those that have a bad reply; their ids by the reason to leave them out, if there are any."""
     bad = [row["id"] for row in rows if has_bad_reply(row)]
     return [row for row in rows if not has_bad_reply(row)], {"bad_reply": bad} if bad else {}
+
+
+def is_text_alone(message: Message) -> bool:
+    """Whether a turn is a text, and nothing that only some templates can write."""
+    return message["role"] != "tool" and len(message) == 2 + ("train" in message)
+
+
+def whole_text(message: Message) -> str:
+    """All that a turn says: its thought, its words and, as JSON, its calls; of most turns the words alone."""
+    if is_text_alone(message):
+        return message["content"]
+    calls = [ENCODER.encode(call["function"]) for call in message.get("tool_calls", [])]
+    return "\n".join(part for part in (message.get("reasoning_content"), message["content"], *calls) if part)
+
+
+def list_texts(value: Any) -> Iterator[str]:
+    """Every text within objects and lists, their keys too, in no order to rely on."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            pending += [*part, *part.values()]
+        elif isinstance(part, list | tuple):
+            pending += part
 
 
 def read_rows(path: Path) -> list[Row]:

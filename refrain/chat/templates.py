@@ -12,7 +12,7 @@ import jinja2.ext
 import jinja2.nodes
 import jinja2.sandbox
 
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool
 
 OTHER = "choose another: template=chatml"
 CLOCKS = {"strftime_now", "now", "utcnow", "datetime", "date", "today", "time"}
@@ -38,15 +38,17 @@ def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
 
 
 def render_template(
-    template: str, messages: Sequence[Message], special_tokens: dict[str, str], add_generation_prompt: bool = False
+    template: str,
+    messages: Sequence[Message],
+    special_tokens: dict[str, str],
+    add_generation_prompt: bool = False,
+    tools: Sequence[Tool] | None = None,
 ) -> str:
-    """The conversation as text; `reply` opens the assistant's turn. TemplateError when the template refuses it."""
+    """The conversation as text; `add_generation_prompt` opens the assistant's turn. TemplateRefusalError if refused."""
     program = compile_template(template)
     try:
-        absent = {"tools": None, "documents": None}  # templates tell None from undefined, as transformers does
-        return program.render(
-            messages=messages, add_generation_prompt=add_generation_prompt, **absent, **special_tokens
-        )
+        given = {"tools": tools or None, "documents": None}  # templates tell None from undefined, as transformers does
+        return program.render(messages=messages, add_generation_prompt=add_generation_prompt, **given, **special_tokens)
     except jinja2.UndefinedError as error:
         name = str(error).partition("' is undefined")[0].strip("'")
         if name in CLOCKS:
@@ -54,7 +56,7 @@ def render_template(
         if name.endswith("_token"):
             raise ValueError(f"the chat template writes {name}, which the tokenizer does not name; {OTHER}") from error
         raise refuse_conversation(messages, error) from error
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise refuse_conversation(messages, error) from error
 
 
@@ -146,6 +148,13 @@ def accepts_roles(template: str, special_tokens: dict[str, str], roles: Sequence
     return all(each in text for each in words)
 
 
+def read_names(template: str) -> set[str]:
+    """Every name that a template may ask a message for: attributes, and texts."""
+    tree = jinja_environment().parse(template)
+    constants = {part.value for part in tree.find_all(jinja2.nodes.Const) if isinstance(part.value, str)}
+    return constants | {part.attr for part in tree.find_all(jinja2.nodes.Getattr)}
+
+
 @cache
 def compile_template(template: str) -> jinja2.Template:
     """The template, ready to render; ValueError when it is no valid Jinja."""
@@ -166,9 +175,20 @@ def jinja_environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     result = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, GenerationTag]
     )
-    result.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    result.filters["tojson"] = json_text
     result.globals["raise_exception"] = raise_exception
     return result
+
+
+def json_text(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON as transformers writes it in a template, whose characters are no entities of HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def raise_exception(message: str) -> None:

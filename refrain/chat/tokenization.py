@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool, is_text_alone, list_texts
 
 WITHOUT_PREFIX: dict[str, dict[str, Any]] = {  # parts of a tokenizer that put a blank before a text, told not to
     "Prepend": {"prepend": ""},
@@ -50,19 +50,32 @@ class TokenizerIndex:
         return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def hide_control_tokens(index: TokenizerIndex, messages: Sequence[Message]) -> tuple[Sequence[Message], dict[str, str]]:
-    """The messages with a private character in place of each control token, and what the characters stand for."""
-    typed_tokens = {token for message in messages for token in index.control_pattern.findall(message["content"])}
+Typed = tuple[Sequence[Message], Sequence[Tool] | None]  # all that people or models have written
+
+
+def hide_control_tokens(
+    index: TokenizerIndex, messages: Sequence[Message], tools: Sequence[Tool] | None
+) -> tuple[Typed, dict[str, str]]:
+    """Both with a private character in place of each control token, and what the characters stand for."""
+    is_plain = not tools and all(map(is_text_alone, messages))
+    texts = [message["content"] for message in messages] if is_plain else [*list_texts([messages, tools])]
+    typed_tokens = {token for text in texts for token in index.control_pattern.findall(text)}
     if not typed_tokens:
-        return messages, {}
-    contents = "".join(message["content"] for message in messages)
+        return (messages, tools), {}
+    contents = "".join(texts)
     free = (char for char in map(chr, range(0xF0000, 0xFFFFE)) if char not in contents)
     marks = dict(zip(typed_tokens, free, strict=False))
-    result: list[Message] = [
-        {**message, "content": index.control_pattern.sub(lambda match: marks[match[0]], message["content"])}
-        for message in messages
-    ]
-    return result, {mark: token for token, mark in marks.items()}
+    hidden = replace_texts([list(messages), tools], index.control_pattern, marks)
+    return (hidden[0], hidden[1]), {mark: token for token, mark in marks.items()}
+
+
+def replace_texts(value: Any, pattern: re.Pattern[str], marks: dict[str, str]) -> Any:
+    """A value with a mark in place of what the pattern finds in any of its texts."""
+    if isinstance(value, str):
+        return pattern.sub(lambda match: marks[match[0]], value)
+    if isinstance(value, dict):
+        return {replace_texts(key, pattern, marks): replace_texts(part, pattern, marks) for key, part in value.items()}
+    return [replace_texts(part, pattern, marks) for part in value] if isinstance(value, list) else value
 
 
 def restore_control_tokens(text: str, marks: dict[str, str]) -> tuple[str, list[int]]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool
 from refrain.cli.options import add_generation_options, generation_config, positive_int
+from refrain.data.shapes import tool_fields, turns
+from refrain.data.shapes.errors import RowError
 
 if TYPE_CHECKING:
     from refrain.generation.batch import PromptRow
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["PromptRow"]:
-    """One from each line that is not blank: {"prompt": text} or {"messages": [...]}, with an id or without.
+    """One from each line that is not blank: {"prompt": text} or {"messages": [...]}, with an id and tools or without.
 
     ValueError names the line that is neither.
     """
@@ -70,10 +72,11 @@ def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterat
             row = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{place}: it is not JSON ({error}); write one object a line") from error
-        messages = prompt_messages(row, place)
+        messages, tools = prompt_messages(row, place), read_tools(row, place)
         if system and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
-        yield {"id": row.get("id", number), "messages": messages}
+        prompt: PromptRow = {"id": row.get("id", number), "messages": messages}
+        yield {**prompt, "tools": tools} if tools else prompt
 
 
 def prompt_messages(row: Any, place: str) -> list[Message]:
@@ -81,8 +84,11 @@ def prompt_messages(row: Any, place: str) -> list[Message]:
     match row:
         case {"prompt": str(text)}:
             return [{"role": "user", "content": text}]
-        case {"messages": [*messages, {"role": "user", "content": str()} as last]} if all(map(is_message, messages)):
-            return [*messages, last]
+        case {"messages": [*_, {"role": "user" | "tool"}]}:
+            try:
+                return turns.parse_turns(row, "messages")
+            except RowError as error:
+                raise ValueError(f"{place}: {error}") from error
         case {"messages": [*_, {"role": "assistant"}]}:
             raise ValueError(
                 f"{place}: the assistant has the last word, so nothing is asked; end with a user's message"
@@ -91,11 +97,12 @@ def prompt_messages(row: Any, place: str) -> list[Message]:
                      '{"messages": [{"role": "user", "content": "..."}]}')  # fmt: skip
 
 
-def is_message(value: Any) -> bool:
-    match value:
-        case {"role": "system" | "user" | "assistant", "content": str()}:
-            return True
-    return False
+def read_tools(row: Any, place: str) -> list[Tool]:
+    """What the assistant may call, in any form that training reads."""
+    try:
+        return tool_fields.parse_tool_columns(row, is_chat=True, read_columns=())
+    except RowError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:

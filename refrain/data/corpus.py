@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from refrain.chat import encoding, records, templates
 from refrain.chat.records import Row
+from refrain.chat.written_fields import TemplateFields
 from refrain.data import sources
-from refrain.data.cleaning import policies, token_length
+from refrain.data.cleaning import policies, template_fields, token_length
 from refrain.data.parallel import mapping
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
@@ -30,7 +31,7 @@ from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuil
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 log = logging.getLogger(__name__)
-ROW_FIELDS = ("messages", "rejected", "label", "own_id")  # of a row, in this order
+ROW_FIELDS = ("messages", "rejected", "label", "own_id", "tools")  # of a row, in this order
 
 
 NO_AUGMENTATION = AugmentationConfig(paraphrases=[], merge_input=False, noise=0.0, truncate=0.0)
@@ -62,7 +63,7 @@ class RowPreparer:
         layout = source_block.layout
         read_fields = ignored.read_fields(layout) if layout else ignored.read_names()
         for raw in source_block.block.rows():
-            results = parsing.parse_row(raw, layout, self.data.policies)
+            results = self.split_replies(parsing.parse_row(raw, layout, self.data.policies))
             if not all(isinstance(result, RowError) for result in results):
                 builder.ignored.update(ignored.find_ignored(raw.value, read_fields))
             for member, result in enumerate(results, 1):
@@ -83,7 +84,7 @@ class RowPreparer:
         effects: Counter[str] = Counter()
         conversation = policies.apply_policies(result, self.data.policies, effects)
         fields = {name: value for name in self.row_fields if (value := conversation.get(name)) is not None}
-        row = cast(Row, {"id": id} | fields)
+        row = self.fit_to_template(cast(Row, {"id": id} | fields))
         fitting_row = self.fit_row(row)
         if fitting_row is not row:
             effects["overlong"] += 1
@@ -97,6 +98,20 @@ class RowPreparer:
     def row_fields(self) -> tuple[str, ...]:
         """The fields of a conversation that its row has: where an input begins only if variants are made."""
         return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")
+
+    def split_replies(self, results: list[ParseResult]) -> list[ParseResult]:
+        """The conversations, more of them where the template writes replies with calls or thoughts otherwise later."""
+        if self.base is None or all(isinstance(each, RowError) or template_fields.is_plain(each) for each in results):
+            return results
+        fields = cached_fields(self.base, self.jinja)
+        wanted = self.data.policies
+        return [part for result in results for part in template_fields.split_replies(fields, result, wanted)]
+
+    def fit_to_template(self, row: Row) -> Row:
+        """The row as the template takes it; RowError when it would leave something out."""
+        if self.base is None or template_fields.is_plain(row):
+            return row
+        return template_fields.fit_to_template(cached_fields(self.base, self.jinja), row)
 
     def fit_row(self, row: Row) -> Row:
         """The same row if it is short enough; RowError when the policy or the template does not take it."""
@@ -143,6 +158,12 @@ def rejected_row(id: str, source: str, raw: RawRow, error: RowError) -> Rejected
 def cached_tokenizer(base: Path, jinja: str | None) -> encoding.ChatTokenizer:
     """The tokenizer with its template, loaded once for each process."""
     return encoding.load_tokenizer(base, jinja)
+
+
+@cache
+def cached_fields(base: Path, jinja: str | None) -> TemplateFields:
+    """What the template writes beside text, found once for each process."""
+    return TemplateFields(cached_tokenizer(base, jinja))
 
 
 @dataclass

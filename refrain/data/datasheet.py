@@ -70,7 +70,7 @@ def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatToke
     rows = sample_rows(store, np.flatnonzero(assignment.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
     for split, row in zip(assignment.split[rows].tolist(), read_rows(store, rows), strict=True):
         try:
-            labels = encode_conversation(tokenizer, row["messages"])["labels"]
+            labels = encode_conversation(tokenizer, row["messages"], row.get("tools"))["labels"]
         except ValueError:
             lengths.refused_ids.append(row["id"])
             continue

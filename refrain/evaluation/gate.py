@@ -22,8 +22,7 @@ def require_same_tokenizer(reference: Path, folder: Path, rows: list[Row]) -> No
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
     name, expected, actual = folder.name, encoding.load_tokenizer(reference), encoding.load_tokenizer(folder)
     for row in rows:
-        prompt = row["messages"][:-1]
-        if encoding.encode_prompt(expected, prompt) != encoding.encode_prompt(actual, prompt):
+        if encoding.encode_last_prompt(expected, row) != encoding.encode_last_prompt(actual, row):
             part = "chat template" if expected.template != actual.template else "tokenizer"
             raise ValueError(f"{name}: its {part} makes other ids of {row['id']} than the model was trained on")
     if expected.tokenizer.to_str() != actual.tokenizer.to_str():

@@ -93,7 +93,7 @@ def parity_prompts(
         raise ValueError(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
-    prompt_ids = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    prompt_ids = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
     replies = [[0]] * len(fitting)
@@ -103,7 +103,7 @@ def parity_prompts(
             replies[number] = reply
     texts = [scoring.reply_text(tokenizer, up_to_stop(reply, tokenizer.stop_ids)) for reply in replies[: len(rows)]]
     rounding = divergence.measure_rounding(reference, fitting).whole
-    return ParityPrompts(tokenizer, rows, fitting, replies, texts, rouge(texts, rows), rounding)
+    return ParityPrompts(tokenizer, rows, fitting, replies, texts, rouge(tokenizer, texts, rows), rounding)
 
 
 def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
@@ -136,7 +136,7 @@ def measure_parity(
             give_up(stats)
     texts = candidate_texts(candidate, prompts, [number for number in range(len(prompts.rows))
                                                  if greedy[number][1] < prompts.heard(number)], export)  # fmt: skip
-    points = rouge(texts, prompts.rows)
+    points = rouge(prompts.tokenizer, texts, prompts.rows)
     return ParityResult(
         **stats.largest,
         rounding=prompts.rounding,
@@ -186,9 +186,9 @@ def candidate_texts(
     return texts
 
 
-def rouge(texts: list[str], rows: list[Row]) -> float:
+def rouge(tokenizer: ChatTokenizer, texts: list[str], rows: list[Row]) -> float:
     """ROUGE-L of replies to rows."""
-    return metrics.score_texts(texts, [row["messages"][-1]["content"] for row in rows])["rougeL"]
+    return metrics.score_texts(texts, [scoring.reference_text(tokenizer, row) for row in rows])["rougeL"]
 
 
 def up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> list[int]:

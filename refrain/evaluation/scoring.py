@@ -2,13 +2,14 @@
 
 import logging
 import math
+from itertools import takewhile
 from typing import TypedDict, TypeVar
 
 import numpy as np
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
-from refrain.chat.records import Row
+from refrain.chat.records import Row, is_text_alone
 from refrain.evaluation import metrics
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
@@ -30,8 +31,8 @@ def rows_that_fit(tokenizer: ChatTokenizer, rows: list[Row], context: int, max_n
     """The rows that a model sees at once, and whose prompts leave room for `max_new_tokens`; the others are counted."""
     sizes = [
         (
-            len(encoding.encode_prompt(tokenizer, row["messages"][:-1])) + max_new_tokens,
-            len(encoding.encode_conversation(tokenizer, row["messages"])["input_ids"]),
+            len(encoding.encode_last_prompt(tokenizer, row)) + max_new_tokens,
+            len(encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))["input_ids"]),
         )
         for row in rows
     ]
@@ -54,7 +55,7 @@ def score_model(
             "id": row["id"],
             "question": row["messages"][-2]["content"],
             "prediction": reply,
-            "reference": row["messages"][-1]["content"],
+            "reference": reference_text(tokenizer, row),
         }
         for row, reply in zip(rows, replies, strict=True)
     ]
@@ -69,9 +70,18 @@ def batches(rows: list[T], size: int) -> list[list[T]]:
 
 def greedy_replies(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
     """What the model says after everything but the last message of each row."""
-    prompts = [encoding.encode_prompt(tokenizer, row["messages"][:-1]) for row in rows]
+    prompts = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
     replies = language_model.greedy_decode(lm, prompts, max_new_tokens, tokenizer.stop_ids)
     return [reply_text(tokenizer, ids) for ids in replies]
+
+
+def reference_text(tokenizer: ChatTokenizer, row: Row) -> str:
+    """What a reader sees of the last reply of a row; of one with calls or a thought, as the template writes it."""
+    if is_text_alone(row["messages"][-1]):
+        return row["messages"][-1]["content"]
+    ids = encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))["input_ids"]
+    reply = ids[len(encoding.encode_last_prompt(tokenizer, row)) :]
+    return reply_text(tokenizer, list(takewhile(lambda token: token not in tokenizer.stop_ids, reply)))
 
 
 def reply_text(tokenizer: ChatTokenizer, ids: list[int]) -> str:
@@ -83,7 +93,7 @@ def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> 
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
     total, count = 0.0, 0
     for row in rows:
-        example = encoding.encode_conversation(tokenizer, row["messages"])
+        example = encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))
         logprobs = label_logprobs(lm, example["input_ids"], example["labels"])
         total -= math.fsum(logprobs)
         count += len(logprobs)

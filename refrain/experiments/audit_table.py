@@ -44,10 +44,7 @@ def learned_examples(tokenizer: ChatTokenizer, rows: list[Row], preference: Pref
     """What a method with this preference learns of the rows."""
     if preference is None:
         good_rows, _ = records.split_bad_replies(rows)
-        return [
-            examples.example_of_all_replies(row, examples.encode_row(tokenizer, row["id"], row["messages"]))
-            for row in good_rows
-        ]
+        return [examples.example_of_all_replies(row, examples.encode_row(tokenizer, row)) for row in good_rows]
     if preference.loss == "kto":
         return unpaired.examples(rows, unpaired.encode_rows(tokenizer, rows)[0])
     return pairs.examples(rows, pairs.encode_rows(tokenizer, rows)[0])

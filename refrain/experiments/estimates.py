@@ -54,7 +54,7 @@ def read_workload(folder: Path, tokenizer: ChatTokenizer) -> Workload:
     """The rows of data/prepared in the tokens of this model."""
     counts = {name: count_lines(folder / f"{name}.jsonl") for name in ("train", "val", "test")}
     rows = records.read_rows(folder / "train.jsonl")[:: max(1, counts["train"] // SAMPLE)]
-    encoded = [encoding.encode_conversation(tokenizer, row["messages"]) for row in rows]
+    encoded = [encoding.encode_conversation(tokenizer, row["messages"], row.get("tools")) for row in rows]
     lengths = [len(row["input_ids"]) for row in encoded]
     labels = sum(label != IGNORE_INDEX for row in encoded for label in row["labels"])
     return Workload(

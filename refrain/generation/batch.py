@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-from refrain.chat import encoding
-from refrain.chat.records import Message
+from refrain.chat import encoding, templates, tool_form
+from refrain.chat.records import Message, Tool, is_text_alone
+from refrain.chat.written_fields import TemplateFields
 from refrain.generation import beam_search, chat_model, engine
 from refrain.generation.chat_model import ChatModel
 from refrain.generation.sequence import Sequence
@@ -15,6 +16,7 @@ from refrain.runtime import detokenizer
 class PromptRow(TypedDict):
     id: Any  # as the row has it; else the number of its line
     messages: list[Message]
+    tools: NotRequired[list[Tool]]
 
 
 def generate(model: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str, Any]]:
@@ -22,11 +24,12 @@ def generate(model: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str, 
 
     A prompt that is longer than the model can see gets no text, and "too long" for a reason.
     """
+    fields = TemplateFields(model.tokenizer)
     waiting: deque[tuple[PromptRow, Sequence]] = deque()
 
     def start_all() -> Iterator[Sequence]:
         for row in rows:
-            sequence = chat_model.start_sequence(model, encoding.encode_prompt(model.tokenizer, row["messages"]))
+            sequence = chat_model.start_sequence(model, encode_prompt(fields, row))
             waiting.append((row, sequence))
             if len(sequence.prompt_ids) < model.context:
                 yield sequence
@@ -41,9 +44,9 @@ def generate(model: ChatModel, rows: Iterable[PromptRow]) -> Iterator[dict[str, 
 
 def generate_with_beams(model: ChatModel, rows: Iterable[PromptRow], num_beams: int) -> Iterator[dict[str, Any]]:
     """The reply to each prompt that is likeliest as a sequence, by a beam search."""
-    config, tokenizer = model.config, model.tokenizer
+    config, tokenizer, fields = model.config, model.tokenizer, TemplateFields(model.tokenizer)
     for row in rows:
-        ids = encoding.encode_prompt(tokenizer, row["messages"])
+        ids = encode_prompt(fields, row)
         max_new_tokens = min(config.max_new_tokens, model.context - len(ids))
         best, *_ = beam_search.beam_search(
             model.engine.lm, ids, max_new_tokens, tokenizer.stop_ids, num_beams, length_penalty=1.0
@@ -52,6 +55,16 @@ def generate_with_beams(model: ChatModel, rows: Iterable[PromptRow], num_beams: 
         text = "".join(detokenizer.detokenize(best.ids, tokenizer.tokenizer, stop_strings))
         reason = "length" if len(best.ids) == max_new_tokens else "end"
         yield {"id": row["id"], "reply": text, "reason": reason, "tokens": len(best.ids), "score": round(best.score, 4)}
+
+
+def encode_prompt(fields: TemplateFields, row: PromptRow) -> list[int]:
+    """The ids of a prompt; ValueError when the template would leave out its tools, or something else of it."""
+    messages, tools = row["messages"], row.get("tools")
+    if tools or not all(map(is_text_alone, messages)):
+        messages = tool_form.complete_calls(fields.tokenizer.tool_form, messages, str(row["id"]))
+        if fault := fields.find_fault([*messages, templates.REPLY], tools):
+            raise ValueError(f"prompt {row['id']}: {fault.message}")
+    return encoding.encode_prompt(fields.tokenizer, messages, tools)
 
 
 def result_row(model: ChatModel, row: PromptRow, sequence: Sequence) -> dict[str, Any]:

@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from dialogues import with_template
 from omegaconf import OmegaConf
 from places import ROOT
+from tool_templates import LOOP, TOOL_TEMPLATES, WEATHER
 
 from refrain.chat import encoding
 from refrain.evaluation import scoring
@@ -102,6 +104,17 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
     scores, predictions = scoring.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
     assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
     assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
+
+
+def test_a_call_is_asked_with_its_tools_and_scored_as_the_template_writes_it(saved, tokenizer):
+    talk = with_template(saved, tokenizer, TOOL_TEMPLATES["qwen2_5"])
+    row = {"id": "x", "messages": LOOP[:2], "tools": [WEATHER]}
+    said = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    scores, [prediction] = scoring.score_model(parrot(talk, said + "<|im_end|>"), talk, [row], 99, BATCH)
+    assert prediction == {"id": "x", "question": "Weather in Oslo?", "prediction": said, "reference": said}
+    assert scores["exact_match"] == 1
+    asked = encoding.encode_last_prompt(talk, row)
+    assert "what falls there" in talk.tokenizer.decode(asked, skip_special_tokens=False)
 
 
 def test_a_reply_ends_at_the_template_s_marker(talk, rows):

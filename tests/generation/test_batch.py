@@ -67,6 +67,11 @@ def test_the_system_prompt_is_put_before_rows_that_have_none(generate):
     ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
      "prompts.jsonl:2: the assistant has the last word, so nothing is asked; end with a user's message"),
     ("7", r"prompts.jsonl:2: it asks nothing; write "),
+    ('{"messages": [{"role": "robot", "content": "a"}, {"role": "user", "content": "b"}]}',
+     "prompts.jsonl:2: turn 1 of messages has the role 'robot', not one of system, user, assistant, tool"),
+    ('{"prompt": "a", "tools": ["{"]}', "prompts.jsonl:2: tool 1 in tools of the row is no JSON"),
+    ('{"prompt": "a", "tools": [{"name": "rain"}]}',
+     "prompt 2: the row has tools, which the chat template does not write"),
 ])  # fmt: skip
 def test_a_row_that_asks_nothing_is_named(row, sentence, generate):
     code, _, err = generate([{"prompt": "hello"}, row])

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
-from refrain.chat.records import Message
+from refrain.chat.records import Message, is_text_alone, list_texts
 from refrain.data.cleaning import pii
 from refrain.data.shapes import fields, turns
 from refrain.data.shapes.conversations import Conversation
@@ -52,7 +54,9 @@ def rewrite_texts(conversation: Conversation, policies: Policies, changes: set[s
         return conversation
     clean = partial(clean_text, policies=policies, changes=changes)
     result = conversation.copy()
-    result["messages"] = [{**message, "content": clean(message["content"])} for message in conversation["messages"]]
+    result["messages"] = [clean_message(message, policies, changes) for message in conversation["messages"]]
+    if "tools" in conversation:
+        result["tools"] = clean_values(conversation["tools"], policies, changes)
     if "rejected" in conversation:
         result["rejected"] = clean(conversation["rejected"])
     if "input_from" in conversation:
@@ -65,9 +69,30 @@ def rewrite_texts(conversation: Conversation, policies: Policies, changes: set[s
 
 
 def has_crlf(conversation: Conversation) -> bool:
-    return "\r\n" in conversation.get("rejected", "") or any(
-        "\r\n" in message["content"] for message in conversation["messages"]
-    )
+    texts = (conversation.get("rejected", ""), *(message["content"] for message in conversation["messages"]))
+    if any("\r\n" in text for text in texts):
+        return True
+    parts = [message for message in conversation["messages"] if not is_text_alone(message)]
+    return any("\r\n" in text for text in list_texts([parts, conversation.get("tools")]))
+
+
+def clean_message(message: Message, policies: Policies, changes: set[str]) -> Message:
+    """A turn with its words, thoughts and calls clean; what is called keeps its outer white space."""
+    result: Message = {**message, "content": clean_text(message["content"], policies, changes)}
+    if "reasoning_content" in message:
+        result["reasoning_content"] = clean_text(message["reasoning_content"], policies, changes)
+    if "tool_calls" in message:
+        result["tool_calls"] = clean_values(message["tool_calls"], policies, changes)
+    return result
+
+
+def clean_values(value: Any, policies: Policies, changes: set[str]) -> Any:
+    """Every text of a value but its keys, with the white space around it."""
+    if isinstance(value, str):
+        return clean_text(value, replace(policies, whitespace="keep"), changes)
+    if isinstance(value, dict):
+        return {key: clean_values(part, policies, changes) for key, part in value.items()}
+    return [clean_values(part, policies, changes) for part in value] if isinstance(value, list) else value
 
 
 def clean_text(text: str, policies: Policies, changes: set[str]) -> str:
@@ -112,26 +137,33 @@ def remove_system_turns(messages: list[Message], policy: str) -> list[Message]:
 
 def remove_empty_turns(messages: list[Message], policy: str) -> list[Message]:
     """RowError, whatever the policy, when there is nothing to learn from: the last reply is empty."""
-    empty = [nth for nth, message in enumerate(messages) if fields.is_blank(message["content"])]
+    empty = [nth for nth, message in enumerate(messages) if is_empty(message)]
     if not empty:
         return messages
     if turns.last_turn(messages, "assistant") in empty:
         raise RowError("empty_text", "the last reply of the assistant is empty")
     if policy == "drop":
         raise RowError("empty_turn", f"turn {empty[0] + 1} is empty")
-    return [message for message in messages if not fields.is_blank(message["content"])]
+    return [message for message in messages if not is_empty(message)]
+
+
+def is_empty(message: Message) -> bool:
+    """Whether a turn says nothing; a tool may give nothing back, and a call needs no words."""
+    return message["role"] != "tool" and "tool_calls" not in message and fields.is_blank(message["content"])
 
 
 def merge_neighbours(messages: list[Message], policy: str) -> list[Message]:
     """Neighbouring turns of one role with a blank line between them, or RowError."""
     roles = [message["role"] for message in messages]
-    if policy == "keep" or all(role != next_role for role, next_role in pairwise(roles)):
-        return messages
+    if policy == "keep" or all(role != next_role or role == "tool" for role, next_role in pairwise(roles)):
+        return messages  # several calls at once have several results
     if policy == "drop":
         raise RowError("role_order", "two neighbouring turns have one role")
     merged: list[Message] = []
     for message in messages:
-        if merged and merged[-1]["role"] == message["role"]:
+        if merged and merged[-1]["role"] == message["role"] != "tool":
+            if not (is_text_alone(merged[-1]) and is_text_alone(message)):
+                raise RowError("role_order", "two neighbouring turns have one role, and one has calls or thoughts")
             if ("train" in merged[-1]) != ("train" in message):
                 raise RowError("role_order", "two neighbouring turns have one role, and only one of them is learned")
             merged[-1] = {**message, "content": f"{merged[-1]['content']}\n\n{message['content']}"}
@@ -167,7 +199,7 @@ def check_order(roles: list[str]) -> None:
     if "user" not in roles:
         raise RowError("wrong_order", "there is no user turn")
     if roles[-1] != "assistant":
-        raise RowError("ends_with_user", "the last turn is the user's, and nobody replies")
+        raise RowError("ends_with_user", f"the last turn is the {roles[-1]}'s, and nobody replies")
 
 
 def check_replies(better: str, worse: str) -> None:

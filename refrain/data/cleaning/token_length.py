@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from refrain.chat import encoding, examples, templates
+from refrain.chat import encoding, examples
 from refrain.chat.encoding import ChatTokenizer
-from refrain.chat.records import Message, Row, is_learned
+from refrain.chat.records import Message, Row, Tool, is_learned
 from refrain.data.shapes.errors import RowError
 
 BLANK = "▁"  # what SentencePiece has for a blank: one token, if it is in the vocabulary
@@ -90,9 +90,7 @@ def count_tokens(tokenizer: ChatTokenizer, row: Row, limit: int) -> int:
     """
     if count_replies(row["messages"]) > limit:
         return count_replies(row["messages"])
-    return max(
-        len(examples.encode_row(tokenizer, row["id"], side)["input_ids"]) for side in examples.list_conversations(row)
-    )
+    return max(len(examples.encode_row(tokenizer, row, side)["input_ids"]) for side in examples.list_conversations(row))
 
 
 def count_replies(messages: list[Message]) -> int:
@@ -107,22 +105,27 @@ def surely_fits(tokenizer: ChatTokenizer, row: Row, limit: int) -> bool:
     if sum(len(message["content"]) for message in row["messages"]) > limit:
         return False
     try:
-        return all(token_upper_bound(tokenizer, side, limit) <= limit for side in examples.list_conversations(row))
+        return all(
+            token_upper_bound(tokenizer, side, limit, row.get("tools")) <= limit
+            for side in examples.list_conversations(row)
+        )
     except ValueError:  # `fit_to_limit` says it, and of which row
         return False
 
 
-def token_upper_bound(tokenizer: ChatTokenizer, messages: list[Message], enough: int = 0) -> float:
+def token_upper_bound(
+    tokenizer: ChatTokenizer, messages: list[Message], enough: int = 0, tools: list[Tool] | None = None
+) -> float:
     """No fewer than the tokens of a conversation; infinite where no bound is known.
 
     It may be larger than it need be where it is not above `enough`, which is quicker to find.
     """
     growth = tokenizer_growth(tokenizer.tokenizer)
     if growth is not None and not (growth.needs_ascii or growth.adds_prefix):
-        byte_count = len(templates.render_template(tokenizer.template, messages, tokenizer.special_tokens).encode())
+        byte_count = len(encoding.render_text(tokenizer, messages, tools).encode())
         if byte_count <= enough:
             return byte_count
-    text, typed = encoding.render_conversation(tokenizer, messages)
+    text, typed = encoding.render_conversation(tokenizer, messages, tools)
     if growth is None or (growth.needs_ascii and not text.isascii()):
         return math.inf
     control_tokens = {match.start(): match[0] for match in tokenizer.index.control_pattern.finditer(text)}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from refrain.chat.records import Message
-from refrain.data.shapes import conversations, fields, turn_keys, turns
+from refrain.data.shapes import conversations, fields, tool_fields, turn_keys, turns
 from refrain.data.shapes.conversations import Conversation, ParseResult, try_parse
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -12,11 +12,17 @@ from refrain.data.shapes.fields import Fields
 OUTPUTS = ("preferred_output", "non_preferred_output")
 
 
-def parse_request(value: Any, place: str) -> list[Message]:
-    """The turns of a request; RowError when it has more than them, such as tools."""
+def parse_request(value: Any, place: str) -> Conversation:
+    """The turns and the tools of a request; RowError when it has more than them."""
     request = fields.require_object(value, place)
     turn_keys.refuse_columns(request, True, ("messages",))
-    return turns.parse_turns(request, "messages")
+    return with_tools({"messages": turns.parse_turns(request, "messages")}, request)
+
+
+def with_tools(conversation: Conversation, request: Fields) -> Conversation:
+    if tools := tool_fields.parse_tool_columns(request, True, ("messages",)):
+        conversation["tools"] = tools
+    return conversation
 
 
 def parse_openai_preference(row: Fields) -> Conversation:
@@ -25,7 +31,7 @@ def parse_openai_preference(row: Fields) -> Conversation:
     turn_keys.refuse_columns(request, True, ("messages",))
     outputs = {side: row[side] for side in OUTPUTS}
     prompt = fields.require_list(request, "messages", "input of the row")
-    return conversations.parse_preference("prompt", *OUTPUTS, {"prompt": prompt, **outputs})
+    return with_tools(conversations.parse_preference("prompt", *OUTPUTS, {"prompt": prompt, **outputs}), request)
 
 
 def has_messages(row: Fields) -> bool:
@@ -34,10 +40,10 @@ def has_messages(row: Fields) -> bool:
 
 def parse_batch(row: Fields) -> Iterator[ParseResult]:
     """A request of a batch, and one conversation for each choice of its response, if it has one."""
-    messages = parse_request(row["body"], "body of the row")
+    request = parse_request(row["body"], "body of the row")
     own_id = fields.require_text(row, "custom_id")
     if "response" not in row:
-        yield {"messages": messages, "own_id": own_id}
+        yield {**request, "own_id": own_id}
         return
     response = fields.require_object(row["response"], "response of the row")
     answer = response.get("body", response)
@@ -45,13 +51,13 @@ def parse_batch(row: Fields) -> Iterator[ParseResult]:
     if not choices or not isinstance(choices, list):
         raise RowError("no_reply", "response of the row has no choices")
     for number, choice in enumerate(choices, start=1):
-        result = try_parse(parse_choice, messages, choice, f"choice {number} of the row")
+        result = try_parse(parse_choice, request, choice, f"choice {number} of the row")
         yield result if isinstance(result, RowError) else {**result, "own_id": own_id}
 
 
-def parse_choice(messages: list[Message], choice: Any, place: str) -> Conversation:
+def parse_choice(request: Conversation, choice: Any, place: str) -> Conversation:
     message = fields.require(fields.require_object(choice, place), "message", place)
-    return {"messages": [*messages, turns.parse_turn(message, f"message of {place}")]}
+    return {**request, "messages": [*request["messages"], turns.parse_turn(message, f"message of {place}")]}
 
 
 def has_request(row: Fields) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NotRequired, ParamSpec, TypedDict
 
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool, is_text_alone
 from refrain.data.shapes import fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.exchanges import expand_exchanges
@@ -18,6 +18,7 @@ class Conversation(TypedDict):
     own_id: NotRequired[str]
     group: NotRequired[str]  # rows of one group go to one split
     split: NotRequired[str]  # that the row itself names
+    tools: NotRequired[list[Tool]]
     input_from: NotRequired[int]  # the character of the last user turn at which an input begins
 
 
@@ -100,7 +101,7 @@ def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conve
     if not same_turns(system, other_system):
         raise RowError("other_prompt", f"{better} and {worse} have different system turns")
     conversation["messages"] = [*(system if all(turn["role"] != "system" for turn in asked) else []), *asked, chosen]
-    return {**conversation, "rejected": rejected["content"]}
+    return {**conversation, "rejected": text_alone(rejected, worse)}
 
 
 def parse_reply(row: Fields, side: str, prompt: list[Message]) -> tuple[list[Message], Message]:
@@ -127,7 +128,15 @@ def parse_branches(better: str, worse: str, row: Fields) -> Conversation:
             raise RowError("no_reply", f"{name} does not end with an assistant turn")
     if not same_turns(chosen[:-1], rejected[:-1]):
         raise RowError("other_prompt", f"{better} and {worse} differ before their last turns")
-    return {"messages": chosen, "rejected": rejected[-1]["content"]}
+    return {"messages": chosen, "rejected": text_alone(rejected[-1], worse)}
+
+
+def text_alone(reply: Message, side: str) -> str:
+    """What the worse reply says; RowError when it calls a tool, or has a thought."""
+    if not is_text_alone(reply):
+        keys = ", ".join(key for key in ("reasoning_content", "tool_calls") if key in reply)
+        raise RowError("more_than_text", f"{side} has {keys}; only a worse reply that is a text can be compared")
+    return reply["content"]
 
 
 def has_branches(row: Fields) -> bool:

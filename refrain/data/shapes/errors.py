@@ -18,7 +18,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "not_text": "A list, an object, true, false or null stands where text belongs.",
     "bad_text": "A text holds a NUL, or half of a surrogate pair.",
     "empty_text": "A question, or the reply to learn from, is nothing but white space, or characters that nobody sees.",
-    "unknown_role": "A turn is neither the system's, the user's nor the assistant's.",
+    "unknown_role": "A turn is neither the system's, the user's, the assistant's nor a tool's.",
     "wrong_order": "A system turn is not the first, or there is no user turn.",
     "refused": "The chat template does not take these turns, and says why.",
     "no_reply": "The assistant says nothing, or more than the one reply that a preference compares.",
@@ -27,7 +27,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
     "wrong_offset": "The answer does not stand in the context where the row says it does.",
     "unknown_label": "A label, a weight, a split or a count of votes is none that is known.",
     "contradiction": "Two fields of the row contradict each other, such as a label and the votes.",
-    "more_than_text": "A turn or the row holds more than text: a tool call, a thought, an image; its key is named.",
+    "more_than_text": "A turn or the row holds more than text, which the template does not write; its key is named.",
 }
 
 
@@ -37,7 +37,7 @@ SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
     "empty_turn": "A turn before the last reply is empty (`policies.empty`).",
     "system_turn": "There is a system turn (`policies.system`).",
     "role_order": "Two neighbouring turns have one role (`policies.order`).",
-    "ends_with_user": "The last turn is the user's, and nobody replies (`policies.unanswered`).",
+    "ends_with_user": "The last turn is the user's or a tool's, and nobody replies (`policies.unanswered`).",
     "unanswerable": "The question has no answer in its context.",
     "tie": "Neither of two replies is better.",
     "unwanted_path": "The path through a tree of messages is not the best (`policies.tree`), or the first is deleted.",

@@ -7,7 +7,8 @@ from typing import Any
 from refrain.data.shapes.exchanges import EXCHANGE_KEYS
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.layout import Layout
-from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, read_verdict, says_something
+from refrain.data.shapes.tool_fields import READ_KEYS, TOOL_COLUMNS, TOOL_ROLES
+from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, is_plain_text, read_verdict, says_something
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ def read_names(*names: str, **nested: ReadFields) -> ReadFields:
 
 
 TURN = read_names("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS, *EXCHANGE_KEYS,
-                  content=read_names("type", "text"))  # fmt: skip
+                  *READ_KEYS["assistant"], *READ_KEYS["tool"], content=read_names("type", "text"))  # fmt: skip
 
 
-REQUEST = read_names(messages=TURN)
+REQUEST = read_names(*TOOL_COLUMNS, messages=TURN)
 
 
 CHOICES = read_names("index", message=TURN)
@@ -68,7 +69,8 @@ def read_fields(layout: Layout) -> ReadFields:
 def find_ignored(row: Fields, fields: ReadFields) -> set[str]:
     """The filled fields of a row that are not read, those of objects behind the name of their column."""
     unread_labels = {"label"} if fields.has_label and not is_read_label(row.get("label")) else set()
-    return unread_labels.union(walk_ignored(row, fields))
+    read_tools = {column for column in TOOL_COLUMNS if not is_plain_text(row.get(column))}
+    return unread_labels.union(walk_ignored(row, fields)) - read_tools
 
 
 def is_read_label(value: Any) -> bool:
@@ -83,6 +85,8 @@ def walk_ignored(row: Fields, fields: ReadFields) -> Iterator[str]:
             yield from (prefix + key for key in value if key not in read.names and says_something(value[key]))
         for key, nested in read.nested.items():
             inner = value.get(key)
+            if key == "content" and value.get("role") in TOOL_ROLES:  # all of what a tool gives back is read
+                continue
             if isinstance(inner, list | dict):
                 place = prefix if nested is read else f"{prefix}{key}[]."
                 parts = inner if isinstance(inner, list) else [inner]

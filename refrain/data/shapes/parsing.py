@@ -2,7 +2,7 @@
 
 from refrain.chat.records import Message
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import fields, turn_keys, turns
+from refrain.data.shapes import fields, tool_fields, turn_keys, turns
 from refrain.data.shapes.columns import rename_columns
 from refrain.data.shapes.conversations import Conversation, ParseResult
 from refrain.data.shapes.errors import RowError
@@ -29,6 +29,8 @@ def require_fields(raw: RawRow, layout: Layout | None) -> Fields:
     if raw.error:
         raise RowError("unreadable", f"the row cannot be read: {raw.error}")
     value = fields.require_object(raw.value, "the row")
+    if raw.offset is None:  # of a table
+        value = tool_fields.drop_unset(value)
     if layout is None:
         raise RowError("missing_field", "the row has no fields")
     required, columns = layout.shape.required, layout.columns
@@ -37,6 +39,8 @@ def require_fields(raw: RawRow, layout: Layout | None) -> Fields:
         fields.require(row, name)
     is_chat = any(isinstance(row[name], list) for name in required)
     turn_keys.refuse_columns(value, is_chat, columns.values())
+    if tools := tool_fields.parse_tool_columns(value, is_chat, columns.values()):
+        row["tools"] = tools
     return row
 
 
@@ -50,6 +54,8 @@ def row_extras(row: Fields, layout: Layout) -> Conversation:
     extras: Conversation = {"messages": messages}
     if (label := turn_keys.read_label(row, layout.named)) is not None:
         extras["label"] = label
+    if isinstance(row.get("tools"), list):
+        extras["tools"] = row["tools"]
     if isinstance(row.get("id"), str | int):
         extras["own_id"] = fields.require_text({"id": str(row["id"])}, "id")
     if "group" in row:
@@ -70,4 +76,6 @@ def with_extras(result: ParseResult, extras: Conversation) -> ParseResult:
     conversation: Conversation = {**extras, **result, "messages": [*opening, *messages]}
     if "group" in extras:
         conversation["group"] = extras["group"]
+    if "tools" in conversation and tool_fields.lists_tools(conversation["messages"], conversation["tools"]):
+        del conversation["tools"]
     return conversation

@@ -37,7 +37,7 @@ LABELS = ("label", "kto_tag")  # columns that call the reply of a row good or ba
 MEDIA_COLUMNS = ("image", "images", "audio", "audios", "video", "videos")
 
 
-WRITTEN_COLUMNS = frozenset((*MEDIA_COLUMNS, "tools", "functions", "documents", "chat_template_kwargs"))
+WRITTEN_COLUMNS = frozenset((*MEDIA_COLUMNS, "documents", "chat_template_kwargs"))
 
 
 TEXT_PARTS = ("text", "input_text", "output_text")  # types of parts that a content may have
@@ -46,9 +46,9 @@ TEXT_PARTS = ("text", "input_text", "output_text")  # types of parts that a cont
 WAY_OUT = "only text is learned, so take the row or the key out of the file"
 
 
-def refuse_more_than_text(turn: Fields, place: str, roles: dict[str, str]) -> None:
+def refuse_more_than_text(turn: Fields, place: str, roles: dict[str, str], read_keys: Collection[str] = ()) -> None:
     """RowError when a turn says something beside its text; a name that is the role's own says nothing."""
-    for key in [key for key in turn if key in WRITTEN_KEYS]:
+    for key in [key for key in turn if key in WRITTEN_KEYS and key not in read_keys]:
         value = turn[key]
         if says_something(value) and not (key == "name" and isinstance(value, str) and value.lower() in roles):
             raise RowError("more_than_text", f"{place} has {key}; {WAY_OUT}")
@@ -57,10 +57,13 @@ def refuse_more_than_text(turn: Fields, place: str, roles: dict[str, str]) -> No
 def refuse_columns(row: Fields, is_chat: bool, read_columns: Collection[str]) -> None:
     """RowError when a row has a column of which a template would write something; text may mean anything elsewhere."""
     for column in [column for column in row if column in WRITTEN_COLUMNS and column not in read_columns]:
-        value = row[column]
-        may_be_metadata = not is_chat and isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
-        if says_something(value) and not may_be_metadata:
+        if says_something(row[column]) and (is_chat or not is_plain_text(row[column])):
             raise RowError("more_than_text", f"the row has {column}; {WAY_OUT}")
+
+
+def is_plain_text(value: Any) -> bool:
+    """Whether a text is no JSON, so that beside a question it may be metadata of any kind."""
+    return isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
 
 
 def is_to_be_learned(turn: Fields, place: str) -> bool:

@@ -109,13 +109,15 @@ class RowBatchBuilder:
         """A row, with what is known of it."""
         *prompt_messages, reply = row["messages"]
         turns = [
-            (turn["role"], shingles.fold_white_space(shingles.normalise_text(turn["content"])))
+            (turn["role"], shingles.fold_white_space(shingles.normalise_text(records.whole_text(turn))))
             for turn in prompt_messages
         ]
         prompt = f"[{', '.join(f'[{quote_json(role)}, {quote_json(text)}]' for role, text in turns)}]"
-        replies = [reply["content"], *([row["rejected"]] if "rejected" in row else [])]
+        said = records.whole_text(reply)
+        replies = [said, *([row["rejected"]] if "rejected" in row else [])]
         context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
-        content = "\0".join([prompt, reply["content"], row.get("rejected", ""), *context])  # no text holds a NUL
+        tools = [json.dumps(row["tools"])] if "tools" in row else []
+        content = "\0".join([prompt, said, row.get("rejected", ""), *context, *tools])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
         text = records.to_json_line(row)
         values: dict[str, int] = {

@@ -3,9 +3,11 @@
 import json
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from refrain.chat import encoding, special_tokens
+from refrain.chat.encoding import ChatTokenizer
 from refrain.evaluation import divergence
 from refrain.evaluation.parity import ParityPrompts
 from refrain.export.onnx.fallbacks import Attempt
@@ -24,7 +26,7 @@ def manifest_facts(best: str) -> dict[str, Any]:
         **hub_commits(),
         "made_of": {path.as_posix(): manifest.dvc_md5(path) for path in sources},
         "special_tokens": special_tokens.explain_tokens(paths.BASE),
-        "stop_tokens": encoding.explain_stops(paths.BASE, encoding.load_tokenizer(paths.MERGED)),
+        "stop_tokens": explain_stops(paths.BASE, encoding.load_tokenizer(paths.MERGED)),
         "parity": json.loads(paths.PARITY.read_text(encoding="utf-8")),
         **environment(),
     }
@@ -70,3 +72,19 @@ def environment() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "versions": {name: version(name) for name in LIBRARIES},
     }
+
+
+def explain_stops(folder: Path, tokenizer: ChatTokenizer) -> dict[str, list[str]]:
+    """Each token that ends a reply, with what says so: the template, or a file of the folder."""
+    own_ids, own_file = special_tokens.read_stop_ids(folder)
+    eos, *_ = special_tokens.find_names(folder).get("eos_token", [special_tokens.NamedToken("", "")])
+    result = {}
+    for text, token in sorted(tokenizer.index.special_ids.items()):
+        reasons = {
+            "chat template": tokenizer.end_marker.startswith(text),
+            eos.file: eos.text == text,
+            own_file: token in own_ids,
+        }
+        if token in tokenizer.stop_ids:
+            result[text] = [reason for reason, holds in reasons.items() if holds]
+    return result

@@ -9,9 +9,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from refrain.chat import encoding, preview, templates
+from refrain.chat import encoding, preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.examples import Example
+from refrain.chat.records import is_text_alone
 from refrain.training.audit import template_outline
 from refrain.training.audit.faults import Fault
 from refrain.training.audit.template_outline import TemplateOutline, outline_template
@@ -40,10 +41,12 @@ class AuditContext:
         return frozenset(self.tokenizer.index.special_ids.values()) - {self.unknown_id}
 
     def find_outline(self, example: Example) -> TemplateOutline:
-        """What the template writes around such a conversation, made once for all of the same roles."""
+        """What the template writes around such a conversation, made once for all of the same roles that are text."""
+        if example.tools or not all(map(is_text_alone, example.messages)):
+            return outline_template(self.tokenizer, example.messages, example.tools)
         roles = tuple(message["role"] for message in example.messages)
         if roles not in self.outlines:
-            self.outlines[roles] = outline_template(self.tokenizer, roles)
+            self.outlines[roles] = outline_template(self.tokenizer, example.messages)
         return self.outlines[roles]
 
 
@@ -67,8 +70,10 @@ def leave_out_rewritten(
     kept = example._replace(learned_turns=[*(turn for turn in earlier if turn in outline.frames), last])
     if len(kept.learned_turns) == 1 or learned_text == frame_replies(kept, outline):
         return kept
-    text = templates.render_template(tokenizer.template, example.messages, tokenizer.special_tokens)
-    prompts = {turn: template_outline.find_prompt(tokenizer, example.messages, turn, text) for turn in earlier}
+    text = encoding.render_text(tokenizer, example.messages, example.tools)
+    prompts = {
+        turn: template_outline.find_prompt(tokenizer, example.messages, example.tools, turn, text) for turn in earlier
+    }
     turns = [turn for turn, prompt in prompts.items() if prompt is not None]
     return example._replace(learned_turns=[*turns, last])
 
@@ -93,9 +98,21 @@ def check_labels(
     """
     if has_foreign_labels(example.features):
         return "mask", False
+    if learned_text and leaves_out_calls(tokenizer, example, learned_text):
+        return "cut", False
     if learned_text == frame_replies(example, outline):
         return (check_prompt(example, prompt_length) if learns_end(tokenizer, example) else "end"), False
     return check_rewritten(tokenizer, example, learned_text, prompt_length)
+
+
+def leaves_out_calls(tokenizer: ChatTokenizer, example: Example, learned_text: str) -> bool:
+    """Whether a function that is called in a learned turn is named nowhere in what is learned."""
+    names = {
+        call["function"]["name"]
+        for turn in example.learned_turns
+        for call in example.messages[turn].get("tool_calls", [])
+    }
+    return any(name not in learned_text and encode_and_decode(tokenizer, name) not in learned_text for name in names)
 
 
 def has_foreign_labels(features: Features) -> bool:
@@ -156,7 +173,9 @@ def is_learned_from(example: Example, reply: int, start: int) -> bool:
 def labels_outer_blank(tokenizer: ChatTokenizer, example: Example) -> bool:
     """Whether white space before a reply or behind an end marker is learned."""
     ids, labels = example.features["input_ids"], example.features["labels"]
-    prompts = [encoding.encode_prompt(tokenizer, example.messages[:turn]) for turn in example.learned_turns[:-1]]
+    prompts = [
+        encoding.encode_prompt(tokenizer, example.messages[:turn], example.tools) for turn in example.learned_turns[:-1]
+    ]
     lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
         all(preview.escape_controls(text).strip() for text in preview.decode_spans(tokenizer, lasts))
@@ -177,18 +196,18 @@ def only_template_controls(context: AuditContext, example: Example, outline: Tem
     if control_ids == outline.control_ids:
         return True
     index = context.tokenizer.index
-    text, typed = encoding.render_conversation(context.tokenizer, example.messages)
+    text, typed = encoding.render_conversation(context.tokenizer, example.messages, example.tools)
     matches = index.control_pattern.finditer(text)
     return control_ids == [index.special_ids[match[0]] for match in matches if match.start() not in typed]
 
 
 def render_replies(tokenizer: ChatTokenizer, example: Example) -> list[str]:
     """What the template makes of each reply that is learned, from where it is asked for to the end marker."""
-    template, special_tokens, marker = tokenizer.template, tokenizer.special_tokens, tokenizer.end_marker
+    marker = tokenizer.end_marker
     result = []
     for turn in example.learned_turns:
-        before = templates.render_template(template, example.messages[:turn], special_tokens, True)
-        reply = templates.render_template(template, example.messages[: turn + 1], special_tokens)[len(before) :]
+        before = encoding.render_text(tokenizer, example.messages[:turn], example.tools, add_generation_prompt=True)
+        reply = encoding.render_text(tokenizer, example.messages[: turn + 1], example.tools)[len(before) :]
         result.append(reply[: reply.rindex(marker) + len(marker)])
     return result
 

@@ -13,12 +13,14 @@ from tokenizers import Tokenizer
 from refrain.chat import encoding, model_folder, preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
-from refrain.chat.records import Message, Row
+from refrain.chat.records import Message, Row, whole_text
 from refrain.training.audit import checks
 from refrain.training.audit.faults import FAULTS, Fault
+from refrain.training.audit.template_outline import mark_words
 
 log = logging.getLogger(__name__)
 SHOWN = 3  # rows
+Kind = tuple[object, ...]  # what rows have in common that a template takes alike
 LONGEST = 1200  # characters of a conversation that is shown
 
 
@@ -32,26 +34,28 @@ class AuditResult:
 
 def require_teachable(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> None:
     """ValueError with the first rows whose turns the template cannot take, or cannot teach."""
-    errors: dict[tuple[str, ...], str | None] = {}
+    errors: dict[Kind, str | None] = {}
     for row in rows:
-        if (roles := roles_of(row)) not in errors:
-            errors[roles] = find_template_error(tokenizer, roles)
-    wrong = [(row, error) for row in rows if (error := errors[roles_of(row)])]
+        if (kind := kind_of(row)) not in errors:
+            errors[kind] = find_template_error(tokenizer, row)
+    wrong = [(row, error) for row in rows if (error := errors[kind_of(row)])]
     if wrong:
         texts = (f"{row['id']}\n{clip_text(render_plain(row['messages']))}" for row, _ in wrong[:SHOWN])
         raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {count_rows(len(wrong))}, the first:", *texts]))
 
 
-def roles_of(row: Row) -> tuple[str, ...]:
-    """Who speaks, turn by turn."""
-    return tuple(message["role"] for message in row["messages"])
+def kind_of(row: Row) -> Kind:
+    """Who speaks, turn by turn, and what is there beside words."""
+    return "tools" in row, *((message["role"], len(message.get("tool_calls", []))) for message in row["messages"])
 
 
-def find_template_error(tokenizer: ChatTokenizer, roles: Sequence[str]) -> str | None:
-    """Why no conversation of these roles can be learned, if so."""
-    messages: list[Message] = [{"role": role, "content": f"{role} {turn}"} for turn, role in enumerate(roles, 1)]
+def find_template_error(tokenizer: ChatTokenizer, row: Row) -> str | None:
+    """Why no conversation of the same roles can be learned, if so."""
+    messages: list[Message] = [
+        mark_words(message, f"{message['role']} {turn}") for turn, message in enumerate(row["messages"], 1)
+    ]
     try:
-        encoding.encode_conversation(tokenizer, messages)
+        encoding.encode_conversation(tokenizer, messages, row.get("tools"))
     except ValueError as error:
         return str(error)
     return None
@@ -89,9 +93,9 @@ def audit_examples(
     learned_texts = preview.decode_spans(tokenizer, map(list_learned_ids, examples))
     for example, learned_text in zip(examples, learned_texts, strict=True):
         messages = example.messages[: example.learned_turns[-1]]
-        prompt_ids = encoding.encode_prompt(tokenizer, messages)
+        prompt_ids = encoding.encode_prompt(tokenizer, messages, example.tools)
         finding = checks.check_example(context, example, learned_text, prompt_ids)
-        is_served_otherwise = other is not None and prompts_differ(tokenizer, other, messages, prompt_ids)
+        is_served_otherwise = other is not None and prompts_differ(tokenizer, other, example, prompt_ids)
         if fault := finding.fault or ("served" if is_served_otherwise else None):
             broken.setdefault(fault, []).append(example)
         stripped |= {example.row_id} if finding.stripped else set()
@@ -152,11 +156,10 @@ def is_same_tokenizer(first: ChatTokenizer, second: ChatTokenizer) -> bool:
     return str(first.tokenizer.to_str()) == str(second.tokenizer.to_str())
 
 
-def prompts_differ(
-    tokenizer: ChatTokenizer, other: ChatTokenizer, messages: list[Message], prompt_ids: list[int]
-) -> bool:
-    """Whether the other tokenizer has another template, or makes other ids of a prompt."""
-    return tokenizer.template != other.template or encoding.encode_prompt(other, messages) != prompt_ids
+def prompts_differ(tokenizer: ChatTokenizer, other: ChatTokenizer, example: Example, prompt_ids: list[int]) -> bool:
+    """Whether the other tokenizer has another template, or makes other ids of the prompt of the last reply."""
+    messages = example.messages[: example.learned_turns[-1]]
+    return tokenizer.template != other.template or encoding.encode_prompt(other, messages, example.tools) != prompt_ids
 
 
 def find_unknown_id(tokenizer: Tokenizer) -> int | None:
@@ -172,7 +175,7 @@ def count_rows(rows: float) -> str:
 
 
 def render_plain(messages: Sequence[Message]) -> str:
-    return preview.escape_controls("\n".join(f"{message['role']}: {message['content']}" for message in messages))
+    return preview.escape_controls("\n".join(f"{message['role']}: {whole_text(message)}" for message in messages))
 
 
 def clip_text(text: str) -> str:

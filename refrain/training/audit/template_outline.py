@@ -7,9 +7,9 @@ way, so that a mistake of one is not made by the other.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refrain.chat import templates
+from refrain.chat import encoding, templates
 from refrain.chat.encoding import ChatTokenizer
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool
 
 FIRST_MARK = 0x100000  # the last private plane of Unicode
 
@@ -27,34 +27,46 @@ class TemplateOutline:
     control_ids: list[int]  # the template's own control tokens
 
 
-def outline_template(tokenizer: ChatTokenizer, roles: tuple[str, ...]) -> TemplateOutline:
-    """Of a conversation of these roles; ValueError when the template refuses it."""
-    template, special_tokens, index = tokenizer.template, tokenizer.special_tokens, tokenizer.index
-    marks = [chr(FIRST_MARK + i) for i in range(len(roles))]
-    messages: list[Message] = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = templates.render_template(template, messages, special_tokens)
+def outline_template(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], tools: Sequence[Tool] | None = None
+) -> TemplateOutline:
+    """Of a conversation with other words, but the same calls; ValueError when the template refuses it."""
+    marks = [chr(FIRST_MARK + i) for i in range(len(messages))]
+    marked = [mark_words(message, mark) for message, mark in zip(messages, marks, strict=True)]
+    text = encoding.render_text(tokenizer, marked, tools)
     frames = {}
-    for i, mark in enumerate(marks):
-        prompt = find_prompt(tokenizer, messages, i, text) if roles[i] == "assistant" and mark in text else None
-        if prompt is not None:
-            at = text.rindex(mark)
-            frames[i] = (
-                text[len(prompt) : at],
-                text[at + 1 : text.find(tokenizer.end_marker, at)] + tokenizer.end_marker,
-            )
-    control_ids = [index.special_ids[token] for token in index.control_pattern.findall(text)]
-    return TemplateOutline([i for i, mark in enumerate(marks) if mark not in text], frames, control_ids)
+    for i, message in enumerate(marked):
+        prompt = find_prompt(tokenizer, marked, tools, i, text) if message["role"] == "assistant" else None
+        if prompt is not None and message["content"] in text:
+            frames[i] = frame_reply(tokenizer, text, prompt, message["content"])
+    control_ids = [tokenizer.index.special_ids[token] for token in tokenizer.index.control_pattern.findall(text)]
+    unwritten = [i for i, message in enumerate(marked) if message["content"] not in text]
+    return TemplateOutline(unwritten, frames, control_ids)
 
 
-def find_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], turn: int, text: str) -> str | None:
+def mark_words(message: Message, mark: str) -> Message:
+    """A turn with a mark for words; one that has none beside its calls keeps none."""
+    return message if "tool_calls" in message and not message["content"] else {**message, "content": mark}
+
+
+def frame_reply(tokenizer: ChatTokenizer, text: str, prompt: str, mark: str) -> tuple[str, str]:
+    """What is learned before and behind the words of a reply; before them is all of it, where a mark is empty."""
+    at = text.rindex(mark) if mark else len(prompt)
+    end = text.find(tokenizer.end_marker, at)
+    return text[len(prompt) : at], text[at + len(mark) : end] + tokenizer.end_marker
+
+
+def find_prompt(
+    tokenizer: ChatTokenizer, messages: Sequence[Message], tools: Sequence[Tool] | None, turn: int, text: str
+) -> str | None:
     """What a reply is asked for with, if it stands behind that in a conversation's text as it did when it was the last.
 
     The last reply always has one: with another it would be the fault of its conversation.
     """
-    template, special_tokens, is_last = tokenizer.template, tokenizer.special_tokens, turn == len(messages) - 1
+    is_last = turn == len(messages) - 1
     try:
-        prompt = templates.render_template(template, messages[:turn], special_tokens, add_generation_prompt=True)
-        until = templates.render_template(template, messages[: turn + 1], special_tokens)
+        prompt = encoding.render_text(tokenizer, messages[:turn], tools, add_generation_prompt=True)
+        until = encoding.render_text(tokenizer, messages[: turn + 1], tools)
     except templates.TemplateRefusalError:
         return None
     return prompt if is_last or (text.startswith(prompt) and text.startswith(until.rstrip())) else None

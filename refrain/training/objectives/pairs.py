@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features, encode_prompt
+from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features, encode_last_prompt
 from refrain.chat.examples import Example, encode_row, example_of_last_reply, list_conversations
 from refrain.chat.records import Row, split_bad_replies
 
@@ -28,7 +28,7 @@ def examples(rows: list[Row], pairs: list[PreferencePair]) -> list[Example]:
     """What `encode_rows` has made of the rows, with their words: both sides, of which the last reply is learned."""
     paired = [row for row in rows if "rejected" in row]
     return [
-        example_of_last_reply(row["id"], messages, features)
+        example_of_last_reply(row, messages, features)
         for row, pair in zip(paired, pairs, strict=True)
         for messages, features in zip(list_conversations(row), (pair.chosen, pair.rejected), strict=True)
     ]
@@ -45,8 +45,8 @@ def require_pairs(rows: list[Row], pairs: list[PreferencePair]) -> None:
 
 def encode_conversations(tokenizer: ChatTokenizer, row: Row) -> list[Features]:
     """The conversations of a row, which differ in the last reply; that alone is labelled."""
-    conversations = [encode_row(tokenizer, row["id"], messages) for messages in list_conversations(row)]
-    start = len(encode_prompt(tokenizer, row["messages"][:-1]))  # `encode_row` holds all to begin with it
+    conversations = [encode_row(tokenizer, row, messages) for messages in list_conversations(row)]
+    start = len(encode_last_prompt(tokenizer, row))  # `encode_row` holds all to begin with it
     return [with_labels(each, [IGNORE_INDEX] * start + each["labels"][start:]) for each in conversations]
 
 

@@ -14,7 +14,7 @@ def encode_rows(tokenizer: ChatTokenizer, rows: list[Row]) -> tuple[list[Feature
     """What the model learns from, of every row whose reply is no bad one; ValueError names the row that the template
     cannot take."""
     good_rows, bad_replies = split_bad_replies(rows)
-    encoded = [encode_row(tokenizer, row["id"], row["messages"]) for row in good_rows]
+    encoded = [encode_row(tokenizer, row) for row in good_rows]
     return encoded, {"unpaired": [], **bad_replies}
 
 

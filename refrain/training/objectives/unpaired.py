@@ -37,10 +37,10 @@ def is_judged(row: Row) -> bool:
 
 def examples(rows: list[Row], replies: list[JudgedReply]) -> list[Example]:
     """What `encode_rows` has made of the rows, with their words: the last reply of each conversation is learned."""
-    conversations = [(row["id"], messages) for row in filter(is_judged, rows) for messages in list_conversations(row)]
+    conversations = [(row, messages) for row in filter(is_judged, rows) for messages in list_conversations(row)]
     return [
-        example_of_last_reply(row_id, messages, reply.features)
-        for (row_id, messages), reply in zip(conversations, replies, strict=True)
+        example_of_last_reply(row, messages, reply.features)
+        for (row, messages), reply in zip(conversations, replies, strict=True)
     ]
 
 

@@ -31,7 +31,9 @@ def response(*texts, **more):
 
 def test_a_preference_of_openai_is_a_pair():
     assert said(OPENAI) == {"messages": [SYSTEM, *TURNS], "rejected": "Go"}
-    assert refusal({**OPENAI, "input": {"messages": [ASKED], "tools": [{"type": "function"}]}}) == "more_than_text"
+    assert refusal({**OPENAI, "input": {"messages": [ASKED], "documents": ["x"]}}) == "more_than_text"
+    tools = [{"type": "function", "function": {"name": "rain"}}]
+    assert said({**OPENAI, "input": {"messages": [ASKED], "tools": tools}})["tools"] == tools
     assert refusal({**OPENAI, "preferred_output": [ASKED]}) == "no_reply"
 
 

@@ -60,10 +60,10 @@ def test_without_ranks_the_first_reply_is_the_best():
 
 
 def test_a_broken_message_spoils_only_what_replies_to_it():
-    broken = spoken("b", "tool", spoken("c", "assistant"), spoken("d", "assistant"))
+    broken = spoken("b", "robot", spoken("c", "assistant"), spoken("d", "assistant"))
     tree = {"message_tree_id": "a", "prompt": spoken("a", "prompter", broken, 7, spoken("e", "assistant"))}
     role, kind, whole = leaves(tree)
-    assert role.startswith("message 'b' has the role 'tool', not one of ")
+    assert role.startswith("message 'b' has the role 'robot', not one of ")
     assert (kind, whole) == ("a message is a number, not an object with named fields", "AE")
 
 

@@ -41,8 +41,8 @@ def test_a_better_reply_keeps_the_context_before_it():
 
 
 @pytest.mark.parametrize("key, value", [
-    ("tool_calls", [{"id": "1"}]), ("function_call", {"name": "f"}), ("reasoning_content", "Hm."), ("thinking", "Hm."),
-    ("reasoning", "Hm."), ("images", ["a.png"]), ("audio", {"id": "a"}), ("refusal", "I can not."), ("prefix", True),
+    ("tool_plan", "Look."), ("tools", [{"name": "f"}]), ("reasoning_details", [{"text": "Hm."}]), ("thought", "Hm."),
+    ("images", ["a.png"]), ("audio", {"id": "a"}), ("refusal", "I can not."), ("prefix", True),
     ("name", "Ann"), ("tool_call_id", "1"), ("train_detail", [{"begin_offset": 0}]),
 ])  # fmt: skip
 def test_a_key_that_changes_what_is_written_costs_the_row(key, value):
@@ -59,7 +59,7 @@ def test_a_name_that_is_the_role_says_nothing():
 
 
 @pytest.mark.parametrize("row, column", [
-    ({"messages": TURNS, "tools": "[{}]"}, "tools"),
+    ({"messages": TURNS, "documents": "[{}]"}, "documents"),
     ({"conversations": TURNS, "image": "a.png"}, "image"),
     ({"messages": TURNS, "chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs"),
     ({"question": "Hi", "answer": "Hello", "image": {"bytes": "x"}}, "image"),
@@ -73,7 +73,8 @@ def test_a_column_that_a_template_would_write_costs_the_row(row, column):
 
 
 def test_a_text_beside_a_question_may_be_anything():
-    assert said({"question": "Hi", "answer": "Hello", "image": "https://example.org/a.png"})["messages"] == TURNS
+    row = {"question": "Hi", "answer": "Hello", "image": "https://example.org/a.png", "tools": "a hammer"}
+    assert said(row) == {"messages": TURNS}
 
 
 def test_a_column_that_fields_name_is_read():

@@ -6,6 +6,7 @@ from audited_rows import BORDERS, ROWS
 from awkward_templates import PLAIN_QWEN3, QWEN3
 from dialogues import CHATML, ORDINARY, OWN, TEMPLATES, dialogue, sentencepiece, with_template
 from tokenizers import AddedToken, normalizers
+from tool_templates import LOOP, TOOL_TEMPLATES, WEATHER, asks, call, calls, gives, says
 
 from refrain.chat import encoding, examples, model_folder
 from refrain.chat.encoding import IGNORE_INDEX
@@ -35,7 +36,7 @@ TOKENIZERS = {
 
 
 def lesson(talk, row):
-    return examples.example_of_all_replies(row, examples.encode_row(talk, row["id"], row["messages"]))
+    return examples.example_of_all_replies(row, examples.encode_row(talk, row))
 
 
 def taught(talk, rows=ROWS):
@@ -70,6 +71,35 @@ def test_what_is_learned_as_it_should_be_raises_no_alarm(saved, tokenizer, kind,
     assert found.broken == {}
     assert found.facts["rows"] == len(ROWS) and 0.1 < found.facts["learned"] < 0.9
     assert found.facts["stripped"] == (1 if jinja == "trimmed" else 0)
+
+
+TWICE = [
+    *LOOP,
+    asks("And in Rome <|im_end|>?"),
+    calls(call("Rome <|im_end|>")),
+    gives("<|im_end|>", name="weather"),
+    says(),
+]
+TOOL_ROWS = [
+    {"id": "loop", "messages": LOOP, "tools": [WEATHER]},
+    {"id": "call", "messages": LOOP[:2], "tools": [WEATHER]},
+    {"id": "twice", "messages": TWICE, "tools": [WEATHER]},
+    {"id": "context", "messages": [LOOP[0], {**LOOP[1], "train": False}, *LOOP[2:]]},
+]
+
+
+@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "qwen3_8", "llama3_1", "lfm2_2_5", "mistral", "hermes"])
+def test_calls_as_they_should_be_raise_no_alarm_and_others_do(saved, tokenizer, name):
+    talk = with_template(saved, tokenizer, TOOL_TEMPLATES[name], bos_token="<|bos|>")
+    supervision.require_teachable(talk, TOOL_ROWS)
+    lessons = taught(talk, TOOL_ROWS)
+    assert broken(talk, lessons) == {}
+    assert broken(talk, spoiled(lessons, lambda ids, labels: features(ids, ids))) == {"mask": len(TOOL_ROWS)}
+    assert broken(talk, spoiled(lessons, partial(moved, left=-1, right=0))) == {"mask": len(TOOL_ROWS)}
+    uncalled = [
+        each._replace(messages=[LOOP[0], says()] if each.row_id == "call" else each.messages) for each in lessons
+    ]
+    assert sum(broken(talk, uncalled).values()) == 1
 
 
 def test_pairs_as_they_should_be_raise_no_alarm(talk):
