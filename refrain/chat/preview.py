@@ -5,7 +5,7 @@ from itertools import groupby
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
-from refrain.chat.records import Row, has_bad_reply, is_learned
+from refrain.chat.records import ENCODER, Row, has_bad_reply, is_learned, whole_text
 
 BRACKETS = (("⟦", "⟧"), ("⟪", "⟫"), ("⟬", "⟭"), ("⦃", "⦄"), ("⦅", "⦆"), ("⦇", "⦈"))
 CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}  # as ␛ and ␍
@@ -27,15 +27,15 @@ def preview_row(tokenizer: ChatTokenizer, row: Row) -> str:
 def preview_turns(row: Row) -> str:
     """A row without a template: who says what, the turns that are learned marked, a worse reply below."""
     written = {"id", "messages", "own_id", "input_from"}
-    opening, closing = choose_brackets(message["content"] for message in row["messages"])
+    opening, closing = choose_brackets(whole_text(message) for message in row["messages"])
     lines = [
-        f"{message['role']}: {opening}{message['content']}{closing}"
+        f"{message['role']}: {opening}{whole_text(message)}{closing}"
         if is_learned(message) and not has_bad_reply(row)
-        else f"{message['role']}: {message['content']}"
+        else f"{message['role']}: {whole_text(message)}"
         for message in row["messages"]
     ]
-    others = {name: value for name, value in row.items() if name not in written}
-    lines += [f"{name}: {str(value).lower() if name == 'label' else value}" for name, value in others.items()]
+    others = [(name, value) for name, value in row.items() if name not in written]
+    lines += [f"{name}: {value if isinstance(value, str) else ENCODER.encode(value)}" for name, value in others]
     return escape_controls("\n".join(lines))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.chat.records import Row, has_bad_reply, is_learned
+from refrain.chat.records import Row, has_bad_reply, is_learned, whole_text
 from refrain.data import corpus, datasheet, split_files
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import NONE, TRAIN
@@ -46,9 +46,9 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
 def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:
     """Characters and words of each row, and of its learned part."""
     texts = {
-        "whole row": [[message["content"] for message in row["messages"]] for row in rows],
+        "whole row": [[whole_text(message) for message in row["messages"]] for row in rows],
         "learned part": [
-            [message["content"] for message in row["messages"] if is_learned(message)]
+            [whole_text(message) for message in row["messages"] if is_learned(message)]
             for row in rows
             if not has_bad_reply(row)
         ],
