@@ -51,7 +51,7 @@ def test_every_row_is_learned_whole(talk, rows):
         "unpaired": []
     }
     for row, each, lesson in zip(rows, kept, sft.examples(rows, kept), strict=True):
-        assert lesson == (row["id"], row["messages"], each, [1])
+        assert lesson == (row["id"], row["messages"], each, [1], None)
 
 
 def test_of_a_pair_the_chosen_reply_is_learned(talk, rows):
