@@ -40,6 +40,11 @@ def test_one_odd_value_costs_its_row_alone():
     assert layout.columns["split"] == "Split"
 
 
+def test_a_column_of_which_most_values_name_no_split_is_none():
+    raws = [RawRow(1, {**QA, "split": value}) for value in ("hard", "test", "easy")]
+    assert recognition.recognise_layout(SourceConfig("file"), raws).ignored == ("split",)
+
+
 def test_a_file_whose_split_is_declared_has_no_other():
     raws = [RawRow(1, {**QA, "split": "test"})]
     assert "split" not in recognition.recognise_layout(SourceConfig("file", split="train"), raws).columns
