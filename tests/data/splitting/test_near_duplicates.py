@@ -30,10 +30,10 @@ def sets():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.6, 0.75, 0.8, 1.0])
-def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, monkeypatch):
-    monkeypatch.setattr(
-        near_duplicates, "MAX_SLOTS", 1 << 6
-    )  # elements share their counts: the order is worse, the result is not
+@pytest.mark.parametrize("slots", [1 << 6, 1 << 27])
+def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, monkeypatch):
+    """Where few slots are, elements share their counts: the order is worse, the result is not."""
+    monkeypatch.setattr(near_duplicates, "MAX_SLOTS", slots)
     flat = np.array([element for each in sets for element in sorted(each)], np.uint64)
     listed = ragged.from_lengths(flat, np.array(list(map(len, sets))))
     candidates = near_duplicates.find_candidates(listed, share)
