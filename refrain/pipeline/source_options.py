@@ -63,6 +63,8 @@ def is_text_encoding(name: str) -> bool:
     text = "\\x41\n"
     try:
         encoded_text = text.encode(name)
-        return codecs.getincrementaldecoder(name)("surrogateescape").decode(encoded_text, True) == text
+        has_one_width = len(encoded_text) - len("".encode(name)) in (len(text), 2 * len(text), 4 * len(text))
+        decoder = codecs.getincrementaldecoder(name)("surrogateescape")
+        return has_one_width and decoder.decode(encoded_text, True) == text  # else offsets would not be the file's
     except (LookupError, ValueError, TypeError):
         return False
