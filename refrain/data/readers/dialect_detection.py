@@ -176,13 +176,14 @@ def find_header(records: list[CsvRecord], source: SourceConfig) -> int:
         for number, record in enumerate(first_records):
             if columns <= {cell.strip() for cell in record.cells}:
                 return number
-    widths = Counter(len(record.cells) for record in records if not record.broken)
+    table = [record for record in records if not record.text.startswith("#")] or records
+    widths = Counter(len(record.cells) for record in table if not record.broken)
     if not widths:
         return 0
-    usual_width = max(widths, key=lambda width: (widths[width], width == len(records[0].cells)))
+    usual_width = max(widths, key=lambda width: (widths[width], width == len(table[0].cells)))
     for number, record in enumerate(first_records):
         has_more, next_record = number + 1 < len(records), records[min(number + 1, len(records) - 1)]
-        if len(record.cells) == usual_width and not (is_padded_title(record) and has_names(next_record)):
+        if len(record.cells) == usual_width and not (is_remark(record) and has_names(next_record)):
             is_header = number == 0 or source.header is False or (has_more and has_names(record))
             return number if is_header else 0
         if not stands_above_table(record):
@@ -190,13 +191,14 @@ def find_header(records: list[CsvRecord], source: SourceConfig) -> int:
     return 0
 
 
-def is_padded_title(record: CsvRecord) -> bool:
-    """Whether a record is a text and empty cells, as spreadsheets write a title."""
-    return len(record.cells) > 1 and record.cells[0] != "" and not any(record.cells[1:])
+def is_remark(record: CsvRecord) -> bool:
+    """Whether a record as wide as the table is a comment, or a title and empty cells, as spreadsheets write it."""
+    is_padded_title = len(record.cells) > 1 and record.cells[0] != "" and not any(record.cells[1:])
+    return is_padded_title or (record.text.startswith("#") and not has_names(record))
 
 
 def stands_above_table(record: CsvRecord) -> bool:
-    """Whether a record may be a comment or a title, which does not look like names of columns."""
+    """Whether a record of another width may be a comment or a title, which does not look like names of columns."""
     return not record.broken and (len(record.cells) == 1 or record.text.startswith("#") or not has_names(record))
 
 

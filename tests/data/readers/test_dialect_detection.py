@@ -64,7 +64,15 @@ def test_what_is_found_is_said_in_words(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "above", ["sep=,\n", "# made in May\n", "Questions of May 2024\n\n", "Questions of May,\n", '"Made, in May."\n']
+    "above",
+    [
+        "sep=,\n",
+        "# made in May\n",
+        "# in May\n# by us, of course\n",
+        "Questions of May 2024\n\n",
+        "Questions of May,\n",
+        '"Made, in May."\n',
+    ],
 )
 def test_lines_above_the_header_are_no_rows(rows, above):
     raws = rows("x.csv", above + "a,b\n1,2\n3,4\n")
@@ -78,6 +86,7 @@ def test_lines_above_the_header_are_no_rows(rows, above):
         "When,What is your name?\n2024-05-01,It is Ann.\n2024-05-02,I am Bo.\n",  # a form, whose questions are names
         "text,label\nYes.,1\nNo.,0\n",
         "Is it wet?,How?\nyes,much\nno,never\n",
+        "#question,answer\nfog,cloud\nrain,drops\n",
         "a,b\n1,2\n",
     ],
 )
