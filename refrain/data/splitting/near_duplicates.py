@@ -39,9 +39,8 @@ class Candidates:
 
     def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
-        groups = [self.groups[group] for group in self.groups_of[number]]
-        earlier = [members[: np.searchsorted(members, number)] for members in groups]
-        return np.unique(np.concatenate(earlier)) if earlier else np.zeros(0, np.int64)
+        members = self.groups.gather(self.groups_of[number])[0]
+        return np.unique(members[members < number])
 
 
 def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:
