@@ -133,9 +133,9 @@ def parse_tool(value: Any, place: str) -> Tool:
     schema = tool.get("function")
     if schema is None:
         schema = {key: part for key, part in tool.items() if key not in ("type", "function")}
-    fields.require_text(fields.require_object(schema, place), "name", place)
+    name = fields.require_text(fields.require_object(schema, place), "name", place)  # a number may be one
     require_sound(schema, place)
-    return {"type": "function", "function": schema}
+    return {"type": "function", "function": {**schema, "name": name}}
 
 
 def read_json(value: Any, place: str) -> Any:

@@ -85,6 +85,12 @@ def test_tools_of_every_form_are_one(row, column, value):
     assert (conversation["tools"], conversation["messages"]) == (TOOLS, TURNS)
 
 
+def test_a_number_may_be_a_name():
+    row = {"messages": [ASKED, turn(tool_calls=[{"name": 7}])], "tools": [{"name": 7}]}
+    assert said(row)["messages"][1]["tool_calls"][0]["function"]["name"] == "7"
+    assert said(row)["tools"] == [{"type": "function", "function": {"name": "7"}}]
+
+
 @pytest.mark.parametrize("text", ['<tools>[{"type": "function", "function": {"name": "rain"}}]', "{'name': 'rain'}"])
 def test_tools_that_the_system_turn_lists_are_not_written_again(text):
     turns = [{"role": "system", "content": text}, *TURNS]
