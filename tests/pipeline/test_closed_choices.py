@@ -11,7 +11,7 @@ from refrain.training.objectives import preference
 
 
 @pytest.mark.parametrize("choices, table", [
-    (validation.LOSSES, preference.LOSSES),
+    (validation.LOSSES, [*preference.LOSSES, "kto"]),  # which has an objective of its own
     (validation.INITS, lora.INITS),
     (validation.PII, pii.KINDS),
 ], ids=["losses", "inits", "pii"])  # fmt: skip
