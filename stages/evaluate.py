@@ -1,11 +1,11 @@
-"""Evaluate: one set of metrics for the base, the merged model and every ONNX variant, on the same test rows."""
+"""Evaluate: one set of metrics for the base, the merged model and every ONNX variant, on the same held-out rows."""
 
 import json
 from collections.abc import Iterator
 
 from refrain.chat.encoding import load_tokenizer
 from refrain.chat.model_folder import read_context_length
-from refrain.chat.records import read_rows, write_rows
+from refrain.chat.records import read_held_out_rows, write_rows
 from refrain.pipeline import paths, runner
 from refrain.pipeline.schema import Config
 from refrain.runtime.language_model import LanguageModel
@@ -15,7 +15,7 @@ def main(cfg: Config) -> None:
     from refrain.evaluation import scoring, summary
 
     tokenizer, max_new_tokens = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
-    context_length, rows = read_context_length(paths.MERGED), read_rows(paths.PREPARED / "test.jsonl")
+    context_length, rows = read_context_length(paths.MERGED), read_held_out_rows(paths.PREPARED)
     rows = scoring.rows_that_fit(tokenizer, rows, context_length, max_new_tokens)[: cfg.evaluate.max_rows]
     paths.make_empty(paths.PREDICTIONS)
     results = {}

@@ -59,6 +59,10 @@ def explain_no_rows(report: dict[str, Any]) -> str:
 def find_way_out(report: dict[str, Any]) -> str:
     if {source["split"] for source in report["sources"].values()} <= {"val", "test"}:
         return "every source is declared for val or test; take `split` from one of them in data.sources"
+    undeclared = [source for source in report["sources"].values() if source["split"] is None]
+    if report["duplicates"] and not any(source["val"] + source["test"] for source in undeclared):
+        return ("the other sources ask what is held out: take these questions out of the files for val and test, or "
+                "add rows that ask something else")  # fmt: skip
     if report["val"] + report["test"]:
         return ("names of files declare a split, and else the fractions draw by a hash of each row, however few there "
                 "are: give more rows, set data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside "

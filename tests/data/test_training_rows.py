@@ -52,7 +52,7 @@ def test_every_reason_is_counted_and_three_rows_are_shown(prepared):
 
 def test_rows_that_all_leak_are_said(prepared):
     text = nothing_left(("a.jsonl", numbered(1), {}), ("b.jsonl", numbered(1), {"split": "test"}))
-    assert "1 went to test, 1 repeat or leak others (exact_leak 1); " in text
+    assert "1 went to test, 1 repeat or leak others (exact_leak 1); the other sources ask what is held out: " in text
 
 
 def test_no_row_at_all_is_said(prepared):

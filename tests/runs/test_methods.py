@@ -73,6 +73,11 @@ def test_a_preset_goes_from_rows_to_an_onnx_that_says_what_was_trained(preset, w
     said = [decoding.greedy_decode(lm, asked, 12, talk.stop_ids) for lm in (merged, best)]
     assert said[0] == said[1] and all(said[0])
     assert {"base", "merged", "onnx-fp32"} <= json.loads(paths.METRICS.read_text()).keys()
+    if preset == "lora":
+        records.write_rows(paths.PREPARED / "test.jsonl", [])
+        evaluate.main(cfg)
+        ids = [row["id"] for row in records.read_rows(paths.PREDICTIONS / "merged.jsonl")]
+        assert ids == [row["id"] for row in records.read_rows(paths.PREPARED / "val.jsonl")] != []
 
 
 @pytest.mark.slow
