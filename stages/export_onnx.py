@@ -19,12 +19,15 @@ def main(cfg: Config) -> None:
     paths.make_empty(paths.ONNX)
     tokenizer, rows = load_tokenizer(paths.ADAPTER), read_held_out_rows(paths.PREPARED)
     gate.require_same_tokenizer(paths.ADAPTER, paths.MERGED, rows)
-    merged = TorchLanguageModel(load_pretrained(paths.MERGED))
-    prompts = parity.parity_prompts(merged, tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
 
+    def load_merged() -> TorchLanguageModel:
+        """Anew for each proof: while a variant is written it would only take memory."""
+        return TorchLanguageModel(load_pretrained(paths.MERGED))
+
+    prompts = parity.parity_prompts(load_merged(), tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
     attempts = fallbacks.export_proven_variants(
         paths.MERGED, paths.ONNX, cfg.export, prompts,
-        lambda folder, give_up: parity.measure_parity(merged, load_model(folder), prompts, cfg.export, give_up),
+        lambda folder, give_up: parity.measure_parity(load_merged(), load_model(folder), prompts, cfg.export, give_up),
     )  # fmt: skip
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
     left = gate.remove_failing(
