@@ -12,7 +12,10 @@ from functools import partial
 import pipeline_repository
 import psutil
 import pytest
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from pipeline_repository import dvc, edit
+from voluptuous import Invalid
 
 from refrain.training.callbacks.checkpointing import INTERVAL_VARIABLE
 
@@ -40,14 +43,16 @@ def lost(finished, tmp_path):
 
 
 def remove_torn_lock(folder):
-    """As docs/training.md says: killed while it writes its lock, DVC leaves a part of it and refuses to start again."""
+    """As docs/training.md says: killed while it writes a file of its own, DVC leaves a part and refuses to start."""
     lock = folder / ".dvc/tmp/rwlock"
     try:
-        json.loads(lock.read_text())
-    except FileNotFoundError:
-        return
+        json.loads(lock.read_text() if lock.exists() else "{}")
     except ValueError:
         lock.unlink()
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load((folder / "dvc.lock").read_text()))
+    except (yaml.YAMLError, Invalid):
+        pipeline_repository.run(folder, "git", "checkout", "dvc.lock")
 
 
 class Run:
