@@ -115,21 +115,21 @@ class RowPreparer:
 
     def fit_row(self, row: Row) -> Row:
         """The same row if it is short enough; RowError when the policy or the template does not take it."""
-        if self.base is None:
+        if self.base is None or self.surely_fits(self.base, row):
             return row
-        tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
-        if token_length.surely_fits(tokenizer, row, limit):
-            return row
-        return fit_or_refuse(tokenizer, row, limit, self.data.policies.overlong)
+        tokenizer = cached_tokenizer(self.base, self.jinja)
+        return fit_or_refuse(tokenizer, row, self.data.max_tokens, self.data.policies.overlong)
 
     def fits_limit(self, row: Row) -> bool:
         """Whether a row is no longer than is allowed."""
-        if self.base is None:
+        if self.base is None or self.surely_fits(self.base, row):
             return True
         tokenizer, limit = cached_tokenizer(self.base, self.jinja), self.data.max_tokens
-        if token_length.surely_fits(tokenizer, row, limit):
-            return True
         return token_length.count_tokens(tokenizer, row, limit) <= limit
+
+    def surely_fits(self, base: Path, row: Row) -> bool:
+        """Whether a row is so short that its tokens need not be counted."""
+        return token_length.surely_fits(cached_tokenizer(base, self.jinja), row, self.data.max_tokens)
 
 
 def fit_or_refuse(tokenizer: encoding.ChatTokenizer, row: Row, limit: int, policy: str) -> Row:

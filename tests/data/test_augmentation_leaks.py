@@ -8,13 +8,13 @@ PLEASE = {"paraphrases": ["Please tell me: {prompt}"]}
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return prepare_stage.run
 
 
-def test_variants_stand_behind_all_rows_and_are_counted(prepared):
-    files = prepared(("a.jsonl", numbered(30), {}), val=0.2, test=0.2, augment=PLEASE)
+def test_variants_stand_behind_all_rows_and_are_counted(prepare):
+    files = prepare(("a.jsonl", numbered(30), {}), val=0.2, test=0.2, augment=PLEASE)
     rows = [row for row in files["train"] if "#" not in row["id"]]
     variants = files["train"][len(rows) :]
     assert ids(variants) == [f"{row['id']}#paraphrase-1" for row in rows]
@@ -33,9 +33,9 @@ def test_variants_stand_behind_all_rows_and_are_counted(prepared):
         (f"x {LONG}", f"{'a b c d e f g h i j k l m n o ' * 2} please tell me x how much of all the water on earth is"),
     ],
 )
-def test_a_variant_that_asks_what_is_held_out_is_not_made(prepared, asked, held_out):
+def test_a_variant_that_asks_what_is_held_out_is_not_made(prepare, asked, held_out):
     leaks = {"near_duplicate_threshold": 0.85, "contamination_ngram": None} if asked == LONG else {}
-    files = prepared(
+    files = prepare(
         ("a.jsonl", [qa(asked), qa("z")], {}),
         ("b.jsonl", [qa(held_out)], {"split": "test"}),
         augment=PLEASE,
@@ -45,17 +45,17 @@ def test_a_variant_that_asks_what_is_held_out_is_not_made(prepared, asked, held_
     assert prepare_stage.report()["variants"] == {"paraphrase": 1, "left_out": 1}
 
 
-def test_without_augmentation_there_is_nothing_to_count(prepared):
-    prepared(("a.jsonl", numbered(3), {}))
+def test_without_augmentation_there_is_nothing_to_count(prepare):
+    prepare(("a.jsonl", numbered(3), {}))
     assert prepare_stage.report()["variants"] == {}
 
 
-def test_a_variant_that_is_too_long_is_not_made(prepared):
+def test_a_variant_that_is_too_long_is_not_made(prepare):
     row = qa("a", "b")
-    prepared(("a.jsonl", [row], {}), augment=PLEASE)
+    prepare(("a.jsonl", [row], {}), augment=PLEASE)
     longest = prepare_stage.report()["lengths"]["tokens"]["train"]["p100"]
-    files = prepared(("a.jsonl", [row, qa("a" * 99)], {}), augment=PLEASE, max_tokens=longest + 16)
+    files = prepare(("a.jsonl", [row, qa("a" * 99)], {}), augment=PLEASE, max_tokens=longest + 16)
     assert ids(files["train"]) == ["0-a.jsonl:1", "0-a.jsonl:1#paraphrase-1"]
-    files = prepared(("a.jsonl", [row], {}), augment=PLEASE, max_tokens=longest + 15)
+    files = prepare(("a.jsonl", [row], {}), augment=PLEASE, max_tokens=longest + 15)
     assert ids(files["train"]) == ["0-a.jsonl:1"]
     assert prepare_stage.report()["variants"] == {"left_out": 1}

@@ -20,17 +20,17 @@ from refrain.pipeline import paths
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     """Run the stage in an empty folder on sources given as (name, content, settings)."""
     monkeypatch.chdir(tmp_path)
     return prepare_stage.run
 
 
-def test_every_row_ends_in_exactly_one_place(prepared):
+def test_every_row_ends_in_exactly_one_place(prepare):
     table = 'question,answer\n"two\nlines",Yes.\nshort\n,Yes.\ntwo lines,Yes.\nheld out?,No.\n'
     lines = '{"question": "a", "answer": "b"}\nbroken\n\n["c"]\n' + json.dumps(qa("Held  OUT?", "Maybe.")) + "\n"
     array = '[{"messages": []}, {"messages": [{"role": "user", "content": "a"}]},'
-    files = prepared(
+    files = prepare(
         ("a.csv", table, {}),
         ("b.jsonl", lines, {}),
         ("c.json", array, {}),
@@ -56,29 +56,29 @@ def test_every_row_ends_in_exactly_one_place(prepared):
     assert {"source": "1-b.jsonl", "line": 2}.items() <= files["quarantine"][2].items()
 
 
-def test_rows_keep_the_order_of_their_files(prepared):
-    files = prepared(("a.jsonl", numbered(9), {}), ("b.jsonl", [qa("z")], {}))
+def test_rows_keep_the_order_of_their_files(prepare):
+    files = prepare(("a.jsonl", numbered(9), {}), ("b.jsonl", [qa("z")], {}))
     assert ids(files["train"]) == [*(f"0-a.jsonl:{line}" for line in range(1, 10)), "1-b.jsonl:1"]
 
 
-def test_nothing_left_to_train_on_is_an_error_after_the_files_are_written(prepared):
+def test_nothing_left_to_train_on_is_an_error_after_the_files_are_written(prepare):
     with pytest.raises(ValueError, match=r"(?s)no row is left to train on: .*quarantine\.jsonl"):
-        prepared(("a.jsonl", [qa("")], {}))
+        prepare(("a.jsonl", [qa("")], {}))
     assert len(records.read_rows(paths.PREPARED / "quarantine.jsonl")) == 1
 
 
-def test_what_an_earlier_run_left_is_gone(prepared):
+def test_what_an_earlier_run_left_is_gone(prepare):
     paths.PREPARED.mkdir(parents=True)
     (paths.PREPARED / "old.jsonl").write_text("{}")
-    files = prepared(("a.jsonl", [qa("a")], {}))
+    files = prepare(("a.jsonl", [qa("a")], {}))
     assert set(files) == {"train", "val", "test", "quarantine", "duplicates"}
 
 
 @pytest.mark.heavy
-def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
+def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepare):
     rows = [qa(f"{LONG} {number}") for number in range(60)]
     rows += numbered(20)
-    prepared(("a.jsonl", rows, {}), val=0.2, test=0.2)
+    prepare(("a.jsonl", rows, {}), val=0.2, test=0.2)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import prepare_stage;"
         "from stages import prepare; prepare.main(prepare_stage.settings(('a.jsonl', '', {}), val=0.2, test=0.2))"
@@ -101,7 +101,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_hashes(prepared):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json"])
-def test_the_bytes_are_the_same_for_any_number_of_workers(prepared, monkeypatch, name):
+def test_the_bytes_are_the_same_for_any_number_of_workers(prepare, monkeypatch, name):
     """Also where a block ends in the middle of things."""
     monkeypatch.setattr(mapping, "HEAD_START", 0)
     monkeypatch.setattr(raw_rows, "CHUNK_BYTES", 1 << 12)
@@ -113,23 +113,23 @@ def test_the_bytes_are_the_same_for_any_number_of_workers(prepared, monkeypatch,
     }[name]
     written = []
     for workers in (1, 2, 3):
-        prepared((name, content, {}), val=0.2, test=0.2, workers=workers, augment={"noise": 0.5})
+        prepare((name, content, {}), val=0.2, test=0.2, workers=workers, augment={"noise": 0.5})
         written.append({file: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *Path("reports").iterdir()]})
     assert written[0] == written[1] == written[2]
     assert prepare_stage.report()["rows"] > 340
 
 
-def test_nothing_is_left_behind_beside_the_files(prepared):
-    prepared(("a.jsonl", numbered(3), {}))
+def test_nothing_is_left_behind_beside_the_files(prepare):
+    prepare(("a.jsonl", numbered(3), {}))
     assert sorted(path.name for path in Path("data").rglob("*") if path.name.startswith(".")) == []
     with pytest.raises(ValueError, match="shape"):
-        prepared(("a.jsonl", [{"x": 1}], {}))
+        prepare(("a.jsonl", [{"x": 1}], {}))
     assert sorted(path.name for path in Path("data").rglob("*") if path.name.startswith(".")) == []
 
 
-def test_ids_lines_and_offsets_lead_back_to_the_row(prepared):
+def test_ids_lines_and_offsets_lead_back_to_the_row(prepare):
     text = '\ufeff\n{"question": "é", "answer": ""}\r\nbroken\n{"question": "é", "answer": "b"}\n' * 2
-    files = prepared(("a.jsonl", text, {}))
+    files = prepare(("a.jsonl", text, {}))
     lines = text.encode().split(b"\n")
     for row in (*files["quarantine"], *files["duplicates"]):
         assert row["id"] == f"0-a.jsonl:{row['line']}"
@@ -138,20 +138,20 @@ def test_ids_lines_and_offsets_lead_back_to_the_row(prepared):
 
 
 @pytest.mark.slow
-def test_the_bytes_are_the_same_on_a_ray_cluster(prepared):
+def test_the_bytes_are_the_same_on_a_ray_cluster(prepare):
     rows = [*numbered(60), *[qa(f"{LONG} {n}") for n in range(20)], qa("")]
     written = []
     for engine in ("local", "ray"):
-        prepared(("a.jsonl", rows, {}), val=0.2, test=0.2, workers=2, engine=engine, augment={"noise": 0.5})
+        prepare(("a.jsonl", rows, {}), val=0.2, test=0.2, workers=2, engine=engine, augment={"noise": 0.5})
         written.append({file: file.read_bytes() for file in [*paths.PREPARED.iterdir(), *Path("reports").iterdir()]})
     assert written[0] == written[1]
 
 
-def test_a_row_that_the_template_refuses_is_quarantined_with_its_words_and_said_at_once(prepared, caplog):
+def test_a_row_that_the_template_refuses_is_quarantined_with_its_words_and_said_at_once(prepare, caplog):
     system = {"role": "system", "content": "Be kind"}
     turns = [[{"role": "user", "content": f"{nth}?"}, {"role": "assistant", "content": "a"}] for nth in range(4)]
     rows = [{"messages": [*([system] if nth < 2 else []), *turns[nth]]} for nth in range(4)]
-    files = prepared(("a.jsonl", rows, {}), jinja=GEMMA.replace("{{ bos_token }}", ""))
+    files = prepare(("a.jsonl", rows, {}), jinja=GEMMA.replace("{{ bos_token }}", ""))
     words = ("the chat template refuses a conversation of system, user, assistant: System role not supported; "
              "data.policies.system=remove takes system turns out")  # fmt: skip
     assert [(row["reason"], row["message"]) for row in files["quarantine"]] == [("refused", words)] * 2
@@ -161,19 +161,19 @@ def test_a_row_that_the_template_refuses_is_quarantined_with_its_words_and_said_
     ]
 
 
-def test_a_template_that_asks_for_the_date_stops_before_a_row_is_read(prepared):
+def test_a_template_that_asks_for_the_date_stops_before_a_row_is_read(prepare):
     with pytest.raises(ValueError, match=r"^the chat template asks for the date, .*template=chatml$"):
-        prepared(("a.jsonl", [qa("a")], {}), jinja=SMOLLM3.replace("{{- bos_token }}", ""))
+        prepare(("a.jsonl", [qa("a")], {}), jinja=SMOLLM3.replace("{{- bos_token }}", ""))
     assert not paths.PREPARED.exists()
 
 
-def test_a_reply_that_is_not_learned_is_marked_in_the_file_and_no_other_turn_is(prepared):
+def test_a_reply_that_is_not_learned_is_marked_in_the_file_and_no_other_turn_is(prepare):
     turns = [
         {"role": role, "content": text}
         for role, text in (("user", "Hi"), ("assistant", "No."), ("user", "No?"), ("assistant", "Yes."))
     ]
     context = [turns[0], {**turns[1], "weight": 0}, turns[2], {**turns[3], "weight": 1}]
-    files = prepared(("a.jsonl", [{"messages": context}, {"messages": turns}, {"messages": context}], {}))
+    files = prepare(("a.jsonl", [{"messages": context}, {"messages": turns}, {"messages": context}], {}))
     marked = [turns[0], {**turns[1], "train": False}, *turns[2:]]
     assert [row["messages"] for row in files["train"]] == [marked, turns]
     assert [row["of"] for row in files["duplicates"]] == ["0-a.jsonl:1"]
@@ -182,10 +182,10 @@ def test_a_reply_that_is_not_learned_is_marked_in_the_file_and_no_other_turn_is(
     assert report["lengths"]["learned"]["train"] == {"p0": 5, "p50": 5, "p90": 5, "p99": 5, "p100": 9}
 
 
-def test_a_split_that_rows_name_is_kept_and_reported(prepared):
+def test_a_split_that_rows_name_is_kept_and_reported(prepare):
     splits = {"a": "train", "b": "validation", "c": "test", "d": "spare", "e": "train"}
     rows = [{**qa(f"{letter}?"), "split": split} for letter, split in splits.items()]
-    files = prepared(("a.jsonl", rows, {}), ("b.jsonl", [qa("a?")], {"split": "test"}))
+    files = prepare(("a.jsonl", rows, {}), ("b.jsonl", [qa("a?")], {"split": "test"}))
     assert prepare_stage.split_of(files) == {"train": {"e?"}, "val": {"b?"}, "test": {"c?", "a?"}}
     assert [row["reason"] for row in files["quarantine"]] == ["unknown_label"]
     layout = prepare_stage.report()["sources"]["0-a.jsonl"]["layout"]

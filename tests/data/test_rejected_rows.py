@@ -9,14 +9,14 @@ from refrain.pipeline import paths
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return prepare_stage.run
 
 
-def test_the_first_rows_of_each_reason_are_kept_with_their_places(prepared):
+def test_the_first_rows_of_each_reason_are_kept_with_their_places(prepare):
     rows = [*numbered(2), *(qa("") for _ in range(5)), {"question": ["x"]}, *numbered(2), *numbered(2)]
-    prepared(("a.jsonl", rows, {}), ("b.jsonl", [*numbered(1), qa("x`|`y", "")], {}))
+    prepare(("a.jsonl", rows, {}), ("b.jsonl", [*numbered(1), qa("x`|`y", "")], {}))
     report = prepare_stage.report()
     examples = report["sources"]["0-a.jsonl"]["examples"]
     assert {reason: [row["id"] for row in found] for reason, found in examples.items()} == {

@@ -12,15 +12,15 @@ TABLE = 'question,answer\n"two\nlines",Yes.\nshort\n,Yes.\nB?,\nc,\n'
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return prepare_stage.run
 
 
-def test_rows_reasons_and_effects_are_counted_by_source(prepared, caplog):
+def test_rows_reasons_and_effects_are_counted_by_source(prepare, caplog):
     caplog.set_level("INFO", logger="refrain")
     chat = {"messages": [{"role": role, "content": role} for role in ("user", "assistant", "user")]}
-    prepared(
+    prepare(
         ("a.csv", TABLE, {}),
         ("b.jsonl", [qa("one"), qa("One"), qa("two\r\nlines")], {}),
         ("c.jsonl", [chat, {**chat, "messages": chat["messages"][:2]}], {}),
@@ -52,7 +52,7 @@ def test_every_reason_has_a_meaning_and_one_place():
     assert sorted(kinds) == sorted(errors.Reason.__args__)
 
 
-def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):
+def test_a_row_that_is_read_and_forgotten_is_found_out(prepare, monkeypatch):
     real = corpus.RowStore.add
 
     def forgetful(spool, part):
@@ -61,11 +61,11 @@ def test_a_row_that_is_read_and_forgotten_is_found_out(prepared, monkeypatch):
 
     monkeypatch.setattr(corpus.RowStore, "add", forgetful)
     with pytest.raises(ValueError, match=r"^0-a\.jsonl: the rows do not add up: .*this is a defect of refrain"):
-        prepared(("a.jsonl", numbered(3), {}))
+        prepare(("a.jsonl", numbered(3), {}))
 
 
 @pytest.mark.parametrize("name", ["train", "duplicates", "quarantine"])
-def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
+def test_a_line_too_many_in_a_file_is_found_out(prepare, monkeypatch, name):
     real = split_files.write_splits
 
     def twice(spool, placed, data):
@@ -75,16 +75,16 @@ def test_a_line_too_many_in_a_file_is_found_out(prepared, monkeypatch, name):
 
     monkeypatch.setattr(split_files, "write_splits", twice)
     with pytest.raises(ValueError, match=r"^data/prepared: the lines do not add up"):
-        prepared(("a.jsonl", numbered(3), {}))
+        prepare(("a.jsonl", numbered(3), {}))
 
 
-def test_fields_that_nothing_reads_are_counted_and_named(prepared, caplog, monkeypatch):
+def test_fields_that_nothing_reads_are_counted_and_named(prepare, caplog, monkeypatch):
     caplog.set_level("INFO", logger="refrain")
     rows = [{**qa(f"{n}?"), "topic": "fog", "page": n or None, "note": " "} for n in range(3)]
-    prepared(("a.jsonl", [*rows, {**qa(""), "topic": "none is learned"}], {"fields": {"group": "page"}}))
+    prepare(("a.jsonl", [*rows, {**qa(""), "topic": "none is learned"}], {"fields": {"group": "page"}}))
     assert prepare_stage.report()["sources"]["0-a.jsonl"]["ignored"] == {"topic": 3}
     assert "0-a.jsonl: ignored: topic (3 rows); map one with fields" in caplog.messages
     assert "- 0-a.jsonl: ignored: `topic` (3 rows); map one with fields\n" in paths.DATA_SHEET.read_text()
     monkeypatch.setattr(split_files, "MAX_NAMED_FIELDS", 2)
-    prepared(("a.jsonl", [{**qa("x"), **{f"c{n}": 1 for n in range(5)}}], {}))
+    prepare(("a.jsonl", [{**qa("x"), **{f"c{n}": 1 for n in range(5)}}], {}))
     assert prepare_stage.report()["sources"]["0-a.jsonl"]["ignored"] == {"c0": 1, "c1": 1, "and 3 others": 3}

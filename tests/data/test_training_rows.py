@@ -12,7 +12,7 @@ from refrain.pipeline import paths
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")
     return prepare_stage.run
@@ -24,21 +24,21 @@ def nothing_left(*sources, **values):
     return str(caught.value)
 
 
-def test_rows_that_are_all_drawn_for_val_and_test_are_said_with_the_way_out(prepared):
+def test_rows_that_are_all_drawn_for_val_and_test_are_said_with_the_way_out(prepare):
     text = nothing_left(("a.jsonl", numbered(2), {}), test=1.0)
     assert "of 2 rows 2 went to test; " in text
     assert "of 1 row 1 went to val; " in nothing_left(("a.jsonl", numbered(1), {}), val=1.0)
     assert "data.test_fraction=0" in text and "split: train" in text and "quarantine" not in text
-    assert len(prepared(("a.jsonl", numbered(2), {}), test=0.0)["train"]) == 2
-    assert len(prepared(("a.jsonl", numbered(2), {"split": "train"}), test=1.0)["train"]) == 2
+    assert len(prepare(("a.jsonl", numbered(2), {}), test=0.0)["train"]) == 2
+    assert len(prepare(("a.jsonl", numbered(2), {"split": "train"}), test=1.0)["train"]) == 2
 
 
-def test_sources_that_are_all_declared_for_test_are_said(prepared):
+def test_sources_that_are_all_declared_for_test_are_said(prepare):
     text = nothing_left(("a.jsonl", numbered(2), {"split": "test"}), ("b.jsonl", numbered(3)[2:], {"split": "val"}))
     assert "of 3 rows 1 went to val, 2 went to test; every source is declared" in text
 
 
-def test_every_reason_is_counted_and_three_rows_are_shown(prepared):
+def test_every_reason_is_counted_and_three_rows_are_shown(prepare):
     wrong, chat = {"question": {"text": "x"}, "answer": "y"}, [{"role": "user", "content": "x"}]
     text = nothing_left(("a.jsonl", [qa(""), wrong, wrong], {}), ("b.jsonl", [{"messages": chat}], {}))
     assert "of 4 rows 4 are broken (not_text 2, empty_text 1, no_reply 1); mend the rows" in text
@@ -50,16 +50,16 @@ def test_every_reason_is_counted_and_three_rows_are_shown(prepared):
     assert text.endswith("data/prepared/quarantine.jsonl and duplicates.jsonl have all of them")
 
 
-def test_rows_that_all_leak_are_said(prepared):
+def test_rows_that_all_leak_are_said(prepare):
     text = nothing_left(("a.jsonl", numbered(1), {}), ("b.jsonl", numbered(1), {"split": "test"}))
     assert "1 went to test, 1 repeat or leak others (exact_leak 1); the other sources ask what is held out: " in text
 
 
-def test_no_row_at_all_is_said(prepared):
+def test_no_row_at_all_is_said(prepare):
     assert "the sources hold none; name a file with rows" in nothing_left(("a.jsonl", "", {}))
 
 
-def test_in_a_copy_of_an_experiment_the_reasons_outlive_it(prepared, tmp_path, monkeypatch):
+def test_in_a_copy_of_an_experiment_the_reasons_outlive_it(prepare, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("DVC_EXP_NAME", "shy-ibex")
     text = nothing_left(("a.jsonl", [qa("")] * 2, {}))
@@ -76,8 +76,8 @@ def test_in_a_copy_of_an_experiment_the_reasons_outlive_it(prepared, tmp_path, m
     ({}, "val and test are empty: evaluate measures on rows of train"),
     ({"val": 0.3, "test": 0.3}, ""),
 ])  # fmt: skip
-def test_a_split_without_rows_is_said(prepared, caplog, values, sentence):
-    prepared(("a.jsonl", numbered(30), {}), **values)
+def test_a_split_without_rows_is_said(prepare, caplog, values, sentence):
+    prepare(("a.jsonl", numbered(30), {}), **values)
     said = training_rows.describe_empty_splits(prepare_stage.report())
     assert said.startswith(sentence) and bool(said) == bool(sentence)
     assert [text for text in caplog.messages if "empty: " in text] == [said] * bool(said)

@@ -37,7 +37,7 @@ METHODS = {
 ASKED = [[1, 60, 200, 7], [9, 9, 120]]
 
 
-def padded(rows):
+def pad_rows(rows):
     """A batch as any trainer takes it."""
     ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
     return {
@@ -64,7 +64,7 @@ def taught(model, rows, folder, steps=6, resume=None, lr=1e-2):
         report_to=[],
         disable_tqdm=True,
     )
-    trainer = Trainer(model, settings, padded, train_dataset=rows, eval_dataset=rows[:2])
+    trainer = Trainer(model, settings, pad_rows, train_dataset=rows, eval_dataset=rows[:2])
     trainer.train(resume_from_checkpoint=resume and str(resume))
     return model
 

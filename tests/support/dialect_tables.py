@@ -110,7 +110,7 @@ def make_table(dialect, count, bad_places, rng):
     return content, good, bad
 
 
-def planted(seed, count):
+def make_broken_table(seed, count):
     """The table of a seed, with two bad rows at random places."""
     rng, dialect = random.Random(seed), DIALECTS[seed % len(DIALECTS)]
     return dialect, *make_table(dialect, count, rng.sample(range(1, count), 2), rng)

@@ -49,7 +49,7 @@ def objective(loss, good=1.0, bad=1.0):
     return selection.select_objective(PreferenceConfig(loss=loss, beta=BETA[loss], **weights))
 
 
-def asked(model, packed=False):
+def logprobs_of(model, packed=False):
     return partial(logprobs.sequence_logprobs, model, packed=packed)
 
 
@@ -60,7 +60,7 @@ def sides(rows):
 def begin(learned, talk, base, rows):
     """The rows as they are learned, with the likelihoods of the base as their reference."""
     with torch.no_grad():
-        return learned.prepare(asked(loading.load_pretrained(base)), learned.encode_rows(talk, rows)[0])
+        return learned.prepare(logprobs_of(loading.load_pretrained(base)), learned.encode_rows(talk, rows)[0])
 
 
 def step(learned, model, rows, packed=False, cut=1):
@@ -68,9 +68,11 @@ def step(learned, model, rows, packed=False, cut=1):
     total = 0.0
     with packing.packed_attention(model) if packed else torch.enable_grad():
         with torch.no_grad():
-            context = learned.step_context(asked(model, packed), rows)
+            context = learned.step_context(logprobs_of(model, packed), rows)
         for start in range(0, len(rows), cut):
-            part = learned.loss(asked(model, packed), rows[start : start + cut], context) / learned.normaliser(rows)
+            part = learned.loss(logprobs_of(model, packed), rows[start : start + cut], context) / learned.normaliser(
+                rows
+            )
             part.backward()
             total += part.item()
     return total
@@ -80,7 +82,7 @@ def gradient(model):
     return torch.cat([weight.grad.flatten() for weight in model.parameters()])
 
 
-def padded(texts):
+def pad_rows(texts):
     """The batch of TRL's collators, of our ids and labels."""
     ids, labels = ([torch.tensor(text[name]) for text in texts] for name in ("input_ids", "labels"))
     labels = pad_sequence(labels, batch_first=True, padding_value=IGNORE_INDEX)

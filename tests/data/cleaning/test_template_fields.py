@@ -11,14 +11,14 @@ BARE = [asks(), {"role": "assistant", "content": None, "function_call": {"name":
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return lambda name, *rows: prepare_stage.run(("a.jsonl", list(rows), {}), jinja=TOOL_TEMPLATES[name])
 
 
-def test_a_row_is_kept_with_its_tools_where_the_template_writes_them(prepared):
+def test_a_row_is_kept_with_its_tools_where_the_template_writes_them(prepare):
     other = {"messages": [*LOOP[:1], says()], "tools": [{"name": "wind", "parameters": SCHEMA}]}
-    files = prepared("qwen2_5", {"messages": LOOP, "tools": [WEATHER]}, {"messages": BARE}, other)
+    files = prepare("qwen2_5", {"messages": LOOP, "tools": [WEATHER]}, {"messages": BARE}, other)
     loop, bare, third = files["train"]
     assert loop == {"id": "0-a.jsonl:1", "messages": LOOP, "tools": [WEATHER]}
     assert bare["messages"][1]["tool_calls"] == [{"type": "function", "function": {"name": "weather", "arguments": {}}}]
@@ -31,21 +31,21 @@ def test_a_row_is_kept_with_its_tools_where_the_template_writes_them(prepared):
     ("qwen2_5", {"messages": THOUGHT}, "turn 2 has reasoning_content, which the chat template does not write; .*"),
     ("llama3_1", {"messages": [asks(), calls(content="I see."), gives(), says()]}, ".* turn 2, beside its .*"),
 ])  # fmt: skip
-def test_a_row_that_the_template_cannot_write_names_the_field(prepared, name, row, message):
-    [rejected] = prepared(name, row, {"messages": [asks("a"), says("b")]})["quarantine"]
+def test_a_row_that_the_template_cannot_write_names_the_field(prepare, name, row, message):
+    [rejected] = prepare(name, row, {"messages": [asks("a"), says("b")]})["quarantine"]
     assert rejected["reason"] == "more_than_text"
     assert re.fullmatch(message, rejected["message"])
 
 
-def test_two_calls_where_the_template_takes_one_are_refused_in_its_words(prepared):
+def test_two_calls_where_the_template_takes_one_are_refused_in_its_words(prepare):
     row = {"messages": [asks(), calls(call(), call("Rome", id="abcdefgh2")), gives(), gives(id="abcdefgh2"), says()]}
-    [rejected] = prepared("llama3_1", row, {"messages": LOOP})["quarantine"]
+    [rejected] = prepare("llama3_1", row, {"messages": LOOP})["quarantine"]
     assert rejected["reason"] == "refused" and "single tool-calls" in rejected["message"]
 
 
-def test_rows_that_differ_in_their_calls_or_tools_alone_are_no_duplicates(prepared):
+def test_rows_that_differ_in_their_calls_or_tools_alone_are_no_duplicates(prepare):
     rows = [{"messages": [asks(), calls(call(city))], "tools": [WEATHER]} for city in ("Oslo", "Rome", "Oslo")]
-    files = prepared("qwen2_5", *rows, {"messages": rows[0]["messages"]})
+    files = prepare("qwen2_5", *rows, {"messages": rows[0]["messages"]})
     assert [row["id"] for row in files["train"]] == ["0-a.jsonl:1", "0-a.jsonl:2", "0-a.jsonl:4"]
     assert [row["of"] for row in files["duplicates"]] == ["0-a.jsonl:1"]
 
@@ -57,16 +57,16 @@ def test_rows_that_differ_in_their_calls_or_tools_alone_are_no_duplicates(prepar
     ("qwen2_5", [*LOOP, asks("And in Rome?"), says()], [{}]),
     ("mistral", [*LOOP, asks("And in Rome?"), says()], [{1: False, 3: False}, {}]),  # tools before the last question
 ])  # fmt: skip
-def test_each_reply_is_learned_in_a_row_that_the_template_writes_as_it_is_asked(prepared, name, messages, context):
+def test_each_reply_is_learned_in_a_row_that_the_template_writes_as_it_is_asked(prepare, name, messages, context):
     tools = {} if messages is THOUGHT else {"tools": [WEATHER]}
-    files = prepared(name, {"messages": messages, **tools})
+    files = prepare(name, {"messages": messages, **tools})
     assert files["quarantine"] == []
     assert [row["id"] for row in files["train"]] == ["0-a.jsonl:1", "0-a.jsonl:1/2"][: len(context)]
     assert [{n: m["train"] for n, m in enumerate(row["messages"]) if "train" in m} for row in files["train"]] == context
 
 
-def test_ids_are_given_where_the_template_wants_them(prepared):
+def test_ids_are_given_where_the_template_wants_them(prepare):
     turns = [asks(), calls(call(id="call_17")), gives(id="call_17"), says()]
-    [row] = prepared("mistral", {"messages": turns, "tools": [WEATHER]})["train"]
+    [row] = prepare("mistral", {"messages": turns, "tools": [WEATHER]})["train"]
     [given], answered = row["messages"][1]["tool_calls"], row["messages"][2]["tool_call_id"]
     assert given["id"] == answered != "call_17" and len(answered) == 9

@@ -23,7 +23,7 @@ def test_every_dialect_is_found_from_the_rows(tmp_path, number):
 
 def check_planted_table(folder, seed, count):
     """All good rows but the neighbours of bad ones are there byte for byte, nothing else is, and bad ones are named."""
-    dialect, content, rows, bad_rows = dialect_tables.planted(seed, count)
+    dialect, content, rows, bad_rows = dialect_tables.make_broken_table(seed, count)
     raws = read(folder, dialect.name, content, **dialect.source)
     found = {(raw.line, raw.offset, *raw.value.values()) for raw in raws if not raw.error}
     expected = {(line, offset, *value.values()): number for number, line, offset, value in rows}

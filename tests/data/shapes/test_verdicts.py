@@ -18,20 +18,20 @@ def recognise(rows=ROWS, **source):
     return recognition.recognise_layout(SourceConfig("some/file.json", **source), [RawRow(1, row) for row in rows])
 
 
-def asked(**source):
+def error_of(**source):
     with pytest.raises(ValueError, match="has to be told") as caught:
         recognise(**source)
     return str(caught.value)
 
 
 def test_labels_are_shown_with_their_counts_and_a_mapping_is_asked_for():
-    message = asked()
+    message = error_of()
     assert "two replies, response1 and response2" in message
     assert "annotator1 says 1 (2 rows), 2 (1 rows), 0 (1 rows)" in message
     fields = yaml.safe_load(re.search(r"`fields: (\{.*?\})`", message)[1])
     assert fields == {"prompt": "instruction", "first": "response1", "second": "response2", "verdict": "annotator1",
                       "input": "input"}  # fmt: skip
-    assert "verdicts are 1 (2 rows), 2 (1 rows), 0 (1 rows)" in asked(fields=fields)
+    assert "verdicts are 1 (2 rows), 2 (1 rows), 0 (1 rows)" in error_of(fields=fields)
     layout = recognise(fields=fields, verdicts={"first": "1", "second": "2, 3", "tie": "0"})
     results = [parsing.parse_row(RawRow(1, row), layout, DEFAULT)[0] for row in ROWS]
     assert [result["rejected"] for result in results[:3]] == ["Go away", "Go away", "Hello you"]

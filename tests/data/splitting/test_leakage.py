@@ -12,8 +12,8 @@ from split_rows import places
         ("Water is salty in all the oceans, on Earth of the how much", "train"),
     ],
 )
-def test_a_question_worded_nearly_like_a_held_out_one_leaves_train(prepared, asked, place):
-    files = prepared(("a.jsonl", [qa(asked, "other"), qa("z")], {}), ("b.jsonl", [qa(QUESTION)], {"split": "val"}))
+def test_a_question_worded_nearly_like_a_held_out_one_leaves_train(prepare, asked, place):
+    files = prepare(("a.jsonl", [qa(asked, "other"), qa("z")], {}), ("b.jsonl", [qa(QUESTION)], {"split": "val"}))
     assert "0-a.jsonl:1" in ids(files[place])
     assert all((row["reason"], row["of"]) == ("near_leak", "1-b.jsonl:1") for row in files["duplicates"])
 
@@ -26,8 +26,8 @@ def test_a_question_worded_nearly_like_a_held_out_one_leaves_train(prepared, ask
         (qa("one") | {"system": LONG}, qa("two") | {"system": LONG}),
     ],
 )
-def test_signs_count_and_system_turns_do_not(prepared, one, other):
-    files = prepared(("a.jsonl", [one], {}), ("b.jsonl", [other], {"split": "test"}))
+def test_signs_count_and_system_turns_do_not(prepare, one, other):
+    files = prepare(("a.jsonl", [one], {}), ("b.jsonl", [other], {"split": "test"}))
     assert len(files["train"]) == 1
 
 
@@ -40,17 +40,17 @@ def chats(count, per):
     return [{**row, "chat": f"chat {number // per}"} for number, row in enumerate(rows)]
 
 
-def test_near_copies_stand_in_one_split_and_none_is_lost(prepared):
+def test_near_copies_stand_in_one_split_and_none_is_lost(prepare):
     rows = [qa(asked) for asked in NEAR] + numbered(200)
-    files = prepared(("a.jsonl", rows, {}), val=0.3, test=0.3)
+    files = prepare(("a.jsonl", rows, {}), val=0.3, test=0.3)
     assert not files["duplicates"]
     assert len({name for line, name in places(files).items() if int(line) <= len(NEAR)}) == 1
     assert {len(files[name]) > 30 for name in ("train", "val", "test")} == {True}
 
 
-def test_rows_of_one_group_stand_in_one_split(prepared):
+def test_rows_of_one_group_stand_in_one_split(prepare):
     rows = chats(60, 5)
-    files = prepared(("a.jsonl", rows, {"fields": {"group": "chat"}}), val=0.3, test=0.3)
+    files = prepare(("a.jsonl", rows, {"fields": {"group": "chat"}}), val=0.3, test=0.3)
     assert not files["duplicates"]
     of_chat = {}
     for line, name in places(files).items():
@@ -59,31 +59,31 @@ def test_rows_of_one_group_stand_in_one_split(prepared):
     assert set().union(*of_chat.values()) == {"train", "val", "test"}
 
 
-def test_a_group_reaches_over_files_and_a_held_out_one_stays_whole(prepared):
+def test_a_group_reaches_over_files_and_a_held_out_one_stays_whole(prepare):
     fields = {"fields": {"group": "chat"}}
     one, other = chats(2, 3)[:3], [{**qa("zzz", "No."), "chat": "chat 0"}, {**qa("yyy"), "chat": "chat 9"}]
-    files = prepared(("a.jsonl", other, fields), ("b.jsonl", one, {**fields, "split": "test"}))
+    files = prepare(("a.jsonl", other, fields), ("b.jsonl", one, {**fields, "split": "test"}))
     assert [(row["id"], row["reason"], row["of"]) for row in files["duplicates"]] == [
         ("0-a.jsonl:1", "group_leak", "1-b.jsonl:1")
     ]
     assert ids(files["train"]) == ["0-a.jsonl:2"]
 
 
-def test_rows_that_are_added_at_the_end_move_no_earlier_one(prepared):
+def test_rows_that_are_added_at_the_end_move_no_earlier_one(prepare):
     """Also when they are near to rows, or of a group, that stand in different splits."""
     rows = [qa(asked) | {"chat": f"chat {n % 7}"} for n, asked in enumerate(f"{w} " * 9 + LONG for w in "abcdefghij")]
     rows += chats(30, 3)
     more = [{**qa(f"{rows[n]['question']} now", "New."), "chat": f"chat {(n + 5) % 30}"} for n in range(60)]
     fields = {"fields": {"group": "chat"}}
-    few = places(prepared(("a.jsonl", rows, fields), val=0.3, test=0.3))
-    many = places(prepared(("a.jsonl", rows + more, fields), val=0.3, test=0.3))
+    few = places(prepare(("a.jsonl", rows, fields), val=0.3, test=0.3))
+    many = places(prepare(("a.jsonl", rows + more, fields), val=0.3, test=0.3))
     assert few.items() <= many.items()
     assert len(set(few.values())) == 3
 
 
-def test_what_is_near_to_rows_of_two_splits_goes_nowhere(prepared):
+def test_what_is_near_to_rows_of_two_splits_goes_nowhere(prepare):
     one, bridge, other = f"a b c {LONG}", LONG, f"d e f {LONG}"
-    files = prepared(
+    files = prepare(
         ("a.jsonl", [qa(bridge)], {}),
         ("b.jsonl", [qa(one), qa("z")], {"split": "train"}),
         ("c.jsonl", [qa(other)], {"split": "val"}),
@@ -92,8 +92,8 @@ def test_what_is_near_to_rows_of_two_splits_goes_nowhere(prepared):
     assert [(row["id"], row["of"]) for row in files["duplicates"]] == [("0-a.jsonl:1", "2-c.jsonl:1")]
 
 
-def test_a_declared_val_row_may_not_be_near_to_a_test_row(prepared):
-    files = prepared(
+def test_a_declared_val_row_may_not_be_near_to_a_test_row(prepare):
+    files = prepare(
         ("a.jsonl", [qa("z")], {}),
         ("b.jsonl", [qa(QUESTION)], {"split": "val"}),
         ("c.jsonl", [qa(QUESTION + " now")], {"split": "test"}),
@@ -102,26 +102,26 @@ def test_a_declared_val_row_may_not_be_near_to_a_test_row(prepared):
 
 
 @pytest.mark.parametrize("answers, kept", [("keep", [1, 2, 4, 5]), ("first", [1, 4, 5]), ("drop", [4, 5])])
-def test_other_answers_to_one_prompt_are_kept_or_not(prepared, answers, kept):
+def test_other_answers_to_one_prompt_are_kept_or_not(prepare, answers, kept):
     rows = [qa("a?"), qa("A?", "No."), qa("a?"), qa("b?"), {"prompt": "b?", "chosen": "x", "rejected": "y"}]
-    files = prepared(("a.jsonl", rows[:4], {}), ("b.jsonl", rows[4:], {}), policies={"answers": answers})
+    files = prepare(("a.jsonl", rows[:4], {}), ("b.jsonl", rows[4:], {}), policies={"answers": answers})
     names = {"0-a.jsonl:1": 1, "0-a.jsonl:2": 2, "0-a.jsonl:4": 4, "1-b.jsonl:1": 5}
     assert [names[id] for id in ids(files["train"])] == kept
     reasons = [row["reason"] for row in files["duplicates"]]
     assert sorted(reasons) == ["duplicate", *["other_answer"] * (4 - len(kept))]
 
 
-def test_a_crowd_of_like_wording_stands_together(prepared, monkeypatch):
+def test_a_crowd_of_like_wording_stands_together(prepare, monkeypatch):
     """Comparing each with each would take the square of their number."""
     monkeypatch.setattr("refrain.data.splitting.leakage.CROWD", 20)
     crowd = [qa(f"{LONG} {number} {number}x {number}y") for number in range(100)]
-    files = prepared(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near_duplicate_threshold": 0.7})
+    files = prepare(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near_duplicate_threshold": 0.7})
     assert len({name for line, name in places(files).items() if int(line) <= 100}) == 1
     assert len(places(files)) == 109
 
 
-def test_without_a_share_only_equal_prompts_are_one(prepared):
-    files = prepared(
+def test_without_a_share_only_equal_prompts_are_one(prepare):
+    files = prepare(
         ("a.jsonl", [qa(QUESTION + " now"), qa(QUESTION.upper())], {}),
         ("b.jsonl", [qa(QUESTION)], {"split": "test"}),
         leaks={"near_duplicate_threshold": None, "contamination_ngram": None},

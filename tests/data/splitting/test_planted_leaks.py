@@ -32,13 +32,13 @@ def text(rng, count):
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return prepare_stage.run
 
 
 @pytest.mark.heavy
-def test_fifty_planted_leaks_of_ten_kinds_are_found_and_few_other_rows_are_lost(prepared):
+def test_fifty_planted_leaks_of_ten_kinds_are_found_and_few_other_rows_are_lost(prepare):
     rng = random.Random(5)
     exam = [f"{rng.choice(OPENINGS)} {text(rng, 35)} item{n}?".strip() for n in range(300)]
     rows = [("", qa(f"{rng.choice(OPENINGS)} {text(rng, rng.randint(3, 60))}?", text(rng, 40))) for _ in range(4950)]
@@ -46,7 +46,7 @@ def test_fifty_planted_leaks_of_ten_kinds_are_found_and_few_other_rows_are_lost(
     rng.shuffle(rows)
     plain = [(kind, row) for kind, row in rows if "prompt" not in row]
     pairs = [(kind, row) for kind, row in rows if "prompt" in row]
-    files = prepared(
+    files = prepare(
         ("rows.jsonl", [row for _, row in plain], {}),
         ("pairs.jsonl", [row for _, row in pairs], {}),
         ("exam.jsonl", [qa(asked, "Known.") for asked in exam], {"split": "test"}),

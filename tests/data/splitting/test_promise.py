@@ -39,11 +39,11 @@ def awkward_rows(seed, count):
 
 @pytest.mark.parametrize("declared", [False, True])
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_a_stranger_finds_no_held_out_row_in_train(prepared, size, declared):
+def test_a_stranger_finds_no_held_out_row_in_train(prepare, size, declared):
     rows = awkward_rows(size, 420)
     sources = [("a.jsonl", rows[:300], {}), ("b.jsonl", rows[300:], {"split": "test"} if declared else {})]
     leaks = {"ngram_size": size, "contamination_ngram": None}
-    files = prepared(*sources, val=0.1, test=0.1, leaks=leaks)
+    files = prepare(*sources, val=0.1, test=0.1, leaks=leaks)
     train, held_out = ([row["messages"] for row in rows] for rows in (files["train"], files["val"] + files["test"]))
     assert split_judge.find_leaks(train, held_out) == []
     assert len(train) > 40 and len(held_out) > 20
@@ -55,11 +55,11 @@ def test_a_stranger_finds_no_held_out_row_in_train(prepared, size, declared):
     }
 
 
-def test_templates_that_many_rows_share_are_no_leaks(prepared):
+def test_templates_that_many_rows_share_are_no_leaks(prepare):
     """Each in a split of its own choice, and none lost."""
     rows = [qa(f"What is the capital of the country number{n}", f"City {n}.") for n in range(200)]
     rows += [qa(f"What is {n} + {m}?", str(n + m)) for n in range(12) for m in range(12)]
     rows += [qa(f"Translate to French:\n\nword{n} is{n} here{n}") for n in range(100)]
-    files = prepared(("a.jsonl", rows, {}), val=0.2, test=0.2)
+    files = prepare(("a.jsonl", rows, {}), val=0.2, test=0.2)
     assert not files["duplicates"]
     assert all(len(files[name]) > 60 for name in ("train", "val", "test"))

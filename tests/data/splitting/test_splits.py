@@ -8,13 +8,13 @@ import pytest
 from prepare_stage import ids, numbered, qa, split_of
 
 
-def test_a_question_may_have_several_answers_but_only_one_split(prepared):
+def test_a_question_may_have_several_answers_but_only_one_split(prepare):
     rows = [
         qa(f"{question} {number}?", f"answer {case}")
         for number in range(30)
         for case, question in enumerate(["Which", "WHICH", "\uff37hich \n"])
     ]
-    files = prepared(("a.jsonl", rows, {}), val=0.3, test=0.3)
+    files = prepare(("a.jsonl", rows, {}), val=0.3, test=0.3)
     places = {}
     for name in ("train", "val", "test"):
         for row in files[name]:
@@ -24,25 +24,27 @@ def test_a_question_may_have_several_answers_but_only_one_split(prepared):
 
 
 @pytest.mark.parametrize("other", [qa("Held out?", "YES."), {**qa("Held out?"), "system": "Be kind."}])
-def test_another_answer_or_another_system_turn_is_no_duplicate(prepared, other):
-    assert len(prepared(("a.jsonl", [qa("Held out?"), other], {}))["train"]) == 2
+def test_another_answer_or_another_system_turn_is_no_duplicate(prepare, other):
+    assert len(prepare(("a.jsonl", [qa("Held out?"), other], {}))["train"]) == 2
 
 
-def test_a_preference_is_no_duplicate_of_its_better_answer(prepared):
+def test_a_preference_is_no_duplicate_of_its_better_answer(prepare):
     better = {"prompt": "Held out?", "chosen": "Yes."}
     pairs = [better | {"rejected": "No."}, better | {"rejected": "Nah."}, better | {"rejected": "No."}]
-    files = prepared(("a.jsonl", [qa("Held out?")], {}), ("b.jsonl", pairs, {}))
+    files = prepare(("a.jsonl", [qa("Held out?")], {}), ("b.jsonl", pairs, {}))
     assert ids(files["train"]) == ["0-a.jsonl:1", "1-b.jsonl:1", "1-b.jsonl:2"]
     assert [row["of"] for row in files["duplicates"]] == ["1-b.jsonl:1"]
 
 
-def judged(prompt, completion, label):
+def labelled_row(prompt, completion, label):
     return {"prompt": prompt, "completion": completion, "label": label}
 
 
-def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_an_exam(prepared):
-    rows = [judged(row["question"], answer, answer == "good") for row in numbered(60) for answer in ("good", "bad")]
-    files = prepared(("a.jsonl", rows, {}), val=0.3, test=0.3)
+def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_an_exam(prepare):
+    rows = [
+        labelled_row(row["question"], answer, answer == "good") for row in numbered(60) for answer in ("good", "bad")
+    ]
+    files = prepare(("a.jsonl", rows, {}), val=0.3, test=0.3)
     sides = {name: Counter(row["label"] for row in files[name]) for name in ("train", "val", "test")}
     assert all(sides[name][True] == sides[name][False] > 5 for name in ("train", "val"))
     assert (
@@ -61,26 +63,26 @@ def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_
 @pytest.mark.parametrize(
     "answers, kept", [("keep", ["1", "2", "3", "4"]), ("first", ["1", "2", "4"]), ("drop", ["2", "4"])]
 )
-def test_a_bad_reply_is_no_other_answer(prepared, answers, kept):
+def test_a_bad_reply_is_no_other_answer(prepare, answers, kept):
     rows = [
-        judged("Why?", "Yes.", True),
-        judged("Why?", "No.", False),
-        judged("why?", "So.", True),
-        judged("Why?", "Hm.", False),
+        labelled_row("Why?", "Yes.", True),
+        labelled_row("Why?", "No.", False),
+        labelled_row("why?", "So.", True),
+        labelled_row("Why?", "Hm.", False),
     ]
-    files = prepared(("a.jsonl", [*rows, judged("WHY? ", "Hm.", False)], {}), policies={"answers": answers})
+    files = prepare(("a.jsonl", [*rows, labelled_row("WHY? ", "Hm.", False)], {}), policies={"answers": answers})
     assert [row["id"].rpartition(":")[2] for row in files["train"]] == kept
     assert files["duplicates"][-1]["reason"] == "duplicate"
 
 
-def test_a_reply_that_rows_call_good_and_bad_is_not_learned(prepared):
+def test_a_reply_that_rows_call_good_and_bad_is_not_learned(prepare):
     rows = [
-        judged("Why?", "So.", True),
-        judged("Why?", "No.", False),
-        judged("why?", "So.", False),
-        judged("Why?", "So.", True),
+        labelled_row("Why?", "So.", True),
+        labelled_row("Why?", "No.", False),
+        labelled_row("why?", "So.", False),
+        labelled_row("Why?", "So.", True),
     ]
-    files = prepared(("a.jsonl", rows, {}), ("b.jsonl", [qa("Why?", "No."), qa("Where?", "No.")], {}))
+    files = prepare(("a.jsonl", rows, {}), ("b.jsonl", [qa("Why?", "No."), qa("Where?", "No.")], {}))
     assert ids(files["train"]) == ["1-b.jsonl:2"]
     assert [(row["reason"], row["of"]) for row in files["duplicates"]] == [
         ("other_label", "0-a.jsonl:3"), ("other_label", "1-b.jsonl:1"), ("other_label", "0-a.jsonl:1"),
@@ -89,27 +91,27 @@ def test_a_reply_that_rows_call_good_and_bad_is_not_learned(prepared):
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["train", "val", "test", None])])
-def test_a_declared_split_wins_whatever_the_order_of_the_files(prepared, order):
+def test_a_declared_split_wins_whatever_the_order_of_the_files(prepare, order):
     rows = {split: [qa("one"), qa("three", split)] for split in ("test", "val", "train")}
     rows[None] = [qa("one"), qa("two")]
     rows["val"].append(qa("two", "No."))
     rows["train"].append(qa("four"))
     rows[None].append(qa("four", "No."))
-    files = prepared(*((f"{split}.jsonl", rows[split], {"split": split}) for split in order), val=0.5, test=0.49)
+    files = prepare(*((f"{split}.jsonl", rows[split], {"split": split}) for split in order), val=0.5, test=0.49)
     assert split_of(files) == {"test": {"one", "three"}, "val": {"two"}, "train": {"four"}}
     assert len(files["train"]) == 2
     assert {row["reason"] for row in files["duplicates"]} == {"exact_leak"}
 
 
-def test_more_rows_move_no_row_and_another_seed_moves_some(prepared):
-    some = split_of(prepared(("a.jsonl", numbered(60), {}), val=0.2, test=0.2))
-    more = split_of(prepared(("b.jsonl", [*reversed(numbered(120))], {}), val=0.2, test=0.2))
-    other = split_of(prepared(("a.jsonl", numbered(60), {}), val=0.2, test=0.2, seed=2))
+def test_more_rows_move_no_row_and_another_seed_moves_some(prepare):
+    some = split_of(prepare(("a.jsonl", numbered(60), {}), val=0.2, test=0.2))
+    more = split_of(prepare(("b.jsonl", [*reversed(numbered(120))], {}), val=0.2, test=0.2))
+    other = split_of(prepare(("a.jsonl", numbered(60), {}), val=0.2, test=0.2, seed=2))
     assert all(some[name] <= more[name] for name in some)
     assert other != some
 
 
-def test_the_fractions_are_kept(prepared):
-    files = prepared(("a.jsonl", numbered(2000), {}), val=0.1, test=0.3)
+def test_the_fractions_are_kept(prepare):
+    files = prepare(("a.jsonl", numbered(2000), {}), val=0.1, test=0.3)
     assert len(files["val"]) == pytest.approx(200, abs=60)
     assert len(files["test"]) == pytest.approx(600, abs=90)

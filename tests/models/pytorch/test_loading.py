@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import small_architectures
 import torch
-from adapted_models import ASKED, FULL, LORA, METHODS, contents, padded, taught
+from adapted_models import ASKED, FULL, LORA, METHODS, contents, pad_rows, taught
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -140,12 +140,12 @@ def test_evaluating_four_bits_does_not_change_what_is_learned(family, request, l
 
     def gradients():
         model.train().zero_grad()
-        model(**padded(lessons[:2])).loss.backward()
+        model(**pad_rows(lessons[:2])).loss.backward()
         return [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
 
     before = gradients()
     with torch.no_grad():
-        model.eval()(**padded(lessons[:2]))
+        model.eval()(**pad_rows(lessons[:2]))
     assert all(torch.equal(one, other) for one, other in zip(before, gradients(), strict=True))
     assert all(gradient.abs().max() > 0 for gradient in before)
 

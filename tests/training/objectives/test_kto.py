@@ -6,7 +6,7 @@ import shutil
 import presets
 import pytest
 import torch
-from preference_pairs import BETA, JUDGED, LONG, ROWS, asked, begin, gradient, objective, padded, step
+from preference_pairs import BETA, JUDGED, LONG, ROWS, begin, gradient, logprobs_of, objective, pad_rows, step
 
 from refrain.chat import records
 from refrain.models.pytorch import loading
@@ -19,7 +19,7 @@ GOOD, BAD = 1.3, 0.7
 
 def sum_logprobs(model, texts):
     """log p(y | x) of whole batches: the logits of every place, summed over the words of the replies."""
-    batch = padded(texts)
+    batch = pad_rows(texts)
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
     words = torch.log_softmax(logits, -1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
     return (words * batch["completion_mask"][:, 1:]).sum(-1)
@@ -64,9 +64,9 @@ def test_the_kl_is_what_strangers_have_gained_and_never_less_than_nothing(talk, 
     learned, model = objective("kto"), loading.load_pretrained(base)
     rows = begin(learned, talk, base, [*JUDGED, *ROWS])
     with torch.no_grad():
-        gains = [(asked(policy)([row.kl_example]) - asked(model)([row.kl_example])).item() for row in rows]
-        kl = learned.step_context(asked(policy), rows)
-        back = learned.step_context(asked(model), learned.prepare(asked(policy), rows))
+        gains = [(logprobs_of(policy)([row.kl_example]) - logprobs_of(model)([row.kl_example])).item() for row in rows]
+        kl = learned.step_context(logprobs_of(policy), rows)
+        back = learned.step_context(logprobs_of(model), learned.prepare(logprobs_of(policy), rows))
     assert kl == pytest.approx(sum(gains) / len(gains), abs=1e-5) and kl > 0.5
     assert back == 0
 

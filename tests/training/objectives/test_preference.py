@@ -8,7 +8,7 @@ from pathlib import Path
 import presets
 import pytest
 import torch
-from preference_pairs import BETA, ROWS, begin, gradient, objective, padded, paired_row, sides, step
+from preference_pairs import BETA, ROWS, begin, gradient, objective, pad_rows, paired_row, sides, step
 from transformers import AutoTokenizer
 
 from refrain.chat import records
@@ -31,18 +31,18 @@ def begun(loss, talk, base, rows=ROWS):
 
 
 def paired(rows):
-    return {name: value for name, value in padded(sides(rows)).items() if name != "labels"}
+    return {name: value for name, value in pad_rows(sides(rows)).items() if name != "labels"}
 
 
 def desired(rows):
-    batch, beside = (padded([getattr(row, name) for row in rows]) for name in ("features", "kl_example"))
+    batch, beside = (pad_rows([getattr(row, name) for row in rows]) for name in ("features", "kl_example"))
     judged = {name: value for name, value in batch.items() if name != "labels"}
     judged |= {f"KL_{name}": value for name, value in beside.items() if name != "labels"}
     return judged | {"label": torch.tensor([row.is_desirable for row in rows])}
 
 
 def sided(rows):
-    both = {side: padded([getattr(pair, side) for pair in rows]) for side in ("chosen", "rejected")}
+    both = {side: pad_rows([getattr(pair, side) for pair in rows]) for side in ("chosen", "rejected")}
     return {f"{side}_{name}": value for side, batch in both.items() for name, value in batch.items()}
 
 

@@ -36,7 +36,7 @@ def gradient(model):
     return torch.cat([weight.grad.flatten() for weight in model.parameters()])
 
 
-def padded(rows):
+def pad_rows(rows):
     """The batch that transformers and TRL learn from."""
     long = max(len(row["input_ids"]) for row in rows)
     fill = {"input_ids": 0, "labels": IGNORE}
@@ -70,7 +70,7 @@ def test_loss_and_gradient_are_those_of_transformers(model, kept, packed):
         ours = loss(model, kept, packed)
     mine = gradient(model)
     model.zero_grad()
-    theirs = model(**padded(kept)).loss
+    theirs = model(**pad_rows(kept)).loss
     theirs.backward()
     assert ours == pytest.approx(theirs.item(), abs=1e-5)
     assert (mine - gradient(model)).abs().max() < 1e-6 < mine.abs().max()
@@ -89,7 +89,7 @@ def test_loss_and_gradient_are_those_of_trl(base, model, kept, tmp_path, many):
     args = SFTConfig(str(tmp_path), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False)
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list([{"text": "a"}]),
                          processing_class=AutoTokenizer.from_pretrained(base))  # fmt: skip
-    theirs = trainer.compute_loss(trainer.model, padded(rows))
+    theirs = trainer.compute_loss(trainer.model, pad_rows(rows))
     theirs.backward()
     assert ours == pytest.approx(theirs.item(), abs=1e-6)
     assert (mine - gradient(model)).abs().max() < 1e-6 < mine.abs().max()

@@ -15,7 +15,7 @@ def replied(text):
     return [label for label in text["labels"] if label != IGNORE_INDEX]
 
 
-def prompted(text):
+def prompt_ids_of(text):
     return text["input_ids"][: pairs.prompt_length(text)]
 
 
@@ -36,7 +36,7 @@ def test_the_last_reply_alone_is_labelled(talk):
     kept, _ = KTO.encode_rows(talk, JUDGED)
     for row, reply in zip(JUDGED, kept, strict=True):
         start = encoding.encode_prompt(talk, row["messages"][:-1])
-        assert prompted(reply.features) == start
+        assert prompt_ids_of(reply.features) == start
         assert replied(reply.features) == reply.features["input_ids"][len(start) :][: len(replied(reply.features))]
 
 
@@ -44,14 +44,14 @@ def test_a_stranger_is_the_reply_before(talk):
     """Which is TRL's rotation by one."""
     kept, _ = KTO.encode_rows(talk, [*JUDGED, LONG])
     for before, reply in zip([kept[-1], *kept], kept, strict=False):
-        assert prompted(reply.kl_example) == prompted(reply.features)
+        assert prompt_ids_of(reply.kl_example) == prompt_ids_of(reply.features)
         assert replied(reply.kl_example) == replied(before.features)
 
 
 def test_strangers_of_pairs_are_the_replies_of_the_pair_before(talk):
     kept, _ = KTO.encode_rows(talk, [*ROWS, paired_row("long", ["user: hello?"], "hello there " * 9, "a")])
     for before, reply in zip([*kept[-2:], *kept], kept, strict=False):
-        assert prompted(reply.kl_example) == prompted(reply.features)
+        assert prompt_ids_of(reply.kl_example) == prompt_ids_of(reply.features)
         assert replied(reply.kl_example) == replied(before.features)
 
 
@@ -60,11 +60,11 @@ def test_strangers_of_pairs_are_the_replies_of_the_pair_before(talk):
 )
 def test_no_stranger_is_of_the_same_prompt_and_each_reply_is_given_once(talk, data):
     kept, _ = KTO.encode_rows(talk, [*data, LONG])
-    prompt_of = {tuple(replied(reply.features)): prompted(reply.features) for reply in kept}
+    prompt_of = {tuple(replied(reply.features)): prompt_ids_of(reply.features) for reply in kept}
     assert len(prompt_of) == len(kept) > 3
     given = [tuple(replied(reply.kl_example)) for reply in kept]
     assert sorted(given) == sorted(prompt_of)
-    assert all(prompt_of[text] != prompted(reply.features) for text, reply in zip(given, kept, strict=True))
+    assert all(prompt_of[text] != prompt_ids_of(reply.features) for text, reply in zip(given, kept, strict=True))
 
 
 def test_where_most_prompts_are_one_there_are_strangers_still(talk):
