@@ -5,7 +5,7 @@
 MODEL is a Hugging Face folder, DATA holds gsm8k/, pira/ and llms-from-scratch/ as published (conf/data/), and KEEP gets
 a clone of the last commit for each run, which shares the DVC cache of this repository: a run that was broken off goes
 on where it was, and what a stage has cost is kept until it runs again. Peak memory is that of the largest process of a
-stage. Of GSM8K the first 500 rows are learned, and the first 200 of its test file are held out.
+stage. Of GSM8K the first 500 rows are learned, and the first 100 of its test file are held out.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def data_folder(name: str, published: Path, keep: Path) -> str:
 
 def first_rows(published: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for file, count in (("train.jsonl", 500), ("test.jsonl", 200)):
+    for file, count in (("train.jsonl", 500), ("test.jsonl", 100)):
         lines = (published / file).read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / file).write_text("".join(lines[:count]), encoding="utf-8")
     return folder
