@@ -12,6 +12,20 @@ from refrain.data.readers.raw_rows import MAX_ROW_LENGTH, Line, decoding_error
 MAX_LINES = 10_000  # of a record
 
 
+class RowWidth(NamedTuple):
+    """How many cells the rows of a table have."""
+
+    cells: int
+    fewest: int  # the last columns, which have no name, may be missing
+    most: int  # and empty cells stand behind the last column
+
+    def fit(self, cells: list[str]) -> list[str]:
+        """The cells of a row, one for each column; as they are where they are too few or too many."""
+        if self.cells < len(cells) <= self.most and not any(cells[self.cells :]):
+            return cells[: self.cells]
+        return cells + [""] * (self.cells - len(cells)) if len(cells) >= self.fewest else cells
+
+
 class CsvRecord(NamedTuple):
     lines: list[Line]
     cells: list[str]
@@ -37,6 +51,7 @@ class CsvRecordReader:
         self.record_lines: list[Line] = []  # of the record that is read
         self.length, self.has_no_more_lines = 0, False  # of that record
         self.longest_record = 1  # lines of the longest sound one so far
+        self.width: RowWidth | None = None  # of rows, once that is known
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -72,6 +87,8 @@ class CsvRecordReader:
             return None
         except csv.Error as error:
             broken = "a quote is not closed" if self.has_no_more_lines else str(error)
+        if self.width and cells:
+            cells = self.width.fit(cells)
         return CsvRecord(self.record_lines, cells, broken, self.has_no_more_lines)
 
     def read_ahead(self, count: int) -> list[CsvRecord]:

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from refrain.data.readers import dialect_detection, raw_rows, recovery
 from refrain.data.readers.csv_records import CsvRecord, CsvRecordReader
 from refrain.data.readers.dialect_detection import TableFormat
+from refrain.data.readers.header_detection import TableColumns
 from refrain.data.readers.raw_rows import RawRow, RowBlock, in_blocks
 from refrain.pipeline.schema import SourceConfig
 
@@ -38,7 +39,8 @@ def describe_format(chunks: Iterable[bytes], usual_delimiter: str, source: Sourc
 def table_rows(lines: Iterator[raw_rows.Line], table: TableFormat) -> Iterator[RawRow]:
     """The records as rows; behind a broken one rows wait as long as they may be lines of its text."""
     records = CsvRecordReader(islice(lines, table.lines_before, None), table.dialect)
-    header, names = ([], table.numbered_names()) if not table.has_header else read_header(records)
+    header, names = ([], table.numbered_names()) if not table.has_header else read_header(records, table.columns)
+    records.width = table.columns.width
     waiting, in_doubt = list[RawRow](), False
     while names and (record := records.read_record()):
         first_line = record.lines[0]
@@ -66,11 +68,11 @@ def between_broken(row: RawRow) -> RawRow:
     return RawRow(row.line, None, BETWEEN_BROKEN, row.offset)
 
 
-def read_header(records: CsvRecordReader) -> tuple[list[str], list[str]]:
-    """The cells of the first record that is not blank, and the names in them; nothing where there is no record."""
+def read_header(records: CsvRecordReader, columns: TableColumns) -> tuple[list[str], list[str]]:
+    """The cells of the first record that is not blank, and the names of cells; nothing where there is no record."""
     while record := records.read_record():
         if record.cells or record.broken or record.unreadable_reason():
-            return record.cells, column_names(record)
+            return record.cells, columns.align(column_names(record))
     return [], []
 
 

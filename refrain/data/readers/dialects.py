@@ -20,6 +20,7 @@ class Dialect:
     delimiter: str
     quote: str = '"'  # nothing: cells are not quoted
     escape: str = ""  # before a sign that is text; nothing: a quote within quotes stands twice
+    skips_space: bool = False  # blanks before a cell are no text, so that a quote may follow on them
 
     def read_cells(self, lines: Iterator[str]) -> Any:
         """The csv reader of these lines."""
@@ -29,6 +30,7 @@ class Dialect:
             quotechar=self.quote or None,
             escapechar=self.escape or None,
             quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            skipinitialspace=self.skips_space,
             strict=True,
         )
 
@@ -57,7 +59,8 @@ class Dialect:
         """In words, as in reports."""
         delimiter = DELIMITERS.get(self.delimiter, f"the sign {self.delimiter!r}")
         words = f"{delimiter} between cells, {QUOTES.get(self.quote, f'the sign {self.quote!r}')} around them"
-        return words + (f", {self.escape} before signs that are text" if self.escape else "")
+        words += f", {self.escape} before signs that are text" if self.escape else ""
+        return words + (", blanks before cells left out" if self.skips_space else "")
 
 
 @cache
@@ -73,7 +76,7 @@ def record_pattern(dialect: Dialect) -> re.Pattern[str]:
     quote, delimiter = re.escape(dialect.quote), re.escape(dialect.delimiter)
     escape = re.escape(dialect.escape)
     text = f"(?:{quote}{quote}|{escape}.)" if escape else f"{quote}{quote}"
-    quoted = f"{quote}[^{quote}{escape}]*+(?:{text}[^{quote}{escape}]*+)*+{quote}"
+    quoted = f"{' *+' if dialect.skips_space else ''}{quote}[^{quote}{escape}]*+(?:{text}[^{quote}{escape}]*+)*+{quote}"
     bare = f"[^{quote}{delimiter}{escape}\r\n]*+"
     plain = f"{bare}(?:{escape}.{bare})*+" if escape else bare
     return re.compile(f"(?:{quoted}|{plain})(?:{delimiter}(?:{quoted}|{plain}))*+[\r\n]*", re.DOTALL)

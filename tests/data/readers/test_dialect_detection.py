@@ -6,7 +6,6 @@ import random
 import dialect_tables
 import pytest
 from raw_files import bad, good, read
-from table_rows import pairs
 
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
@@ -65,42 +64,6 @@ def test_what_is_found_is_said_in_words(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "above",
-    [
-        "sep=,\n",
-        "# made in May\n",
-        "# in May\n# by us, of course\n",
-        "Questions of May 2024\n\n",
-        "Questions of May,\n",
-        '"Made, in May."\n',
-    ],
-)
-def test_lines_above_the_header_are_no_rows(rows, above):
-    raws = rows("x.csv", above + "a,b\n1,2\n3,4\n")
-    first = above.count("\n") + 2
-    assert (good(raws), bad(raws)) == (pairs((first, "1", "2"), (first + 1, "3", "4")), [])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "When,What is your name?\n2024-05-01,It is Ann.\n2024-05-02,I am Bo.\n",  # a form, whose questions are names
-        "text,label\nYes.,1\nNo.,0\n",
-        "Is it wet?,How?\nyes,much\nno,never\n",
-        "#question,answer\nfog,cloud\nrain,drops\n",
-        "a,b\n1,2\n",
-    ],
-)
-def test_a_header_of_questions_or_short_names_is_a_header(rows, text):
-    assert list(rows("x.csv", text)[0].value) == text.partition("\n")[0].split(",")
-
-
-def test_fields_tell_where_the_header_is(rows):
-    text = "Export, 3 May\nWhat?,Why?\nIs it wet?,Is it so?\n"
-    assert list(rows("x.csv", text, fields={"question": "What?"})[0].value) == ["What?", "Why?"]
-
-
-@pytest.mark.parametrize(
     "text, source, expected",
     [
         ("a:b\n1:2\n", {"delimiter": ":"}, ["1", "2"]),
@@ -115,6 +78,23 @@ def test_fields_tell_where_the_header_is(rows):
 def test_what_a_source_says_of_its_dialect_is_not_looked_for(rows, text, source, expected):
     raws = rows("x.csv", text, **source)
     assert list(raws[0].value.values()) == expected
+
+
+@pytest.mark.parametrize(
+    "text, cells",
+    [
+        ('a, b\n1, "2, 3"\n', ["1", "2, 3"]),
+        ("a; b\n'1';  'it''s; 2'\n", ["1", "it's; 2"]),
+        ('a,b\nx,y\n1, "2 \\"3\\",\n 4"\n', ["1", '2 "3",\n 4']),
+    ],
+)
+def test_a_quote_may_follow_on_blanks_behind_a_delimiter(rows, text, cells):
+    assert list(rows("x.csv", text)[-1].value.values()) == cells
+
+
+def test_blanks_before_cells_are_text_where_two_of_a_hundred_rows_say_otherwise(rows):
+    raws = rows("x.csv", "a,b\n" + "1, 2\n" * 100 + '1, "2"\n' * 2)
+    assert {value["b"] for _, value in good(raws)} == {" 2", ' "2"'}
 
 
 def test_escapes_of_other_signs_are_text(rows):
