@@ -160,12 +160,11 @@ def compare_batch(
     """Count the differences on some prompts; how many greedy tokens of each are the same, alone and in a batch."""
     greedy = {}
     asked, replies = ([each[number] for number in numbers] for each in (prompts.prompt_ids, prompts.replies))
-    expected = [reply_logits(reference, prompt, reply) for prompt, reply in zip(asked, replies, strict=True)]
-    batched = teacher_forced_logits(candidate, asked, replies)
-    for number, logits, batched_logits in zip(numbers, expected, batched, strict=True):
+    for number, batched in zip(numbers, teacher_forced_logits(candidate, asked, replies), strict=True):
         prompt, reply, heard = prompts.prompt_ids[number], prompts.replies[number], prompts.heard(number)
+        logits = reply_logits(reference, prompt, reply)
         stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
-        alone = together = stats.add("batched", logits, batched_logits, heard)
+        alone = together = stats.add("batched", logits, batched, heard)
         if prompts.is_alone(number):
             stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
             alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from refrain.chat import model_folder
 from refrain.evaluation import divergence, gate, parity
 from refrain.export.onnx import exporter
-from refrain.models.pytorch import loading
+from refrain.models.pytorch import language_model, loading
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.runtime import loading as runtime
 
@@ -55,6 +55,17 @@ def test_a_right_merge_is_as_near_as_rounding_and_a_wrong_one_is_not(deep, tmp_p
     wrong = divergence.measure_divergence(adapted, TorchLanguageModel(loading.load_pretrained(tmp_path)), PROMPTS)
     with pytest.raises(ValueError, match=r"^merged: its logits differ .* allows 0\.001"):
         divergence.require_equal(wrong, rounding.whole, LIMIT)
+
+
+def test_float64_for_a_while_is_the_model_in_float64_whatever_the_pieces_of_the_head(deep, monkeypatch):
+    monkeypatch.setattr(language_model, "WIDE_BYTES", 8 * 128 * 100)  # the 294 rows of the head in three pieces
+    lm, whole = (TorchLanguageModel(loading.load_pretrained(deep[2])) for _ in range(2))
+    before = divergence.sequence_logits(lm, PROMPTS[0])
+    with lm.in_float64() as exact:
+        wide = divergence.sequence_logits(exact, PROMPTS[0])
+    whole.model.double()
+    np.testing.assert_allclose(wide, divergence.sequence_logits(whole, PROMPTS[0]), rtol=0, atol=1e-9)
+    assert wide.dtype == np.float64 and np.array_equal(divergence.sequence_logits(lm, PROMPTS[0]), before)
 
 
 @pytest.mark.heavy

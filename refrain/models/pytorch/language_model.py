@@ -1,15 +1,17 @@
 """A PyTorch model in the loop that runs ONNX too."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
+
+WIDE_BYTES = 2**26  # of the weights of a head that are in float64 at once
 
 
 class TorchLanguageModel:
@@ -52,12 +54,10 @@ class TorchLanguageModel:
     @contextmanager
     def in_float64(self) -> Iterator["TorchLanguageModel"]:
         """The same weights in float64 for a while: each part as long as it computes, so they are never twice there."""
-        hooks = [hook for part in computing_parts(self.model) for hook in widen_while_computing(part)]
-        try:
+        with ExitStack() as stack:
+            for part in computing_parts(self.model):
+                stack.enter_context(widen(part))
             yield self
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 def computing_parts(model: nn.Module) -> list[nn.Module]:
@@ -68,8 +68,44 @@ def computing_parts(model: nn.Module) -> list[nn.Module]:
     return [*blocks, *others]
 
 
-def widen_while_computing(part: nn.Module) -> list[RemovableHandle]:
-    """Hooks that put the floating-point tensors of a part into float64 before it computes, and back after."""
+def widen(part: nn.Module) -> AbstractContextManager[None]:
+    """A part computes in float64 for a while; tables and heads, which may be most of a model, are never twice there."""
+    if isinstance(part, nn.Embedding):
+        return widen_vectors(part)
+    return widen_products(part) if isinstance(part, nn.Linear) else widen_weights(part)
+
+
+@contextmanager
+def widen_vectors(table: nn.Embedding) -> Iterator[None]:
+    """What is looked up comes in float64."""
+    handle = table.register_forward_hook(lambda _, __, vectors: vectors.double())
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def widen_products(head: nn.Linear) -> Iterator[None]:
+    """Products in float64, of some rows of the weights at a time."""
+    rows = max(1, WIDE_BYTES // (8 * head.in_features))
+
+    def forward(inputs: Tensor) -> Tensor:
+        wide, bias = inputs.double(), None if head.bias is None else head.bias.double()
+        parts = [functional.linear(wide, part.double()) for part in head.weight.split(rows)]
+        products = torch.cat(parts, -1)
+        return products if bias is None else products + bias
+
+    head.forward = forward  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+@contextmanager
+def widen_weights(part: nn.Module) -> Iterator[None]:
+    """The floating-point tensors of a part are in float64 from before it computes until after."""
     narrow: list[tuple[Tensor, Tensor]] = []
 
     def widen(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -85,4 +121,9 @@ def widen_while_computing(part: nn.Module) -> list[RemovableHandle]:
             tensor.data = data
         narrow.clear()
 
-    return [part.register_forward_pre_hook(widen), part.register_forward_hook(restore, always_call=True)]
+    handles = [part.register_forward_pre_hook(widen), part.register_forward_hook(restore, always_call=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
