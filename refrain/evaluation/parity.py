@@ -20,7 +20,7 @@ from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 
-BATCH_BYTES = 2**28  # of logits that a batch is compared with
+BATCH_BYTES = 2**27  # of logits that a batch is compared with
 ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks

@@ -37,11 +37,15 @@ def find_faults(adapted: PreTrainedModel, merged: PreTrainedModel, out: Path) ->
 
 def not_finite(adapted: PreTrainedModel) -> Iterator[str]:
     """Whether base or adapter holds what is no number."""
-    names = [name for name, weight in adapted.named_parameters() if not torch.isfinite(weight).all()]
+    names = [name for name, weight in adapted.named_parameters() if not is_finite(weight)]
     if names:
         owner = "the adapter" if any("lora_" in name for name in names) else "the base"
         way_out = "train again with a smaller train.lr" if owner == "the adapter" else "take another base"
         yield f"{owner} holds nan or infinity, first in {names[0].removeprefix('base_model.model.')}; {way_out}"
+
+
+def is_finite(weight: Tensor) -> bool:
+    return all(bool(torch.isfinite(part).all()) for part in weight.flatten().split(CHUNK))
 
 
 def quantized_base(adapted: PreTrainedModel) -> Iterator[str]:
