@@ -116,16 +116,13 @@ class DivergenceStats:
         Positions after the first `reply_length` are compared by logits alone.
         """
         reply_length = len(reference) if reply_length is None else reply_length
-        size = max(1, CHUNK_BYTES // (8 * reference.shape[-1]))
-        parts = [slice(start, start + size) for start in range(0, len(reference), size)]
+        parts = slices(reference)
         means = [self._add_differences(mode, reference[part], candidate[part]) for part in parts]
         agreement = np.concatenate([same_choice(reference[part], candidate[part], self.tie) for part in parts])
         self.agreements.setdefault(mode, []).extend(agreement[:reply_length])
         if mode == "whole":
             self.mean_differences.append(float(np.concatenate(means).mean()))
-            for part in (part for part in parts if part.start < reply_length):
-                heard = slice(part.start, min(part.stop, reply_length))
-                self.kl_divergences.extend(kl_divergence(reference[heard], candidate[heard]))
+            self.kl_divergences.extend(kl_divergence(reference[:reply_length], candidate[:reply_length]))
         return agreement
 
     def _add_differences(self, mode: str, reference: Logits, candidate: Logits) -> NDArray[np.float64]:
@@ -168,8 +165,17 @@ def same_choice(reference: Logits, candidate: Logits, tie: float) -> NDArray[np.
 
 def kl_divergence(reference: Logits, candidate: Logits) -> NDArray[np.float64]:
     """The Kullback-Leibler divergence of `candidate` from `reference` at each position, in nats."""
-    p, q = log_softmax(reference), log_softmax(candidate)
-    return np.asarray((np.exp(p) * (p - q)).sum(-1))
+    result = np.empty(len(reference))
+    for part in slices(reference):
+        p, q = log_softmax(reference[part]), log_softmax(candidate[part])
+        result[part] = (np.exp(p) * (p - q)).sum(-1)
+    return result
+
+
+def slices(logits: Logits) -> list[slice]:
+    """Positions, few at a time: float64 arrays of all of them would be twice as large as the logits."""
+    size = max(1, CHUNK_BYTES // (8 * logits.shape[-1]))
+    return [slice(start, start + size) for start in range(0, len(logits), size)]
 
 
 def rounded_facts(measurement: Any) -> dict[str, float]:

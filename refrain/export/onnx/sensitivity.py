@@ -62,8 +62,10 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
         ) as scratch:  # of the same disk: weights are linked, not copied
             write_rounded(model, fp32, Path(scratch), names, weights)
             lm = load_model(Path(scratch))
-            logits = [divergence.sequence_logits(lm, ids) for ids in sequences]
-        divergences = [divergence.kl_divergence(*pair) for pair in zip(expected, logits, strict=True)]
+            divergences = [
+                divergence.kl_divergence(logits, divergence.sequence_logits(lm, ids))
+                for logits, ids in zip(expected, sequences, strict=True)
+            ]
         distances[layer] = float(np.concatenate(divergences).mean())
     return sorted(distances, key=lambda layer: (-distances[layer], layer))
 
