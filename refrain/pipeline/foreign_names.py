@@ -48,7 +48,7 @@ KEYS = (  # our key, what it means, and what others call it
     (
         "train.patience",
         "epochs without a better validation loss before the end, and the best weights kept",
-        "early_stopping_patience early_stopping load_best_model_at_end metric_for_best_model",
+        "early_stopping_patience early_stopping load_best_model_at_end metric_for_best_model greater_is_better",
     ),
     ("train.report_to", "a list of wandb, mlflow, tensorboard and comet", "logger wandb_project use_wandb wandb"),
     (
@@ -95,7 +95,7 @@ KEYS = (  # our key, what it means, and what others call it
     (
         "template.jinja",
         "a chat template, null for the model's own; template=chatml and others are presets",
-        "chat_template chat_template_path chat_template_jinja conversation_template",
+        "chat_template chat_template_path chat_template_jinja conversation_template prompt_template template_name",
     ),
     (
         "method.adapter",
@@ -125,7 +125,8 @@ KEYS = (  # our key, what it means, and what others call it
     (
         "method.base_bits",
         "4 for a frozen base in NF4 while an adapter learns, as method=qlora sets it",
-        "load_in_4bit load_in_8bit quantization_bit quantization_config bnb_4bit_quant_type bnb_4bit_use_double_quant",
+        "load_in_4bit load_in_8bit quantization quantization_bit quantization_config bnb_4bit_quant_type "
+        "bnb_4bit_use_double_quant",
     ),
     (
         "method.preference.beta",
@@ -135,17 +136,17 @@ KEYS = (  # our key, what it means, and what others call it
     (
         "method.preference.loss",
         "sigmoid (DPO), ipo, orpo or kto; method=dpo and others set it",
-        "loss_type pref_loss dpo_loss rl rlhf stage trainer_type",
+        "simpo_gamma cpo_alpha loss_type pref_loss dpo_loss rl rlhf stage trainer_type",
     ),
     (
         "launch.processes",
         "processes that train together; launch=ddp and launch=fsdp set it",
-        "num_processes nproc_per_node world_size num_gpus n_gpu tensor_parallel_size",
+        "num_processes nproc_per_node world_size num_gpus n_gpu gpus devices num_devices tensor_parallel_size",
     ),
     (
         "launch.shard",
         "weights, gradients and optimiser spread over the processes; launch=fsdp sets it",
-        "fsdp fsdp_config deepspeed zero_stage",
+        "fsdp fsdp_config deepspeed zero_stage strategy distributed_type",
     ),
     (
         "evaluate.batch_size",
@@ -172,7 +173,7 @@ ABSENT = (  # how it is here instead, and what others call it
     (
         "the loss is written at every step, the validation loss after every epoch",
         "logging_steps logging_strategy logging_dir log_level eval_steps eval_strategy evaluation_strategy "
-        "evals_per_epoch do_eval do_train disable_tqdm plot_loss logging_first_step",
+        "evals_per_epoch do_eval do_train do_predict disable_tqdm plot_loss logging_first_step",
     ),
     (
         "the optimiser is AdamW with gradients clipped at 1",
@@ -187,8 +188,34 @@ ABSENT = (  # how it is here instead, and what others call it
         "the loss is that of the labels alone, without smoothing, noise or auxiliary terms",
         "label_smoothing label_smoothing_factor neftune_noise_alpha neft_alpha router_aux_loss_coef",
     ),
+    (
+        "evaluate takes the likeliest token each time; chat and serve have options of their own for sampling",
+        "temperature top_p top_k min_p typical_p do_sample num_beams num_return_sequences length_penalty "
+        "repetition_penalty no_repeat_ngram_size predict_with_generate generation_config",
+    ),
+    (
+        "the rate falls to 0, with train.schedule=linear, cosine and wsd",
+        "min_lr min_lr_ratio min_lr_rate cosine_min_lr_ratio lr_end num_cycles lr_scheduler_min_lr",
+    ),
+    (
+        "replies are compared with those of the model before training, or with none, as the loss wants it",
+        "ref_model ref_model_name_or_path reference_model reference_model_name_or_path reference_free "
+        "precompute_ref_log_probs sync_ref_model",
+    ),
+    ("a system prompt stands in the rows", "system_prompt default_system default_system_message system_message"),
+    (
+        "the token and the cache of the Hub are those of huggingface_hub: HF_TOKEN, HF_HOME, and HF_HUB_OFFLINE=1",
+        "token hf_token use_auth_token cache_dir local_files_only offline",
+    ),
+    (
+        "the configuration of a model is its own",
+        "rope_scaling rope_theta low_cpu_mem_usage model_kwargs use_cache config_name config_overrides",
+    ),
     ("every row of the sources is used", "max_samples max_train_samples dataset_shards"),
-    ("the device is the one that is there", "use_cpu no_cuda use_mps_device device device_map local_rank ddp_backend"),
+    (
+        "the device is the one that is there",
+        "use_cpu no_cuda use_mps_device device device_map accelerator local_rank ddp_backend",
+    ),
     ("the same values give the same bytes", "full_determinism deterministic shuffle_dataset"),
     (
         "attention is chosen for the device",

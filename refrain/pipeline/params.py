@@ -10,6 +10,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -53,11 +54,13 @@ def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[st
 def suggest_override(overrides: list[str], folder: Path) -> str | None:
     """A sentence about the first override whose option `folder` lacks, or whose key the schema does not know."""
     for override in OverridesParser.create().parse_overrides(overrides):
-        key, value = str(override.key_or_group), override.value()
+        key = str(override.key_or_group)
         options = sorted(file.stem for file in (folder / key).glob("*.yaml"))
-        if options and value not in options:
+        if options and not {*chosen_options(override)} <= {*options, "None"}:
             today = [name for name in options if (key, name) not in old_names.OPTIONS]
             return f"{override.input_line}: {folder}/{key} has {', '.join(today)}"
+        if options or key.startswith("hydra."):
+            continue
         place, hint = "", cast(Any, Config)
         for part in key.split("."):
             known = fields_of(hint)
@@ -65,6 +68,11 @@ def suggest_override(overrides: list[str], folder: Path) -> str | None:
                 return unknown_key(place, key.removeprefix(place), known)
             place, hint = f"{place}{part}.", known.get(part, element_type(hint))
     return None
+
+
+def chosen_options(override: Override) -> list[str]:
+    """The options that an override asks for, several in a sweep; None for none."""
+    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [str(override.value())]
 
 
 def conf_digest() -> str:
