@@ -129,8 +129,8 @@ def measure_parity(
     """Both models on the prompts and on what the reference said after them; `give_up` may raise after some of them."""
     stats = DivergenceStats(prompts.tie)
     greedy: dict[int, tuple[int, int]] = {}
-    row_bytes = 4 * export.steps * prompts.tokenizer.tokenizer.get_vocab_size()
-    for numbers in batches_by_length(prompts.prompt_ids, max(2, min(export.batch_size, BATCH_BYTES // row_bytes))):
+    size = batch_size(export, prompts.tokenizer.tokenizer.get_vocab_size())
+    for numbers in batches_by_length(prompts.prompt_ids, size):
         greedy |= compare_batch(reference, candidate, prompts, numbers, stats)
         if give_up is not None:
             give_up(stats)
@@ -148,6 +148,11 @@ def measure_parity(
         lost=100 * (prompts.rouge - points),
         perplexity=scoring.perplexity(candidate, prompts.tokenizer, prompts.rows),
     )
+
+
+def batch_size(export: ExportConfig, vocabulary: int) -> int:
+    """How many prompts are compared at once: at least two, and no more than logits may take memory."""
+    return max(2, min(export.batch_size, BATCH_BYTES // (4 * export.steps * vocabulary)))
 
 
 def compare_batch(
