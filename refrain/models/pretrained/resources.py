@@ -89,20 +89,24 @@ def checkpoint_bytes(trainable: int) -> int:
     return 2 * 3 * FP32 * trainable
 
 
-def head_in_float64(facts: ModelFacts) -> int:
-    """The largest matrix while the rounding of fp32 is measured, and the logits of some positions of two models."""
-    return (8 * facts.width + 4 * FP32 * POSITIONS) * facts.vocabulary
+def logits_of_texts(facts: ModelFacts, texts: int) -> int:
+    """Bytes of the logits of some positions of so many texts."""
+    return texts * FP32 * POSITIONS * facts.vocabulary
 
 
 def merge_memory(facts: ModelFacts) -> float:
-    """Peak of a merge with its check: the base with its adapter and the merged model."""
-    return MERGE_LIBRARIES + 2 * FP32 * facts.parameters + head_in_float64(facts)
+    """Peak of a merge with its check: the base with its adapter, the merged model, and what both say."""
+    return MERGE_LIBRARIES + 2 * FP32 * facts.parameters + logits_of_texts(facts, 4)
 
 
 def proof_memory(facts: ModelFacts) -> float:
-    """Peak of export_onnx and evaluate: the merged model, and its head in float64 or beside it the fp32 variant."""
-    variant = FP32 * (facts.parameters + rotary_numbers(facts)) + 4 * FP32 * POSITIONS * facts.vocabulary
-    return PROOF_LIBRARIES + FP32 * facts.parameters + max(head_in_float64(facts), variant)
+    """Peak of export_onnx and evaluate: the merged model and the fp32 variant.
+
+    ONNX Runtime packs matrices for its products; where the table is the head too, it is there a second time.
+    """
+    packed = 0 if facts.lm_head else FP32 * facts.vocabulary * facts.width
+    variant = FP32 * (facts.parameters + rotary_numbers(facts)) + packed
+    return PROOF_LIBRARIES + FP32 * facts.parameters + variant + logits_of_texts(facts, 5)
 
 
 def variant_bytes(facts: ModelFacts, weights: "QuantizationConfig") -> float:
