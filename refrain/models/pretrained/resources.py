@@ -69,7 +69,7 @@ def activation_floats(facts: ModelFacts, method: "MethodConfig", longest: int) -
 
 
 def train_memory(facts: ModelFacts, method: "MethodConfig", train: "TrainConfig", largest: Pass) -> float:
-    """Peak of a training: weights, what learns, activations of the largest pass, its logits three times."""
+    """Peak of a training: weights, what learns, activations of the largest pass, its logits four times."""
     weights: float = FP32 * facts.parameters
     if method.adapter is None:
         weights = 0  # they learn, and ADAM counts them
@@ -80,7 +80,7 @@ def train_memory(facts: ModelFacts, method: "MethodConfig", train: "TrainConfig"
     depth = layer + facts.layers * facts.width if train.gradient_checkpointing else facts.layers * layer
     rows = 2 if method.preference is not None else 1  # a pair
     logits = FP32 * rows * largest.tokens * largest.labelled * facts.vocabulary
-    activations = HEAP * FP32 * rows * largest.tokens * depth + 3 * (1.0 if logits > MAPPED else HEAP) * logits
+    activations = HEAP * FP32 * rows * largest.tokens * depth + 4 * (1.0 if logits > MAPPED else HEAP) * logits
     return TRAIN_LIBRARIES + weights + learning + activations
 
 
