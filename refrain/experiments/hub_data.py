@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import sys
 from collections import defaultdict
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from refrain.data import sources, split_names
@@ -34,7 +35,8 @@ class Commit(NamedTuple):
 def link_dataset(source: SourceConfig, link: Path, key: str) -> None:
     """`link` is a folder of links to the files of one commit, with its record; nothing of it is run.
 
-    The Hub is asked where a revision may have moved, or where the cache lacks a file.
+    The Hub is asked where the cache lacks a file, or by hand, where a revision may have moved; a stage of DVC stays
+    with the commit that the cache knows.
     """
     repository, revision = str(source.hub), str(source.revision)
     where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
@@ -42,10 +44,13 @@ def link_dataset(source: SourceConfig, link: Path, key: str) -> None:
         disable_progress_bars()
     with hub.explain_client_errors(where, key, "a folder"):
         folder = find_in_cache(repository, revision)
-        is_settled = constants.HF_HUB_OFFLINE or re.fullmatch("[0-9a-f]{40}", revision)
-        commit = read_listing(folder) if folder and is_settled else ask_hub(repository, revision)
+        is_settled = constants.HF_HUB_OFFLINE or "DVC_ROOT" in os.environ or re.fullmatch("[0-9a-f]{40}", revision)
+        commit = read_listing(folder) if folder and is_settled else ask_hub(repository, revision, folder)
         names = choose_files(commit, source, where)
-        if folder is None or folder.name != commit.id or not all((folder / name).is_file() for name in names):
+        if is_settled and not has_files(folder, names) and not constants.HF_HUB_OFFLINE:
+            commit = ask_hub(repository, revision)
+            names = choose_files(commit, source, where)
+        if folder is None or folder.name != commit.id or not has_files(folder, names):
             folder = download_files(repository, revision, commit, names, where)
     link_files(folder, names, link)
     sources.write_record(link, {"hub": repository, "revision": revision, "commit": commit.id})
@@ -75,9 +80,20 @@ def read_listing(folder: Path) -> Commit:
     return Commit(folder.name, json.loads((folder / LISTING).read_text(encoding="utf-8")))
 
 
-def ask_hub(repository: str, revision: str) -> Commit:
-    """What the Hub says of a revision."""
-    info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
+def has_files(folder: Path | None, names: list[str]) -> bool:
+    """Whether a folder of the cache has these files."""
+    return folder is not None and all((folder / name).is_file() for name in names)
+
+
+def ask_hub(repository: str, revision: str, folder: Path | None = None) -> Commit:
+    """What the Hub says of a revision; where it cannot be reached, what it once said of the folder in the cache."""
+    try:
+        info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
+    except OSError as error:
+        if folder is None or isinstance(error, HfHubHTTPError):
+            raise
+        log.warning("no connection to the Hub; %s@%s is commit %s, as in the cache", repository, revision, folder.name)
+        return read_listing(folder)
     return Commit(str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or []})
 
 

@@ -94,12 +94,26 @@ def test_only_the_files_that_are_named_are_fetched_and_offline_no_other_is_passe
 
 
 @pytest.mark.heavy
-def test_a_branch_that_moved_is_followed(hub, birds, tmp_path):
-    assert fetch(hub, tmp_path / "out").returncode == 0
+def test_a_branch_that_moved_is_followed_by_hand_but_not_by_a_stage(hub, birds, tmp_path):
+    assert fetch(hub, tmp_path / "out", DVC_ROOT="x").returncode == 0
+    asked = len(hub.log)
     (birds / "data/validation.jsonl").write_text('{"question": "Why?", "answer": "So."}\n')
+    assert fetch(hub, tmp_path / "same", DVC_ROOT="x").returncode == 0
+    assert links(tmp_path / "same") == [".source.json", *FILES]
+    assert len(hub.log) == asked
     assert fetch(hub, tmp_path / "new").returncode == 0
     assert json.loads((tmp_path / "new/.source.json").read_text())["commit"] == hub.commit(ID)
     assert links(tmp_path / "new") == [".source.json", *FILES, "data/validation.jsonl"]
+
+
+@pytest.mark.heavy
+def test_without_a_connection_the_cache_answers_and_says_so(hub, tmp_path):
+    assert fetch(hub, tmp_path / "out").returncode == 0
+    alone = fetch(hub, tmp_path / "again", HF_ENDPOINT="http://127.0.0.1:9")
+    assert links(tmp_path / "again") == links(tmp_path / "out")
+    assert f"no connection to the Hub; {ID}@main is commit {hub.commit(ID)}, as in the cache\n" in alone.stderr
+    said = refusal(fetch(hub, tmp_path / "other", revision="v9", HF_ENDPOINT="http://127.0.0.1:9"))
+    assert "no connection to the Hub, or it broke off; run again to go on" in said
 
 
 @pytest.mark.heavy
