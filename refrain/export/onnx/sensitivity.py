@@ -19,6 +19,7 @@ from refrain.export.architectures.decoder import Array
 from refrain.export.onnx import quantization
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import onnx_folder
+from refrain.runtime.language_model import LanguageModel, Logits
 from refrain.runtime.loading import load_model
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
     """All layers, that first whose weights in these bits move the next tokens of the sequences furthest."""
     lm = load_model(fp32)
     expected = [divergence.sequence_logits(lm, ids) for ids in sequences]
-    del lm
+    del lm  # one model in memory at a time
     model = onnx.load(fp32 / onnx_folder.GRAPH, load_external_data=False)
     distances = {}
     for layer, names in weights_by_layer(model.graph).items():
@@ -61,13 +62,15 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
             dir=fp32.parent
         ) as scratch:  # of the same disk: weights are linked, not copied
             write_rounded(model, fp32, Path(scratch), names, weights)
-            lm = load_model(Path(scratch))
-            divergences = [
-                divergence.kl_divergence(logits, divergence.sequence_logits(lm, ids))
-                for logits, ids in zip(expected, sequences, strict=True)
-            ]
-        distances[layer] = float(np.concatenate(divergences).mean())
+            distances[layer] = mean_divergence(load_model(Path(scratch)), sequences, expected)
     return sorted(distances, key=lambda layer: (-distances[layer], layer))
+
+
+def mean_divergence(lm: LanguageModel, sequences: list[list[int]], expected: list[Logits]) -> float:
+    """In nats, of all positions of the sequences."""
+    pairs = zip(sequences, expected, strict=True)
+    divergences = [divergence.kl_divergence(logits, divergence.sequence_logits(lm, ids)) for ids, logits in pairs]
+    return float(np.concatenate(divergences).mean())
 
 
 def layer_of(name: str) -> int | None:
