@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, prog="refrain", metavar="COMMAND", help=argparse.SUPPRESS)
     for module in chain.from_iterable(GROUPS.values()):
         module.add_parser(commands)
     return parser
