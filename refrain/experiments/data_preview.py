@@ -1,6 +1,9 @@
 """What is learned from files of rows, before there is a model: read and placed as the prepare stage does it."""
 
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
         linked.mkdir()
         links.link_sources(data, linked)
         preparer = corpus.RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
-        with corpus.read_corpus(preparer) as (store, counts):
+        with name_sources(linked), corpus.read_corpus(preparer) as (store, counts):
             assignment = splits.assign_splits(store, data)
             report = split_files.count_rows(store, assignment, counts)
             measured = datasheet.sample_rows(
@@ -41,6 +44,15 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
             lengths = measure_lengths(list(datasheet.read_rows(store, measured)))
             shown = datasheet.sample_rows(store, np.flatnonzero(assignment.split == TRAIN), datasheet.SAMPLE_ROWS)
             return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)))
+
+
+@contextmanager
+def name_sources(linked: Path) -> Iterator[None]:
+    """Errors that speak of a file as a person named it, not of the link to it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(re.sub(re.escape(f"{linked}/") + r"\d+-", "", str(error))) from error
 
 
 def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:

@@ -8,6 +8,7 @@ import numpy as np
 from refrain.chat import preview
 from refrain.data import split_files
 from refrain.data.datasheet import EFFECTS, PERCENTILES
+from refrain.data.readers import files
 from refrain.data.rejected_rows import by_frequency
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
@@ -15,6 +16,10 @@ from refrain.experiments.data_preview import DataPreview
 from refrain.experiments.text_tables import number_table, text_table
 
 MAX_SHOWN = 600  # characters of a row
+
+
+FORMATS = {".json": "JSON", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines", ".csv": "CSV", ".tsv": "TSV",
+           ".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Feather", ".xlsx": "XLSX"}  # fmt: skip
 
 
 NUMBER = re.compile(r"^\d+-")
@@ -39,7 +44,7 @@ def strip_number(name: str) -> str:
 
 def describe_source(name: str, source: dict[str, Any]) -> str:
     """How a file is read."""
-    facts = {"format": source["format"]} if source["format"] else {}
+    facts = {"format": describe_format(name, source["format"])}
     facts |= layout_facts(source["layout"]) if source["layout"] else {}
     if source["split"]:
         facts["split"] = source["split"]
@@ -47,8 +52,15 @@ def describe_source(name: str, source: dict[str, Any]) -> str:
         facts["ignored"] = split_files.describe_ignored(source["ignored"]).removeprefix("ignored: ")
     if "bad_replies" in source:
         facts["bad replies"] = split_files.describe_bad_replies(source["bad_replies"])
-    lines = text_table([(f"  {key}", value) for key, value in facts.items()]) if facts else "  no rows"
+    facts |= {} if source["layout"] else {"rows": "none"}
+    lines = text_table([(f"  {key}", value) for key, value in facts.items()])
     return f"{strip_number(name)}\n{lines}"
+
+
+def describe_format(name: str, words: str) -> str:
+    """The format that the name of a file says, and how it is written where that was found."""
+    suffix = files.format_suffix(name)
+    return ", ".join(filter(None, [FORMATS.get(suffix, suffix.removeprefix(".")), words]))
 
 
 def layout_facts(layout: dict[str, Any]) -> dict[str, str]:

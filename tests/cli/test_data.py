@@ -44,11 +44,12 @@ def counts(out, name):
 
 
 def test_a_file_is_shown_as_prepare_reads_it(data):
-    rows = [*numbered(20), qa(""), {"question": ["x"], "answer": "y"}, *numbered(1)]
+    rows = [*numbered(20), qa(""), {"question": ["x", "z"], "answer": "y"}, *numbered(1)]
     write("a.jsonl", [{**row, "lang": "en", "score": 1} for row in rows])
     code, out, err = data("a.jsonl")
     assert (code, err) == (0, "")
     assert counts(out, "a.jsonl") == {"rows": 23, "train": 20, "duplicates": 1, "quarantined": 2}
+    assert re.search(r"^a\.jsonl\n  format +JSON Lines\n  shape +qa\n", out)
     assert "ignored" in out and "lang (21 rows), score (21 rows); map one with fields" in out
     assert "empty_text 1: A question, or the reply" in out and "  a.jsonl:21: question of the row is empty\n" in out
     assert "duplicate 1: An earlier row" in out and "  a.jsonl:23: an earlier row asks" in out
@@ -81,7 +82,8 @@ def test_columns_are_mapped_by_the_keys_of_a_source_and_the_line_that_runs_it_sa
     options = ["fields.question=Frage", "fields.answer=Antwort", "split=train"]
     code, out, err = data("it's, [ö].csv", *options)
     assert (code, err) == (0, "") and "user: Was ist 3?\nassistant: ⟦Es ist 3.⟧" in out
-    assert re.search(r"\n  format +commas between.*\n(?:  .*\n)*  columns +Frage as question, Antwort as answer\n", out)
+    assert re.search(r"\n  format +CSV, commas between.*\n", out)
+    assert re.search(r"\n  columns +Frage as question, Antwort as answer\n", out)
     command = shlex.split(out.splitlines()[-1].partition("Refrain: ")[2])
     overrides = [word for word in command if "=" in word]
     monkeypatch.chdir(ROOT)
@@ -162,3 +164,9 @@ def test_a_folder_is_read_file_by_file_by_the_splits_of_their_names(data):
 def test_a_file_whose_name_looks_like_a_setting_is_a_file(data):
     write("shape=qa.jsonl", numbered(3))
     assert data("shape=qa.jsonl")[0] == 0
+
+
+def test_a_file_that_makes_no_sense_is_called_by_its_name(data, tmp_path):
+    (tmp_path / "one.json").write_text('{"a": 1}')
+    code, _, err = data("one.json")
+    assert code == 1 and err.startswith("refrain: one.json: an object must hold one list")
