@@ -28,6 +28,9 @@ CUT_SHORT = "the file is cut short here"
 JSON_LINES_START = re.compile(rb"\s*+\{.*\}[ \t\r]*+\n\s*+\{")  # objects without commas between them
 
 
+TASK_START = re.compile(rb'\s*+\{\s*+"(?:Contributors|Definition)"\s*+:')
+
+
 STRING_TAIL = r'[^"\\]*+(?:\\.[^"\\]*+)*+("?)'
 
 
@@ -49,7 +52,21 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[json_lines.JsonLinesBlock |
     if JSON_LINES_START.match(head.removeprefix(BOM)):
         yield from json_lines.read_blocks(all_chunks)
     else:
-        yield from in_blocks(number_in_line(document_rows(JsonCursor(all_chunks))))
+        cursor = JsonCursor(all_chunks)
+        rows = whole_row(cursor) if is_task(head) else document_rows(cursor)
+        yield from in_blocks(number_in_line(rows))
+
+
+def is_task(head: bytes) -> bool:
+    """Whether an object is a row by itself, though it holds several lists: a task of Natural Instructions."""
+    return TASK_START.match(head.removeprefix(BOM)) is not None and b'"Positive Examples"' in head
+
+
+def whole_row(cursor: "JsonCursor") -> Iterator[RawRow]:
+    cursor.peek()
+    line, offset = cursor.line, cursor.offset
+    value, error = cursor.read_value()
+    yield RawRow(line, value, error, offset)
 
 
 def number_in_line(rows: Iterable[RawRow]) -> Iterator[RawRow]:

@@ -53,6 +53,11 @@ def test_an_object_with_no_list_or_with_two_is_refused(rows, text):
         rows("x.json", text)
 
 
+def test_a_task_of_natural_instructions_is_one_row(rows):
+    task = {"Contributors": ["x"], "Definition": ["Do"], "Positive Examples": [], "Instances": [{"input": "a"}]}
+    assert good(rows("x.json", json.dumps(task, indent=1))) == [(1, task)]
+
+
 def test_rows_that_begin_in_one_line_are_numbered(rows):
     raws = rows("x.json", '[{"a": 1}, {"a": 2}, x,\n{"a": 3}, {"a":\n4}, 5]')
     assert [(raw.line, raw.nth) for raw in raws] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1)]
