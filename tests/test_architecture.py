@@ -53,6 +53,12 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/parallel/ray_cluster": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
     "data/readers/dialects": ("data/readers/test_dialect_detection.py", "tables in sixty dialects"),
     "data/readers/raw_rows": ("data/readers/test_files.py", "the type that all readers yield"),
+    "data/shapes/choices": ("data/shapes/test_published_sets.py", "rows of the sets that have choices"),
+    "data/shapes/column_aliases": ("data/shapes/test_columns.py", "names by which columns are found"),
+    "data/shapes/message_parts": (
+        "data/shapes/test_published_sets.py",
+        "rows whose parts are keys elsewhere",
+    ),
     "data/readers/recovery": ("data/readers/test_csv_records.py", "what broken records take with them"),
     "data/readers/tables": ("data/readers/test_files.py", "Parquet and Arrow beside the other formats"),
     "data/readers/text_formats": ("data/readers/test_files.py", "every format in every encoding"),
@@ -121,6 +127,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "training/timing": ("training/callbacks/test_progress.py", "printed by the last line"),
 }
 OF_NO_MODULE = {  # test files about more than one module
+    "data/shapes/test_published_sets.py": "every shape, by rows of public sets",
     "export/architectures/test_published_configs.py": "every family, by what is published of it",
     "data/readers/test_damaged_files.py": "every reader",
     "data/splitting/test_planted_leaks.py": "all searches for leaks together",

@@ -14,6 +14,7 @@ NAMES = {
     "test/data-00000-of-00001.arrow": "test",
     "train/test.jsonl": "test",
     "main/train/0000.parquet": "train",
+    "eval.jsonl": "val",
     "data.jsonl": None,
     "crash-test-data.jsonl": None,
     "latest.csv": None,

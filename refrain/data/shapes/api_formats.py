@@ -64,6 +64,26 @@ def has_request(row: Fields) -> bool:
     return isinstance(row.get("body"), dict) and "messages" in row["body"]
 
 
+def parse_params(row: Fields) -> Conversation:
+    """A request of a batch of Anthropic's, and the message that came of it, if there is one."""
+    params = fields.require_object(row["params"], "params of the row")
+    conversation = parse_request(params, "params of the row")
+    if system := params.get("system"):
+        parts = system if isinstance(system, list) else [{"text": system}]
+        content = turn_keys.join_parts(parts, "system of params of the row")
+        conversation["messages"].insert(0, {"role": "system", "content": content})
+    result = fields.require_object(row.get("result", {}), "result of the row")
+    if message := result.get("message"):
+        conversation["messages"] += turns.parse_turns({"message": [message]}, "message")
+    elif "result" in row:
+        raise RowError("no_reply", f"result of the row is {result.get('type')!a:.40}, with no message")
+    return {**conversation, "own_id": fields.require_text(row, "custom_id")}
+
+
+def has_params(row: Fields) -> bool:
+    return isinstance(row.get("params"), dict) and "messages" in row["params"]
+
+
 def parse_contents(row: Fields) -> Conversation:
     """The contents of a request to Gemini, behind its system instruction."""
     messages = [

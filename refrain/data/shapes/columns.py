@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from refrain.data.shapes import fields
+from refrain.data.shapes.conversations import is_pairs, is_texts
+from refrain.data.shapes.exchanges import is_dialog
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.shape import Shape, claimed_columns, read_columns
+from refrain.data.shapes.turn_keys import LABELS
 
 PLAIN_YAML = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z_][\w.-]*", re.ASCII | re.IGNORECASE)
 
@@ -15,7 +18,13 @@ PLAIN_YAML = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z_][\
 PLAIN = re.compile(r"[\W_]+")
 
 
-ANY_CASE = ("system", "history", "system_instruction", "context")  # optional names that are found in other writings too
+ANY_CASE = (
+    "system",
+    "history",
+    "system_instruction",
+    "context",
+    *LABELS,
+)  # optional names that are found in other writings too
 
 
 QUESTIONS = frozenset(("instruction", "definition", "question", "query", "prompt", "problem", "user", "human"))
@@ -91,8 +100,16 @@ def is_usable(shape: Shape, name: str, column: str, first_rows: list[Fields], pr
         plain = plain_name(column)
         if plain in PASSAGES and plain != plain_name(name) and QUESTIONS & {plain_name(other) for other in present}:
             return False
-        return mostly(values, is_text) or mostly(values, is_turns) if name not in CHATS else mostly(values, is_turns)
-    return mostly(values, is_text) or name in ("history", "system_instruction")
+        if name in CHATS:
+            return mostly(values, is_turns if plain == "turns" else is_chat)
+        is_list = name == "instruction" and mostly(values, is_texts)
+        return mostly(values, is_text) or mostly(values, is_turns) or is_list
+    if name == "input" and plain_name(column) not in PASSAGES:
+        return mostly(values, has_words)
+    return mostly(values, is_text) or name in ANY_KIND
+
+
+ANY_KIND = ("history", "system_instruction", *LABELS)  # optional names that texts are not meant by alone
 
 
 CHATS = ("messages", "conversations", "utterances")
@@ -107,11 +124,26 @@ def is_text(value: Any) -> bool:
 
 
 def is_turns(value: Any) -> bool:
-    """Whether a value may be turns of a chat."""
+    """Whether a value may be turns of a chat, also as JSON in a text."""
+    value = fields.read_json(value)
     return isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
+
+
+def is_chat(value: Any) -> bool:
+    return is_turns(value) or is_dialog(value) or is_pairs(value)
+
+
+def has_words(value: Any) -> bool:
+    """Whether a text may be said by somebody, and is no number, date, link or name of a class."""
+    return isinstance(value, str) and len(value.split()) > 1
 
 
 def rename_columns(value: Fields, required: tuple[str, ...], columns: dict[str, str]) -> Fields:
     """The columns that are read, under our names, without optional ones that are empty."""
     row = {name: value[column] for name, column in columns.items() if column in value}
-    return {name: field for name, field in row.items() if name in required or not fields.is_empty(field)}
+    return {name: field for name, field in row.items() if name in required or not is_unset(field)}
+
+
+def is_unset(value: Any) -> bool:
+    """Whether an optional column says nothing."""
+    return fields.is_empty(value) or value in ([], {})

@@ -1,14 +1,15 @@
 """Conversations out of the fields of one row: questions and answers, preferences, and chats of turns."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NotRequired, ParamSpec, TypedDict
 
 from refrain.chat.records import Message, Tool, is_text_alone
-from refrain.data.shapes import fields
+from refrain.data.shapes import fields, tool_fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.exchanges import expand_exchanges
 from refrain.data.shapes.fields import Fields
-from refrain.data.shapes.turns import parse_turns, same_turns
+from refrain.data.shapes.turns import SPEAKERS, parse_history, parse_turns, same_turns
 
 
 class Conversation(TypedDict):
@@ -20,6 +21,9 @@ class Conversation(TypedDict):
     split: NotRequired[str]  # that the row itself names
     tools: NotRequired[list[Tool]]
     input_from: NotRequired[int]  # the character of the last user turn at which an input begins
+
+
+PYTHON_TURNS = re.compile(r"\s*\[\s*\{\s*'(?:role|from|content|value)'\s*:")
 
 
 ParseResult = Conversation | RowError  # what came of one conversation of a row
@@ -38,10 +42,14 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
 
 def parse_question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer; either may be turns."""
+    row = read_cells(row, question, answer)
     prompt = parse_opening(question, row)
     if isinstance(row.get(question), list):  # what stands in a prompt is read, and not learned
         prompt["messages"] = [unlearned(message) for message in prompt["messages"]]
-    prompt["messages"] += parse_answer(row, answer)
+    reply = parse_answer(row, answer)
+    if "reasoning_content" in row and reply:
+        reply[-1] = {**reply[-1], "reasoning_content": fields.require_text(row, "reasoning_content")}
+    prompt["messages"] += reply
     return prompt
 
 
@@ -50,17 +58,48 @@ def unlearned(message: Message) -> Message:
 
 
 def parse_answer(row: Fields, name: str) -> list[Message]:
-    """Turns, a text, or the first of several texts that answer alike."""
+    """Turns, calls of the tools of the row, a text, or the first of several texts that answer alike."""
     value = row.get(name)
-    if not isinstance(value, list) or not value:
-        return [parse_text_reply(row, name)]
-    if isinstance(value[0], dict):
-        return parse_turns(row, name)
-    return [parse_text_reply({name: value[0]}, name)]
+    parts = value if isinstance(value, list) else [value]
+    if parts and is_turn(parts[0]):
+        return parse_turns({name: parts}, name)
+    if calls := tool_fields.parse_call_text(value, row.get("tools")):
+        return [{"role": "assistant", "content": "", "tool_calls": calls}]
+    return [parse_text_reply({name: first_text(value)} if name in row else row, name)]
+
+
+def first_text(value: Any) -> Any:
+    """The first of several texts, that of an object with aliases, or a truth value as JSON writes it."""
+    if isinstance(value, list) and value:
+        return first_text(value[0])
+    if isinstance(value, dict):
+        text = next((value[key] for key in ("value", "text") if key in value), value)
+        return first_text(text) if isinstance(text, list) else text
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and any(name in value for name in SPEAKERS)
+
+
+def read_cells(row: Fields, *names: str) -> Fields:
+    """The row with turns where a cell has them as JSON; RowError where Python has written them."""
+    cells = {name: row[name] for name in names if isinstance(row.get(name), str) and row[name].lstrip()[:1] == "["}
+    read = {}
+    for name, cell in cells.items():
+        if PYTHON_TURNS.match(cell):
+            raise RowError("not_an_object", f"{name} of the row is a list as Python prints it; write it as JSON")
+        value = fields.read_json(cell)
+        if isinstance(value, list) and value and all(map(is_turn, value)):
+            read[name] = value
+    return {**row, **read} if read else row
 
 
 def parse_opening(prompt: str, row: Fields) -> Conversation:
-    """A prompt of text or of turns; nothing goes below turns."""
+    """A prompt of text, alone or in a list, or of turns; nothing goes below turns."""
+    value = row.get(prompt)
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        row = {**row, prompt: value[0]}
     has_turns = isinstance(row.get(prompt), list) and "input" not in row
     return {"messages": parse_turns(row, prompt)} if has_turns else parse_prompt(prompt, row)
 
@@ -78,9 +117,19 @@ def parse_prompt(question: str, row: Fields) -> Conversation:
     return {"messages": [{"role": "user", "content": content}], "input_from": len(instruction) + 2}
 
 
+def is_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)
+
+
+def is_pairs(value: Any) -> bool:
+    """Whether a chat is pairs, of a question and its answer or of a role and what it says."""
+    return isinstance(value, list) and bool(value) and all(isinstance(pair, list) for pair in value)
+
+
 def parse_instances(row: Fields) -> Iterator[ParseResult]:
     """One conversation for each pair of an input and an output below one instruction."""
-    instruction = fields.require_text(row, "instruction")
+    lines = row["instruction"]
+    instruction = fields.require_text({"instruction": "\n".join(lines)} if is_texts(lines) else row, "instruction")
     for number, value in enumerate(fields.require_list(row, "instances"), start=1):
         result = try_parse(parse_instance, instruction, value, f"instance {number}")
         yield result if isinstance(result, RowError) else {**result, "group": instruction}
@@ -95,6 +144,7 @@ def parse_instance(instruction: str, value: Any, place: str) -> Conversation:
 
 def parse_preference(prompt: str, better: str, worse: str, row: Fields) -> Conversation:
     """A prompt, text or turns, with a better and a worse reply to it."""
+    row = read_cells(row, prompt, better, worse)
     conversation = parse_opening(prompt, row)
     asked = conversation["messages"]
     (system, chosen), (other_system, rejected) = (parse_reply(row, side, asked) for side in (better, worse))
@@ -141,7 +191,7 @@ def text_alone(reply: Message, side: str) -> str:
 
 def has_branches(row: Fields) -> bool:
     """Whether both replies are chats, each with the prompt before it."""
-    return all(isinstance(row.get(side), list) for side in ("chosen", "rejected"))
+    return all(isinstance(fields.read_json(row.get(side)), list) for side in ("chosen", "rejected"))
 
 
 def has_single_replies(prompt: str, row: Fields) -> bool:
@@ -156,4 +206,20 @@ def has_single_replies(prompt: str, row: Fields) -> bool:
 def parse_chat(name: str, row: Fields) -> Conversation:
     """Turns, or exchanges; also as JSON in a text."""
     value = fields.read_json(row[name])
+    if is_pairs(value):
+        return {"messages": parse_history({name: value}, name)}
     return {"messages": parse_turns({name: expand_exchanges(value) if isinstance(value, list) else value}, name)}
+
+
+def parse_answered_chat(name: str, worse: str, row: Fields) -> Conversation:
+    """A chat whose last reply is the better one, and the worse one beside it."""
+    messages = parse_chat(name, row)["messages"]
+    if not messages or messages[-1]["role"] != "assistant":
+        raise RowError("no_reply", f"{name} does not end with an assistant turn")
+    _, rejected = parse_reply(row, worse, messages[:-1])
+    return {"messages": messages, "rejected": text_alone(rejected, worse)}
+
+
+def repeats_chosen(row: Fields) -> bool:
+    """Whether the chat beside a pair is the better one of it."""
+    return bool(row["messages"] == row["chosen"])

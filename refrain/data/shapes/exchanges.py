@@ -5,7 +5,17 @@ from typing import Any
 from refrain.data.shapes import turn_keys
 from refrain.data.shapes.fields import Fields
 
-EXCHANGES = (("human", "assistant"), ("user", "assistant"), ("input", "output"))
+EXCHANGES = (
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("input", "output"),
+    ("question", "answer"),
+    ("query", "response"),
+    ("prompt", "response"),
+)
+
+
+ROLES = ("user", "assistant")
 
 
 EXCHANGE_KEYS = frozenset(("system", "output_with_loss", *(name for pair in EXCHANGES for name in pair)))
@@ -19,12 +29,19 @@ def pair_of(part: Any) -> tuple[str, str] | None:
 
 
 def expand_exchanges(parts: list[Any]) -> list[Any]:
-    """Turns in place of exchanges; other parts stay what they are."""
+    """Turns in place of exchanges, or of texts alone, of which the user says the first; others stay what they are."""
+    if is_dialog(parts):
+        return [{"role": ROLES[nth % 2], "content": text} for nth, text in enumerate(parts)]
     turns: list[Any] = []
     for part in parts:
         pair = pair_of(part)
         turns += [part] if pair is None else exchange_turns(part, *pair)
     return turns
+
+
+def is_dialog(parts: Any) -> bool:
+    """Whether a chat is nothing but what its two sides say, in turn."""
+    return isinstance(parts, list) and len(parts) > 1 and all(isinstance(part, str) for part in parts)
 
 
 def exchange_turns(exchange: Fields, question: str, answer: str) -> list[Fields]:

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from refrain.data.shapes.exchanges import EXCHANGE_KEYS
+from refrain.data.shapes.choices import LETTERS
+from refrain.data.shapes.exchanges import EXCHANGE_KEYS, pair_of
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.layout import Layout
+from refrain.data.shapes.message_parts import PART_KEYS
 from refrain.data.shapes.tool_fields import READ_KEYS, TOOL_COLUMNS, TOOL_ROLES
-from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, is_plain_text, read_verdict, says_something
+from refrain.data.shapes.turn_keys import LABELS, TRAIN_KEYS, is_plain_text, plain_key, read_verdict, says_something
+from refrain.data.shapes.turns import OTHER_CONTENTS, SPEAKERS
 
 
 @dataclass(frozen=True)
@@ -17,15 +20,16 @@ class ReadFields:
 
     names: frozenset[str]
     nested: dict[str, "ReadFields"] = field(default_factory=dict)
-    has_label: bool = False  # `label` is read where it is true or false, and may be the name of a class elsewhere
+    is_turn: bool = False  # whether keys that say if it is learned are read, in every spelling
+    label: str | None = None  # column that is read where it is true or false, and may name a class elsewhere
 
 
-def read_names(*names: str, **nested: ReadFields) -> ReadFields:
-    return ReadFields(frozenset((*names, *nested)), nested)
+def read_names(*names: str, is_turn: bool = False, **nested: ReadFields) -> ReadFields:
+    return ReadFields(frozenset((*names, *nested)), nested, is_turn)
 
 
-TURN = read_names("role", "from", "value", "speaker", "text", "full_text", *TRAIN_KEYS, *EXCHANGE_KEYS,
-                  *READ_KEYS["assistant"], *READ_KEYS["tool"], content=read_names("type", "text"))  # fmt: skip
+TURN = read_names(*SPEAKERS, *OTHER_CONTENTS[1:], "full_text", *READ_KEYS["assistant"],
+                  *READ_KEYS["tool"], is_turn=True, content=read_names(*PART_KEYS))  # fmt: skip
 
 
 REQUEST = read_names(*TOOL_COLUMNS, messages=TURN)
@@ -35,6 +39,12 @@ CHOICES = read_names("index", message=TURN)
 
 
 CONTENT = read_names("role", parts=read_names("text"))
+
+
+PART = read_names("type", "text")
+
+
+CHOICE = read_names("text", "label", *LETTERS)
 
 
 ANSWER = read_names("text", "answer_start")
@@ -53,22 +63,28 @@ OWN_FIELDS: dict[str, dict[str, ReadFields]] = {  # of columns that are neither 
     "tree": {"prompt": NODE},
     "openai_preference": {"input": REQUEST},
     "openai_batch": {"body": REQUEST, "response": read_names(choices=CHOICES, body=read_names(choices=CHOICES))},
+    "anthropic_batch": {
+        "params": read_names("system", *TOOL_COLUMNS, messages=TURN),
+        "result": read_names("type", message=TURN),
+    },
     "gemini": {"contents": CONTENT, "system_instruction": CONTENT},
+    "choices": dict.fromkeys(("choices", "options", "endings"), CHOICE),
     "question_lists": {"answers": read_names("input_text", "text")},
 }
 
 
 def read_fields(layout: Layout) -> ReadFields:
     """The columns that are read, some under other names, and the fields that are read of what they hold."""
-    own_fields, columns = OWN_FIELDS.get(layout.shape.name, {}), layout.columns
+    own_fields, columns = {"system": PART} | OWN_FIELDS.get(layout.shape.name, {}), layout.columns
     nested = {column: own_fields.get(name, TURN) for name, column in columns.items() if name not in ("id", *LABELS)}
-    has_label = columns.get("label") == "label" and "label" not in layout.named
-    return ReadFields(frozenset(columns.values()), nested, has_label)
+    label = columns.get("label") if "label" in layout.shape.optional and "label" not in layout.named else None
+    return ReadFields(frozenset(columns.values()), nested, label=label)
 
 
 def find_ignored(row: Fields, fields: ReadFields) -> set[str]:
     """The filled fields of a row that are not read, those of objects behind the name of their column."""
-    unread_labels = {"label"} if fields.has_label and not is_read_label(row.get("label")) else set()
+    label = fields.label
+    unread_labels = {label} if label is not None and not is_read_label(row.get(label)) else set()
     read_tools = {column for column in TOOL_COLUMNS if not is_plain_text(row.get(column))}
     return unread_labels.union(walk_ignored(row, fields)) - read_tools
 
@@ -82,7 +98,13 @@ def walk_ignored(row: Fields, fields: ReadFields) -> Iterator[str]:
     while pending:
         prefix, value, read = pending.pop()
         if not value.keys() <= read.names:
-            yield from (prefix + key for key in value if key not in read.names and says_something(value[key]))
+            names = read.names | EXCHANGE_KEYS if read.is_turn and pair_of(value) else read.names
+            yield from (
+                prefix + key
+                for key, field in value.items()
+                if key not in names and (field is False or says_something(field))
+                if not (read.is_turn and plain_key(key) in TRAIN_KEYS)
+            )
         for key, nested in read.nested.items():
             inner = value.get(key)
             if key == "content" and value.get("role") in TOOL_ROLES:  # all of what a tool gives back is read

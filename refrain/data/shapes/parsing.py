@@ -48,7 +48,9 @@ def row_extras(row: Fields, layout: Layout) -> Conversation:
     """A system turn, the turns before the question, whether the reply is good, the row's own id, group and split."""
     messages: list[Message] = []
     if "system" in row:
-        messages.append({"role": "system", "content": fields.require_text(row, "system")})
+        system = row["system"]
+        content = turn_keys.join_parts(system, "system of the row") if isinstance(system, list) else system
+        messages.append({"role": "system", "content": fields.require_text({"system": content}, "system")})
     if "history" in row and "history" in layout.shape.optional:
         messages += turns.parse_history(row, "history")
     extras: Conversation = {"messages": messages}

@@ -31,9 +31,9 @@ def answer_list(value: Any) -> list[Any]:
     return fields.require_list({"answers": value}, "answers")
 
 
-def parse_benchmark(row: Fields) -> Conversation:
+def parse_benchmark(name: str, row: Fields) -> Conversation:
     """The user's turns of MT-bench, with its reference answers where there are some."""
-    questions = fields.require_list(row, "turns")
+    questions = fields.require_list(row, name)
     answers = fields.require_list(row, "reference") if "reference" in row else []
     if len(answers) > len(questions):
         raise RowError("contradiction", f"the row has {len(questions)} turns and {len(answers)} references")
@@ -53,7 +53,7 @@ def text_of(value: Any, place: str) -> str:
     return fields.require_string({"text": value}, "text", place)
 
 
-def has_texts(row: Fields) -> bool:
+def has_texts(name: str, row: Fields) -> bool:
     """Whether the turns are texts, not objects with roles."""
-    turns = row.get("turns")
+    turns = row.get(name)
     return isinstance(turns, list) and bool(turns) and all(isinstance(turn, str) for turn in turns)

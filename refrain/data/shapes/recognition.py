@@ -1,17 +1,20 @@
 """Which layout the rows of a file have: what most of the first rows fit; an odd row decides nothing."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import fields, split_column, suggestions, verdicts
-from refrain.data.shapes.columns import ColumnMap, map_columns, rename_columns, write_mapping
+from refrain.data.shapes import choices, fields, parsing, split_column, suggestions, verdicts
+from refrain.data.shapes.columns import ColumnMap, map_columns, mostly, rename_columns, write_mapping
+from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.layout import Layout
 from refrain.data.shapes.registry import SHAPES
 from refrain.data.shapes.shape import Shape, column_names
-from refrain.pipeline.schema import SourceConfig
+from refrain.pipeline.schema import Policies, SourceConfig
+from refrain.pipeline.validation import POLICIES
 
 FIRST_ROWS = 100  # that are looked at
 
@@ -36,13 +39,34 @@ def recognise_layout(source: SourceConfig, raws: Iterable[RawRow]) -> Layout | N
     if not present:
         return None
     check_source_config(source, present)
+    if layout := find_layout(source, first_rows, rows):
+        return layout
+    can_read = partial(reads_rows, source, first_rows)
+    raise ValueError(f"{source.path}: {suggestions.describe_misfit(source, first_rows, rows, can_read)}")
+
+
+def find_layout(source: SourceConfig, first_rows: list[Fields], other_rows: Iterable[Fields]) -> Layout | None:
+    """The one layout of most of the first rows, None when no shape fits."""
     for with_aliases, has_column in STAGES:
         candidates = find_candidates(source, first_rows, with_aliases, has_column)
         if candidates:
             chosen = choose_candidate(source, candidates)
-            shape = verdicts.with_verdicts(chosen.shape, source, chain(first_rows, rows))
-            return make_layout(source, first_rows, shape, chosen.column_map.columns)
-    raise ValueError(f"{source.path}: {suggestions.describe_misfit(source, first_rows, rows)}")
+            shape = verdicts.with_verdicts(chosen.shape, source, chain(first_rows, other_rows))
+            columns = chosen.column_map.columns
+            shape = choices.with_first_number(shape, source, first_rows, columns)
+            return make_layout(source, first_rows, shape, columns)
+    return None
+
+
+def reads_rows(source: SourceConfig, first_rows: list[Fields], mapping: dict[str, str]) -> bool:
+    """Whether `fields` of such a mapping would read most of the first rows."""
+    try:
+        layout = find_layout(replace(source, fields=mapping), first_rows, ())
+    except ValueError:
+        return False
+    wanted = Policies(**{name: values[0] for name, values in POLICIES.items()}, pii=[])
+    results = [parsing.parse_row(RawRow(1, row), layout, wanted) for row in first_rows] if layout else []
+    return layout is not None and mostly(results, lambda parts: not all(isinstance(part, RowError) for part in parts))
 
 
 def is_filled(row: Fields, column: str) -> bool:
@@ -132,11 +156,13 @@ def choose_candidate(source: SourceConfig, candidates: list[Candidate]) -> Candi
 def make_layout(source: SourceConfig, first_rows: list[Fields], shape: Shape, columns: dict[str, str]) -> Layout:
     """The columns that are read, that of a split among them."""
     present = dict.fromkeys(column for row in first_rows for column in row)
-    split = source.fields.get("split")
-    if split is None and source.split is None:
-        split = split_column.find_split_column(column for column in present if column not in columns.values())
-    splits = split_column.map_splits(row.get(split) for row in first_rows) if split is not None else {}
-    if split is not None and splits:
+    named = [source.fields["split"]] if "split" in source.fields else []
+    if not named and source.split is None:
+        named = split_column.list_split_columns(column for column in present if column not in columns.values())
+    found = {column: split_column.map_splits(row.get(column) for row in first_rows) for column in named}
+    split = next((column for column in named if found[column]), None)
+    splits = {} if split is None else found[split]
+    if split is not None:
         columns = columns | {"split": split}
     absent = frozenset(columns.values()) - present.keys()
     ignored = tuple(column for column in present if column not in columns.values())

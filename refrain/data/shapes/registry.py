@@ -2,38 +2,21 @@
 
 from functools import partial
 
-from refrain.data.shapes import api_formats, conversations, question_lists, squad, transcript, tree, votes
+from refrain.data.shapes import api_formats, choices, conversations, question_lists, squad, transcript, tree, votes
+from refrain.data.shapes.column_aliases import ANSWERS, CHOICES, CONTEXT, KEYS, PAIR, PASSAGE, SYSTEM
 from refrain.data.shapes.shape import ROWS_TOGETHER, Shape, accept_any, parse_many, single_parser
 from refrain.data.shapes.turn_keys import LABELS
 
 CHAT_COLUMNS = ("system", "id", *LABELS)
 
 
-ANSWER_COLUMNS = (*CHAT_COLUMNS, "history")
+ANSWER_COLUMNS = (*CHAT_COLUMNS, "history", "reasoning_content")
 
 
 INSTRUCTION_COLUMNS = ("input", "system", "id", "history")
 
 
 REPLIES = ("chosen", "rejected")
-
-
-SYSTEM: dict[str, tuple[str, ...]] = {
-    "system": ("system_prompt", "system_message", "system_instruction", "systemInstruction")
-}
-
-
-ANSWERS = ("answer", "response", "output", "completion", "reply", "solution", "targets", "target", "assistant")
-
-
-CONTEXT = SYSTEM | {"input": ("context",)}
-
-
-PAIR_ALIASES = CONTEXT | {
-    "prompt": ("query", "problem", "user", "human", "input", "inputs", "context"),
-    "chosen": ("chosen_response", "response_chosen", "preferred", "preferred_output", "accepted"),
-    "rejected": ("rejected_response", "response_rejected", "non_preferred", "non_preferred_output", "dispreferred"),
-}
 
 
 def chat_shape(name: str, column: str, *other_names: str) -> Shape:
@@ -61,24 +44,33 @@ def answer_shape(name: str, columns: tuple[str, str], *other_names: str) -> Shap
 def pair_shape(prompt: str, optional: tuple[str, ...], on_request: tuple[str, ...]) -> Shape:
     columns = (prompt, *REPLIES)
     parse = single_parser(conversations.parse_preference, *columns)
-    return Shape("preference", columns, parse, optional, on_request, aliases=PAIR_ALIASES)
+    return Shape("preference", columns, parse, optional, on_request, aliases=PAIR)
 
 
 SHAPES = (
-    chat_shape("messages", "messages", "conversation", "dialogue", "dialog", "chat", "turns"),
+    chat_shape("messages", "messages", "conversation", "dialogue", "dialog", "chat", "turns", "data"),
     chat_shape("sharegpt", "conversations"),
     chat_shape("utterances", "utterances"),
     Shape(
         "alpaca",
         ("instruction", "output"),
         single_parser(conversations.parse_question_answer, "instruction", "output"),
-        (*INSTRUCTION_COLUMNS, *LABELS),
+        (*INSTRUCTION_COLUMNS, *LABELS, "reasoning_content"),
         ROWS_TOGETHER,
-        aliases=SYSTEM | {"instruction": ("definition",), "input": ("inputs", "context"), "output": ANSWERS},
+        aliases=CONTEXT | {"instruction": ("definition",), "input": ("inputs", *PASSAGE), "output": ANSWERS},
     ),
     answer_shape("qa", ("question", "answer"), "query", "problem", "user", "human"),
     answer_shape("qa", ("question", "answers"), "query", "problem"),
     answer_shape("completion", ("prompt", "completion"), "inputs", "input", "context"),
+    Shape(
+        "preference",
+        ("prompt", *REPLIES, "messages"),
+        single_parser(conversations.parse_preference, "prompt", *REPLIES),
+        on_request=ROWS_TOGETHER,
+        fits=conversations.repeats_chosen,
+        aliases=SYSTEM,
+        outranks=("messages",),
+    ),
     *(pair_shape(prompt, ("system", "id", "history"), ("input", *ROWS_TOGETHER)) for prompt in ("prompt", "question")),
     pair_shape("instruction", INSTRUCTION_COLUMNS, ROWS_TOGETHER),
     *(
@@ -93,6 +85,26 @@ SHAPES = (
         )
         for prompt in ("conversations", "messages")
     ),
+    *(
+        Shape(
+            "preference",
+            (chat, "rejected_response"),
+            single_parser(conversations.parse_answered_chat, chat, "rejected_response"),
+            on_request=ROWS_TOGETHER,
+            aliases=SYSTEM,
+            outranks=("messages", "sharegpt"),
+        )
+        for chat in ("messages", "conversations")
+    ),
+    Shape(
+        "preference",
+        ("query", "response", "rejected_response"),
+        single_parser(conversations.parse_preference, "query", "response", "rejected_response"),
+        ("system", "id", "history"),
+        ("input", *ROWS_TOGETHER),
+        aliases=CONTEXT | {"query": ("question", "prompt", "instruction")},
+        outranks=("qa", "completion", "alpaca"),
+    ),
     Shape(
         "openai_preference",
         ("input", *api_formats.OUTPUTS),
@@ -105,15 +117,23 @@ SHAPES = (
         "openai_batch",
         ("custom_id", "body"),
         partial(parse_many, api_formats.parse_batch),
-        ("response",),
+        ("response", *LABELS),
         ROWS_TOGETHER,
         api_formats.has_request,
+    ),
+    Shape(
+        "anthropic_batch",
+        ("custom_id", "params"),
+        single_parser(api_formats.parse_params),
+        ("result", *LABELS),
+        ROWS_TOGETHER,
+        api_formats.has_params,
     ),
     Shape(
         "gemini",
         ("contents",),
         single_parser(api_formats.parse_contents),
-        ("system_instruction", "id"),
+        ("system_instruction", "id", *LABELS),
         ROWS_TOGETHER,
         api_formats.has_parts,
         {"system_instruction": ("systemInstruction",)},
@@ -122,18 +142,38 @@ SHAPES = (
         "question_lists",
         ("questions", "answers"),
         single_parser(question_lists.parse_questions),
-        ("context", "system", "id"),
+        ("context", *CHAT_COLUMNS),
         ROWS_TOGETHER,
         question_lists.has_lists,
         SYSTEM | {"context": ("story", "passage")},
     ),
-    Shape(
-        "mt_bench",
-        ("question_id", "turns"),
-        single_parser(question_lists.parse_benchmark),
-        ("reference",),
-        ROWS_TOGETHER,
-        question_lists.has_texts,
+    *(
+        Shape(
+            "mt_bench",
+            (number, turns),
+            single_parser(question_lists.parse_benchmark, turns),
+            ("reference",),
+            ROWS_TOGETHER,
+            partial(question_lists.has_texts, turns),
+        )
+        for number, turns in (("question_id", "turns"), ("prompt_id", "prompt"))
+    ),
+    *(
+        Shape(
+            "choices",
+            (question, listed, key),
+            single_parser(choices.parse_choices, (question, listed, key), 0),
+            tuple(column for column in CHAT_COLUMNS if column != key),
+            ("input", *ROWS_TOGETHER),
+            partial(choices.has_right_choice, (question, listed, key)),
+            {**CONTEXT, question: ("question_stem", "stem", "query", "problem"), listed: CHOICES, key: KEYS},
+            ("qa", "completion"),
+        )
+        for question, listed, key in (
+            *(("question", listed, "answer") for listed in CHOICES[:2]),
+            ("question", "choices", "answerKey"),
+            ("ctx", "endings", "label"),
+        )
     ),
     Shape(
         "preference",
@@ -150,6 +190,15 @@ SHAPES = (
         on_request=ROWS_TOGETHER,
         fits=transcript.has_speakers,
     ),
+    Shape(
+        "transcript",
+        ("transcript",),
+        single_parser(transcript.parse_transcript),
+        CHAT_COLUMNS,
+        ROWS_TOGETHER,
+        transcript.has_marks,
+        SYSTEM | {"transcript": ("text", "chat", "dialogue")},
+    ),
     *(
         Shape(
             "votes",
@@ -165,7 +214,7 @@ SHAPES = (
         "squad",
         ("context", "question", "answers"),
         single_parser(squad.parse_passage),
-        ("is_impossible", "system", "id"),
+        ("is_impossible", *CHAT_COLUMNS),
         ROWS_TOGETHER,
         squad.has_offsets,
     ),
@@ -180,7 +229,9 @@ SHAPES = (
         "instances",
         ("instruction", "instances"),
         partial(parse_many, conversations.parse_instances),
-        on_request=ROWS_TOGETHER,
+        CHAT_COLUMNS,
+        ROWS_TOGETHER,
+        aliases=SYSTEM | {"instruction": ("definition",)},
     ),
     Shape("tree", ("message_tree_id", "prompt"), tree.parse_tree, ("system",), ROWS_TOGETHER, tree.has_root),
 )

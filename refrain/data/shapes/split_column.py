@@ -8,10 +8,13 @@ from refrain.data.shapes.columns import plain_name
 from refrain.data.shapes.errors import RowError
 from refrain.data.split_names import SPLIT_NAMES
 
+NAMES = ("split", "datasplit", "datasetsplit", "splitname", "partition")  # of the column, the likeliest first
 
-def find_split_column(columns: Iterable[str]) -> str | None:
-    """The first column that is called split."""
-    return next((column for column in columns if plain_name(column) == "split"), None)
+
+def list_split_columns(columns: Iterable[str]) -> list[str]:
+    """The columns that are called split, or in another way."""
+    named = {plain_name(column): column for column in reversed(list(columns))}
+    return [named[name] for name in NAMES if name in named]
 
 
 def map_splits(values: Iterable[Any]) -> dict[str, str]:

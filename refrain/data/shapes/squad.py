@@ -62,7 +62,11 @@ def parse_answers(value: Any, place: str) -> list[Fields]:
 def has_texts(row: Fields) -> bool:
     """Whether answers are texts alone, which do not say where they stand."""
     answers = row.get("answers")
-    return isinstance(answers, str) or (isinstance(answers, list) and any(isinstance(text, str) for text in answers))
+    return any(map(is_text_alone, answers if isinstance(answers, list) else [answers]))
+
+
+def is_text_alone(answer: Any) -> bool:
+    return isinstance(answer, str) or (isinstance(answer, dict) and "text" in answer and "answer_start" not in answer)
 
 
 def has_offsets(row: Fields) -> bool:

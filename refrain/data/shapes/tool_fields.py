@@ -75,6 +75,17 @@ def parse_call(value: Any, place: str) -> ToolCall:
     return {"type": "function", "function": result}
 
 
+def parse_call_text(value: Any, tools: Any) -> list[ToolCall]:
+    """The calls that a reply is, if it is nothing but calls of these tools, perhaps as JSON in a text."""
+    if not isinstance(tools, list) or (isinstance(value, str) and value.lstrip()[:1] not in ("[", "{")):
+        return []
+    try:
+        calls = parse_calls(value, "the reply")
+    except RowError:
+        return []
+    return calls if {call["function"]["name"] for call in calls} <= {tool["function"]["name"] for tool in tools} else []
+
+
 def parse_tool_columns(row: Fields, is_chat: bool, read_columns: Collection[str]) -> list[Tool]:
     """What the columns of a row say of tools; beside a question a text that is no JSON may be metadata."""
     return [
@@ -133,6 +144,8 @@ def parse_tool(value: Any, place: str) -> Tool:
     schema = tool.get("function")
     if schema is None:
         schema = {key: part for key, part in tool.items() if key not in ("type", "function")}
+        if "input_schema" in schema and "parameters" not in schema:  # as Anthropic calls them
+            schema["parameters"] = schema.pop("input_schema")
     name = fields.require_text(fields.require_object(schema, place), "name", place)  # a number may be one
     require_sound(schema, place)
     return {"type": "function", "function": {**schema, "name": name}}

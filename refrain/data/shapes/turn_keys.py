@@ -5,20 +5,32 @@ the text costs the row, and any other is counted by `ignored`.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
 
-LEARN_KEYS = frozenset(  # false or 0: read, but not learned
-    ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight", "loss_scale", "loss_mask")
+LEARN_KEYS = frozenset(  # false or 0: read, but not learned; without differences of case and punctuation
+    (
+        *("weight", "lossweight", "lossscale", "lossmask", "loss", "computeloss", "calculateloss", "useloss"),
+        *("train", "training", "trainable", "trained", "istrained", "istrainable", "trainonturn", "dotrain", "learn"),
+    )
 )
 
 
-MASK_KEYS = frozenset(("mask", "masked"))  # true or 1: the same
+MASK_KEYS = frozenset(("mask", "masked", "ismasked", "noloss", "ignoreloss"))  # true or 1: the same
 
 
 TRAIN_KEYS = LEARN_KEYS | MASK_KEYS
+
+
+SWITCHES = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}  # written as texts
+
+
+@lru_cache(maxsize=1000)
+def plain_key(key: str) -> str:
+    return key.lower().replace("_", "").replace("-", "")
 
 
 WRITTEN_KEYS = frozenset(  # what a template writes, or a person means, beside the content of a turn
@@ -69,12 +81,12 @@ def is_plain_text(value: Any) -> bool:
 def is_to_be_learned(turn: Fields, place: str) -> bool:
     """What the keys of a turn of the assistant say; RowError when they disagree, or weigh it."""
     verdicts = {}
-    for key in [key for key in turn if key in TRAIN_KEYS and turn[key] is not None]:
-        value = turn[key]
+    for key in [key for key in turn if plain_key(key) in TRAIN_KEYS and turn[key] is not None]:
+        value = SWITCHES.get(turn[key].strip().lower(), turn[key]) if isinstance(turn[key], str) else turn[key]
         if not isinstance(value, bool | int | float) or value not in (0, 1):
             raise RowError("unknown_label", f"{key} of {place} is {value!a:.40}; only 0 and 1, or false and true, "
                            "can be honoured")  # fmt: skip
-        verdicts[key] = bool(value) == (key in LEARN_KEYS)
+        verdicts[key] = bool(value) == (plain_key(key) in LEARN_KEYS)
     if len(set(verdicts.values())) > 1:
         raise RowError(
             "contradiction", f"{' and '.join(sorted(verdicts))} of {place} disagree on whether it is learned"
@@ -113,7 +125,9 @@ def join_parts(parts: list[Any], place: str) -> str:
     """The text of a content that is a list of parts, a line for each; RowError for a part that is no text."""
     texts = []
     for part in parts:
-        kind = part.get("type") if isinstance(part, dict) else "text"
+        kind = (
+            part.get("type", next(iter(part), None) if len(part) == 1 else None) if isinstance(part, dict) else "text"
+        )
         text = part.get("text") if isinstance(part, dict) else part
         if kind not in TEXT_PARTS:
             raise RowError("more_than_text", f"{place} has a part of type {kind!a:.40}; {WAY_OUT}")

@@ -5,9 +5,17 @@ from typing import Any
 from refrain.chat.records import Message, is_learned, whole_text
 from refrain.data.shapes import fields, tool_fields, turn_keys
 from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.exchanges import expand_exchanges
 from refrain.data.shapes.fields import Fields
+from refrain.data.shapes.message_parts import expand_parts
 
-TURN_FIELDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
+SPEAKERS = ("role", "from", "speaker", "author", "sender")  # names of who speaks in a turn
+
+
+CONTENTS = {"from": "value", "speaker": "text"}  # names of what is said, by that of who speaks; else content
+
+
+OTHER_CONTENTS = ("content", "value", "text", "message")
 
 
 ROLES = {
@@ -29,16 +37,30 @@ SIDES = ("question", "answer")  # of a pair in a history
 
 def parse_turns(row: Fields, name: str) -> list[Message]:
     """The turns of a chat, empty ones included, whichever of the usual pairs of names they use."""
-    values = fields.require_list(row, name)
-    messages = [parse_turn(value, f"turn {number} of {name}") for number, value in enumerate(values, start=1)]
-    return tool_fields.join_calls(messages, list(map(is_call_alone, values)))
+    values = fields.require_list({name: fields.read_json(row[name])} if name in row else row, name)
+    first = int(bool(values) and is_empty_system(values[0]))
+    spoken = [
+        (part, f"turn {number} of {name}")
+        for number, value in enumerate(values[first:], start=first + 1)
+        for part in expand_parts(value)
+    ]
+    messages = [parse_turn(value, place) for value, place in spoken]
+    return tool_fields.join_calls(messages, [is_call_alone(value) for value, _ in spoken])
+
+
+def is_empty_system(value: Any) -> bool:
+    """Whether a turn is a system prompt of nobody, as files have it that leave none out."""
+    if not isinstance(value, dict) or value.get("role", value.get("from")) not in ("system", "developer"):
+        return False
+    text = value.get(find_names(value, "a turn")[1])
+    return text in ([], {}) or fields.is_empty(text)
 
 
 def parse_turn(value: Any, place: str) -> Message:
     """One turn, without a label if it says that it is not to be learned."""
     role_name, content_name = find_names(value, place)
     role = parse_role(value, role_name, place)
-    has_more_keys = len(value) > len(TURN_FIELDS[0])
+    has_more_keys = len(value) > 2 or content_name not in value
     if has_more_keys:
         turn_keys.refuse_more_than_text(value, place, ROLES, tool_fields.READ_KEYS.get(role, ()))
     if is_call_alone(value):
@@ -61,20 +83,25 @@ def parse_content(value: Fields, role: str, name: str, place: str) -> str:
         return ""
     if role == "tool":
         content = tool_fields.parse_result(content)
-    if isinstance(content, list):
-        content = turn_keys.join_parts(content, place)
+    if isinstance(content, list) or (isinstance(content, dict) and isinstance(content.get("text"), str)):
+        content = turn_keys.join_parts(content if isinstance(content, list) else [content], place)
     return fields.require_string({name: content} if name in value else {}, name, place)
 
 
 def find_names(value: Any, place: str) -> tuple[str, str]:
     """The names of the speaker and of the text in a turn."""
-    return next((pair for pair in TURN_FIELDS if pair[0] in fields.require_object(value, place)), TURN_FIELDS[0])
+    turn = fields.require_object(value, place)
+    speaker = next((name for name in SPEAKERS if name in turn), SPEAKERS[0])
+    usual = CONTENTS.get(speaker, OTHER_CONTENTS[0])
+    if usual in turn:
+        return speaker, usual
+    return speaker, next((name for name in OTHER_CONTENTS if name in turn), usual)
 
 
 def is_call_alone(value: Fields) -> bool:
     """Whether the text of a turn is a call, or several, by its role."""
     speaker = value.get(find_names(value, "a turn")[0])
-    return isinstance(speaker, str) and speaker.lower() in tool_fields.CALL_ROLES
+    return isinstance(speaker, str) and plain_role(speaker) in tool_fields.CALL_ROLES
 
 
 def parse_history(row: Fields, name: str) -> list[Message]:
@@ -82,7 +109,9 @@ def parse_history(row: Fields, name: str) -> list[Message]:
     value = fields.read_json(row[name])
     parts = fields.require_list({name: value}, name)
     if not all(isinstance(part, list) for part in parts):
-        return parse_turns({name: parts}, name)
+        return parse_turns({name: expand_exchanges(parts)}, name)
+    if all(len(part) == len(SIDES) and isinstance(part[0], str) and plain_role(part[0]) in ROLES for part in parts):
+        return parse_turns({name: [{"role": role, "content": content} for role, content in parts]}, name)
     return [turn for number, pair in enumerate(parts, start=1) for turn in parse_pair(pair, f"pair {number} of {name}")]
 
 
@@ -97,10 +126,16 @@ def parse_pair(pair: list[Any], place: str) -> list[Message]:
 
 def parse_role(value: Fields, name: str, place: str) -> str:
     speaker = fields.require(value, name, place)
-    if not isinstance(speaker, str) or speaker.lower() not in ROLES:
+    role = (ROLES.get(speaker) or ROLES.get(plain_role(speaker))) if isinstance(speaker, str) else None
+    if role is None:
         usual = ", ".join(dict.fromkeys(ROLES.values()))
         raise RowError("unknown_role", f"{place} has the {name} {speaker!a:.40}, not one of {usual} and their like")
-    return ROLES[speaker.lower()]
+    return role
+
+
+def plain_role(speaker: str) -> str:
+    """A role without differences of case and punctuation, so that FUNCTION-CALL is function_call."""
+    return speaker.strip().rstrip(":").lower().replace("-", "_").replace(" ", "_")
 
 
 def last_turn(messages: list[Message], role: str) -> int:

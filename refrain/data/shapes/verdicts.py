@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from refrain.data.shapes import fields
-from refrain.data.shapes.columns import mostly, plain_name, write_mapping
+from refrain.data.shapes.columns import has_words, mostly, plain_name, write_mapping
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.shape import Shape, single_parser
 from refrain.data.shapes.votes import ANY_VERDICT, Verdict, parse_vote
@@ -16,6 +16,21 @@ PLACES: dict[str, Verdict] = {"first": 0, "second": 1, "tie": None}
 
 
 PAIRS = (("0", "1"), ("1", "2"), ("a", "b"), ("j", "k"), ("left", "right"))  # ends of the names of two columns
+
+
+LABEL_HINTS = (
+    "label",
+    "winner",
+    "prefer",
+    "choice",
+    "verdict",
+    "better",
+    "best",
+    "vote",
+    "annotator",
+    "judg",
+    "strength",
+)
 
 
 MAX_VERDICTS, MAX_LENGTH = 10, 40  # values of a label, and characters of each
@@ -43,13 +58,17 @@ def with_verdicts(shape: Shape, source: SourceConfig, rows: Iterable[Fields]) ->
 def find_pair(values: dict[str, list[Any]]) -> tuple[str, str] | None:
     """Two columns of replies, and no third, that differ only in their number or letter."""
     by_plain = {plain_name(column): column for column in values if values[column] and mostly(values[column], is_reply)}
+    pairs = list(list_pairs(by_plain))
+    return max(pairs, key=lambda pair: mostly(values[pair[0]], has_words), default=None)
+
+
+def list_pairs(by_plain: dict[str, str]) -> Iterator[tuple[str, str]]:
     for plain, column in by_plain.items():
         for first, second in [ends for ends in PAIRS if plain.endswith(ends[0])]:
             stem = plain.removesuffix(first)
             family = [other for other in by_plain if re.fullmatch(re.escape(stem) + "([0-9]{1,2}|[a-z])", other)]
             if stem and stem + second in by_plain and len(family) <= len((first, second)):
-                return column, by_plain[stem + second]
-    return None
+                yield column, by_plain[stem + second]
 
 
 def is_reply(value: Any) -> bool:
@@ -60,7 +79,8 @@ def describe_pair(
     pair: tuple[str, str], asked: dict[str, str], values: dict[str, list[Any]], rows: list[Fields]
 ) -> str:
     """What the labels of two replies say, and that a person has to tell what they mean."""
-    labels = [column for column in values if column not in (*pair, *asked.values()) and is_label(rows, column)]
+    others = [column for column in values if column not in (*pair, *asked.values()) and is_label(rows, column)]
+    labels = sorted(others, key=lambda column: not any(hint in plain_name(column) for hint in LABEL_HINTS))
     mapping = {"prompt": asked.get("question", "prompt_column")}
     mapping |= {name: asked[name] for name in ("input", "system") if name in asked}
     mapping |= {"first": pair[0], "second": pair[1], "verdict": labels[0] if labels else "label_column"}

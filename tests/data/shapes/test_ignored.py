@@ -23,9 +23,12 @@ def names(row, shape=None, **fields):
 
 
 @pytest.mark.parametrize("row, expected", [
-    ({"question": "Hi", "answer": "Hello", "topic": "x", "page": 0, "note": "", "tags": []}, {"topic", "page"}),
+    ({"question": "Hi", "answer": "Hello", "topic": "x", "page": 0, "note": "", "tags": [], "safe": False},
+     {"topic", "page", "safe"}),
     ({"messages": [{**turn, "id": 1, "weight": 1, "name": None} for turn in TURNS], "id": 7}, {"messages[].id"}),
     ({"messages": TURNS, "label": "cats", "kto_tag": True}, {"label"}),
+    ({"messages": [{**TURNS[0], "answer": "x"}, {**TURNS[1], "trainOnTurn": False}], "Label": 2},
+     {"messages[].answer", "Label"}),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache": 1}]}]},
      {"messages[].content[].cache"}),
     ({"chosen": [*talk("Hi"), {**TURNS[1], "score": 1}], "rejected": talk("Hi", "Go"), "margin": 2},

@@ -13,7 +13,7 @@ QA = {"question": "Hi", "answer": "Hello"}
 
 @pytest.mark.parametrize("value, split", [
     ("train", "train"), ("Training", "train"), ("val", "val"), ("validation", "val"), ("dev", "val"),
-    (" TEST ", "test"),
+    (" TEST ", "test"), ("eval", "val"), ("holdout", "test"),
 ])  # fmt: skip
 def test_the_split_of_a_row_is_read(value, split):
     assert said({**QA, "split": value})["split"] == split
@@ -26,6 +26,13 @@ def test_what_names_no_split_is_a_column_like_any_other(value):
     (error,) = parsed({**QA, "part": value}, split="part")
     assert error.reason == "unknown_label"
     assert str(error).startswith(f"part of the row is {value!r}, which is no split")
+
+
+@pytest.mark.parametrize("name", ["Split", "data_split", "partition"])
+def test_the_column_of_a_split_has_several_names(name):
+    assert said({**QA, name: "test"})["split"] == "test"
+    assert said({**QA, "split": "hard", "data_split": "test"})["split"] == "test"
+    assert said({**QA, name: "Norway"}) == {"messages": talk("Hi", "Hello")}
 
 
 def test_a_row_without_a_split_has_none():

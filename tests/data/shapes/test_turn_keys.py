@@ -20,6 +20,7 @@ def refusal(row, shape=None, **fields):
 @pytest.mark.parametrize("key, value", [
     ("weight", 0), ("weight", 0.0), ("train", False), ("training", False), ("trainable", False), ("loss", False),
     ("loss_weight", 0), ("loss_scale", 0.0), ("train_on_turn", False), ("loss_mask", 0), ("mask", 1), ("masked", True),
+    ("Weight", 0), ("trainOnTurn", False), ("compute_loss", False), ("no_loss", True),
 ])  # fmt: skip
 def test_a_turn_that_is_not_to_be_learned_stays_as_context(key, value):
     expected = [ASKED, {**ANSWERED, "train": False}, *LATER]
@@ -28,6 +29,14 @@ def test_a_turn_that_is_not_to_be_learned_stays_as_context(key, value):
     assert said({"conversations": [*sharegpt, *LATER]})["messages"] == expected
     learned = [{**ANSWERED, key: None}, {**ANSWERED, key: not value}, {**ANSWERED, key: 1 - value}]
     assert [said({"messages": [ASKED, turn]})["messages"] for turn in learned] == [TURNS] * 3
+
+
+@pytest.mark.parametrize("value", ["0", "0.0", "false", "False", " no "])
+def test_what_says_so_may_be_a_text(value):
+    turn = {**ANSWERED, "weight": value}
+    assert said({"messages": [ASKED, turn, *LATER]})["messages"][1] == {**ANSWERED, "train": False}
+    assert said({"messages": [ASKED, {**ANSWERED, "train": "True"}]})["messages"] == TURNS
+    assert refusal({"messages": [ASKED, {**ANSWERED, "weight": "0.5"}]})[0] == "unknown_label"
 
 
 def test_what_the_turn_of_a_user_weighs_says_nothing():
@@ -136,5 +145,6 @@ def test_a_label_speaks_of_the_last_reply_and_goes_with_it():
 
 
 def test_every_shape_of_one_reply_knows_the_labels():
-    single = {"messages", "sharegpt", "utterances", "alpaca", "qa", "completion"}
-    assert {shape.name for shape in registry.SHAPES if "label" in shape.optional} == single
+    single = {"messages", "sharegpt", "utterances", "alpaca", "qa", "completion", "openai_batch", "anthropic_batch",
+              "gemini", "question_lists", "choices", "squad", "instances"}  # fmt: skip
+    assert {shape.name for shape in registry.SHAPES if "label" in shape.optional} - {"transcript"} == single
