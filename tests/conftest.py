@@ -1,9 +1,13 @@
-import json
 import os
+
+os.environ["GOMP_SPINCOUNT"] = "1000"  # else two threads on a core that has other work to do wait for each other
+
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import lasting_objects
 import pipeline_repository
 import presets
 import pytest
@@ -40,6 +44,10 @@ LONGEST = (  # files by the time that they take: with these first, no core waits
 def pytest_collection_modifyitems(items):
     places = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    lasting_objects.spare()
 
 
 @pytest.fixture(scope="session")

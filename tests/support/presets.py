@@ -1,5 +1,8 @@
 """What conf/ says, with small models in mind: a few values changed, the others as a person gets them."""
 
+from copy import deepcopy
+from functools import cache
+
 from places import ROOT
 
 from refrain.pipeline import old_names, params
@@ -15,7 +18,12 @@ def options(group: str) -> list[str]:
 
 
 def config(*overrides: str) -> Config:
-    """The configuration with these overrides."""
+    """The configuration with these overrides, to be changed at will."""
+    return deepcopy(compose(overrides))
+
+
+@cache
+def compose(overrides: tuple[str, ...]) -> Config:
     return params.to_config(params.compose_with_hydra("config", CONF, list(overrides)))
 
 
