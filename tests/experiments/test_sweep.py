@@ -58,7 +58,7 @@ def search(folder, *arguments, **settings):
 def test_two_workers_finish_the_experiments_of_a_grid(repository):
     dvc(repository, "exp", "run", "--queue", "-n", "grid", "-S", "train.lr=1e-3,3e-3")
     assert "Started '2' new" in dvc(repository, "queue", "start", "-j", "2")
-    pipeline_repository.wait(lambda: dvc(repository, "queue", "status").count("Success") == 2, seconds=120)
+    pipeline_repository.wait_for_queue(repository, "grid", 2)
     dvc(repository, "queue", "stop")
     assert ranked(repository) == [(3e-3, 0.999), (1e-3, 0.997)]
 

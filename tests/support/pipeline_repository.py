@@ -46,13 +46,17 @@ def repository(out: Path) -> Path:
 
 
 def finished(place: Path) -> Path:
-    """A small repository in `place` whose pipeline has run and is committed, made by whoever comes first."""
+    """A small repository in `place` whose pipeline has run and is committed, made by whoever comes first.
+
+    Its training takes some hundred steps, enough to be killed often.
+    """
     folder, said = place / "finished/repository", place / "finished/said.txt"
     with (place / "finished.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
             repository(folder)
             small(folder)
+            edit(folder / "conf/config.yaml", {"train.epochs": 25, "train.batch_size": 1})
             output = dvc(folder, "repro")
             commit(folder)
             said.write_text(output)
@@ -174,3 +178,9 @@ def wait(until: Callable[[], bool], seconds: float) -> None:
     while not until():
         assert time.monotonic() < deadline, f"still waiting after {seconds} seconds"
         time.sleep(0.2)
+
+
+def wait_for_queue(folder: Path, name: str, count: int) -> None:
+    """Until so many experiments of the queue have succeeded; Git is asked first, for that costs less than DVC."""
+    wait(lambda: run(folder, "git", "for-each-ref", "refs/exps").count(f"/{name}-") == count, seconds=120)
+    wait(lambda: dvc(folder, "queue", "status").count("Success") == count, seconds=120)

@@ -87,8 +87,9 @@ def test_a_world_size_without_a_rank_is_not_ours(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch", [TWO, SHARDED], ids=["whole", "sharded"])
-@pytest.mark.parametrize("packing", ["true", "false"])
+@pytest.mark.parametrize(
+    ("launch", "packing"), [(TWO, "true"), (SHARDED, "false")], ids=["whole-packed", "sharded-padded"]
+)
 def test_a_training_that_diverges_ends_in_both_at_the_same_step(workspace, started, launch, packing):
     workspace("method=full", "train.lr=1e20", "train.epochs=3", f"train.packing={packing}", "train.batch_size=5")
     code, said = finished(started(*launch))
@@ -98,8 +99,8 @@ def test_a_training_that_diverges_ends_in_both_at_the_same_step(workspace, start
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch", [TWO, SHARDED], ids=["whole", "sharded"])
-def test_a_base_that_is_not_finite_is_named_once(workspace, started, launch, base, tmp_path):
+def test_a_base_that_is_not_finite_is_named_once(workspace, started, base, tmp_path):
+    """Although each process holds a part of the weights alone."""
     workspace("train.epochs=1")
     spoilt = shutil.copytree(base, tmp_path / "spoilt")
     weights = load_file(spoilt / "model.safetensors")
@@ -107,5 +108,5 @@ def test_a_base_that_is_not_finite_is_named_once(workspace, started, launch, bas
     save_file(weights, spoilt / "model.safetensors", {"format": "pt"})
     paths.BASE.unlink()
     paths.BASE.symlink_to(spoilt)
-    code, said = finished(started(*launch))
+    code, said = finished(started(*SHARDED))
     assert code == 1 and said.count("not finite in model.layers.1.self_attn.o_proj.weight, so nothing") == 1, said
