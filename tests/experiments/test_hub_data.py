@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import forked_python
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hub_server import serve
-from places import ROOT
 
 ID = "owner/birds"
 FETCH = """
@@ -44,16 +42,10 @@ def hub(tmp_path, birds):
 
 
 def fetch(hub, out, revision="main", files="", repository=ID, **environment):
-    """hub_data.link_dataset in a fresh interpreter, because the client reads its environment when it is imported."""
+    """hub_data.link_dataset in a process of its own, because the client reads its environment when it is imported."""
     places = {"HF_HOME": str(out.parent / "cache"), "HF_ENDPOINT": hub.endpoint, "PATH": os.environ["PATH"]}
-    return subprocess.run(
-        [sys.executable, "-c", FETCH, repository, revision, files, str(out)],
-        cwd=ROOT,
-        env={**places, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {**places, **environment}
+    return forked_python.run(FETCH, repository, revision, files, str(out), outputs=out.parent, environment=environment)
 
 
 def links(out):

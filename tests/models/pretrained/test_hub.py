@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import forked_python
 import pytest
 from hub_repository import CONFIG, ID, REFUSED, REFUSED_SHARDS, TAKEN, contents, cut, publish, sharded
 from hub_server import serve, sha256
@@ -33,18 +34,18 @@ def hub(tmp_path, model):
         yield hub
 
 
-def fetch(hub, out, repository=ID, revision="main", **environment):
-    """hub.fetch in a fresh interpreter, because the client reads its environment when it is imported."""
+def fetch(hub, out, repository=ID, revision="main", python=forked_python.run, **environment):
+    """hub.fetch in a process of its own, because the client reads its environment when it is imported."""
     kept = {key: os.environ[key] for key in ("PATH", "SYSTEMROOT") if key in os.environ}
     places = {"HF_HOME": str(out.parent / "cache"), "HF_ENDPOINT": hub.endpoint}
-    return subprocess.run(
-        [sys.executable, "-c", FETCH, repository, revision, str(out)],
-        cwd=ROOT,
-        env={**kept, **places, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,  # it loads torch, on a machine that may have much else to do
-    )
+    environment = {**kept, **places, **environment}
+    return python(FETCH, repository, revision, str(out), outputs=out.parent, environment=environment)
+
+
+def fresh_python(code, *arguments, outputs, environment):
+    """From the very start, as a person would."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def refusal(done):
@@ -66,7 +67,7 @@ def test_main_is_resolved_to_a_commit_that_is_recorded_with_every_hash(hub, mode
 
 
 def test_only_the_files_that_are_needed_are_fetched_and_copied_as_real_files(hub, model, tmp_path):
-    done = fetch(hub, tmp_path / "out")
+    done = fetch(hub, tmp_path / "out", python=fresh_python)
     assert done.returncode == 0 and "Fetching" not in done.stderr  # no progress bar in a log
     assert sorted(path.split("/", 5)[-1] for path in hub.fetched()) == TAKEN
     assert {name: data for name, data in contents(tmp_path / "out").items() if name != "source.json"} == {

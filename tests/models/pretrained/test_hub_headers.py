@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
+import forked_python
 import pytest
 from hub_server import serve
-from places import ROOT
 from safetensors.numpy import load_file, save_file
 
 from refrain.models.pretrained import facts
@@ -32,11 +30,11 @@ def hub(tmp_path, base):
 
 
 def fetch(hub, out, repository=ID, revision="main", code=FETCH, **environment):
-    """In a fresh interpreter, because the client reads its environment when it is imported."""
+    """In a process of its own, because the client reads its environment when it is imported."""
     out.mkdir()
     places = {"HF_HOME": str(out.parent / "cache"), "HF_ENDPOINT": hub.endpoint, "PATH": os.environ["PATH"]}
-    return subprocess.run([sys.executable, "-c", code, repository, revision, str(out)], cwd=ROOT,
-                          env={**places, **environment}, capture_output=True, text=True)  # fmt: skip
+    environment = {**places, **environment}
+    return forked_python.run(code, repository, revision, str(out), outputs=out.parent, environment=environment)
 
 
 def test_an_outline_has_the_facts_of_the_model_and_none_of_its_weights(hub, base, tmp_path):
