@@ -196,6 +196,7 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
     splits = {file.name: file.config.split for file in source_files}
     counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats, splits)
     with (
+        mapping.engine_session(data),
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as progress,

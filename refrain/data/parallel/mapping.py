@@ -1,6 +1,7 @@
 """Who applies a function to a stream of items: this process, a pool of processes, or a Ray cluster."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from time import perf_counter
 
@@ -18,8 +19,16 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     Items and results must be picklable, and so must the function, which goes to each worker once: it carries settings,
     and what it loads it keeps in a functools.cache. ValueError when a worker dies, or when Ray is not installed.
     """
-    workers = available_cores() if data.workers is None else data.workers
-    return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, workers)
+    return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, worker_count(data))
+
+
+def engine_session(data: DataConfig) -> AbstractContextManager[object]:
+    """Inside, what runs the functions is started once for all of them."""
+    return ray_cluster.ray_session(worker_count(data)) if data.engine == "ray" else nullcontext()
+
+
+def worker_count(data: DataConfig) -> int:
+    return available_cores() if data.workers is None else data.workers
 
 
 def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:

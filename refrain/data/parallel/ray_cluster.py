@@ -38,7 +38,10 @@ def run_boxed(function: Callable[[Any], Any], row: dict[str, Boxed]) -> dict[str
 
 @contextmanager
 def ray_session(workers: int) -> Iterator[Any]:
-    """Ray, running and silent inside; on this machine it listens on the loopback interface only."""
+    """Ray, running and silent inside; on this machine it listens on the loopback interface only.
+
+    It takes seconds to start, so a session within another one is the same.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     has_cluster = "RAY_ADDRESS" in os.environ
     if not has_cluster:
@@ -47,6 +50,9 @@ def ray_session(workers: int) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise ValueError("data.engine=ray needs the package ray: pip install 'refrain[ray]'") from error
+    if ray.is_initialized():
+        yield ray
+        return
     settings = {} if has_cluster else {"address": "local", "num_cpus": workers, "include_dashboard": False}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     context = ray.data.DataContext.get_current()
