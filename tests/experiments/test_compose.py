@@ -1,5 +1,7 @@
 """params.yaml follows conf/, keeps what a run or a person changed, and never loses either in silence."""
 
+import shutil
+
 import pipeline_repository
 import presets
 import pytest
@@ -67,12 +69,18 @@ def conf(tmp_path_factory):
     return pipeline_repository.copy(tmp_path_factory.mktemp("conf"), "conf", "data/raw")
 
 
-@pytest.fixture
-def bench(tmp_path):
-    """The conf/ and raw data of the workspace with a fresh params.yaml."""
-    folder = pipeline_repository.copy(tmp_path / "bench", "conf", "data/raw")
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """The conf/ and raw data of the workspace with a fresh params.yaml, made once."""
+    folder = pipeline_repository.copy(tmp_path_factory.mktemp("composed"), "conf", "data/raw")
     compose(folder)
     return folder
+
+
+@pytest.fixture
+def bench(composed, tmp_path):
+    """A copy of that."""
+    return shutil.copytree(composed, tmp_path / "bench")
 
 
 def compose(folder, *overrides, **settings):
