@@ -20,6 +20,7 @@ from refrain.pipeline.params import compose_with_hydra, conf_digest
 log = logging.getLogger(__name__)
 
 Params = dict[str, Any]
+MAX_SHOWN = 200  # characters of an override; a chat template has more
 
 
 def compose_params(overrides: list[str]) -> Params:
@@ -53,7 +54,14 @@ def current_params() -> Params:
 
 
 def log_written(overrides: list[str]) -> None:
-    log.info("wrote params.yaml (%s)", f"overrides: {shlex.join(overrides)}" if overrides else "defaults")
+    shown = [shlex.quote(override) if len(override) <= MAX_SHOWN else shorten(override) for override in overrides]
+    log.info("wrote params.yaml (%s)", f"overrides: {' '.join(shown)}" if overrides else "defaults")
+
+
+def shorten(override: str) -> str:
+    """The key of an override, and how long a text its value is, which params.yaml has."""
+    key, _, value = override.partition("=")
+    return f"{key}=... ({len(value):,} characters)"
 
 
 def write_params(params: Params) -> None:

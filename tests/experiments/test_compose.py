@@ -292,6 +292,12 @@ def test_any_text_can_be_an_override(conf, monkeypatch, text):
     assert composition.compose_params(composition.overrides_between(plain, wanted)) == wanted
 
 
+def test_of_a_long_value_its_length_is_printed(caplog):
+    caplog.set_level("INFO", "refrain")
+    composition.log_written(["seed=1", f"template.jinja={'x' * 1500}"])
+    assert caplog.messages == ["wrote params.yaml (overrides: seed=1 template.jinja=... (1,500 characters))"]
+
+
 @pytest.mark.heavy
 def test_printed_overrides_can_be_pasted_into_a_shell(bench):
     sources = [{"path": "chats.json", "split": "train"}]
