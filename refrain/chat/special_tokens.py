@@ -29,7 +29,10 @@ def read_settings(folder: Path, name: str = SETTINGS) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         return {}
-    value = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder}: {name} is not JSON ({error}); repair it or fetch it again") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -60,14 +63,23 @@ def list_token_texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """tokenizer.json without truncation and padding; the begin and end tokens are control tokens, as named."""
+    """tokenizer.json without truncation and padding; control tokens are also those that the settings call so."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ValueError(f"{folder}: there is no tokenizer.json, so this is no model folder")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no other class
+        raise ValueError(
+            f"{folder}: tokenizer.json cannot be read ({error}); write it again with save_pretrained"
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    for token in list_added_tokens(folder):
+        if token.special and token.content not in special and tokenizer.token_to_id(token.content) is not None:
+            tokenizer.add_special_tokens([token])
+            special.add(token.content)
     for role, (found, *_) in find_names(folder).items():
         if role in ("bos_token", "eos_token") and found.text not in special:
             if tokenizer.token_to_id(found.text) is None:
@@ -75,6 +87,24 @@ def read_tokenizer(folder: Path) -> Tokenizer:
                                  "does not have; name one of its tokens there")  # fmt: skip
             tokenizer.add_special_tokens([AddedToken(found.text, normalized=False)])
     return tokenizer
+
+
+def list_added_tokens(folder: Path) -> list[AddedToken]:
+    """The tokens that `added_tokens_decoder` has, of which transformers adds to tokenizer.json what differs."""
+    decoder = read_settings(folder).get("added_tokens_decoder")
+    entries = decoder.values() if isinstance(decoder, dict) else ()
+    return [
+        AddedToken(
+            entry["content"],
+            special=bool(entry.get("special")),
+            normalized=bool(entry.get("normalized")),
+            lstrip=bool(entry.get("lstrip")),
+            rstrip=bool(entry.get("rstrip")),
+            single_word=bool(entry.get("single_word")),
+        )
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("content"), str)
+    ]
 
 
 def adds_begin_token(folder: Path, tokenizer: Tokenizer) -> bool:
@@ -93,7 +123,9 @@ def read_stop_ids(folder: Path) -> tuple[frozenset[int], str]:
     for name in STOPS:
         ids = read_settings(folder, name).get("eos_token_id")
         if ids is not None:
-            return frozenset(ids if isinstance(ids, list) else [ids]), name
+            return frozenset(
+                token for token in (ids if isinstance(ids, list) else [ids]) if isinstance(token, int)
+            ), name
     return frozenset(), STOPS[0]
 
 

@@ -33,8 +33,27 @@ def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
         return file.read_text(encoding="utf-8")
     template = settings.get("chat_template")
     if isinstance(template, list):
-        return next((str(entry["template"]) for entry in template if entry["name"] == "default"), None)
-    return template
+        with suppress(KeyError, TypeError):
+            template = {entry["name"]: entry["template"] for entry in template}
+    match template:
+        case None | str():
+            return template
+        case {"default": str(plain), "tool_use": str(with_tools)}:
+            return combine_templates(plain, with_tools)
+        case {"default": str(plain)}:
+            return plain
+        case dict():
+            named = ", ".join(map(str, template))
+            raise ValueError(f"{folder}: of the chat templates of the model ({named}) none is the default; {OTHER}")
+    raise ValueError(
+        f"{folder}: chat_template of tokenizer_config.json is neither a text nor texts with names; {OTHER}"
+    )
+
+
+def combine_templates(plain: str, with_tools: str) -> str:
+    """One template that is the second where there are tools, as transformers chooses between them, else the first."""
+    first, second = with_tools.removesuffix("\n"), plain.removesuffix("\n")
+    return "{% if tools +%}" + first + "{%+ else +%}" + second + "{%+ endif +%}"
 
 
 def render_template(
@@ -56,7 +75,9 @@ def render_template(
         if name.endswith("_token"):
             raise ValueError(f"the chat template writes {name}, which the tokenizer does not name; {OTHER}") from error
         raise refuse_conversation(messages, error) from error
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+    except (
+        jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError, ArithmeticError
+    ) as error:  # fmt: skip
         raise refuse_conversation(messages, error) from error
 
 
@@ -68,10 +89,18 @@ def refuse_conversation(messages: Sequence[Message], error: Exception) -> Templa
 
 def find_end_marker(template: str, special_tokens: dict[str, str]) -> str:
     """What the template puts after a reply; ValueError if nothing, for then no model could learn to stop."""
-    marker = render_template(template, [QUESTION, REPLY], special_tokens).rpartition(WORDS)[2].strip()
+    marker = render_reply(template, special_tokens).rpartition(WORDS)[2].strip()
     if not marker:
         raise ValueError(f"the chat template puts no end marker after a reply; {OTHER}")
     return marker
+
+
+def render_reply(template: str, special_tokens: dict[str, str]) -> str:
+    """A question and its reply; ValueError where the reply's words are not in it."""
+    text = render_template(template, [QUESTION, REPLY], special_tokens)
+    if WORDS not in text:
+        raise ValueError(f"the chat template does not write the words of a reply as they are; {OTHER}")
+    return text
 
 
 def find_opening(template: str, special_tokens: dict[str, str]) -> str:
@@ -80,7 +109,7 @@ def find_opening(template: str, special_tokens: dict[str, str]) -> str:
     A blank right before the words is no part of it: tokenizers make one token of it and the first word.
     """
     prompt = render_template(template, [QUESTION], special_tokens, add_generation_prompt=True)
-    text = render_template(template, [QUESTION, REPLY], special_tokens)
+    text = render_reply(template, special_tokens)
     if not text.startswith(prompt):
         raise ValueError(describe_other_prompt(prompt, text))
     return text[len(prompt) :].partition(WORDS)[0].rstrip(" ")
@@ -132,6 +161,8 @@ def check_template(template: str, special_tokens: dict[str, str]) -> list[str]:
         for messages in ([system, QUESTION], [system, QUESTION, REPLY], [QUESTION, REPLY, QUESTION, REPLY]):
             with suppress(TemplateRefusalError):  # rows of such turns may be none
                 render_template(template, messages, special_tokens)
+    except TemplateRefusalError as error:
+        return [f"{error}; {OTHER}"]
     except ValueError as error:
         return [str(error)]
     return []

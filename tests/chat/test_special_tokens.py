@@ -4,6 +4,7 @@ import json
 
 import pytest
 from dialogues import CHATML, sentencepiece
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from refrain.chat import encoding, special_tokens
@@ -27,6 +28,16 @@ def test_of_two_names_that_wins_which_transformers_takes(saved, tokenizer, setti
     assert special_tokens.read_special_tokens(folder)["eos_token"] == theirs
     explained = special_tokens.explain_tokens(folder)["eos_token"]
     assert explained["token"] == theirs and {explained["token"], *explained.values()} >= {"<|end|>", "<|im_end|>"}
+
+
+def test_a_token_that_the_settings_call_special_is_a_control_token(saved, tokenizer):
+    raw = Tokenizer.from_str(tokenizer.to_str().replace('"special":true', '"special":false'))
+    folder = saved(raw, eos_token="<|bos|>", added_tokens_decoder=ADDED)
+    found = special_tokens.read_tokenizer(folder).get_added_tokens_decoder()
+    theirs = AutoTokenizer.from_pretrained(folder).added_tokens_decoder
+    assert found[2].special and {token: found[token].special for token in found} == {
+        token: theirs[token].special for token in theirs
+    }
 
 
 def test_a_name_in_the_old_map_alone_is_found(saved, tokenizer):

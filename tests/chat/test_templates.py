@@ -7,7 +7,7 @@ from awkward_templates import DEEPSEEK, GEMMA, LLAMA31, PLAIN_QWEN3, QWEN3, SMOL
 from dialogues import CHATML, ORDINARY, OWN, with_template
 from transformers import PreTrainedTokenizerFast
 
-from refrain.chat import encoding, templates
+from refrain.chat import encoding, templates, tool_form
 
 FOR_SYSTEMS = "{% if messages[0].role == 'system' %}{{ strftime_now('%d') }}{% endif %}"
 
@@ -20,6 +20,28 @@ def test_a_model_without_template_needs_one(saved, tokenizer):
 def test_of_several_templates_the_default_is_taken(saved, tokenizer):
     named = [{"name": "tools", "template": "no"}, {"name": "default", "template": OWN}]
     assert encoding.load_tokenizer(saved(tokenizer, chat_template=named)).template == OWN
+
+
+def test_the_template_for_tools_is_taken_where_transformers_takes_it(saved, tokenizer):
+    for_tools = "\n {% for tool in tools %}{{ tool.function.name }}\n{% endfor %} " + CHATML + "\n"
+    texts = [{"name": "default", "template": CHATML + "\n"}, {"name": "tool_use", "template": for_tools}]
+    folder = saved(tokenizer, chat_template=texts)
+    theirs, talk = PreTrainedTokenizerFast.from_pretrained(folder), encoding.load_tokenizer(folder)
+    for tools in (None, [tool_form.TOOL]):
+        expected = theirs.apply_chat_template(ORDINARY, tools=tools, tokenize=False, add_generation_prompt=True)
+        assert templates.render_template(talk.template, ORDINARY, {}, True, tools) == expected
+
+
+@pytest.mark.parametrize("named, words", [
+    ([{"name": "tool_use", "template": OWN}], r"of the chat templates of the model \(tool_use\) none is the default"),
+    ([{"template": OWN}], "neither a text nor texts with names"),
+    ([OWN], "neither a text nor texts with names"),
+    (5, "neither a text nor texts with names"),
+])  # fmt: skip
+def test_templates_of_which_none_can_be_chosen_are_refused(saved, tokenizer, named, words):
+    with pytest.raises(ValueError, match=rf"^/.*: .*{words}; choose another: template=chatml$"):
+        encoding.load_tokenizer(saved(tokenizer, chat_template=named))
+    encoding.load_tokenizer(saved(tokenizer, chat_template=named), CHATML)
 
 
 def test_the_template_given_is_taken_before_the_models_own(saved, tokenizer):
@@ -88,8 +110,12 @@ def test_a_template_without_end_marker_is_refused(saved, tokenizer, jinja):
     ("{{ '' + pad_token }}" + CHATML, "the chat template writes pad_token, which the tokenizer does not name"),
     (DEEPSEEK, r"the chat template asks for a reply with '<think>\\n', where it writes '.* otherwise than asked"),
     ("{% for m in messages %}{{ m.content }}{% endfor %}", "the chat template puts no end marker after a reply"),
+    ("{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}", "the chat template does not write .*"),
+    ("{% for m in messages %}{{ m.content[0].text }}<|im_end|>{% endfor %}", "the chat template does not write .*"),
+    ("{{ 1 / 0 }}" + CHATML, "the chat template refuses a conversation of user: division by zero"),
     (CHATML.replace("{% endfor %}", ""), "the chat template is not valid Jinja: .*"),
-], ids=["date", "date for some", "now", "random", "lipsum", "no pad", "thought", "no end", "mistake"])  # fmt: skip
+], ids=["date", "date for some", "now", "random", "lipsum", "no pad", "thought", "no end", "other words", "parts",
+        "no number", "mistake"])  # fmt: skip
 def test_a_template_that_no_row_can_be_learned_with_is_known_without_rows(jinja, reason):
     [sentence] = templates.check_template(jinja, {"bos_token": "<|bos|>"})
     assert re.fullmatch(f"{reason}; choose another: template=chatml", sentence)
@@ -102,7 +128,7 @@ def test_a_template_that_rows_can_be_learned_with_has_no_fault(jinja):
 
 def test_a_template_that_takes_no_question_and_reply_says_so_in_its_words():
     [sentence] = templates.check_template("{{ raise_exception('tools only') }}", {})
-    assert sentence == "the chat template refuses a conversation of user: tools only"
+    assert sentence == "the chat template refuses a conversation of user: tools only; choose another: template=chatml"
 
 
 def test_roles_that_a_template_takes_are_found_by_trying():
