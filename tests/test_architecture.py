@@ -109,6 +109,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
     "generation/sequence": ("generation/test_engine.py", "what the engine steps"),
     "models/pretrained/preflight/config_fields": (OBSTACLES, "each field that is named"),
+    "models/pretrained/preflight/forward_pass": (OBSTACLES, "fields of which no layer can be computed"),
     "models/pretrained/preflight/loading_report": (OBSTACLES, "each tensor that is named"),
     "models/pretrained/preflight/model_class": (OBSTACLES, "each family that is named"),
     "models/pretrained/preflight/tied_head": (OBSTACLES, "a head beside its table"),

@@ -31,15 +31,22 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="refrain-") as scratch:
         folder = find_folder(options.model, Path(scratch))
         inspection.require_model(folder, options.model)
+        if reasons := inspection.find_file_reasons(folder, options.model):
+            return print_reasons(reasons)
         facts = read_facts(folder)
         print(model_table.facts_table(folder, facts, cfg.template.jinja if cfg else None), flush=True)
-        verdict = inspection.judge(folder, options.model, cfg)
+        verdict = inspection.judge(folder, cfg)
         if verdict.reasons:
-            print("\nnot open:", *(f"  {reason}" for reason in verdict.reasons), sep="\n")
-            return 1
+            return print_reasons(verdict.reasons)
         print(f"\nopen to the end: {verdict.exporter}\n", flush=True)
         print(inspection.describe_needs(folder, facts, cfg) if cfg else inspection.NO_ESTIMATES)
     return 0
+
+
+def print_reasons(reasons: list[str]) -> int:
+    """Why the way is not open, and the exit code that says so."""
+    print("\nnot open:", *(f"  {reason}" for reason in reasons), sep="\n")
+    return 1
 
 
 def find_folder(model: str, scratch: Path) -> Path:

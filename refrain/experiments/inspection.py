@@ -58,13 +58,13 @@ def read_config(overrides: list[str]) -> "Config | None":
     return to_config(compose_params(["model=folder", "model.folder=.", *overrides]))
 
 
-def judge(folder: Path, name: str, cfg: "Config | None") -> Verdict:
-    """Whether the way is open for a model, by all that stages refuse before they begin."""
+def judge(folder: Path, cfg: "Config | None") -> Verdict:
+    """Whether the way is open for a model in whole files, by all that stages refuse before they begin."""
     from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.preflight import obstacles
     from refrain.models.pretrained.preflight.outline import merged_outline
 
-    if reasons := find_file_reasons(folder, name) or obstacles.find_obstacles(folder):
+    if reasons := obstacles.find_obstacles(folder):
         return Verdict("", reasons)
     reasons = find_template_reasons(folder, cfg.template.jinja) if cfg else []
     try:
@@ -80,15 +80,19 @@ def judge(folder: Path, name: str, cfg: "Config | None") -> Verdict:
 
 
 def find_file_reasons(folder: Path, name: str) -> list[str]:
-    """Why the files cannot be loaded, or are not to be trusted."""
+    """Why the files cannot be loaded, or are not to be trusted; none of them was read before."""
     from refrain.models.pretrained import snapshot
 
     try:
         names = snapshot.list_names(folder)
-        for file in snapshot.select_small_files(names, name):
+        small = snapshot.select_small_files(names, name)
+        for file in small:
             if file in snapshot.SETTINGS:
                 snapshot.refuse_code(folder / file, name)
-        for file in snapshot.select_weight_files(folder, names, name):
+        weights = snapshot.select_weight_files(folder, names, name)
+        if folder == Path(name):  # else it was fetched, as links to what the Hub's client keeps
+            snapshot.require_inside(folder, [*small, *weights])
+        for file in weights:
             snapshot.check_safetensors(folder / file, name)
     except ValueError as error:
         return [str(error)]

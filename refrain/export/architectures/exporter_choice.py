@@ -38,13 +38,21 @@ def describe_choice(choice: ExporterChoice) -> str:
 
 
 def require_traceable(folder: Path) -> None:
-    """ValueError unless optimum can trace the family that config.json names."""
+    """ValueError unless optimum can trace the family that config.json names, with the heads that it has."""
     import optimum.exporters.onnx.model_configs  # noqa: F401 - it fills the table below
     from optimum.exporters.tasks import TasksManager
 
-    family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    family = config.get("model_type")
     if family not in TasksManager.get_supported_model_type_for_task(TASK, exporter="onnx"):
         raise ValueError(
             f"config.json: model_type={family} can be exported neither as the compact graph nor by optimum; choose a "
             f"model of another family, for instance {', '.join(families.FAMILIES)}"
+        )
+    groups, heads = config.get("num_kv_heads"), config.get("num_attention_heads")
+    if config.get("new_decoder_architecture") and groups != heads:  # its cache has every head
+        raise ValueError(
+            f"config.json: a {family} with new_decoder_architecture and num_kv_heads={groups} of {heads} heads can be "
+            "exported neither as the compact graph nor by optimum, which takes its cache for one of the groups; choose "
+            "a model of another family"
         )

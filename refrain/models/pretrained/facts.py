@@ -89,7 +89,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: it is not JSON; repair it or fetch it again") from error
+        raise ValueError(f"{path}: it is not JSON ({error}); repair it or fetch it again") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: it is not a JSON object; repair it or fetch it again")
     text = config.get("text_config")

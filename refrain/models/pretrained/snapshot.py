@@ -44,12 +44,17 @@ def check_folder(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ValueError(f"model.folder: {folder} is not a folder; give one that save_pretrained wrote")
 
-    def inside(names: list[str]) -> None:
-        for name in names:
-            if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{folder}: {name} is a link to outside; put the file itself in its place")
+    return check_files(folder, list_names(folder), str(folder), lambda names: require_inside(folder, names))
 
-    return check_files(folder, list_names(folder), str(folder), inside)
+
+def require_inside(folder: Path, names: list[str]) -> None:
+    """ValueError for a link out of the folder; a snapshot in the Hub's cache has its files in blobs beside it."""
+    places = [folder.resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        places.append(folder.resolve().parents[1] / "blobs")
+    for name in names:
+        if not any((folder / name).resolve().is_relative_to(place) for place in places):
+            raise ValueError(f"{folder}: {name} is a link to outside; put the file itself in its place")
 
 
 def check_files(folder: Path, names: list[str], where: str, bring: Callable[[list[str]], None]) -> list[str]:
@@ -130,19 +135,19 @@ def read_json(path: Path, where: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: {path.name} is not JSON; repair it or fetch it again") from error
+        raise ValueError(f"{where}: {path.name} is not JSON ({error}); repair it or fetch it again") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {path.name} is not a JSON object; repair it or fetch it again")
     return value
 
 
 def iterate_keys(value: Any) -> Iterator[str]:
-    """Every key at every depth."""
+    """Every key at every depth that has a value."""
     waiting = [value]
     while waiting:
         match waiting.pop():
             case dict() as section:
-                yield from section
+                yield from (key for key, inner in section.items() if inner is not None)
                 waiting.extend(section.values())
             case list() as items:
                 waiting.extend(items)
@@ -166,7 +171,7 @@ def write_snapshot(folder: Path, hashes: dict[str, str], out: Path, source: dict
         shutil.copyfile(folder / name, out / name)
     if translation.translate_file(out / CONFIG):
         source = {**source, "translated": CONFIG}
-        log.info("%s is of transformers 5 and was translated", CONFIG)
+        log.info("%s was translated for the transformers used here", CONFIG)
     text = json.dumps({**source, "files": hashes}, indent=2, sort_keys=True)
     (out / "source.json").write_text(text + "\n", encoding="utf-8")
     log.info("%d files from %s", len(hashes), " ".join(source.values()))

@@ -7,6 +7,7 @@ from typing import Any
 
 OUTSIDE = ("rope_theta", "partial_rotary_factor")  # said beside rope_scaling, not in it
 ORIGINAL_CONTEXT = "original_max_position_embeddings"
+UNREADABLE_NULLS = ("quantization_config", "auto_map")
 RENAMED = {"qwen3_moe": {"num_local_experts": "num_experts"}}  # by family
 NAMES = {  # what a family calls a field of its own
     "rope_theta": ("rope_theta", "rotary_emb_base"),
@@ -32,8 +33,10 @@ def translate_file(path: Path) -> bool:
 def translate(values: dict[str, Any]) -> dict[str, Any]:
     """The same config with rope_parameters said as rope_theta and rope_scaling; ValueError for what has no place there.
 
-    A config without rope_parameters comes back as it is.
+    A config without rope_parameters comes back as it is, but for a null that transformers trips over.
     """
+    if any(name in values and values[name] is None for name in UNREADABLE_NULLS):
+        values = {name: value for name, value in values.items() if value is not None or name not in UNREADABLE_NULLS}
     if values.get("rope_parameters") is None:
         return values
     renamed = RENAMED.get(str(values.get("model_type")), {})
@@ -89,10 +92,11 @@ def rotary_type(parameters: dict[str, Any]) -> Any:
     return parameters.get("rope_type", parameters.get("type", "default"))
 
 
-def known_fields(model_type: Any) -> set[str]:
-    """The fields that a family's configuration takes by name."""
+def known_fields(model_type: Any) -> dict[str, Any]:
+    """The fields that a family's configuration takes by name, each with what it means where it is left out."""
     from transformers import CONFIG_MAPPING
 
     if model_type not in CONFIG_MAPPING:
         raise ValueError(f"config.json: model_type={model_type} is no family of transformers; choose another model")
-    return set(inspect.signature(CONFIG_MAPPING[model_type].__init__).parameters)
+    parameters = inspect.signature(CONFIG_MAPPING[model_type].__init__).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}

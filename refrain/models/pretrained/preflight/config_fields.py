@@ -8,6 +8,8 @@ from typing import Any
 from transformers import PretrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from refrain.models.pretrained.translation import ORIGINAL_CONTEXT, known_fields
+
 OTHER_HEAD = re.compile(r"For(Sequence|Token)Classification$|ForQuestionAnswering$|ForMaskedLM$|RewardModel$")
 FLOATS = ("float32", "float16", "bfloat16", "float64", "auto")
 
@@ -22,7 +24,10 @@ def find_kind_obstacles(values: dict[str, Any]) -> Iterator[str]:
             )
     for name in ("dtype", "torch_dtype"):
         if (dtype := values.get(name)) is not None and str(dtype).removeprefix("torch.") not in FLOATS:
-            yield f"config.json: {name}={dtype} is none of {', '.join(FLOATS)}; choose the unquantised model"
+            yield (
+                f"config.json: {name}={dtype} is none of {', '.join(FLOATS)}; write the one that the tensors have, or "
+                "choose the unquantised model"
+            )
     if parts := sorted(name for name in values if name.endswith("_config") and name in PARTS):
         yield (
             f"config.json: model_type={values.get('model_type')} is a text model inside of another "
@@ -40,6 +45,11 @@ def find_kind_obstacles(values: dict[str, Any]) -> Iterator[str]:
 
 
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps")
+PARTIAL = "partial_rotary_factor"
+NUMBERS = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+NUMBERS_OR_NONE = ("num_key_value_heads", "max_position_embeddings", "sliding_window")
+MAX_NUMBER = 2**31 - 1  # what positions are counted with
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 PARTS = ("text_config", "vision_config", "audio_config", "llm_config", "language_config")
 
 
@@ -47,17 +57,20 @@ def find_rotary_obstacles(config: PretrainedConfig) -> Iterator[str]:
     """Rotary positions that cannot be computed, or that depend on the length of a text: a graph has one set of them."""
     scaling = getattr(config, "rope_scaling", None) or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    for name, value in (("rope_theta", getattr(config, "rope_theta", None)), ("factor", scaling.get("factor"))):
-        if value is not None and not is_positive(value):
+    factor = 1.0 if scaling.get("factor") is None else scaling["factor"]
+    for name, value in (("rope_theta", getattr(config, "rope_theta", 1.0)), ("factor", factor)):
+        if not is_positive(value):
             yield f"config.json: {name}={value!r} of the rotary positions must be a number above 0; repair the file"
+    share = getattr(config, PARTIAL, None)
+    if share not in (None, 1.0) and not known_fields(config.model_type).keys() & {PARTIAL, "rotary_pct"}:
+        yield f"config.json: {PARTIAL}={share}, but {config.model_type} turns whole heads; repair the file"
     if turned := count_odd_dimensions(config):
         yield f"config.json: {turned} numbers of a head are turned, and rotary positions turn pairs; repair the file"
     if kind != "default" and kind not in (*ROPE_INIT_FUNCTIONS, "su"):
         yield f"config.json: rope_scaling of type {kind} is unknown to transformers; choose another model"
-    before = getattr(config, "original_max_position_embeddings", None) or scaling.get(
-        "original_max_position_embeddings"
-    )
-    if kind in ("longrope", "su") and (before is None or before < config.max_position_embeddings):
+    context = config.max_position_embeddings if kind in ("longrope", "su") else 0
+    before = getattr(config, ORIGINAL_CONTEXT, None) or scaling.get(ORIGINAL_CONTEXT) or context
+    if before < context:
         yield (
             f"config.json: rope_scaling of type {kind} has other factors for texts beyond {before} tokens, and a graph "
             "holds one set; choose a model without it, for instance the one with the shorter context"
@@ -74,15 +87,39 @@ def count_odd_dimensions(config: PretrainedConfig) -> int:
     return turned if turned % 2 else 0
 
 
+def find_number_obstacles(config: PretrainedConfig) -> Iterator[str]:
+    """What is of another type than its family has it, and numbers that nothing can have so many of."""
+    known = known_fields(config.model_type)
+    wrong = {
+        name: "true or false" if isinstance(default, bool) else "a number above 0"
+        for name, default in known.items()
+        if isinstance(default, int | float) and isinstance(getattr(config, name, None), str | dict)
+    }
+    for name in (*NUMBERS, *NUMBERS_OR_NONE):
+        if (own := own_name(config, name)) in known and name not in wrong:
+            value = getattr(config, name)
+            is_left_out = value is None and name in NUMBERS_OR_NONE
+            if not is_left_out and not (isinstance(value, int) and 0 < value <= MAX_NUMBER):
+                wrong[own] = f"a whole number from 1 to {MAX_NUMBER}"
+    for name, right in wrong.items():
+        yield f"config.json: {name}={getattr(config, name)!r} must be {right}; repair the file"
+    if not wrong:
+        yield from find_id_obstacles("config.json", {name: getattr(config, name, None) for name in TOKEN_IDS})
+
+
+def find_id_obstacles(file: str, values: dict[str, Any]) -> Iterator[str]:
+    """The numbers of begin, end and padding, of which the end may have several."""
+    for name in TOKEN_IDS:
+        value = values.get(name)
+        several = value if isinstance(value, list) and name == "eos_token_id" else [value]
+        if not all(each is None or (isinstance(each, int) and not isinstance(each, bool)) for each in several):
+            yield f"{file}: {name}={value!r} is not the number of a token; name one that tokenizer.json has, or null"
+
+
 def find_shape_obstacles(config: PretrainedConfig) -> Iterator[str]:
     """Numbers that do not fit each other."""
     hidden, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
     groups = getattr(config, "num_key_value_heads", None)
-    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
-        value = getattr(config, name, 1)
-        if not isinstance(value, int) or value <= 0:
-            yield f"config.json: {own_name(config, name)}={value!r} must be a number above 0; repair the file"
-            return
     for name in EPSILONS:
         if not is_positive(getattr(config, name, 1.0)):
             yield f"config.json: {name}={getattr(config, name)!r} must be a number above 0; repair the file"

@@ -30,8 +30,11 @@ class TensorHeader:
 def read_headers(folder: Path) -> dict[str, TensorHeader]:
     """The tensors that transformers would load, by name; ValueError where two files hold one."""
     headers: dict[str, TensorHeader] = {}
+    weight_map = read_weight_map(folder)
     for file in weight_files(folder):
         for name, entry in read_header(folder / file).items():
+            if weight_map is not None and name not in weight_map:
+                continue  # transformers takes it for missing
             if name in headers:
                 raise ValueError(
                     f"{folder / file}: it and {headers[name].file} both hold the tensor {name!r}, and nothing says "
@@ -44,10 +47,16 @@ def read_headers(folder: Path) -> dict[str, TensorHeader]:
 
 def weight_files(folder: Path) -> list[str]:
     """model.safetensors, or else the shards of its index."""
+    weight_map = read_weight_map(folder)
+    return [WEIGHTS] if weight_map is None else sorted(set(weight_map.values()))
+
+
+def read_weight_map(folder: Path) -> dict[str, str] | None:
+    """The shard of each tensor by the index; None where one file holds them all."""
     if (folder / WEIGHTS).is_file():
-        return [WEIGHTS]
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    return sorted(set(index["weight_map"].values()))
+        return None
+    weight_map: dict[str, str] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    return weight_map
 
 
 def read_header(path: Path) -> dict[str, Any]:

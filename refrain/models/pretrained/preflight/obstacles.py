@@ -7,7 +7,14 @@ from pathlib import Path
 from transformers import GenerationConfig
 
 from refrain.models.pretrained import translation
-from refrain.models.pretrained.preflight import config_fields, model_class, tied_head, vocabulary, weights
+from refrain.models.pretrained.preflight import (
+    config_fields,
+    forward_pass,
+    model_class,
+    tied_head,
+    vocabulary,
+    weights,
+)
 from refrain.models.pretrained.preflight.headers import read_headers
 from refrain.models.pretrained.preflight.loading_report import load_on_meta
 
@@ -36,20 +43,25 @@ def find_settings_obstacles(folder: Path) -> list[str]:
         model_class.find_class(config)
     except ValueError as error:
         return [str(error)]
-    return [
+    if reasons := list(config_fields.find_number_obstacles(config)):
+        return reasons
+    reasons = [
         *config_fields.find_shape_obstacles(config),
         *config_fields.find_rotary_obstacles(config),
         *find_generation_obstacles(folder),
     ]
+    return reasons or list(forward_pass.find_obstacles(config))
 
 
 def find_generation_obstacles(folder: Path) -> Iterator[str]:
     path = folder / "generation_config.json"
     if not path.is_file():
         return
+    values = json.loads(path.read_text(encoding="utf-8"))
+    yield from config_fields.find_id_obstacles(path.name, values)
     try:
         with model_class.quiet():
-            GenerationConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            GenerationConfig.from_dict(values)
     except Exception as error:  # from_pretrained would raise it too
         words = " ".join(str(error).split())
         yield f"generation_config.json: it cannot be read ({words}); repair it, or leave it out of a copy"

@@ -17,17 +17,23 @@ def find_obstacles(folder: Path, rows: int) -> Iterator[str]:
     except ValueError as error:
         yield str(error).removeprefix(f"{folder}: ")
         return
-    except Exception as error:  # the library raises no other class
-        yield f"tokenizer.json: it cannot be read ({error}); write it again with save_pretrained"
-        return
     roles = {names[0].text: f"{role} of {names[0].file}" for role, names in special_tokens.find_names(folder).items()}
-    template = templates.find_template(folder, special_tokens.read_settings(folder)) or ""
+    try:
+        template = templates.find_template(folder, special_tokens.read_settings(folder)) or ""
+    except ValueError:  # it is refused where it is used
+        template = ""
     added = tokenizer.get_added_tokens_decoder()
     for number, token in sorted(added.items()):
         if number >= rows and (use := describe_use(token, roles, template)):
             yield (
                 f"tokenizer.json: {token.content!r} has the id {number}, which {use}, but the table has {rows} rows; "
                 "resize the model's embeddings to the tokenizer and save both"
+            )
+    for token in special_tokens.list_added_tokens(folder):
+        if tokenizer.token_to_id(token.content) is None and (use := describe_use(token, roles, template)):
+            yield (
+                f"tokenizer_config.json: added_tokens_decoder has {token.content!r}, which {use} and tokenizer.json "
+                "does not have; save the tokenizer again with save_pretrained"
             )
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     beyond = sorted((number, piece) for piece, number in vocabulary.items() if number >= rows and number not in added)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 
 from refrain.models.pretrained.preflight.headers import TensorHeader
 from refrain.models.pretrained.preflight.loading_report import LoadingReport
@@ -26,8 +27,8 @@ def find_obstacles(report: LoadingReport, headers: dict[str, TensorHeader]) -> I
         yield f"{file_of(headers, packed)}: {packed} is of weights in few bits; choose the unquantised model"
     elif wrong is not None:
         yield (
-            f"{file_of(headers, wrong[1])}: tensors are called {wrong[1]}, with {wrong[0]!r} before the name; "
-            "take the prefix off and save the model again"
+            f"{file_of(headers, wrong[1])}: tensors are called {wrong[1]}, with {wrong[0]!r} in the name; "
+            "take it out and save the model again"
         )
     else:
         yield from find_layer_obstacles(report, unexpected, headers)
@@ -42,14 +43,14 @@ def find_obstacles(report: LoadingReport, headers: dict[str, TensorHeader]) -> I
 
 
 def find_prefix(missing: list[str], unexpected: list[str]) -> tuple[str, str] | None:
-    """What stands before the names of half of the missing tensors, and a name that has it."""
+    """What the names of half of the missing tensors have in them beyond what they should, and a name that has it."""
     known, prefixes = set(missing), Counter[str]()
     first: dict[str, str] = {}
     for name in unexpected:
         parts = name.split(".")
-        for i in range(1, len(parts)):
-            if ".".join(parts[i:]) in known:
-                prefix = ".".join(parts[:i]) + "."
+        for begin, end in combinations(range(len(parts)), 2):  # at the beginning first, then behind `model.`
+            if ".".join([*parts[:begin], *parts[end:]]) in known:
+                prefix = ".".join(parts[begin:end]) + "."
                 prefixes[prefix] += 1
                 first.setdefault(prefix, name)
                 break
@@ -131,7 +132,7 @@ def file_of(headers: dict[str, TensorHeader], name: str) -> str:
 
 def file_of_all(headers: dict[str, TensorHeader]) -> str:
     files = {header.file for header in headers.values()}
-    return files.pop() if len(files) == 1 else "model.safetensors.index.json"
+    return "model.safetensors.index.json" if len(files) > 1 else [*files, "model.safetensors"][0]
 
 
 def count_others(names: list[str]) -> str:

@@ -56,10 +56,23 @@ CONFIGS = {
     "other head": ({"architectures": ["LlamaForSequenceClassification"]}, ["LlamaForSequenceClassification"]),
     "both ways": ({"use_bidirectional_attention": True}, ["use_bidirectional_attention"]),
     "by layer": ({"per_layer_config": {"0": {}}}, ["per_layer_config"]),
+    "layers of another kind": (
+        {"model_type": "qwen2", "layer_types": ["full_attention", "linear_attention"]},
+        ["no qwen2 can be built of it", "linear_attention"],
+    ),
     "by length": ({"rope_scaling": ROPE, "original_max_position_embeddings": 64}, ["longrope", "beyond 64 tokens"]),
     "rotary type": ({"rope_scaling": {"rope_type": "no_such"}}, ["no_such"]),
     "rotary base": ({"rope_theta": "1e6"}, ["rope_theta='1e6'"]),
     "odd head": ({"head_dim": 15}, ["15 numbers of a head"]),
+    "no rotary base": ({"rope_theta": None}, ["rope_theta=None"]),
+    "part of a head": ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor=0.5", "llama turns whole heads"]),
+    "context as text": ({"max_position_embeddings": "256"}, ["max_position_embeddings='256'"]),
+    "no end of context": ({"max_position_embeddings": 10**12}, ["max_position_embeddings=1000000000000"]),
+    "no groups": ({"num_key_value_heads": 0}, ["num_key_value_heads=0"]),
+    "text for a flag": ({"attention_bias": "false"}, ["attention_bias='false'", "true or false"]),
+    "several to pad with": ({"pad_token_id": [0]}, ["pad_token_id=[0]"]),
+    "end as text": ({"eos_token_id": ["2"]}, ["eos_token_id=['2']"]),
+    "name of a type": ({"torch_dtype": "bf16"}, ["torch_dtype=bf16", "bfloat16"]),
     "no factor": ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, ["factor=0"]),
 }
 
@@ -77,6 +90,11 @@ WEIGHTS = {
     "missing": (lambda all: without(all, "lm_head.weight"), ["lm_head.weight", "missing", "tie_word_embeddings"]),
     "prefix": (lambda all: rename_tensors(all, "module.{}"), ["module.lm_head.weight", "'module.'"]),
     "inner prefix": (lambda all: rename_tensors(all, "base_model.model.{}"), ["'base_model.model.'"]),
+    "prefix behind": (
+        lambda all: rename_parts(all, "model.", "model.language_model."),
+        ["model.language_model.embed_tokens.weight", "'language_model.'"],
+    ),
+    "nothing": (lambda all: {}, ["lm_head.weight", "missing"]),
     "shape": (lambda all: all | {"model.norm.weight": all["model.norm.weight"][:5]}, ["model.norm.weight", "[5]"]),
     "left over": (lambda all: all | {"score.weight": ONE}, ["score.weight", "no place"]),
     "bias": (lambda all: all | {f"{QUERY}.bias": ONE}, [f"{QUERY}.bias", "no place in model_type=llama"]),
@@ -88,6 +106,10 @@ WEIGHTS = {
 
 def without(all, name):
     return {other: tensor for other, tensor in all.items() if other != name}
+
+
+def rename_parts(all, old, new):
+    return {name.replace(old, new, 1): tensor for name, tensor in all.items()}
 
 
 def rename_tensors(all, pattern):
@@ -162,6 +184,7 @@ def test_a_piece_of_words_beyond_the_table_may_come_up_too(folder):
 FILES = {
     "tokenizer.json": ('{"model": {"type": "NoSuch"}}', "cannot be read"),
     "generation_config.json": ('{"max_new_tokens": -3}', "max_new_tokens"),
+    "special_tokens_map.json": ('{"eos_token": }', "not JSON (Expecting value"),
     "tokenizer_config.json": (None, "missing"),
 }
 
@@ -172,3 +195,39 @@ def test_a_file_that_cannot_be_read_is_named(folder, name):
     (folder / name).unlink() if text is None else (folder / name).write_text(text)
     (sentence,) = find_obstacles(folder)
     assert sentence.startswith(name) and words in sentence and "; " in sentence
+
+
+def test_the_end_in_generation_config_is_the_number_of_a_token(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": "2"}')
+    (sentence,) = find_obstacles(folder)
+    assert sentence.startswith("generation_config.json: eos_token_id='2'")
+
+
+OPEN = {
+    "nulls that transformers cannot read": {"quantization_config": None, "auto_map": None},
+    "one set of factors for the whole context": {"rope_scaling": ROPE},
+}
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_a_field_that_closes_nothing_is_no_obstacle(folder, kind):
+    edit(folder, **OPEN[kind])
+    assert find_obstacles(folder) == []
+
+
+def test_a_tensor_that_the_index_does_not_name_is_missing_as_transformers_has_it(folder):
+    names = list(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    named = {name: "model-00001-of-00001.safetensors" for name in names if not name.startswith(QUERY)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}))
+    (sentence,) = find_obstacles(folder)
+    assert f"{QUERY}.weight, which config.json promises, is missing" in sentence
+
+
+def test_a_token_of_the_settings_alone_is_missing_where_the_template_writes_it(folder):
+    tokens = {"9": {"content": "<|tool|>", "special": True}}
+    edit(folder, "tokenizer_config.json", added_tokens_decoder=tokens)
+    assert find_obstacles(folder) == []
+    edit(folder, "tokenizer_config.json", chat_template="{{ '<|tool|>' }}")
+    (sentence,) = find_obstacles(folder)
+    assert "'<|tool|>', which the chat template writes and tokenizer.json does not have" in sentence
