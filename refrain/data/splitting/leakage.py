@@ -124,9 +124,11 @@ class LeakageResolver:
 
     def by_kind(self, prompts: Array) -> list[Array]:
         """Those of the prompts that are in a split, in portions of one split, declared or not."""
+        if not len(prompts):
+            return []
         prompts = prompts[~self.is_absent[prompts]]
         kinds = self.split[prompts] * 2 + (self.declared[prompts] != NONE)
-        return [prompts[kinds == kind] for kind in np.unique(kinds)]
+        return [prompts[kinds == kind] for kind in sorted(set(kinds.tolist()))]
 
     def find_asking(self, prompt: int) -> Array:
         """The earlier prompts of which one may not be held out while the other is learned, for it asks the same.
@@ -140,7 +142,7 @@ class LeakageResolver:
         for question in self.questions.own[prompt]:
             sayers = before(self.questions.sayers[question], prompt)
             others.append(sayers[(self.split[sayers] == TRAIN) | is_alone & ~self.is_chat[sayers]])
-        return np.unique(np.concatenate(others))
+        return ragged.sorted_unique(np.concatenate(others)) if len(others) > 1 else others[0]
 
     def make_conflict(self, prompt: int, reason: Reason) -> Conflict:
         return Conflict(int(prompt), int(self.split[prompt]), bool(self.declared[prompt] != NONE), reason)

@@ -39,8 +39,11 @@ class Candidates:
 
     def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
-        members = self.groups.gather(self.groups_of[number])[0]
-        return np.unique(members[members < number])
+        groups = self.groups_of[number]
+        if not len(groups):
+            return groups
+        members = self.groups[groups[0]] if len(groups) == 1 else self.groups.gather(groups)[0]
+        return ragged.sorted_unique(members[members < number])
 
 
 def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:

@@ -6,11 +6,14 @@ without symbols, of the whole prompt or, in a chat, of what the user says.
 
 import numpy as np
 
-from refrain.data.splitting import near_duplicates
+from refrain.data.splitting import near_duplicates, ragged
 from refrain.data.splitting.ragged import Array, RaggedArray
 from refrain.data.splitting.row_store import RowStore
 
 NEAR_AT_ONCE = 64  # others that are compared at a time
+
+
+NOTHING = np.zeros(0, np.int64)
 
 
 class NearSearch:
@@ -30,8 +33,11 @@ class NearSearch:
 
     def earlier_candidates(self, prompt: int) -> Array:
         """The prompts with a lower number that may be near; each once, ascending."""
-        earlier = [self.candidates.earlier_than(number) // self.sets_per_prompt for number in self.own_sets(prompt)]
-        candidates = earlier[0] if len(earlier) == 1 else np.unique(np.concatenate(earlier))
+        if self.sets_per_prompt == 1:
+            return self.candidates.earlier_than(prompt)
+        found = (self.candidates.earlier_than(number) for number in self.own_sets(prompt))
+        earlier = [members // self.sets_per_prompt for members in found if len(members)]
+        candidates = ragged.sorted_unique(np.concatenate(earlier)) if earlier else NOTHING
         return candidates[: np.searchsorted(candidates, prompt)]
 
     def find_first_near(self, prompt: int, others: Array) -> list[int]:

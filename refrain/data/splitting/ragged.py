@@ -64,7 +64,7 @@ class RaggedArray:
         low, high = (int(starts.min()), int(ends.max())) if len(rows) else (0, 0)
         if np.array_equal(starts[1:], ends[:-1]):  # nothing between them
             return self.flat[low:high], lengths
-        if high - low > MAX_WASTE * lengths.sum():
+        if isinstance(self.flat, FileArray) and high - low > MAX_WASTE * lengths.sum():
             return np.concatenate([self[row] for row in rows]), lengths
         shift = starts - low - (np.cumsum(lengths) - lengths)
         return self.flat[low:high][np.arange(lengths.sum()) + np.repeat(shift, lengths)], lengths
