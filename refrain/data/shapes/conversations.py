@@ -9,7 +9,7 @@ from refrain.data.shapes import fields, tool_fields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.exchanges import expand_exchanges
 from refrain.data.shapes.fields import Fields
-from refrain.data.shapes.turns import SPEAKERS, parse_history, parse_turns, same_turns
+from refrain.data.shapes.turns import ROLES, SPEAKERS, parse_history, parse_turns, plain_role, same_turns
 
 
 class Conversation(TypedDict):
@@ -42,7 +42,10 @@ def try_parse(parse: Callable[P, Conversation], *args: P.args, **kwargs: P.kwarg
 
 def parse_question_answer(question: str, answer: str, row: Fields) -> Conversation:
     """One question, `input` below it after a blank line, and one answer; either may be turns."""
-    row = read_cells(row, question, answer)
+    if starts_list(row.get(question)) or starts_list(row.get(answer)):
+        read = read_cells(row, question, answer)
+        if isinstance(read.get(question), list) or ends_with_reply(read.get(answer)):
+            row = read  # else an answer in JSON is what was asked for
     prompt = parse_opening(question, row)
     if isinstance(row.get(question), list):  # what stands in a prompt is read, and not learned
         prompt["messages"] = [unlearned(message) for message in prompt["messages"]]
@@ -60,6 +63,8 @@ def unlearned(message: Message) -> Message:
 def parse_answer(row: Fields, name: str) -> list[Message]:
     """Turns, calls of the tools of the row, a text, or the first of several texts that answer alike."""
     value = row.get(name)
+    if isinstance(value, str) and "tools" not in row:
+        return [parse_text_reply(row, name)]
     parts = value if isinstance(value, list) else [value]
     if parts and is_turn(parts[0]):
         return parse_turns({name: parts}, name)
@@ -82,9 +87,23 @@ def is_turn(value: Any) -> bool:
     return isinstance(value, dict) and any(name in value for name in SPEAKERS)
 
 
+def starts_list(value: Any) -> bool:
+    """Whether a text may be a list in JSON."""
+    return isinstance(value, str) and (value[:1] == "[" or (value[:1].isspace() and value.lstrip()[:1] == "["))
+
+
+def ends_with_reply(value: Any) -> bool:
+    """Whether a list of turns ends with the assistant's."""
+    last = value[-1] if isinstance(value, list) and value else None
+    if not isinstance(last, dict) or not is_turn(last):
+        return False
+    speaker = next(last[name] for name in SPEAKERS if name in last)
+    return isinstance(speaker, str) and ROLES.get(plain_role(speaker)) == "assistant"
+
+
 def read_cells(row: Fields, *names: str) -> Fields:
     """The row with turns where a cell has them as JSON; RowError where Python has written them."""
-    cells = {name: row[name] for name in names if isinstance(row.get(name), str) and row[name].lstrip()[:1] == "["}
+    cells = {name: row[name] for name in names if starts_list(row.get(name))}
     read = {}
     for name, cell in cells.items():
         if PYTHON_TURNS.match(cell):

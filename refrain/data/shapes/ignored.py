@@ -29,7 +29,7 @@ def read_names(*names: str, is_turn: bool = False, **nested: ReadFields) -> Read
 
 
 TURN = read_names(*SPEAKERS, *OTHER_CONTENTS[1:], "full_text", *READ_KEYS["assistant"],
-                  *READ_KEYS["tool"], is_turn=True, content=read_names(*PART_KEYS))  # fmt: skip
+                  *READ_KEYS["tool"], *TRAIN_KEYS, is_turn=True, content=read_names(*PART_KEYS))  # fmt: skip
 
 
 REQUEST = read_names(*TOOL_COLUMNS, messages=TURN)

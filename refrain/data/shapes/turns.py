@@ -1,5 +1,6 @@
 """The turns of a chat: who speaks, what is said, and whether it is to be learned."""
 
+from functools import lru_cache
 from typing import Any
 
 from refrain.chat.records import Message, is_learned, whole_text
@@ -12,7 +13,7 @@ from refrain.data.shapes.message_parts import expand_parts
 SPEAKERS = ("role", "from", "speaker", "author", "sender")  # names of who speaks in a turn
 
 
-CONTENTS = {"from": "value", "speaker": "text"}  # names of what is said, by that of who speaks; else content
+USUAL_NAMES = (("role", "content"), ("from", "value"), ("speaker", "text"))  # of who speaks, and of what is said
 
 
 OTHER_CONTENTS = ("content", "value", "text", "message")
@@ -45,7 +46,10 @@ def parse_turns(row: Fields, name: str) -> list[Message]:
         for part in expand_parts(value)
     ]
     messages = [parse_turn(value, place) for value, place in spoken]
-    return tool_fields.join_calls(messages, [is_call_alone(value) for value, _ in spoken])
+    pairs = zip(messages, spoken, strict=True)
+    return tool_fields.join_calls(
+        messages, ["tool_calls" in turn and is_call_alone(value) for turn, (value, _) in pairs]
+    )
 
 
 def is_empty_system(value: Any) -> bool:
@@ -53,7 +57,10 @@ def is_empty_system(value: Any) -> bool:
     if not isinstance(value, dict) or value.get("role", value.get("from")) not in ("system", "developer"):
         return False
     text = value.get(find_names(value, "a turn")[1])
-    return text in ([], {}) or fields.is_empty(text)
+    is_blank = text in ([], {}) or fields.is_empty(text)
+    return is_blank and not any(
+        turn_keys.says_something(value.get(key)) for key in turn_keys.WRITTEN_KEYS & value.keys()
+    )
 
 
 def parse_turn(value: Any, place: str) -> Message:
@@ -63,7 +70,7 @@ def parse_turn(value: Any, place: str) -> Message:
     has_more_keys = len(value) > 2 or content_name not in value
     if has_more_keys:
         turn_keys.refuse_more_than_text(value, place, ROLES, tool_fields.READ_KEYS.get(role, ()))
-    if is_call_alone(value):
+    if role == "assistant" and is_call_alone(value):
         given = fields.require(value, content_name, place)
         calls = tool_fields.parse_calls(given, f"{content_name} of {place}")
         message: Message = {"role": role, "content": "", "tool_calls": calls}
@@ -91,10 +98,11 @@ def parse_content(value: Fields, role: str, name: str, place: str) -> str:
 def find_names(value: Any, place: str) -> tuple[str, str]:
     """The names of the speaker and of the text in a turn."""
     turn = fields.require_object(value, place)
+    for speaker, content in USUAL_NAMES:
+        if speaker in turn and content in turn:
+            return speaker, content
     speaker = next((name for name in SPEAKERS if name in turn), SPEAKERS[0])
-    usual = CONTENTS.get(speaker, OTHER_CONTENTS[0])
-    if usual in turn:
-        return speaker, usual
+    usual = dict(USUAL_NAMES).get(speaker, OTHER_CONTENTS[0])
     return speaker, next((name for name in OTHER_CONTENTS if name in turn), usual)
 
 
@@ -133,6 +141,7 @@ def parse_role(value: Fields, name: str, place: str) -> str:
     return role
 
 
+@lru_cache(maxsize=1000)
 def plain_role(speaker: str) -> str:
     """A role without differences of case and punctuation, so that FUNCTION-CALL is function_call."""
     return speaker.strip().rstrip(":").lower().replace("-", "_").replace(" ", "_")

@@ -160,6 +160,16 @@ def test_the_columns_of_two_replies_are_not_a_part_of_the_prompt():
         said(row)
 
 
+@pytest.mark.parametrize("answer", ["[1, 2]", '[{"name": "x"}]', '[{"role": "user", "content": "Hi"}]'])
+def test_an_answer_in_json_that_is_no_reply_is_a_text(answer):
+    assert said({"instruction": "Write JSON.", "output": answer})["messages"] == talk("Write JSON.", answer)
+
+
+def test_an_empty_system_turn_that_has_tools_is_not_passed_over():
+    (error,) = parsed({"messages": [{"role": "system", "content": "", "tools": [TOOL]}, *TURNS]})
+    assert error.reason == "more_than_text"
+
+
 def test_turns_that_python_printed_are_no_text_to_learn():
     (error,) = parsed({"prompt": "Hi", "chosen": str([REPLY]), "rejected": str([BAD])})
     assert isinstance(error, RowError) and error.reason == "not_an_object" and "as Python prints it" in str(error)
