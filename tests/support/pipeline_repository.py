@@ -48,7 +48,7 @@ def repository(out: Path) -> Path:
 def finished(place: Path) -> Path:
     """A small repository in `place` whose pipeline has run and is committed, made by whoever comes first.
 
-    Its training takes some hundred steps, enough to be killed often.
+    Its training takes some hundred small steps: enough to be killed often, and there is more to learn after them.
     """
     folder, said = place / "finished/repository", place / "finished/said.txt"
     with (place / "finished.lock").open("w") as lock:
@@ -57,6 +57,7 @@ def finished(place: Path) -> Path:
             repository(folder)
             small(folder)
             edit(folder / "conf/config.yaml", {"train.epochs": 25, "train.batch_size": 1})
+            edit(folder / "conf/method/lora.yaml", {"train.lr": 2e-5})
             output = dvc(folder, "repro")
             commit(folder)
             said.write_text(output)
