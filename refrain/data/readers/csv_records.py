@@ -23,6 +23,8 @@ class RowWidth(NamedTuple):
         """The cells of a row, one for each column; as they are where they are too few or too many."""
         if self.cells < len(cells) <= self.most and not any(cells[self.cells :]):
             return cells[: self.cells]
+        if len(cells) == self.cells < self.most and not cells[-1]:
+            return cells[:-1]  # what ends with a delimiter as all rows do has a cell too few
         return cells + [""] * (self.cells - len(cells)) if len(cells) >= self.fewest else cells
 
 

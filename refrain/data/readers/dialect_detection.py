@@ -12,7 +12,10 @@ from refrain.data.readers.raw_rows import Line
 from refrain.pipeline.schema import SourceConfig
 from refrain.pipeline.source_options import delimiter_of
 
-SAMPLE_LENGTH = 1 << 16  # characters of the first rows
+SAMPLE_LENGTH, SAMPLE_LINES = 1 << 16, 100  # characters and lines of the first rows, at least
+
+
+MAX_SAMPLE_LENGTH = 1 << 22  # characters, where lines are long
 
 
 SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n"])"?\s*')  # what Excel reads and some programs write for it
@@ -66,7 +69,7 @@ def take_sample(lines: Iterator[Line]) -> list[Line]:
     for line in lines:
         sample.append(line)
         length += len(line.text)
-        if length >= SAMPLE_LENGTH:
+        if length >= (SAMPLE_LENGTH if len(sample) >= SAMPLE_LINES else MAX_SAMPLE_LENGTH):
             break
     return sample
 
@@ -145,14 +148,16 @@ def choose_reading(lines: list[Line], dialects: Iterator[Dialect], source: Sourc
 
 def is_better(reading: Reading, best: Reading) -> bool:
     """Whether a reading is so much better than the best of those before it that this is no accident."""
-    if best.width < 2:
+    if best.width < 2 and reading.width > 1:
         is_certain = reading.dialect.quote == best.dialect.quote or reading.sound_count >= best.sound_count + 3
         is_other = reading.dialect.delimiter != best.dialect.delimiter
-        return reading.width > 1 and reading.share > 0.5 and (is_other or is_certain)
+        return reading.share > 0.5 and (is_other or is_certain)
     needed = needed_gain(reading.dialect, best)
     gain = reading.share - best.share
     is_certain = needed != MATERIAL_GAIN or gain * len(reading.records) >= 3
-    return reading.width > 1 and gain > needed and (is_certain or (reading.dialect.skips_space and reading.share == 1))
+    is_certain |= reading.dialect.skips_space and reading.share == 1
+    is_as_wide = reading.width > 1 or (best.width < 2 and reading.dialect.delimiter == best.dialect.delimiter)
+    return is_as_wide and gain > needed and is_certain
 
 
 def needed_gain(dialect: Dialect, best: Reading) -> float:

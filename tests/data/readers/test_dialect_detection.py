@@ -97,6 +97,23 @@ def test_blanks_before_cells_are_text_where_two_of_a_hundred_rows_say_otherwise(
     assert {value["b"] for _, value in good(raws)} == {" 2", ' "2"'}
 
 
+@pytest.mark.parametrize(
+    "lines, value",
+    [
+        (['"say \\"fog\\", or rain"'] * 4, 'say "fog", or rain'),
+        (["'say \"fog\", or rain'"] * 4, 'say "fog", or rain'),
+        (['say "fog" or rain'] * 4, 'say "fog" or rain'),
+    ],
+)
+def test_in_one_column_quotes_and_escapes_are_found_too(rows, lines, value):
+    assert [row["a"] for _, row in good(rows("x.csv", "\n".join(["a", *lines])))] == [value] * len(lines)
+
+
+def test_long_cells_leave_enough_rows_to_find_the_dialect(rows):
+    lines = ["a,b", *[f"1,{'x' * 9000}"] * 9, *["'1,0',2"] * 9]
+    assert good(rows("x.csv", "\n".join(lines)))[-1][1] == {"a": "1,0", "b": "2"}
+
+
 def test_escapes_of_other_signs_are_text(rows):
     text = 'a,b\n"say \\"x\\", \\frac{1}{2}",\\alpha\n"C:\\\\new","say \\"y\\", z"\n'
     values = [list(value.values()) for _, value in good(rows("x.csv", text))]
