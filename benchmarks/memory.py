@@ -118,8 +118,11 @@ def prove(name: str, cfg: Config) -> None:
     rows, tokenizer = records.read_held_out_rows(paths.PREPARED), encoding.load_tokenizer(paths.ADAPTER)
     start = time.monotonic()
     prompts = parity.parity_prompts(merged, tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
+    del merged
     middle = time.monotonic()
-    result = parity.measure_parity(merged, load_model(paths.ONNX / name), prompts, cfg.export)
+    variant = load_model(paths.ONNX / name)
+    merged = TorchLanguageModel(load_pretrained(paths.MERGED))
+    result = parity.measure_parity(merged, variant, prompts, cfg.export)
     times = f"replies {middle - start:.0f} s, comparison {time.monotonic() - middle:.0f} s"
     fails = gate.failed_thresholds(name, cfg.export.variants[name].thresholds, result)
     print(times, json.dumps(divergence.rounded_facts(result)), *fails, file=sys.stderr)

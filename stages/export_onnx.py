@@ -1,5 +1,7 @@
 """Export: the merged model as ONNX variants, each proven to say what PyTorch says, and the best of them chosen."""
 
+from pathlib import Path
+
 from refrain.chat.encoding import load_tokenizer
 from refrain.chat.model_folder import read_context_length
 from refrain.chat.records import read_held_out_rows
@@ -25,10 +27,13 @@ def main(cfg: Config) -> None:
         return TorchLanguageModel(load_pretrained(paths.MERGED))
 
     prompts = parity.parity_prompts(load_merged(), tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
-    attempts = fallbacks.export_proven_variants(
-        paths.MERGED, paths.ONNX, cfg.export, prompts,
-        lambda folder, give_up: parity.measure_parity(load_merged(), load_model(folder), prompts, cfg.export, give_up),
-    )  # fmt: skip
+
+    def compare(folder: Path, give_up: fallbacks.GiveUp | None) -> parity.ParityResult:
+        """The variant is opened first: while it is packed it is twice in memory."""
+        variant = load_model(folder)
+        return parity.measure_parity(load_merged(), variant, prompts, cfg.export, give_up)
+
+    attempts = fallbacks.export_proven_variants(paths.MERGED, paths.ONNX, cfg.export, prompts, compare)
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
     left = gate.remove_failing(
         paths.ONNX, cfg.export.variants, {name: tried[-1].fails for name, tried in attempts.items()}
