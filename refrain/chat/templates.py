@@ -196,9 +196,11 @@ def compile_template(template: str) -> jinja2.Template:
             getattr(part, "name", None) in CHANCE for part in tree.find_all((jinja2.nodes.Filter, jinja2.nodes.Name))
         ):
             raise ValueError(f"the chat template draws by chance, which would change the text each time; {OTHER}")
-        return environment.from_string(tree)
+        program = environment.from_string(tree)
     except jinja2.TemplateError as error:
         raise ValueError(f"the chat template is not valid Jinja: {error}; {OTHER}") from error
+    program.globals = dict(program.globals)  # Jinja copies them each time, and its ChainMap item by item
+    return program
 
 
 def jinja_environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:

@@ -70,7 +70,7 @@ def no_candidates(count: int) -> Candidates:
 def count_elements(sets: RaggedArray) -> Array:
     """How often an element occurs, at least: elements share the slots of a table."""
     total = int(sets.lengths().sum())
-    slots = min(MAX_SLOTS, 1 << max(10, total.bit_length() + 2))
+    slots = min(MAX_SLOTS, 1 << max(10, total.bit_length()))
     counts = np.zeros(slots, np.uint32)
     for rows in sets.batches(np.arange(len(sets))):
         elements = sets.gather(rows)[0]
