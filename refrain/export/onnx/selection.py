@@ -6,6 +6,8 @@ Nothing is timed here: a time is another one on every run, and the artifact's by
 
 import math
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from refrain.pipeline.schema import ExportConfig
 
 MATMULS = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
+ZERO_POINTS = 3  # their place among the inputs of MatMulNBits
+BLOCK = 32  # weights that have a scale in common where costs were measured
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
 
 
@@ -42,23 +46,46 @@ def cheapest(variants: dict[str, tuple[float, int]]) -> str:
 
 
 def microseconds_per_token(folder: Path, costs: dict[str, float]) -> float:
-    """Microseconds that a token takes on the weights alone, each matrix read once."""
-    return sum(count / 1e6 * costs[kind] for kind, count in count_weights(folder).items())
+    """Microseconds that a token takes on the weights alone, each matrix read once with its scales and zero points."""
+    return sum(matrix.count / 1e6 * costs[matrix.kind] * matrix.bytes_ratio for matrix in read_matrices(folder))
 
 
 def count_weights(folder: Path) -> dict[str, int]:
     """How many weights are multiplied for each token, by what they are in memory: fp32, int8 or int4."""
+    counts: dict[str, int] = {}
+    for matrix in read_matrices(folder):
+        counts[matrix.kind] = counts.get(matrix.kind, 0) + matrix.count
+    return counts
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The weights of one product."""
+
+    kind: str  # fp32, int8 or int4
+    count: int
+    bytes_ratio: float  # of its bytes to those in the blocks that costs were measured in
+
+
+def read_matrices(folder: Path) -> Iterator[Matrix]:
+    """The matrices of weights that a graph multiplies with."""
     import onnx  # what serves measures variants without it
 
     graph = onnx.load(folder / onnx_folder.GRAPH, load_external_data=False).graph
     sizes = {item.name: math.prod(item.dims) for item in graph.initializer}
     source_of = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("Cast", "Transpose")}
-    counts: dict[str, int] = {}
     for node in (node for node in graph.node if node.op_type in MATMULS):
         attributes = {item.name: item.i for item in node.attribute}
-        name = source_of.get(node.input[1], node.input[1])
-        is_quantized = "bits" in attributes or node.op_type == "MatMulInteger"
-        kind = f"int{attributes.get('bits', 8)}" if is_quantized else "fp32"
-        size = sizes.get(name, 0)  # 0: not a matrix of weights
-        counts[kind] = counts.get(kind, 0) + (attributes["K"] * attributes["N"] if "bits" in attributes else size)
-    return counts
+        if bits := attributes.get("bits"):
+            has_zero_points = len(node.input) > ZERO_POINTS and bool(node.input[ZERO_POINTS])
+            ratio = block_bytes(bits, attributes["block_size"], has_zero_points) / block_bytes(bits, BLOCK)
+            yield Matrix(f"int{bits}", attributes["K"] * attributes["N"], ratio)
+        else:
+            name = source_of.get(node.input[1], node.input[1])
+            kind = "int8" if node.op_type == "MatMulInteger" else "fp32"
+            yield Matrix(kind, sizes.get(name, 0), 1.0)  # 0: not a matrix of weights
+
+
+def block_bytes(bits: int, block: int, has_zero_points: bool = False) -> float:
+    """Bytes of a weight with its share of the fp32 scale, and of the zero point, of its block."""
+    return bits / 8 + (4 + (bits / 8 if has_zero_points else 0)) / block

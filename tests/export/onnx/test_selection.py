@@ -83,6 +83,17 @@ def test_each_weight_costs_what_its_kind_does(onnx, merged):
     assert selection.microseconds_per_token(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
 
 
+def test_finer_blocks_and_zero_points_cost_what_they_are_longer(merged, settings, tmp_path):
+    """Half of the bytes of 4 bits in blocks of 16 are scales, so they may take longer than 8 bits in blocks of 32."""
+    fine = QuantizationConfig(bits=4, block=16, head_bits=8, symmetric=False)
+    layers, head = linear(merged)
+    exporter.export_variants(
+        merged, tmp_path, replace(settings, graph="compact", variants={"fine": VariantConfig(fine)})
+    )
+    expected = head * (1 + 5 / 16) / (1 + 4 / 32) / 1e3 + layers * (0.5 + 4.5 / 16) / (0.5 + 4 / 32) / 1e6
+    assert selection.microseconds_per_token(tmp_path / "fine", {"int8": 1e3, "int4": 1.0}) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("name", ["merged", "tied"])
 def test_the_compact_graph_holds_the_weights_of_the_model(name, request, settings, tmp_path):
     """The table of tokens is counted where it is multiplied with, not where a row of it is read."""
