@@ -8,8 +8,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from refrain.models.pretrained import translation
 from refrain.pipeline import manifest, paths
 
@@ -154,6 +152,8 @@ def iterate_keys(value: Any) -> Iterator[str]:
 
 
 def check_safetensors(path: Path, where: str) -> None:
+    from safetensors import SafetensorError, safe_open  # of the extra train: names and sizes are looked at without it
+
     try:
         with safe_open(path, framework="numpy"):
             pass
