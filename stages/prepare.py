@@ -16,7 +16,9 @@ def main(cfg: Config) -> None:
         cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.LINKED_DATA, paths.PREPARED / ".rows"
     )
     with corpus.read_corpus(preparer) as (store, counts):
-        assignment = splits.assign_splits(store, cfg.data)
+        preference = cfg.method.preference
+        learns_bad_replies = preference is not None and preference.loss == "kto"
+        assignment = splits.assign_splits(store, cfg.data, learns_bad_replies)
         split_files.write_splits(store, assignment, cfg.data)
         report = split_files.reconcile(store, assignment, counts)
 

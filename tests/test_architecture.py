@@ -255,7 +255,8 @@ def test_a_stage_depends_on_exactly_the_folders_and_the_values_it_reaches(source
     folders = {f"refrain/{folder(name)}" for name in reached(source)}
     assert code(stage)[0] == f"stages/{source.name}" and {*code(stage)[1:]} == folders
     assert not [name for name in reached(source) if room(name) in FOR_PEOPLE]
-    assert sorted(stage["params"]) == sorted(set(attributes(source, of="cfg")))
+    assert sorted(name.partition(".")[0] for name in stage["params"]) == sorted(set(attributes(source, of="cfg")))
+    assert all(f"cfg.{name}" in source.read_text() for name in stage["params"])
 
 
 def test_compose_depends_on_conf_alone():

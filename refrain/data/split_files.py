@@ -34,7 +34,7 @@ MAX_NAMED_FIELDS = 50  # of those that nothing reads: in some files every row ha
 MESSAGES = {
     "duplicate": "an earlier row asks and answers the same",
     "other_label": "it calls the reply good or bad, and another row says the opposite",
-    "bad_reply": "its label calls the reply a bad one, and it belongs to test, where nothing is learned",
+    "bad_reply": "its label calls the reply a bad one; method=kto learns from it, but in test",
     "other_answer": "an earlier row asks the same and answers otherwise",
     "exact_leak": "{split} holds the same question",
     "near_leak": "{split} holds nearly the same question",

@@ -37,7 +37,7 @@ def test_the_page_counts_bad_replies_and_marks_nothing_of_them(prepare):
         {"prompt": "Why?", "completion": "So.", "label": True},
         {"prompt": "Why?", "completion": "No!", "label": False},
     ]
-    files = prepare(("a.jsonl", rows, {}))
+    files = prepare(("a.jsonl", rows, {}), method="kto")
     assert [(row["messages"][-1]["content"], row["label"]) for row in files["train"]] == [("So.", True), ("No!", False)]
     assert "## Rows whose reply is a bad one" in page() and "| 0-a.jsonl | train | 1 |" in page()
     assert "⟦So.<|im_end|>⟧" in page() and "\nNo!<|im_end|>\n\n\nlabel: false\n```" in page()

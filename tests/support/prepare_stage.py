@@ -46,7 +46,17 @@ def tokenizer():
 
 
 def settings(
-    *sources, val=0.0, test=0.0, seed=1, max_tokens=100_000, policies=None, leaks=None, augment=None, jinja=None, **data
+    *sources,
+    val=0.0,
+    test=0.0,
+    seed=1,
+    max_tokens=100_000,
+    policies=None,
+    leaks=None,
+    augment=None,
+    jinja=None,
+    method="lora",
+    **data,
 ):
     """The configuration for sources given as (name, content, settings), with these values in place of conf/'s."""
     cfg = defaults()
@@ -60,7 +70,8 @@ def settings(
         **data,
     }
     data = replace(cfg.data, sources=given, val_fraction=val, test_fraction=test, **values)
-    return replace(cfg, seed=seed, data=data, template=replace(cfg.template, jinja=jinja))
+    chosen = presets.config(f"method={method}").method
+    return replace(cfg, seed=seed, data=data, method=chosen, template=replace(cfg.template, jinja=jinja))
 
 
 def run(*sources, **values):

@@ -32,7 +32,7 @@ QUARANTINED: dict[Reason, str] = {  # broken
 
 
 SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
-    "bad_reply": "The row calls its reply a bad one (`label` or `kto_tag` is false) and belongs to test.",
+    "bad_reply": "The row calls its reply a bad one (`label` or `kto_tag` is false), which `kto` learns from.",
     "nothing_to_learn": "No reply is to be learned: each says `weight: 0`, `train: false` or the like.",
     "empty_turn": "A turn before the last reply is empty (`policies.empty`).",
     "system_turn": "There is a system turn (`policies.system`).",

@@ -33,8 +33,8 @@ class Assignment:
         return np.flatnonzero(self.owner < 0)
 
 
-def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
-    """Where each row goes."""
+def assign_splits(store: RowStore, data: DataConfig, keep_bad_replies: bool = True) -> Assignment:
+    """Where each row goes; replies that their rows call bad stay where a method learns from them, but never in test."""
     declared = store["declared"].astype(np.int64)
     assignment = Assignment(np.full(len(store), NONE), np.full(len(store), "", object), np.full(len(store), -1))
     prompts = leakage.unique_prompts(store["prompt"], declared)
@@ -43,7 +43,7 @@ def assign_splits(store: RowStore, data: DataConfig) -> Assignment:
     drop_duplicates(assignment, store, prompts, data.policies.answers)
     prompts = leakage.with_first_rows(prompts, assignment.remaining_rows())
     place_prompts(assignment, store, prompts, data)
-    set_bad_replies_aside(assignment, store)
+    set_bad_replies_aside(assignment, store, keep_bad_replies)
     drop_contaminated(assignment, store, prompts, data)
     is_exam = np.isin(assignment.split, (VAL, TEST)) & (declared != NONE)
     assignment.short_questions = asked_questions.count_short_questions(
@@ -105,9 +105,10 @@ def place_prompts(assignment: Assignment, store: RowStore, prompts: UniquePrompt
         assignment.drop(rows[is_leaking], reason, owners)
 
 
-def set_bad_replies_aside(assignment: Assignment, store: RowStore) -> None:
-    """Out of test, where a reply is what others are compared with and nothing is learned."""
-    rows = np.flatnonzero((assignment.split == TEST) & store["is_bad"])
+def set_bad_replies_aside(assignment: Assignment, store: RowStore, keep_bad_replies: bool) -> None:
+    """Out of test, where a reply is what others are compared with, and out of all splits if nothing learns of it."""
+    is_placed = assignment.split == TEST if keep_bad_replies else assignment.split != NONE
+    rows = np.flatnonzero(is_placed & store["is_bad"])
     assignment.drop(rows, "bad_reply", rows)
 
 

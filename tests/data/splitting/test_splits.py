@@ -44,7 +44,7 @@ def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_
     rows = [
         labelled_row(row["question"], answer, answer == "good") for row in numbered(60) for answer in ("good", "bad")
     ]
-    files = prepare(("a.jsonl", rows, {}), val=0.3, test=0.3)
+    files = prepare(("a.jsonl", rows, {}), val=0.3, test=0.3, method="kto")
     sides = {name: Counter(row["label"] for row in files[name]) for name in ("train", "val", "test")}
     assert all(sides[name][True] == sides[name][False] > 5 for name in ("train", "val"))
     assert (
@@ -60,6 +60,18 @@ def test_a_good_and_a_bad_reply_to_one_prompt_share_its_split_and_no_bad_one_is_
     assert counts["set_aside"] == len(files["quarantine"]) == counts["reasons"]["bad_reply"]
 
 
+@pytest.mark.parametrize("method", ["lora", "dpo"])
+def test_a_bad_reply_is_set_aside_where_no_method_learns_from_it(prepare, method):
+    rows = [labelled_row(f"Why {number}?", f"So {number}.", number % 2 == 0) for number in range(20)]
+    files = prepare(("a.jsonl", rows, {}), ("b.jsonl", [qa("Where?")], {}), val=0.3, method=method)
+    assert all(row.get("label") is not False for name in ("train", "val", "test") for row in files[name])
+    assert [(row["reason"], row["id"]) for row in files["quarantine"]] == [
+        ("bad_reply", f"0-a.jsonl:{number + 1}") for number in range(1, 20, 2)
+    ]
+    counts = prepare_stage.report()["sources"]["0-a.jsonl"]
+    assert "bad_replies" not in counts and counts["set_aside"] == 10 and counts["train"] + counts["val"] == 10
+
+
 @pytest.mark.parametrize(
     "answers, kept", [("keep", ["1", "2", "3", "4"]), ("first", ["1", "2", "4"]), ("drop", ["2", "4"])]
 )
@@ -70,7 +82,9 @@ def test_a_bad_reply_is_no_other_answer(prepare, answers, kept):
         labelled_row("why?", "So.", True),
         labelled_row("Why?", "Hm.", False),
     ]
-    files = prepare(("a.jsonl", [*rows, labelled_row("WHY? ", "Hm.", False)], {}), policies={"answers": answers})
+    files = prepare(
+        ("a.jsonl", [*rows, labelled_row("WHY? ", "Hm.", False)], {}), policies={"answers": answers}, method="kto"
+    )
     assert [row["id"].rpartition(":")[2] for row in files["train"]] == kept
     assert files["duplicates"][-1]["reason"] == "duplicate"
 
