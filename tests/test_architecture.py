@@ -46,6 +46,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "cli/audit": ("training/audit/test_supervision.py", "the command shows what the audit found"),
     "cli/bench": ("runs/test_core_install.py", "options, and a call of experiments"),
     "cli/generate": ("generation/test_batch.py", "lines in and out of many prompts at once"),
+    "cli/quarantine": ("generation/test_batch.py", "lines in and out of many prompts at once"),
+    "cli/sweep": ("experiments/test_sweep.py", "options, and a call of experiments"),
     "cli/info": ("experiments/test_lineage.py", "options, and a call of experiments"),
     "cli/report": ("runs/test_core_install.py", "options, and a call of experiments"),
     "cli/verify": ("experiments/test_verify.py", "options, and a call of experiments"),

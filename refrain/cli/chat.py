@@ -21,9 +21,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Talk to an exported model. Prompts from a pipe, one a line, are each answered alone, one reply a line."""
     from refrain.cli import terminal
-    from refrain.generation import chat_model  # --help should not wait for ONNX Runtime
+    from refrain.generation import chat_model, model_choice  # --help should not wait for ONNX Runtime
 
-    model = chat_model.load(options.model, generation_config(options), options.threads)
+    model = chat_model.load(model_choice.choose_model(str(options.model)), generation_config(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(model, options.system, options.prompt):
             print(piece, end="", flush=True)

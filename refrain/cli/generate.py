@@ -7,27 +7,43 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tqdm import tqdm
 
-from refrain.chat.records import Message, Tool
 from refrain.cli.options import add_generation_options, generation_config, positive_int
-from refrain.data.shapes import tool_fields, turns
-from refrain.data.shapes.errors import RowError
+from refrain.cli.quarantine import Quarantine
+from refrain.cli.repository import typed_path
 
 if TYPE_CHECKING:
-    from refrain.generation.batch import PromptRow
+    from refrain.generation.chat_model import ChatModel
+    from refrain.generation.prompt_rows import Prompt
 
 HELP = "answer a file of prompts"
+STANDARD = Path("-")
+HAS_BAD_LINES = 3  # the exit code when all is answered but some lines, which ask nothing
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("generate", description=run.__doc__)
+    epilog = f"Exit code 0: every line is answered; {HAS_BAD_LINES}: all but those that ask nothing; 1: an error."
+    parser = commands.add_parser("generate", description=run.__doc__, epilog=epilog)
     add_generation_options(parser)
     add = parser.add_argument
-    add("--input", default="-", metavar="FILE", help="JSON lines with a prompt or messages; -, the default: stdin")
-    add("--output", default="-", metavar="FILE", help="JSON lines with id and reply; -, the default: stdout")
+    add(
+        "--input",
+        type=typed_path,
+        default=STANDARD,
+        metavar="FILE",
+        help="JSON lines with a prompt or messages; -, the default: stdin",
+    )
+    add(
+        "--output",
+        type=typed_path,
+        default=STANDARD,
+        metavar="FILE",
+        help="JSON lines with id and reply; -, the default: stdout. Lines that ask nothing are put into "
+        "NAME.quarantine.jsonl beside it, with number and reason; without a file they are named on stderr",
+    )
     add("--batch", type=positive_int, default=8, metavar="N", help="concurrent sequences, default: %(default)s")
     add("--beams", type=positive_int, default=1, metavar="N", help="beam search with N beams; 1, the default: none")
     add("--logprobs", type=int, default=0, metavar="N", help="log-probabilities of the N likeliest tokens at each step")
@@ -38,71 +54,34 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; replies come in the order of the lines, each as if alone."""
-    from refrain.generation import batch, chat_model
+    from refrain.generation import chat_model, model_choice, prompt_rows
 
     if options.beams > 1 and (options.lookup or options.logprobs):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
+    if options.input != STANDARD and options.output.exists() and options.output.samefile(options.input):
+        raise ValueError(f"--output: {options.output} is the input too; name another file")
     config = generation_config(options, options.logprobs)
-    model = chat_model.load(options.model, config, options.threads, options.batch, options.lookup)
+    folder = model_choice.choose_model(str(options.model))
     with ExitStack() as files:
-        lines = sys.stdin.buffer if options.input == "-" else files.enter_context(Path(options.input).open("rb"))
+        lines: BinaryIO = sys.stdin.buffer
+        if options.input != STANDARD:
+            lines = files.enter_context(options.input.open("rb"))
+        model = chat_model.load(folder, config, options.threads, options.batch, options.lookup)
         output: TextIO = sys.stdout
-        if options.output != "-":
-            output = files.enter_context(Path(options.output).open("w", encoding="utf-8"))
-        rows = read_prompts(lines, "stdin" if options.input == "-" else options.input, options.system)
-        if options.beams > 1:
-            results = batch.generate_with_beams(model, rows, options.beams)
-        else:
-            results = batch.generate(model, rows)
-        for result in with_progress(results, options.quiet):
+        if options.output != STANDARD:
+            output = files.enter_context(options.output.open("w", encoding="utf-8"))
+        quarantine = files.enter_context(Quarantine(options.input, options.output))
+        prompts = quarantine.keep_prompts(prompt_rows.read_prompts(lines, model.tokenizer, options.system))
+        for result in with_progress(generate(model, prompts, options.beams), options.quiet):
             print(json.dumps(result, ensure_ascii=False), file=output, flush=True)
-    return 0
+    return HAS_BAD_LINES if quarantine.count else 0
 
 
-def read_prompts(lines: Iterable[str | bytes], name: str, system: str) -> Iterator["PromptRow"]:
-    """One from each line that is not blank: {"prompt": text} or {"messages": [...]}, with an id and tools or without.
+def generate(model: "ChatModel", prompts: "Iterable[Prompt]", beams: int) -> Iterator[dict[str, Any]]:
+    """The reply to each prompt, in their order."""
+    from refrain.generation import batch
 
-    ValueError names the line that is neither.
-    """
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        place = f"{name}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{place}: it is not JSON ({error}); write one object a line") from error
-        messages, tools = prompt_messages(row, place), read_tools(row, place)
-        if system and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": system}, *messages]
-        prompt: PromptRow = {"id": row.get("id", number), "messages": messages}
-        yield {**prompt, "tools": tools} if tools else prompt
-
-
-def prompt_messages(row: Any, place: str) -> list[Message]:
-    """The conversation that wants a reply."""
-    match row:
-        case {"prompt": str(text)}:
-            return [{"role": "user", "content": text}]
-        case {"messages": [*_, {"role": "user" | "tool"}]}:
-            try:
-                return turns.parse_turns(row, "messages")
-            except RowError as error:
-                raise ValueError(f"{place}: {error}") from error
-        case {"messages": [*_, {"role": "assistant"}]}:
-            raise ValueError(
-                f"{place}: the assistant has the last word, so nothing is asked; end with a user's message"
-            )
-    raise ValueError(f'{place}: it asks nothing; write {{"prompt": "..."}} or '
-                     '{"messages": [{"role": "user", "content": "..."}]}')  # fmt: skip
-
-
-def read_tools(row: Any, place: str) -> list[Tool]:
-    """What the assistant may call, in any form that training reads."""
-    try:
-        return tool_fields.parse_tool_columns(row, is_chat=True, read_columns=())
-    except RowError as error:
-        raise ValueError(f"{place}: {error}") from error
+    return batch.generate_with_beams(model, prompts, beams) if beams > 1 else batch.generate(model, prompts)
 
 
 def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """`refrain generate`: a reply to every line, in their order, each as if it were alone."""
 
 import json
-import re
 
 import pytest
 
@@ -59,27 +58,10 @@ def test_the_system_prompt_is_put_before_rows_that_have_none(generate):
     assert given["reply"] == had["reply"] != without["reply"]
 
 
-@pytest.mark.parametrize("row, sentence", [
-    ("{", r"prompts.jsonl:2: it is not JSON \("),
-    ('{"question": "hello"}', r"prompts.jsonl:2: it asks nothing; write "),
-    ('{"messages": []}', r"prompts.jsonl:2: it asks nothing; write "),
-    ('{"messages": [{"role": "robot", "content": "hello"}]}', r"prompts.jsonl:2: it asks nothing; write "),
-    ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
-     "prompts.jsonl:2: the assistant has the last word, so nothing is asked; end with a user's message"),
-    ("7", r"prompts.jsonl:2: it asks nothing; write "),
-    ('{"messages": [{"role": "robot", "content": "a"}, {"role": "user", "content": "b"}]}',
-     "prompts.jsonl:2: turn 1 of messages has the role 'robot', not one of system, user, assistant, tool"),
-    ('{"prompt": "a", "tools": ["{"]}', "prompts.jsonl:2: tool 1 in tools of the row is no JSON"),
-    ('{"prompt": "a", "tools": [{"name": "rain"}]}',
-     "prompt 2: the row has tools, which the chat template does not write"),
-])  # fmt: skip
-def test_a_row_that_asks_nothing_is_named(row, sentence, generate):
-    code, _, err = generate([{"prompt": "hello"}, row])
-    assert code == 1 and re.search(sentence, err) and len(err.splitlines()) == 1
-
-
-def test_a_prompt_that_is_too_long_loses_no_other(generate):
-    _, results, _ = generate([{"prompt": "hello"}, {"prompt": "the user " * 400}, {"prompt": "hello"}])
+@pytest.mark.parametrize("beams", ["1", "2"])
+def test_a_prompt_that_is_too_long_loses_no_other(generate, beams):
+    rows = [{"prompt": "hello"}, {"prompt": "the user " * 400}, {"prompt": "hello"}]
+    _, results, _ = generate(rows, "--beams", beams)
     assert [row["reason"] == "too long" for row in results] == [False, True, False]
     assert results[1]["reply"] == "" and results[0]["reply"] == results[2]["reply"]
 
@@ -119,7 +101,40 @@ def test_lookup_and_beams_give_replies_of_their_own_kind(generate):
     assert code == 1 and err.startswith("refrain: --beams: ")
 
 
-def test_results_go_to_a_file(generate, tmp_path):
-    code, printed, _ = generate([{"prompt": "hello 🙂"}], "--output", str(tmp_path / "replies.jsonl"))
-    assert (code, printed) == (0, [])
-    assert [row["id"] for row in records.read_rows(tmp_path / "replies.jsonl")] == [1]
+BAD = [
+    "{",
+    '{"question": "hello"}',
+    '{"prompt": "a", "tools": [{"name": "rain"}]}',
+    '{"prompt": "\\ud800"}',
+    "[" * 9**5,
+]
+
+
+def test_bad_lines_go_into_a_file_beside_the_replies_and_the_others_are_answered(generate, tmp_path):
+    rows, replies, quarantine = [{"prompt": "hello"}, *BAD, {"prompt": "hello"}], *make_places(tmp_path)
+    code, printed, err = generate(rows, "--output", str(replies))
+    assert (code, printed, [row["id"] for row in records.read_rows(replies)]) == (3, [], [1, 7])
+    assert err == (f"refrain: {tmp_path}/prompts.jsonl: 5 of 7 lines ask nothing and are not answered; {quarantine} "
+                   "holds them with the reason of each\n")  # fmt: skip
+    kept = records.read_rows(quarantine)
+    assert [row["text"] for row in kept] == BAD and [row["line"] for row in kept] == [2, 3, 4, 5, 6]
+    assert all(row["reason"] for row in kept)
+    code, _, err = generate([{"prompt": "hello"}], "--output", str(replies))
+    assert (code, err, quarantine.exists()) == (0, "", False), "that of an earlier run is not left"
+
+
+def make_places(folder):
+    return folder / "replies.jsonl", folder / "replies.quarantine.jsonl"
+
+
+def test_without_a_file_bad_lines_are_named_on_stderr(generate, tmp_path):
+    code, results, err = generate(["{", {"prompt": "hello"}])
+    assert (code, [row["id"] for row in results], err.count("\n")) == (3, [2], 2)
+    assert err.startswith(f"refrain: {tmp_path}/prompts.jsonl:1: it is not JSON (")
+    assert generate([])[::2] == (0, f"refrain: {tmp_path}/prompts.jsonl: there is no line to answer\n")
+
+
+def test_the_prompts_are_not_overwritten_by_the_replies(generate, tmp_path):
+    code, _, err = generate([{"prompt": "hello"}], "--output", str(tmp_path / "prompts.jsonl"))
+    assert code == 1 and "prompts.jsonl is the input too; name another file" in err
+    assert records.read_rows(tmp_path / "prompts.jsonl") == [{"prompt": "hello"}]
