@@ -1,9 +1,9 @@
 """`refrain check`: whether a folder still holds the bytes that its manifest lists."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from refrain.cli.repository import typed_path
 from refrain.pipeline import manifest
 
 HELP = "verify the checksums of a folder"
@@ -11,7 +11,7 @@ HELP = "verify the checksums of a folder"
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("check", description=run.__doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=typed_path, metavar="FOLDER")
     parser.set_defaults(run=run)
 
 

@@ -5,12 +5,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from refrain.cli.repository import typed_rows
+
 HELP = "show what is learned from a file of rows"
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("data", usage="refrain data FILE ... [key=value ...]", description=run.__doc__)
-    parser.add_argument("arguments", nargs="+", metavar="FILE", help="a file of rows, a folder of them, or a pattern")
+    parser.add_argument(
+        "arguments", type=typed_rows, nargs="+", metavar="FILE", help="a file of rows, a folder of them, or a pattern"
+    )
     parser.add_argument_group(
         "key=value",
         "a key of data.sources, for all files: fields.question=Frage shape=qa split=test, "

@@ -1,9 +1,9 @@
 """`refrain info`: where an artifact comes from."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from refrain.cli.repository import typed_path
 from refrain.pipeline import paths
 
 HELP = "show the lineage of a folder"
@@ -12,7 +12,7 @@ HELP = "show the lineage of a folder"
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("info", description=run.__doc__)
     parser.add_argument(
-        "folder", type=Path, nargs="?", default=paths.ONNX, metavar="FOLDER", help="default: %(default)s"
+        "folder", type=typed_path, nargs="?", default=paths.ONNX, metavar="FOLDER", help="default: %(default)s"
     )
     parser.set_defaults(run=run)
 

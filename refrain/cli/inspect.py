@@ -6,13 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from refrain.cli.repository import typed_model
+
 HELP = "show what a model is, and what it takes"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("inspect", description=run.__doc__)
-    parser.add_argument("model", metavar="MODEL", help="a folder, or a repository of the Hub as owner/name[@revision]")
+    parser.add_argument(
+        "model", type=typed_model, metavar="MODEL", help="a folder, or a repository of the Hub as owner/name[@revision]"
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the configuration: method=full train.batch_size=8"
     )

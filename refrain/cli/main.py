@@ -5,25 +5,28 @@ import sys
 from itertools import chain
 from types import ModuleType
 
-from refrain.cli import audit, bench, chat, check, clean, data, generate, info, inspect, report, verify
+from refrain import __version__
+from refrain.cli import audit, bench, chat, check, clean, data, generate, info, inspect, report, sweep, verify
+from refrain.cli.repository import enter_root
 
 GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate],
     "verify": [audit, check, verify],
     "inspect": [data, inspect, report, info, bench],
+    "experiment": [sweep],
     "clean up": [clean],
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; what is wrong with the input is one sentence on stderr and exit code 1."""
-    options = build_parser().parse_args(argv)
+    options, place = build_parser().parse_args(argv), enter_root()
     try:
         return int(options.run(options))
     except BrokenPipeError:  # the reader has left, as `head` does
         return 1
     except (ValueError, OSError) as error:
-        print(f"refrain: {error}", file=sys.stderr)
+        print(f"refrain: {error}{place}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "refrain").partition(".")[0] == "refrain":
@@ -41,11 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
         prog="refrain",
         usage="refrain COMMAND ...",
         description=f"Small chat models in ONNX, every step proven.\n\n{describe_commands()}",
-        epilog="`refrain COMMAND --help` explains a command.",
+        epilog="`refrain COMMAND --help` explains a command, `refrain --version` names the version.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    version = f"refrain {__version__}"
+    parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, prog="refrain", metavar="COMMAND", help=argparse.SUPPRESS)
     for module in chain.from_iterable(GROUPS.values()):
         module.add_parser(commands)

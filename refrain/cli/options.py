@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refrain.cli.repository import typed_model, typed_path
 from refrain.pipeline import paths
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def add_generation_options(parser: argparse.ArgumentParser) -> None:
     """The model, the system prompt, and everything that `generation_config` reads."""
     add = parser.add_argument
-    add("--model", type=Path, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
+    add("--model", type=typed_model, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
     add("--system", default="", metavar="TEXT", help="the system prompt")
     add(
         "--max-new-tokens",
@@ -63,7 +64,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="the same seed and turns give the same reply")
     constraint = parser.add_mutually_exclusive_group()
     constraint.add_argument(
-        "--json-schema", type=Path, metavar="FILE", help="replies are JSON that matches this schema"
+        "--json-schema", type=typed_path, metavar="FILE", help="replies are JSON that matches this schema"
     )
     constraint.add_argument("--regex", metavar="PATTERN", help="replies match this regular expression as a whole")
 

@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from refrain.cli.repository import typed_path
+
 HELP = "rebuild a commit and compare"
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("verify", description=run.__doc__)
     parser.add_argument("rev", nargs="?", default="HEAD", metavar="REV", help="commit or tag, default: %(default)s")
-    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="rebuild in this folder, and keep it")
+    parser.add_argument("--folder", type=typed_path, metavar="FOLDER", help="rebuild in this folder, and keep it")
     parser.set_defaults(run=run)
 
 
