@@ -5,3 +5,8 @@ import os
 __version__ = "0.1.0"
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # from 1.31 on ONNX Runtime reports home unless told not to
+# Threads that wait for work keep their cores busy, by default for so long that a training beside another program takes
+# ten times as long. Read by OpenMP's libraries, of GNU and of LLVM and Intel, when PyTorch loads them.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("KMP_BLOCKTIME", "1")

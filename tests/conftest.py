@@ -1,8 +1,5 @@
-import os
-
-os.environ["GOMP_SPINCOUNT"] = "1000"  # else two threads on a core that has other work to do wait for each other
-
 import json
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path

@@ -11,6 +11,7 @@ from refrain.pipeline.cores import available_cores
 from refrain.runtime import onnx_folder
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
+SPIN_MICROSECONDS = 50  # for which a thread that waits keeps its core: more takes it from others and gains nothing
 
 
 def open_session(folder: Path, threads: int | None) -> InferenceSession:
@@ -21,6 +22,7 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
     options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(folder))
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])

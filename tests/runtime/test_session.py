@@ -100,6 +100,11 @@ def test_unless_it_is_told_otherwise_a_model_takes_the_cores_of_this_process_but
     assert threads(one_head, None) == 1
 
 
+def test_threads_of_a_session_spin_for_a_moment(folder):
+    options = session.open_session(folder, 2).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(session.SPIN_MICROSECONDS)
+
+
 def test_a_long_row_is_rounded_alone_as_it_is_in_company(one_head):
     ids = np.random.default_rng(0).integers(0, 99, 1500)
     slots = loading.load_model(one_head).allocate_slots(3)

@@ -1,8 +1,15 @@
 import math
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import presets
 import pytest
 import torch
+from places import ROOT
 from short_trainings import DROPPING, FULL, LORA, digest, fit
 
 from refrain.chat.encoding import IGNORE_INDEX
@@ -16,6 +23,22 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("person, spins", [
+    ({}, r"GOMP_SPINCOUNT = '1000'|KMP_BLOCKTIME='1(ms)?\s"),
+    ({"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "7"}, r"GOMP_SPINCOUNT = '7'|KMP_BLOCKTIME='7(ms)?\s"),
+    ({"OMP_WAIT_POLICY": "active"}, r"GOMP_SPINCOUNT = '30000000000'|KMP_BLOCKTIME='(2147483|infinite)"),
+])  # fmt: skip
+def test_openmp_threads_spin_for_a_moment_unless_a_person_says_otherwise(person, spins):
+    """Asked of the very library that PyTorch computes with: of GNU, or elsewhere of LLVM."""
+    library = next((Path(find_spec("torch").origin).parent / "lib").glob("lib*omp*"))
+    code = f"import refrain, ctypes; ctypes.CDLL({str(library)!r})"
+    names = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY")
+    plain = {name: value for name, value in os.environ.items() if name not in names}
+    settings = {**plain, "PYTHONPATH": str(ROOT), "OMP_DISPLAY_ENV": "verbose", **person}
+    told = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
+    assert re.search(spins, told.stderr), told.stderr
 
 
 @pytest.mark.heavy
