@@ -30,7 +30,7 @@ def main(cfg: Config) -> None:
         report["variants"] = augmentation.append_variants(store, assignment, preparer)
     report |= sources.record_commits(paths.LINKED_DATA, paths.PREPARED)
     runner.write_report(paths.DATA_REPORT, report)
-    training_rows.require_training_rows(report)
+    training_rows.require_training_rows(report, counts.files, cfg.data)
 
 
 if __name__ == "__main__":

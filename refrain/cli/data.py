@@ -29,7 +29,6 @@ def run(options: argparse.Namespace) -> int:
 
     No model is needed, and nothing is written. Exit with 1 when no row is left to train on.
     """
-    from refrain.data import training_rows
     from refrain.experiments import data_preview, data_settings, data_table
 
     settings = list(filter(data_settings.is_setting, options.arguments))
@@ -40,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     data, seed = data_settings.read_data_config(sources, overrides)
     preview = data_preview.preview_data(data, seed)
     print(data_table.describe_preview(preview))
-    if not preview.report["train"]:
-        raise ValueError(training_rows.explain_no_rows(preview.report))
+    if preview.problem:
+        raise ValueError(preview.problem)
     is_here = data_settings.is_repository()
     if not is_here:
         sources = data_settings.make_sources([str(Path(name).absolute()) for name in names], source_settings)

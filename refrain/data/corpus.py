@@ -14,7 +14,7 @@ from tqdm import tqdm
 from refrain.chat import encoding, records, templates
 from refrain.chat.records import Row
 from refrain.chat.written_fields import TemplateFields
-from refrain.data import sources
+from refrain.data import file_problems, sources
 from refrain.data.cleaning import policies, template_fields, token_length
 from refrain.data.parallel import mapping
 from refrain.data.readers import files
@@ -177,6 +177,7 @@ class SourceCounts:
     examples: dict[str, Examples]  # of rows that go no further
     formats: dict[str, str]  # how files are read, in words, where that was found from what they hold
     splits: dict[str, str | None]  # that are declared for all rows of a source
+    files: dict[str, SourceFile]
     layouts: dict[str, Layout] = field(default_factory=dict)  # of those that have columns
 
 
@@ -186,22 +187,29 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
 
     ValueError when a file as a whole makes no sense, or changes while it is read.
     """
+    with sources.named_by_person(preparer.data, preparer.linked), read_files(preparer) as store_and_counts:
+        yield store_and_counts
+
+
+@contextmanager
+def read_files(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]:
     source_files = sources.list_files(preparer.data, preparer.linked)
     data = replace(preparer.data, sources=[file.config for file in source_files])
     preparer = replace(preparer, data=data)  # one source for each file
     names = [file.name for file in source_files]
     reasons, effects, ignored_fields = ({name: Counter[str]() for name in names} for _ in range(3))
     examples: dict[str, Examples] = {name: {} for name in names}
-    formats = describe_formats(source_files)
+    formats = describe_formats(source_files, data)
     splits = {file.name: file.config.split for file in source_files}
-    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats, splits)
+    files_by_name = {file.name: file for file in source_files}
+    counts = SourceCounts(Counter(), reasons, effects, ignored_fields, examples, formats, splits, files_by_name)
     with (
         mapping.engine_session(data),
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
         tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
     ):
-        for batch in mapping.parallel_map(preparer, source_blocks(source_files, counts.layouts), data):
+        for batch in mapping.parallel_map(preparer, source_blocks(source_files, counts.layouts, data), data):
             counts.rows[batch.source] += batch.row_count
             counts.reasons[batch.source].update(row["reason"] for row in batch.dropped)
             counts.effects[batch.source].update(batch.effects)
@@ -216,9 +224,12 @@ def read_corpus(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]
         yield store, counts
 
 
-def describe_formats(source_files: list[SourceFile]) -> dict[str, str]:
+def describe_formats(source_files: list[SourceFile], data: DataConfig) -> dict[str, str]:
     """How each file is read where that was found from what it holds; said once for files of a source that are alike."""
-    formats = {file.name: files.describe_format(file.path, file.config) for file in source_files}
+    formats = {}
+    for file in source_files:
+        with file_problems.explained(file, data):
+            formats[file.name] = files.describe_format(file.path, file.config)
     for source, words in dict.fromkeys((name.partition("/")[0], words) for name, words in formats.items() if words):
         log.info("%s: %s", source, words)
     return formats
@@ -231,10 +242,13 @@ def warn_of_refusal(batch: RowBatch, counts: SourceCounts) -> None:
         log.warning("%s: %s; such rows are quarantined", refused[0]["id"], refused[0]["message"])
 
 
-def source_blocks(source_files: list[SourceFile], layouts: dict[str, Layout]) -> Iterator[SourceBlock]:
+def source_blocks(
+    source_files: list[SourceFile], layouts: dict[str, Layout], data: DataConfig
+) -> Iterator[SourceBlock]:
     """The blocks of all sources, one source after the other; how each is read is said, and kept in `layouts`."""
     for index, file in enumerate(source_files):
-        layout = recognition.recognise_layout(file.config, files.read_rows(file.path, file.config))
+        with file_problems.explained(file, data):
+            layout = recognition.recognise_layout(file.config, files.read_rows(file.path, file.config))
         if layout is not None:
             layouts[file.name] = layout
             log.info("%s: %s", file.name, layout.describe())

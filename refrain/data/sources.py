@@ -2,13 +2,16 @@
 
 import json
 import logging
+import re
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from refrain.data import split_names
-from refrain.data.readers import files, folders
+from refrain.data.readers import files, folders, misnamed_files
 from refrain.pipeline import paths
 from refrain.pipeline.schema import DataConfig, SourceConfig
 
@@ -39,7 +42,7 @@ def list_source(data: DataConfig, index: int, linked: Path) -> list[SourceFile]:
     source = data.sources[index]
     link = linked / link_name(data, index, linked)
     if link.is_file() and not (files.can_read(link.name) or files.is_archive(link.name)):
-        raise ValueError(f"{source.path}: {files.unknown_format()}")
+        raise ValueError(misnamed_files.explain_unknown_format(link, source.path))
     found = {path.relative_to(link).as_posix(): path for path in folders.list_paths(link)}
     pattern = pattern_below(data, index, linked)
     names = [name for name in found if folders.matches(name, pattern) and is_chosen(name, source)]
@@ -51,6 +54,19 @@ def list_source(data: DataConfig, index: int, linked: Path) -> list[SourceFile]:
         raise ValueError(f"data.sources[{index}]: sheet={source.sheet}, but {source.hub or source.path} is no .xlsx; "
                          "take `sheet` away")  # fmt: skip
     return [source_file(found[name], name, source, linked) for name in names]
+
+
+@contextmanager
+def named_by_person(data: DataConfig, linked: Path) -> Iterator[None]:
+    """Errors that speak of a file as a person named it, not of the link to it."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for index, source in enumerate(data.sources):
+            link = re.escape(str(linked / link_name(data, index, linked)))
+            text = (source.hub or source.path).join(re.split(f"{link}(?![^/:])", text))
+        raise ValueError(text) from error
 
 
 def mention_others(data: DataConfig, index: int, linked: Path) -> None:

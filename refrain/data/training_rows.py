@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from refrain.data import rejected_rows
+from refrain.data import file_problems, rejected_rows
+from refrain.data.shapes import errors
+from refrain.data.sources import SourceFile
 from refrain.pipeline import paths
+from refrain.pipeline.schema import DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,12 @@ ELSEWHERE = {  # than in train
 }
 
 
+OTHER_READING = "mend the rows, or have them read in another way (`refrain data FILE` shows how a file is read)"
+
+
+MAX_NAMED = 3  # files
+
+
 EMPTY = {  # what follows where a split holds no row
     ("val",): "val is empty: no validation loss will tell; data.val_fraction draws some rows for it",
     ("test",): "test is empty: evaluate measures on val; data.test_fraction draws some rows for it",
@@ -28,32 +37,59 @@ EMPTY = {  # what follows where a split holds no row
 }
 
 
-def require_training_rows(report: dict[str, Any]) -> None:
-    """ValueError when no row is left to train on: where they all went, why, three of them, and the way out."""
-    if not report["train"]:
-        lines = [explain_no_rows(report)]
+def require_training_rows(report: dict[str, Any], files: dict[str, SourceFile], data: DataConfig) -> None:
+    """ValueError when no row is left to train on, or too many of a file are broken: why, and the way out."""
+    if problem := explain_loss(report, files, data):
+        lines = [problem]
         lines += [f"  {example['id']}: {example['message']}" for example in rejected_rows.choose_examples(report)]
         if copy := keep_reports():
             lines.append(f"{copy} keeps what was counted")
         elif report["reasons"]:
             lines.append(f"{paths.PREPARED}/quarantine.jsonl and duplicates.jsonl have all of them")
         raise ValueError("\n".join(lines))
+    for name, source in report["sources"].items():
+        if not source["rows"]:
+            log.warning("%s", file_problems.explain_emptiness(files[name], data))
     if sentence := describe_empty_splits(report):
         log.warning("%s", sentence)
 
 
 def describe_empty_splits(report: dict[str, Any]) -> str:
     """What follows from it that no row is in val or test; nothing where both have some."""
-    return EMPTY.get(tuple(name for name in ("val", "test") if not report[name]), "")
+    sentence = EMPTY.get(tuple(name for name in ("val", "test") if not report[name]), "")
+    return f"there is 1 row: {sentence}" if sentence and report["rows"] == 1 else sentence
 
 
-def explain_no_rows(report: dict[str, Any]) -> str:
-    """Where all rows went, how many for which reason, and what to do."""
+def explain_loss(report: dict[str, Any], files: dict[str, SourceFile], data: DataConfig) -> str:
+    """Why no row is left to train on, or more of a file are broken than may be, and what to do; else nothing."""
+    if not report["rows"]:
+        holes = [file_problems.explain_emptiness(file, data) for file in files.values()]
+        return f"no row is left to train on: {'; '.join(holes[:MAX_NAMED])}"
+    broken = [
+        files[name]
+        for name, source in report["sources"].items()
+        if source["quarantined"] > data.max_quarantined * source["rows"]
+    ]
+    problems = {file.name: problem for file in broken if (problem := file_problems.find_problem(file, data))}
+    if not report["train"]:
+        names = ", ".join(dict.fromkeys(file.config.path or str(file.config.hub) for file in files.values()))
+        return f"{explain_no_rows(report, names)}; {next(iter(problems.values()), find_way_out(report))}"
+    if not broken:
+        return ""
+    file = next((file for file in broken if file.name in problems), broken[0])
+    source, way_out = report["sources"][file.name], problems.get(file.name, OTHER_READING)
+    reasons = {reason: rows for reason, rows in source["reasons"].items() if reason in errors.QUARANTINED}
+    return (f"{file.config.path}: {source['quarantined']:,} of {source['rows']:,} rows are broken "
+            f"({rejected_rows.describe_reasons(reasons)}), a larger share than data.max_quarantined="
+            f"{data.max_quarantined:g}; {way_out}; data.max_quarantined=1 trains on the others")  # fmt: skip
+
+
+def explain_no_rows(report: dict[str, Any], names: str) -> str:
+    """Where all rows of the files of these names went, and how many for which reason."""
     counts = [f"{report[place]:,} {meaning}" for place, meaning in ELSEWHERE.items() if report[place]]
-    rows = f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} {', '.join(counts)}"
+    rows = f"of {report['rows']:,} row{'s'[: report['rows'] > 1]} in {names} {', '.join(counts)}"
     reasons = f" ({rejected_rows.describe_reasons(report['reasons'])})" if report["reasons"] else ""
-    where = f"{rows}{reasons}" if counts else "the sources hold none"
-    return f"no row is left to train on: {where}; {find_way_out(report)}"
+    return f"no row is left to train on: {rows}{reasons}"
 
 
 def find_way_out(report: dict[str, Any]) -> str:
@@ -67,9 +103,7 @@ def find_way_out(report: dict[str, Any]) -> str:
         return ("names of files declare a split, and else the fractions draw by a hash of each row, however few there "
                 "are: give more rows, set data.val_fraction=0 data.test_fraction=0, or declare `split: train` beside "
                 "the path")  # fmt: skip
-    if report["reasons"]:
-        return "mend the rows, or have them read in another way (`refrain data FILE` shows how a file is read)"
-    return "name a file with rows in data.sources"
+    return OTHER_READING
 
 
 def keep_reports() -> Path | None:

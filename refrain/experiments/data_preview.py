@@ -1,9 +1,6 @@
 """What is learned from files of rows, before there is a model: read and placed as the prepare stage does it."""
 
-import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat.records import Row, has_bad_reply, is_learned, whole_text
-from refrain.data import corpus, datasheet, split_files
+from refrain.data import corpus, datasheet, split_files, training_rows
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.experiments import links
@@ -23,6 +20,7 @@ class DataPreview:
     report: dict[str, Any]  # as reports/data.json has it
     lengths: dict[str, list[int]]  # of rows, or of some of them by chance
     samples: list[Row]
+    problem: str  # why nothing, or too little, can be learned; else nothing
 
 
 def preview_data(data: DataConfig, seed: int) -> DataPreview:
@@ -32,9 +30,10 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
         linked.mkdir()
         links.link_sources(data, linked)
         preparer = corpus.RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
-        with name_sources(linked), corpus.read_corpus(preparer) as (store, counts):
+        with corpus.read_corpus(preparer) as (store, counts):
             assignment = splits.assign_splits(store, data)
             report = split_files.count_rows(store, assignment, counts)
+            problem = training_rows.explain_loss(report, counts.files, data)
             measured = datasheet.sample_rows(
                 store,
                 np.flatnonzero(assignment.split != NONE),
@@ -43,16 +42,7 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
             )
             lengths = measure_lengths(list(datasheet.read_rows(store, measured)))
             shown = datasheet.sample_rows(store, np.flatnonzero(assignment.split == TRAIN), datasheet.SAMPLE_ROWS)
-            return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)))
-
-
-@contextmanager
-def name_sources(linked: Path) -> Iterator[None]:
-    """Errors that speak of a file as a person named it, not of the link to it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(re.sub(re.escape(f"{linked}/") + r"\d+-", "", str(error))) from error
+            return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)), problem)
 
 
 def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:

@@ -11,6 +11,9 @@ from refrain.pipeline import paths
 from refrain.pipeline.schema import Config, DataConfig, LeakConfig, Policies, SourceConfig
 from refrain.pipeline.validation import POLICIES, data_problems
 
+MAX_QUARANTINED = 0.2  # as in conf/, where there is none
+
+
 KEYWORDS = {"null": None, "true": True, "false": False}
 
 
@@ -89,6 +92,7 @@ def read_data_config(sources: list[SourceConfig], overrides: list[str]) -> tuple
         val_fraction=0.0,
         test_fraction=0.0,
         max_tokens=1,  # nothing is measured
+        max_quarantined=MAX_QUARANTINED,
         policies=policies,
         leaks=LeakConfig(near_duplicate_threshold=None, ngram_size=1, contamination_ngram=None),
         augment=NO_AUGMENTATION,

@@ -1,13 +1,14 @@
 """Links to the files that the pipeline reads from anywhere, in one place, so that DVC sees their content."""
 
 import os
+import shlex
 from pathlib import Path
 
 from refrain.data import sources
 from refrain.data.readers import folders
 from refrain.pipeline import paths
 from refrain.pipeline.paths import locate
-from refrain.pipeline.schema import DataConfig, ModelConfig
+from refrain.pipeline.schema import DataConfig, ModelConfig, SourceConfig
 
 
 def link_inputs(data: DataConfig, model: ModelConfig) -> None:
@@ -26,8 +27,9 @@ def link_data(data: DataConfig) -> None:
     paths.make_empty(paths.LINKED_DATA)
     link_sources(data, paths.LINKED_DATA)
     watch_folders(paths.LINKED_DATA)
-    for index in range(len(data.sources)):
-        sources.list_source(data, index, paths.LINKED_DATA)
+    with sources.named_by_person(data, paths.LINKED_DATA):
+        for index in range(len(data.sources)):
+            sources.list_source(data, index, paths.LINKED_DATA)
 
 
 def link_sources(data: DataConfig, linked: Path) -> None:
@@ -51,7 +53,15 @@ def link_source(data: DataConfig, index: int, linked: Path) -> None:
         place = locate(join_folder(data, folders.split_pattern(source.path)[0]), key, folder=True)
         link_to(linked / sources.link_name(data, index, linked), place)
     else:
-        raise ValueError(f"{key}: there is no file {path}; correct the path")
+        raise ValueError(f"{key}: there is no file {path}; {where_it_comes_from(source, path)}")
+
+
+def where_it_comes_from(source: SourceConfig, path: str) -> str:
+    """How a file is fetched that is not here, if its source says that."""
+    if source.url is None:
+        return "correct the path"
+    command = shlex.join(["curl", "-fL", "--create-dirs", "-o", path, source.url])
+    return f"fetch it where it is published: `{command}`"
 
 
 def join_folder(data: DataConfig, path: str) -> str:

@@ -19,6 +19,7 @@ class SourceConfig:
     path: str = ""  # a file, a folder, or a pattern such as some/*.jsonl; empty: hub is given
     hub: str | None = None  # in place of path, the id of a data set on the Hub
     revision: str | None = None  # of hub: commit, tag or branch; the resolved commit is recorded
+    url: str | None = None  # of path, where a file is published that is not here yet; it is said, never fetched
     files: str | None = None  # of a folder, an archive or the Hub: a pattern, or the name of a split; null: all
     sheet: str | None = None  # of a workbook; null: the only one with rows
     shape: str | None = None  # null: recognised from the rows
@@ -74,6 +75,7 @@ class DataConfig:
     val_fraction: float = MISSING
     test_fraction: float = MISSING
     max_tokens: int = MISSING  # of a row, with the template
+    max_quarantined: float = MISSING  # share of the rows of a file that may be broken; 1: any
     policies: Policies = MISSING
     leaks: LeakConfig = MISSING
     augment: AugmentationConfig = MISSING

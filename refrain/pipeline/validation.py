@@ -56,6 +56,8 @@ def data_problems(data: DataConfig) -> Iterator[str]:
         yield "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
     if data.max_tokens <= 0:
         yield f"data.max_tokens={data.max_tokens} must be above 0"
+    if not 0 <= data.max_quarantined <= 1:
+        yield f"data.max_quarantined={data.max_quarantined} is no share from 0 to 1; 1 stops at none"
     if data.engine not in ("local", "ray"):
         yield f"data.engine={data.engine} is neither local nor ray"
     if data.workers is not None and data.workers <= 0:

@@ -64,8 +64,8 @@ def test_what_prepare_counts_is_counted(data, tmp_path):
     prepare_stage.run(*sources)
     report = prepare_stage.report()
     files = [write(name, rows) for name, rows, _ in sources]
-    code, out, _ = data(*files)
-    assert code == 0
+    code, out, err = data(*files)
+    assert code == 1 and "refrain: b.jsonl: 1 of 2 rows are broken (not_an_object 1), a larger share than " in err
     for name, total in (
         ("a.jsonl", report["sources"]["0-a.jsonl"]),
         ("b.jsonl", report["sources"]["1-b.jsonl"]),
@@ -129,7 +129,9 @@ def test_where_no_row_can_be_learned_the_reasons_are_said(data):
     write("a.jsonl", [qa("", "y"), {"question": 1, "answer": {}}])
     code, out, err = data("a.jsonl")
     assert code == 1 and "  a.jsonl:1: question of the row is empty" in out and "⟦" not in out
-    assert err.startswith("refrain: no row is left to train on: of 2 rows 2 are broken (empty_text 1, not_text 1); ")
+    assert err.startswith(
+        "refrain: no row is left to train on: of 2 rows in a.jsonl 2 are broken (empty_text 1, not_text 1); "
+    )
     assert err.count("\n") == 1 and "dvc exp run" not in out
 
 
@@ -143,11 +145,13 @@ def test_where_no_row_can_be_learned_the_reasons_are_said(data):
     (["a.jsonl", "split=dev"], "split=dev of a.jsonl is none of"),
     (["a.jsonl", "data.val_fraction=1"], "data.val_fraction=1: there is no conf/ here that it could change"),
     (["shape=qa"], "shape=qa: name a file of rows"),
-    (["a.txt"], "unknown format"),
+    (["a.txt"], "a.txt: it holds plain text, in which nothing tells questions from replies; "),
+    (["a.dat"], "a.dat: unknown format; use one of .json "),
 ])  # fmt: skip
 def test_a_mistake_is_one_sentence(data, arguments, words):
     write("a.jsonl", numbered(3))
     Path("a.txt").write_text("x")
+    Path("a.dat").write_bytes(bytes(9))
     code, out, err = data(*arguments)
     assert (code, out) == (1, "") and words in err and err.startswith("refrain: ") and err.count("\n") == 1
 

@@ -17,7 +17,7 @@ from refrain.pipeline.schema import SourceConfig
 def link(tmp_path, monkeypatch):
     """Link sources in a working directory with the folder `set`, and list the links."""
     (tmp_path / "set/in").mkdir(parents=True)
-    for name in ("set/a.csv", "set/in/b.jsonl", "set/c[1].csv", "set/note.txt"):
+    for name in ("set/a.csv", "set/in/b.jsonl", "set/c[1].csv", "set/note.txt", "bad.zip"):
         (tmp_path / name).write_text("q\n")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -56,7 +56,8 @@ def test_dvc_watches_every_folder_and_no_file_that_is_read_is_hidden_from_it(lin
 
 @pytest.mark.parametrize("path, words", [
     ("none.csv", r"sources\[0\]\.path: there is no file \.\./none\.csv; correct the path"),
-    ("set/note.txt", r"set/note\.txt: unknown format; use one of \.json .* or in a \.zip"),
+    ("set/note.txt", r"^set/note\.txt: it holds plain text, in which nothing tells questions from replies; "),
+    ("bad.zip", r"^bad\.zip: not a ZIP"),
     ("none/*.csv", r"sources\[0\]\.path: there is no folder \.\./none; correct the path"),
     ("set/*.txt", r"sources\[0\]: there is no file in set/\*\.txt; there is a\.csv"),
     ("work", "holds what this pipeline writes; move the files"),

@@ -51,6 +51,7 @@ def settings(
     test=0.0,
     seed=1,
     max_tokens=100_000,
+    max_quarantined=1.0,
     policies=None,
     leaks=None,
     augment=None,
@@ -66,6 +67,7 @@ def settings(
         "leaks": replace(cfg.data.leaks, **leaks or {}),
         "augment": replace(cfg.data.augment, **augment or {}),
         "max_tokens": max_tokens,
+        "max_quarantined": max_quarantined,
         "workers": 1,
         **data,
     }
