@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin
@@ -254,6 +255,12 @@ def test_no_file_names_a_machine_or_a_registry():
     forbidden = re.compile(f"{MACHINE}|{REGISTRY}|{re.escape(str(ROOT))}/")
     found = {file.relative_to(ROOT): forbidden.search(text) for file, text in texts.items()}
     assert {str(name): hit[0] for name, hit in found.items() if hit} == {}
+
+
+def test_nothing_tells_people_to_install_the_project_that_has_the_short_name_on_the_package_index():
+    files = [*PAGES, *(ROOT / "refrain").rglob("*.py"), ROOT / "pyproject.toml"]
+    named = {name for file in files for name in re.findall(r"[\"'](refrain(?:-\w+)?)(?=\[| @ )", file.read_text())}
+    assert named == {tomllib.loads(files[-1].read_text())["project"]["name"]} == {"refrain-lm"}
 
 
 def test_the_invariants_of_the_audit_are_those_of_the_code():

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         if (error.name or "refrain").partition(".")[0] == "refrain":
             raise
         print(f"refrain: this command needs the extra train, for {error.name} is not installed; "
-              "`pip install 'refrain[train]'` brings it", file=sys.stderr)  # fmt: skip
+              "`pip install 'refrain-lm[train]'` brings it", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
         return 130

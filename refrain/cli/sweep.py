@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
     """Search for the values with the best ROUGE-L of the variant that is shipped; each trial is a DVC experiment."""
     repository.require_root("a search runs in")
     if not importlib.util.find_spec("optuna"):
-        raise ValueError("sweep: this command needs the extra sweep; `pip install 'refrain[sweep]'` brings it")
+        raise ValueError("sweep: this command needs the extra sweep; `pip install 'refrain-lm[sweep]'` brings it")
     command = [sys.executable, "-m", "refrain.experiments.sweep", *options.overrides]
     return subprocess.run(command).returncode

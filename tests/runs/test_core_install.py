@@ -81,7 +81,7 @@ def test_a_command_that_needs_more_says_which_extra(core, command, missing):
         1,
         "",
         f"refrain: this command needs the extra train, for {missing} is not installed; "
-        "`pip install 'refrain[train]'` brings it\n",
+        "`pip install 'refrain-lm[train]'` brings it\n",
     )
 
 

@@ -49,7 +49,7 @@ def ray_session(workers: int) -> Iterator[Any]:
     try:
         import ray.data
     except ImportError as error:
-        raise ValueError("data.engine=ray needs the package ray: pip install 'refrain[ray]'") from error
+        raise ValueError("data.engine=ray needs the package ray: pip install 'refrain-lm[ray]'") from error
     if ray.is_initialized():
         yield ray
         return

@@ -93,7 +93,7 @@ def load_on_meta(folder: Path) -> PreTrainedModel:
 def load_in_4bit(folder: Path) -> PreTrainedModel:
     """Linear layers frozen in 4 bits (NF4, scales quantised again: arXiv:2305.14314); head, table and norms in fp32."""
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ValueError("method.base_bits=4 needs the package bitsandbytes; pip install 'refrain[qlora]'")
+        raise ValueError("method.base_bits=4 needs the package bitsandbytes; pip install 'refrain-lm[qlora]'")
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -48,7 +48,7 @@ def tracker_callbacks(names: list[str], run: str) -> list[TrainerCallback]:
 def open_tracker(name: str, run: str) -> Tracker:
     package, build = TRACKERS[name]
     if find_spec(package) is None:
-        raise ValueError(f"train.report_to={name} needs the package {package}: pip install 'refrain[{name}]'")
+        raise ValueError(f"train.report_to={name} needs the package {package}: pip install 'refrain-lm[{name}]'")
     folder = runs_root() / name
     folder.mkdir(parents=True, exist_ok=True)
     try:

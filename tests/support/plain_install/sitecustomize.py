@@ -1,4 +1,4 @@
-"""First on the path, it makes Python start as where `refrain[train]` alone is installed: other extras load slowly.
+"""First on the path, it makes Python start as where `refrain-lm[train]` alone is installed: other extras load slowly.
 
 Nor does it look for garbage every 700 objects, which is a quarter of the time that imports take.
 """

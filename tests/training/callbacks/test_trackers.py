@@ -156,7 +156,7 @@ def test_no_weights_are_kept(folder):
 def test_a_package_that_is_not_installed_is_named_with_the_way_to_it(name, package, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    sentence = f"train.report_to={name} needs the package {package}: pip install 'refrain[{name}]'"
+    sentence = f"train.report_to={name} needs the package {package}: pip install 'refrain-lm[{name}]'"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         trackers.tracker_callbacks([name], "a run")
 
