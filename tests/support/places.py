@@ -3,4 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PLAIN_INSTALL = ROOT / "tests/support/plain_install"  # on PYTHONPATH: start as if `refrain-lm[train]` alone were installed
+PLAIN_INSTALL = ROOT / "tests/support/plain_install"  # on PYTHONPATH: as if `refrain-lm[train]` alone were installed
