@@ -6,7 +6,7 @@ from itertools import chain
 from types import ModuleType
 
 from refrain import __version__
-from refrain.cli import audit, bench, chat, check, clean, data, generate, info, inspect, report, sweep, verify
+from refrain.cli import audit, bench, chat, check, clean, data, doctor, generate, info, inspect, report, sweep, verify
 from refrain.cli.repository import enter_root
 
 GROUPS: dict[str, list[ModuleType]] = {
@@ -14,6 +14,7 @@ GROUPS: dict[str, list[ModuleType]] = {
     "verify": [audit, check, verify],
     "inspect": [data, inspect, report, info, bench],
     "experiment": [sweep],
+    "set up": [doctor],
     "clean up": [clean],
 }
 
@@ -48,10 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
+    parser.set_defaults(run=lambda _: print(parser.format_help(), end="") or 2)
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
     version = f"refrain {__version__}"
     parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, prog="refrain", metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(prog="refrain", metavar="COMMAND", help=argparse.SUPPRESS)
     for module in chain.from_iterable(GROUPS.values()):
         module.add_parser(commands)
     return parser
