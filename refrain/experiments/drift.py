@@ -8,7 +8,7 @@ from typing import Any
 
 from refrain.experiments import text_tables
 from refrain.export.onnx import provenance
-from refrain.pipeline import manifest, paths, revisions
+from refrain.pipeline import dvc_files, manifest, paths, revisions
 
 # Another processor rounds sums in another order. A near tie between two tokens then falls the other way, and with it
 # the rest of that reply; a score that moves further than such ties can carry it is no matter of rounding.
@@ -20,17 +20,17 @@ TOLERANCES = {
 }
 
 
-def drift_report(commit: str, recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> str:
+def drift_report(commit: str, recorded: dvc_files.Lock, rebuilt: dvc_files.Lock, folder: Path) -> str:
     """Facts then and now, and the scores of the commit beside those of the rebuild in `folder`."""
     file = str(paths.METRICS)
-    metrics_text = (folder / file).read_text(encoding="utf-8") if file in revisions.output_hashes(rebuilt) else ""
+    metrics_text = (folder / file).read_text(encoding="utf-8") if file in dvc_files.output_hashes(rebuilt) else ""
     environments = environment_table(recorded_manifest(recorded), provenance.environment())
     return f"{environments}\n\n{score_table(revisions.read_git_file(commit, file), metrics_text)}"
 
 
-def recorded_manifest(recorded: revisions.Lock) -> dict[str, Any]:
+def recorded_manifest(recorded: dvc_files.Lock) -> dict[str, Any]:
     """The manifest of models/onnx that a commit recorded, if this repository's cache has it; else empty."""
-    md5 = revisions.list_cached_files(revisions.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.MANIFEST)
+    md5 = revisions.list_cached_files(dvc_files.output_hashes(recorded).get(str(paths.ONNX), "")).get(manifest.MANIFEST)
     return json.loads(revisions.cache_path(md5).read_text(encoding="utf-8")) if md5 else {}
 
 

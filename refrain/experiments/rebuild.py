@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from refrain.pipeline import manifest, old_names, paths, revisions
+from refrain.pipeline import dvc_files, manifest, old_names, paths, revisions
 
 STAGE_BEGINS = re.compile(r"Running stage '(.+)':")
 LOG = Path(".dvc/tmp/rebuild.log")
@@ -109,7 +109,7 @@ def failure_text(folder: Path) -> str:
 def finished_stages(folder: Path) -> dict[str, Any]:
     """The stages that the rerun has finished, in their order, as its dvc.lock lists them."""
     file = folder / "dvc.lock"
-    return revisions.parse_lock(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return dvc_files.parse_stages(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def run_git_in(folder: Path, *arguments: str) -> None:

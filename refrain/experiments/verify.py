@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.experiments import rebuild, text_tables
-from refrain.pipeline import manifest, revisions
+from refrain.pipeline import dvc_files, manifest, revisions
 
 
 @dataclass
@@ -28,7 +28,7 @@ class OutputComparison:
         return "not rebuilt" if self.rebuilt is None else "same" if self.is_same else "differs"
 
 
-def verification_report(commit: str, recorded: revisions.Lock, folder: Path) -> tuple[str, bool]:
+def verification_report(commit: str, recorded: dvc_files.Lock, folder: Path) -> tuple[str, bool]:
     """What a rebuild of a commit in `folder` shows, and whether every output has the bytes that were recorded."""
     rebuilt = rebuild.finished_stages(folder)
     outputs = compare_outputs(recorded, rebuilt, folder)
@@ -42,16 +42,16 @@ def verification_report(commit: str, recorded: revisions.Lock, folder: Path) -> 
     return "\n".join([table, "", *differing_files(outputs, folder), moved, "", why]), False
 
 
-def compare_outputs(recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path) -> list[OutputComparison]:
+def compare_outputs(recorded: dvc_files.Lock, rebuilt: dvc_files.Lock, folder: Path) -> list[OutputComparison]:
     """Every output that a commit recorded, in the order in which its stages were run again in `folder`."""
-    hashes = revisions.output_hashes(rebuilt)
+    hashes = dvc_files.output_hashes(rebuilt)
     order = [*(name for name in rebuilt if name in recorded), *(name for name in recorded if name not in rebuilt)]
     return [
         OutputComparison(
             name, path, md5, hashes.get(path), manifest.content_hash(folder / path) if path in hashes else ""
         )
         for name in order
-        for path, md5 in revisions.output_hashes({name: recorded[name]}).items()
+        for path, md5 in dvc_files.output_hashes({name: recorded[name]}).items()
     ]
 
 
@@ -77,7 +77,7 @@ def differing_files(rows: list[OutputComparison], folder: Path) -> Iterator[str]
 
 
 def first_difference(
-    rows: list[OutputComparison], recorded: revisions.Lock, rebuilt: revisions.Lock, folder: Path
+    rows: list[OutputComparison], recorded: dvc_files.Lock, rebuilt: dvc_files.Lock, folder: Path
 ) -> str:
     """One sentence about the first stage that is not as it was, and about what it was made from."""
     first = next(row for row in rows if not row.is_same)

@@ -5,16 +5,14 @@ import shutil
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.repo import Repo
-from omegaconf import OmegaConf
 
 from refrain.pipeline import manifest, paths
+from refrain.pipeline.dvc_files import Lock, output_hashes, parse_stages
 from refrain.pipeline.git import resolve_commit, run_git
-
-Lock = dict[str, dict[str, Any]]  # stages of a dvc.lock: cmd, deps, params, outs
 
 
 def fetch_start_adapter(start: str | None, out: Path) -> Path | None:
@@ -48,17 +46,7 @@ def read_lock(rev: str) -> Lock:
     text = run_git("show", f"{resolve_commit(rev)}:./dvc.lock")
     if not text:
         raise ValueError(f"{rev}: this commit has no dvc.lock, so nothing was run in it; name one that has")
-    return parse_lock(text)
-
-
-def parse_lock(text: str) -> Lock:
-    """The stages of a dvc.lock; PyYAML would read 1e-06 as text."""
-    return cast(Lock, OmegaConf.to_container(OmegaConf.create(text))).get("stages", {})
-
-
-def output_hashes(lock: Lock) -> dict[str, str]:
-    """The md5 of every output, by path."""
-    return {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", [])}
+    return parse_stages(text)
 
 
 def read_git_file(rev: str, path: str) -> str:
@@ -99,6 +87,23 @@ def list_cached_files(md5: str) -> dict[str, str]:
     file = cache_path(md5)
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     return {row["relpath"]: row["md5"] for row in rows}
+
+
+def are_cached(md5s: list[str]) -> bool:
+    """Whether this repository's cache has all of these outputs, with every file of those that are folders."""
+    with Repo(str(paths.workspace())) as repo:
+        storage = repo.cache.local
+        places = {md5: Path(storage.oid_to_path(md5)) for md5 in md5s}
+        folders = [file for md5, file in places.items() if md5.endswith(".dir") and file.is_file()]
+        rows = [row for file in folders for row in json.loads(file.read_text(encoding="utf-8"))]
+        parts = [Path(storage.oid_to_path(row["md5"])) for row in rows]
+        return all(file.is_file() for file in [*places.values(), *parts])
+
+
+def has_remote() -> bool:
+    """Whether `dvc pull` has a place to pull from."""
+    with Repo(str(paths.workspace())) as repo:
+        return bool(repo.config["core"].get("remote"))
 
 
 def cache_path(md5: str) -> Path:

@@ -6,13 +6,17 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from refrain.pipeline import recovery
 from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
+
+INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +27,18 @@ def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None])
     A check may look at values that the stage does not depend on, since it changes nothing of what the stage writes.
     """
 
+    has_begun = False
+
     def stage(overrides: list[str]) -> None:
+        nonlocal has_begun
         cfg = load(overrides)
         for check in checks:
             check(cfg)
         with exclusive_run():
+            has_begun = True
             main(cfg)
 
-    run_command(stage, sys.modules[main.__module__].__doc__ or "")
+    run_command(stage, sys.modules[main.__module__].__doc__ or "", lambda: has_begun)
 
 
 @contextmanager
@@ -48,17 +56,15 @@ def exclusive_run() -> Iterator[None]:
         yield
 
 
-def run_command(main: Callable[[list[str]], None], document: str) -> None:
-    """Parse the command line; a ValueError or OSError becomes one line and exit code 1, an interruption 130."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{Path(sys.argv[0]).stem}",
-        description=document,
-        epilog="Values come from params.yaml; any of them can be overridden: train.lr=1e-3 data.val_fraction=0.2",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a value in place of params.yaml's")
-    parser.add_argument("--quiet", action="store_true", help="warnings and errors only")
-    options = parser.parse_args()
+def run_command(
+    main: Callable[[list[str]], None], document: str, has_begun: Callable[[], bool] = lambda: False
+) -> None:
+    """Parse the command line and run; a failure ends with its reason, what is intact, and the ways on and back.
+
+    The exit code is 1, after an interruption 130. A ValueError or OSError is one line, any other error is a traceback.
+    """
+    name = Path(sys.argv[0]).stem
+    options = parse_arguments(name, document)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("refrain").setLevel(logging.WARNING if options.quiet else logging.INFO)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package that runs code of the Hub
@@ -66,10 +72,34 @@ def run_command(main: Callable[[list[str]], None], document: str) -> None:
         main(options.overrides)
     except (ValueError, OSError) as error:
         log.debug("where it happened", exc_info=True)
-        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+        end(name, 1, f"{name}: {error}", has_begun())
     except KeyboardInterrupt as error:
-        print(f"{Path(sys.argv[0]).stem}: {error or 'interrupted'}", file=sys.stderr)
-        sys.exit(130)
+        end(name, INTERRUPTED, f"{name}: {str(error) or 'interrupted'}", has_begun())
+    except SystemExit as error:  # of a worker that has said why, or with a sentence
+        is_said = not isinstance(error.code, str)
+        end(name, error.code if is_said else 1, "" if is_said else str(error.code), has_begun())
+    except Exception:
+        end(name, 1, traceback.format_exc().rstrip(), has_begun())
+
+
+def parse_arguments(name: str, document: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=document,
+        epilog="Values come from params.yaml; any of them can be overridden: train.lr=1e-3 data.val_fraction=0.2",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a value in place of params.yaml's")
+    parser.add_argument("--quiet", action="store_true", help="warnings and errors only")
+    return parser.parse_args()
+
+
+def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:
+    """Exit with the reason and, once for all processes of a stage, with the ways on and back."""
+    ways = recovery.recovery_lines(name, has_begun, code == INTERRUPTED) if code and "RANK" not in os.environ else []
+    if lines := [*filter(None, [reason]), *ways]:
+        print("\n".join(lines), file=sys.stderr)
+    sys.exit(code)
 
 
 def write_report(path: Path, facts: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import toy_repository
 from pipeline_repository import dvc, edit, rewrite
 
-from refrain.pipeline import revisions
+from refrain.pipeline import dvc_files
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +214,6 @@ def test_the_real_pipeline_gives_the_same_bytes_twice_also_from_files_outside_th
     told = refrain(folder, "info")[1]
     head = pipeline_repository.run(folder, "git", "log", "-1", "--format=%h %cs %s")
     assert f"  {head}" in told
-    lock = revisions.output_hashes(revisions.parse_lock((folder / "dvc.lock").read_text()))
+    lock = dvc_files.output_hashes(dvc_files.parse_stages((folder / "dvc.lock").read_text()))
     for made_of in ("models/base", "data/prepared", "models/adapter", "models/merged"):
         assert re.search(rf"^{made_of} +{lock[made_of]}$", told, re.M)

@@ -10,6 +10,7 @@ from light_stages import CONF, composed, run
 from omegaconf import OmegaConf
 
 from refrain.pipeline import params as launch
+from refrain.pipeline import recovery
 
 GROUPS = sorted(
     folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "recipe"
@@ -138,7 +139,7 @@ def test_the_learning_rate_comes_with_the_method_unless_it_is_given():
 @pytest.mark.heavy
 @pytest.mark.parametrize(("overrides", "sentence"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, overrides, sentence):
-    assert answers[overrides][:2] == (f"train: {sentence}\n", 1)
+    assert answers[overrides][:2] == (f"train: {sentence}\n{recovery.UNTOUCHED}\n", 1)
     assert answers[overrides].seconds < 3
 
 
@@ -186,19 +187,19 @@ def test_params_yaml_that_is_no_yaml_is_one_sentence_with_the_line(monkeypatch, 
 
 def test_a_misspelt_option_names_those_that_exist(bench):
     said, seconds = run(bench, "compose", "launch=dpp")
-    assert said == "compose: launch=dpp: conf/launch has ddp, fsdp, single\n"
+    assert said.splitlines() == ["compose: launch=dpp: conf/launch has ddp, fsdp, single", recovery.UNTOUCHED]
     assert seconds < 3
 
 
 def test_a_misspelt_group_names_the_nearest(bench):
     said, _ = run(bench, "compose", "methdo=lora")
-    assert said == "compose: methdo is no key of the configuration; did you mean method?\n"
+    assert said.startswith("compose: methdo is no key of the configuration; did you mean method?\n")
 
 
 def test_an_option_given_to_a_stage_is_sent_to_compose(bench):
     said, _ = run(bench, "train", "launch=ddp")
     way = "options of conf/ are chosen by `python -m stages.compose`"
-    assert said == f"train: launch=ddp is not a section with name, processes, shard; {way}\n"
+    assert said.startswith(f"train: launch=ddp is not a section with name, processes, shard; {way}\n")
 
 
 def test_values_on_the_command_line_win_for_that_run_only(bench, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import toy_repository
 from pipeline_repository import dvc, edit, rewrite
 
-from refrain.pipeline import git, manifest, revisions
+from refrain.pipeline import dvc_files, git, manifest, revisions
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_commit_without_a_lock_is_one_sentence(bench):
 
 
 def test_an_identity_is_what_dvc_writes(bench):
-    for path, md5 in revisions.output_hashes(revisions.read_lock("HEAD")).items():
+    for path, md5 in dvc_files.output_hashes(revisions.read_lock("HEAD")).items():
         assert manifest.dvc_md5(bench / path) == md5
 
 
@@ -120,7 +120,7 @@ def test_what_is_nowhere_is_one_sentence(bench, tmp_path, path):
 
 
 def test_the_listing_of_a_folder_is_read_from_the_cache_alone(bench, remote):
-    md5 = revisions.output_hashes(revisions.read_lock("v1"))["models/base"]
+    md5 = dvc_files.output_hashes(revisions.read_lock("v1"))["models/base"]
     assert revisions.list_cached_files(md5) == {}
     shutil.copytree(remote, bench / ".dvc/cache")
     [(name, weights)] = revisions.list_cached_files(md5).items()
@@ -167,11 +167,11 @@ def test_a_stage_starts_from_an_adapter_and_so_does_an_experiment_in_a_temporary
     dvc(bench, "exp", "run", "--temp", "-n", "aside")
     dvc(bench, "repro")
     assert (bench / "models/adapter/weights").read_text() == "1 two\nlines\n" * 2
-    recorded = revisions.output_hashes(revisions.parse_lock((bench / "dvc.lock").read_text()))
+    recorded = dvc_files.output_hashes(dvc_files.parse_stages((bench / "dvc.lock").read_text()))
     [aside] = pipeline_repository.run(
         bench, "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/aside"
     ).split()
-    assert revisions.output_hashes(revisions.read_lock(aside)) == recorded
+    assert dvc_files.output_hashes(revisions.read_lock(aside)) == recorded
 
 
 def test_a_stage_says_why_it_cannot_start(bench):
