@@ -207,6 +207,9 @@ class StepTrainer(Trainer):
         if not self.is_sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """None: a checkpoint is sealed and this training's own, and holds tied weights under one of their names."""
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """From a checkpoint, if there is one."""
         if not self.is_sharded:

@@ -1,7 +1,6 @@
 """A tiny base from nothing but a text: a byte-level BPE tokenizer and a Llama-shaped model that has read it."""
 
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,8 +20,11 @@ CHATML = (
 )
 
 
-def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
-    """Write a whole model folder to `out`: weights, config, tokenizer and template, the same bytes every time."""
+def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path, checkpoints: Path) -> None:
+    """Write a whole model folder to `out`: weights, config, tokenizer and template, the same bytes every time.
+
+    In `checkpoints`, which is this pretraining's alone, lies where it goes on after it was stopped.
+    """
     lines = [line for line in corpus.read_text(encoding="utf-8").split("\n") if line]
     if not lines:
         raise ValueError(f"{tiny.corpus}: the corpus has no text")
@@ -40,16 +42,11 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path) -> None:
     (out / "chat_template.jinja").write_text(CHATML)
     set_seed(seed)
     model = LlamaForCausalLM(build_llama_config(tiny, tokenizer.get_vocab_size()))
-    with tempfile.TemporaryDirectory() as scratch:
-        fit.train_model(
-            model,
-            [encode_line(tokenizer, line) for line in lines],
-            [],
-            sft,
-            build_train_config(tiny),
-            seed,
-            Path(scratch),
-        )
+    rows = [encode_line(tokenizer, line) for line in lines]
+    try:
+        fit.train_model(model, rows, [], sft, build_train_config(tiny), seed, checkpoints)
+    except ValueError as error:  # it names the key of a fine-tuning
+        raise ValueError(str(error).replace("train.lr", "model.tiny.lr")) from error
     model.save_pretrained(out)
     source = {"tiny": asdict(tiny), "corpus": file_sha256(corpus), "seed": seed}
     (out / "source.json").write_text(json.dumps(source, indent=2, sort_keys=True) + "\n")

@@ -1,5 +1,12 @@
+import logging
+import os
+import shutil
+import signal
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import presets
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -9,7 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from refrain.chat import encoding
 from refrain.models.pretrained import tiny
+from refrain.pipeline import paths
 from refrain.pipeline.schema import TinyConfig
+from refrain.training import checkpoints
+from refrain.training.callbacks import checkpointing
+from stages import base
 
 DEFAULT = TinyConfig(**OmegaConf.load(ROOT / "conf/model/tiny.yaml").tiny)
 SMALL = replace(
@@ -31,7 +42,7 @@ def made(corpus, tmp_path_factory):
 
     def make(**changes):
         folder = tmp_path_factory.mktemp("made")
-        tiny.pretrain(replace(SMALL, **changes), corpus, 7, folder)
+        tiny.pretrain(replace(SMALL, **changes), corpus, 7, folder, tmp_path_factory.mktemp("checkpoints"))
         return folder
 
     return make
@@ -98,4 +109,56 @@ def test_it_speaks_chatml(folder):
 def test_a_corpus_without_text_is_refused(tmp_path):
     (tmp_path / "corpus.txt").write_text("\n\n")
     with pytest.raises(ValueError, match=r"^data/raw/corpus\.txt: the corpus has no text$"):
-        tiny.pretrain(SMALL, tmp_path / "corpus.txt", 7, tmp_path)
+        tiny.pretrain(SMALL, tmp_path / "corpus.txt", 7, tmp_path, tmp_path)
+
+
+def test_a_pretraining_that_diverges_names_its_own_rate(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"after step \d+: the training has diverged; lower model\.tiny\.lr=1e\+30$"):
+        tiny.pretrain(replace(SMALL, lr=1e30, epochs=9), corpus, 7, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def stage(corpus, tmp_path, monkeypatch):
+    """Runs the base stage in a folder of its own."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    paths.LINKED_MODEL.mkdir(parents=True)
+    shutil.copyfile(corpus, paths.LINKED_MODEL / "corpus.txt")
+    cfg = presets.config("seed=7")
+    cfg.model.tiny = SMALL
+    return partial(base.main, cfg)
+
+
+def kill_while_it_runs(stage, how):
+    """In a child, which gets a signal when its second checkpoint is sealed; how it ended, and what it said."""
+    sealed, said = checkpoints.seal_checkpoint, Path("said.txt")
+
+    def seal(checkpoint):
+        sealed(checkpoint)
+        if checkpoint.name == "checkpoint-2":
+            os.kill(os.getpid(), how)
+
+    if not (child := os.fork()):
+        os.environ[checkpointing.INTERVAL_VARIABLE], checkpointing.COST_FACTOR = "0", 0
+        checkpoints.seal_checkpoint = seal
+        try:
+            stage()
+        except BaseException as error:
+            said.write_text(str(error))
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status, said.read_text() if said.exists() else ""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("how, end, step", [
+    (signal.SIGINT, (0, "stopped at step 3 (SIGINT); the next run goes on from there"), 3),
+    (signal.SIGKILL, (-signal.SIGKILL, ""), 2),
+])  # fmt: skip
+def test_a_pretraining_that_is_stopped_goes_on_from_its_step_to_the_same_bytes(stage, folder, caplog, how, end, step):
+    assert kill_while_it_runs(stage, how) == end
+    caplog.set_level(logging.INFO, "refrain")
+    stage()
+    assert f"going on from step {step}" in caplog.text and "missing keys" not in caplog.text
+    assert not list(checkpoints.checkpoints_root().iterdir())
+    assert all((paths.BASE / file.name).read_bytes() == file.read_bytes() for file in folder.iterdir())
