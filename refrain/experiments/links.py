@@ -10,6 +10,8 @@ from refrain.pipeline import paths
 from refrain.pipeline.paths import locate
 from refrain.pipeline.schema import DataConfig, ModelConfig, SourceConfig
 
+UNUSED = "unused"  # a file in each folder that no source needs: DVC does not see an empty one, nor that it is missing
+
 
 def link_inputs(data: DataConfig, model: ModelConfig) -> None:
     """Rebuild data/linked and models/linked: links to whatever prepare and base read."""
@@ -83,6 +85,7 @@ def watch_folders(linked: Path) -> None:
             link_to(watched, places[number].resolve())
         else:
             watched.mkdir(parents=True)
+            (watched / UNUSED).touch()
 
 
 def refuse_unwatchable(folder: Path) -> None:

@@ -83,24 +83,26 @@ def locate_shingles(questions: RaggedArray, wanted: Array, size: int) -> tuple[A
     return first, places
 
 
-def find_shingles(
-    words: Array, lengths: Array, wanted: Array, size: int, sieve: Array | None = None
-) -> tuple[Array, Array, Array]:
+def find_shingles(words: Array, lengths: Array, wanted: Array, size: int) -> tuple[Array, Array, Array]:
     """Where a wanted shingle begins, which it is, and in which of the texts."""
     hashes = shingles.all_shingles(words, size)
-    at = np.arange(len(hashes)) if sieve is None else np.flatnonzero(maybe_member(sieve, hashes))
-    ends = np.cumsum(lengths)
-    text = np.searchsorted(ends, at, side="right")
-    values, value_at = np.unique(hashes[at], return_inverse=True)
-    shingle = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-    is_match = (wanted[shingle] == values)[value_at] & (at + size <= ends[text])
-    return at[is_match], shingle[value_at[is_match]], text[is_match]
+    at, text = np.flatnonzero(shingles.within_one_text(lengths, size)), np.repeat(np.arange(len(lengths)), lengths)
+    shingle, is_match = locate(hashes[at], wanted)
+    return at[is_match], shingle[is_match], text[at[is_match]]
+
+
+def locate(hashes: Array, wanted: Array) -> tuple[Array, Array]:
+    """For each number its place among the wanted ones, which are in order, and whether it is one of them."""
+    values, value_at = np.unique(hashes, return_inverse=True)  # in order they are found several times as fast
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    return place[value_at], (wanted[place] == values)[value_at]
 
 
 def sieve_slots(numbers: Array, sieve: Array) -> tuple[Array, Array]:
     """Of each number the byte of the sieve, and the bit in it."""
-    byte = numbers >> np.uint64(3) & np.uint64(len(sieve) - 1)
-    return byte.view(np.int64), (numbers & np.uint64(7)).astype(np.uint8)
+    slots = numbers >> np.uint64(64 - MAX_SIEVE_BITS)  # of a shingle the upper bits are mixed best
+    byte = slots >> np.uint64(3) & np.uint64(len(sieve) - 1)
+    return byte.view(np.int64), (slots & np.uint64(7)).astype(np.uint8)
 
 
 def maybe_member(sieve: Array, numbers: Array) -> Array:
@@ -127,14 +129,24 @@ class ShingleSearch:
     def __call__(self, rows: tuple[int, int, Array]) -> Array:
         """The number of a shingle and that of a row, each pair once."""
         first_row, first_word, lengths = rows
-        batches = []
+        found, said_by = [], []
         with self.file.open("rb") as file:
             texts = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, first_word)
             for numbers in texts.batches(np.arange(len(texts)), PIECE_WORDS):
-                _, shingle, text = find_shingles(*texts.gather(numbers), self.wanted, self.size, self.sieve)
-                batches.append(shingle << ROW_BITS | first_row + numbers[text])
-        pairs = ragged.sorted_unique(np.concatenate(batches))
+                hashes, text = self.sift(*texts.gather(numbers))
+                found.append(hashes)
+                said_by.append(first_row + numbers[text])
+        shingle, is_match = locate(np.concatenate(found), self.wanted)
+        pairs = ragged.sorted_unique(shingle[is_match] << ROW_BITS | np.concatenate(said_by)[is_match])
         return np.stack([pairs >> ROW_BITS, pairs & (1 << ROW_BITS) - 1], axis=1)
+
+    def sift(self, words: Array, lengths: Array) -> tuple[Array, Array]:
+        """The shingles of these texts that may be wanted, and the text of each."""
+        hashes, ends = shingles.all_shingles(words, self.size), np.cumsum(lengths)
+        at = np.flatnonzero(maybe_member(self.sieve, hashes))
+        text = np.searchsorted(ends, at, side="right")
+        is_within = at + self.size <= ends[text]
+        return hashes[at[is_within]], text[is_within]
 
 
 def rows_with_shingles(store: RowStore, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:

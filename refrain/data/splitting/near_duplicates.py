@@ -13,9 +13,8 @@ import numpy as np
 
 from refrain.data.splitting import ragged
 from refrain.data.splitting.ragged import Array, RaggedArray
-from refrain.data.splitting.shingles import SHINGLE_BITS
 
-ELEMENT_BITS = np.uint64(32)  # the upper ones of an element, enough to tell elements apart
+ELEMENT_BITS = np.uint64(32)
 
 
 MAX_COUNT = np.uint64(2047)  # 11 bits; from this count on, elements are equally common
@@ -81,7 +80,7 @@ def count_elements(sets: RaggedArray) -> Array:
 
 
 def slot_of(elements: Array, counts: Array) -> Array:
-    return (elements & np.uint64(len(counts) - 1)).astype(np.int64)
+    return (elements & np.uint32(len(counts) - 1)).astype(np.int64)
 
 
 class SetBatch(NamedTuple):
@@ -130,7 +129,7 @@ def rank_by_rarity(batch: SetBatch) -> Array:
     """The elements of each set, the rarest first: one number for the place of a set, a count and an element."""
     place = np.repeat(np.arange(len(batch.numbers), dtype=np.uint64), batch.lengths)
     rank = np.minimum(batch.counts, MAX_COUNT).astype(np.uint64)
-    return np.sort(place << SET_SHIFT | rank << RANK_SHIFT | batch.elements >> SHINGLE_BITS - ELEMENT_BITS)
+    return np.sort(place << SET_SHIFT | rank << RANK_SHIFT | batch.elements)
 
 
 def prefix_length(size: int, min_similarity: float) -> int:

@@ -57,8 +57,8 @@ COLUMNS = {
 FILE_COLUMNS = {  # what waits in a file of the store
     "text": np.uint8,
     "words": np.uint32,
-    "shingles": np.uint64,
-    "ngrams": np.uint64,
+    "shingles": np.uint32,
+    "ngrams": np.uint32,
     "turn_keys": np.uint64,
 }
 
@@ -117,14 +117,15 @@ class RowBatchBuilder:
         replies = [said, *([row["rejected"]] if "rejected" in row else [])]
         context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
         tools = [json.dumps(row["tools"])] if "tools" in row else []
-        content = "\0".join([prompt, said, row.get("rejected", ""), *context, *tools])  # no text holds a NUL
+        rest = "\0".join(["", said, row.get("rejected", ""), *context, *tools])  # no text holds a NUL
         draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
+        prompt_hash, content_hash = shingles.hash_text(prompt, rest)
         text = records.to_json_line(row)
         values: dict[str, int] = {
             **place,
-            "prompt": shingles.hash_text(prompt),
-            "content": shingles.hash_text(content),
-            "group": 0 if group is None else shingles.hash_text(group) or 1,
+            "prompt": prompt_hash,
+            "content": content_hash,
+            "group": 0 if group is None else shingles.hash_text(group)[0] or 1,
             "draw": int.from_bytes(draw[:8]),
             "is_preference": "rejected" in row,
             "is_bad": records.has_bad_reply(row),

@@ -20,13 +20,16 @@ WordHashes = NDArray[np.uint32]  # a number for each word, never 0; odd for a sy
 Long = NDArray[np.uint64]
 
 
-Shingles = Long  # a number of 44 bits for each
+Shingles = Long  # a number of 64 bits for each
+
+
+ShingleSets = NDArray[np.uint32]  # the upper ones: within a few sets, enough to tell shingles apart
 
 
 Counts = NDArray[np.int64]
 
 
-SHINGLE_BITS = np.uint64(44)
+SET_BITS = np.uint64(32)
 
 
 GAP, LETTER, SYMBOL, UNKNOWN = range(4)  # symbols count as words, for 5 + 3 is not 5 - 3
@@ -124,9 +127,13 @@ def progression(count: int, factor: int) -> Long:
     return np.cumprod(factors)
 
 
-def hash_text(text: str) -> int:
-    """A number of 64 bits for a text."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+def hash_text(*parts: str) -> list[int]:
+    """A number of 64 bits for a text, up to the end of each of its parts."""
+    running, numbers = hashlib.blake2b(digest_size=8), []
+    for part in parts:
+        running.update(part.encode("utf-8", "surrogatepass"))
+        numbers.append(int.from_bytes(running.digest(), "little"))
+    return numbers
 
 
 def centred_shingles(words: WordHashes, lengths: NDArray[Any], size: int) -> Shingles:
@@ -143,7 +150,7 @@ def all_shingles(words: WordHashes, size: int) -> Shingles:
     """The shingle of `size` words from each word on that has so many behind it, also where two texts meet."""
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers_of_factor(len(words)))])
     hashes = (sums[size:] - sums[:-size]) * powers_of_factor(len(words), inverse=True)[: max(0, len(words) - size + 1)]
-    return np.asarray((hashes ^ hashes >> np.uint64(29)) * MIXING >> (np.uint64(64) - SHINGLE_BITS))
+    return np.asarray((hashes ^ hashes >> np.uint64(29)) * MIXING)
 
 
 def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
@@ -152,9 +159,7 @@ def within_one_text(lengths: NDArray[Any], size: int) -> NDArray[np.bool_]:
     return np.asarray(text[: max(0, len(text) - size + 1)] == text[size - 1 :])
 
 
-def shingle_sets(shingles: Shingles, lengths: NDArray[Any]) -> tuple[Shingles, Counts]:
-    """Of each text the shingles that differ, in order, and how many; at most 2**20 texts."""
-    text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
-    pairs = ragged.sorted_unique(text << SHINGLE_BITS | shingles)
-    counts = np.bincount((pairs >> SHINGLE_BITS).astype(np.int64), minlength=len(lengths))
-    return pairs & np.uint64((1 << int(SHINGLE_BITS)) - 1), counts
+def shingle_sets(owners: NDArray[Any], shingles: Shingles, count: int) -> tuple[ShingleSets, Counts]:
+    """The shingles of each owner that differ, in order, and how many; owners are numbers below `count`."""
+    pairs = ragged.sorted_unique(owners.astype(np.uint64) << SET_BITS | shingles >> SET_BITS)
+    return pairs.astype(np.uint32), np.bincount((pairs >> SET_BITS).astype(np.int64), minlength=count)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refrain.data.splitting import ragged, shingles
+from refrain.data.splitting import shingles
 from refrain.data.splitting.ragged import Array
 
 NGRAM_WORDS = 5  # in the n-grams by which prompts are compared whatever leaks.ngram_size is; symbols are none of them
@@ -57,7 +57,9 @@ class Wordings:
         prompt_words = prompts.ends - prompts.starts
         is_in_prompt = np.arange(len(counts)) - np.repeat(first_turn, row_turns) < np.repeat(prompt_turns, row_turns)
         prompt_shingles, shingle_counts = shingles.shingle_sets(
-            shingles.centred_shingles(words[np.repeat(is_in_prompt, counts)], prompt_words, shingle_size), prompt_words
+            np.repeat(np.arange(len(row_turns)), prompt_words),
+            shingles.centred_shingles(words[np.repeat(is_in_prompt, counts)], prompt_words, shingle_size),
+            len(row_turns),
         )
         is_chat = prompt_turns > 1
         asks = np.array(self.is_user, bool)
@@ -84,20 +86,18 @@ class Wordings:
 
 def ngram_sets(words: Array, rows: Bounds, selections: list[Array]) -> tuple[Array, Array]:
     """Of each row the n-grams of these selections of its words, without symbols: sets, and the size of each."""
-    pairs = []
+    owners, ngrams = [], []
     for number, selection in enumerate(selections):
         is_selected = selection & (words & np.uint32(1) == 0)
         total = np.concatenate([[0], np.cumsum(is_selected)])
         lengths = total[rows.ends] - total[rows.starts]
-        ngrams = shingles.all_shingles(words[is_selected], NGRAM_WORDS)
-        owner = np.arange(len(lengths), dtype=np.uint64) * np.uint64(len(selections)) + np.uint64(number)
-        owners = np.repeat(owner, np.maximum(lengths - NGRAM_WORDS + 1, 0))
-        pairs.append(owners << shingles.SHINGLE_BITS | ngrams[shingles.within_one_text(lengths, NGRAM_WORDS)])
-    ordered = ragged.sorted_unique(np.concatenate(pairs))
-    sizes = np.bincount(
-        (ordered >> shingles.SHINGLE_BITS).astype(np.int64), minlength=len(rows.starts) * len(selections)
-    )
-    return ordered & np.uint64((1 << int(shingles.SHINGLE_BITS)) - 1), sizes.reshape(-1, len(selections))
+        ngrams_of_all = shingles.all_shingles(words[is_selected], NGRAM_WORDS)
+        ngrams.append(ngrams_of_all[shingles.within_one_text(lengths, NGRAM_WORDS)])
+        owner = np.arange(len(lengths)) * len(selections) + number
+        owners.append(np.repeat(owner, np.maximum(lengths - NGRAM_WORDS + 1, 0)))
+    count = len(rows.starts) * len(selections)
+    sets, sizes = shingles.shingle_sets(np.concatenate(owners), np.concatenate(ngrams), count)
+    return sets, sizes.reshape(-1, len(selections))
 
 
 class QuestionKeys:

@@ -108,7 +108,7 @@ def widen_weights(part: nn.Module) -> Iterator[None]:
     """The floating-point tensors of a part are in float64 from before it computes until after."""
     narrow: list[tuple[Tensor, Tensor]] = []
 
-    def widen(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def enter(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         with torch.inference_mode(False), torch.no_grad():
             for tensor in (*part.parameters(), *part.buffers()):
                 if tensor.dtype == torch.float32:
@@ -116,12 +116,12 @@ def widen_weights(part: nn.Module) -> Iterator[None]:
                     tensor.data = tensor.data.double()
         return tuple(each.double() if torch.is_tensor(each) and each.is_floating_point() else each for each in inputs)
 
-    def restore(*_: Any) -> None:
+    def leave(*_: Any) -> None:
         for tensor, data in narrow:
             tensor.data = data
         narrow.clear()
 
-    handles = [part.register_forward_pre_hook(widen), part.register_forward_hook(restore, always_call=True)]
+    handles = [part.register_forward_pre_hook(enter), part.register_forward_hook(leave, always_call=True)]
     try:
         yield
     finally:

@@ -21,11 +21,11 @@ def sets():
         if rng.random() < 0.5:
             changed = sorted(rng.choice(result))
             for _ in range(rng.randint(0, 3) if changed else 0):
-                changed[rng.randrange(len(changed))] = rng.randrange(1 << 44)
+                changed[rng.randrange(len(changed))] = rng.randrange(1 << 32)
             result.append(set(changed))
         else:
             common = [rng.randrange(30) * 7919 for _ in range(rng.randint(0, 14))]
-            result.append({rng.choice([element, rng.randrange(1 << 44)]) for element in common})
+            result.append({rng.choice([element, rng.randrange(1 << 32)]) for element in common})
     return result
 
 
@@ -34,7 +34,7 @@ def sets():
 def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, monkeypatch):
     """Where few slots are, elements share their counts: the order is worse, the result is not."""
     monkeypatch.setattr(near_duplicates, "MAX_SLOTS", slots)
-    flat = np.array([element for each in sets for element in sorted(each)], np.uint64)
+    flat = np.array([element for each in sets for element in sorted(each)], np.uint32)
     listed = ragged.from_lengths(flat, np.array(list(map(len, sets))))
     candidates = near_duplicates.find_candidates(listed, share)
     found = set()
@@ -50,12 +50,12 @@ def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, 
 def test_a_share_that_a_float_misses_still_counts():
     """0.7 of 10 is 7, which a float makes a little more."""
     one, other = set(range(10)), set(range(7))
-    listed = ragged.from_lengths(np.array([*sorted(other), *sorted(one)], np.uint64), np.array([7, 10]))
+    listed = ragged.from_lengths(np.array([*sorted(other), *sorted(one)], np.uint32), np.array([7, 10]))
     assert near_duplicates.find_candidates(listed, 0.7).earlier_than(1).tolist() == [0]
     assert near_duplicates.are_near(listed[1], listed, np.array([0]), 0.7).tolist() == [True]
 
 
 def test_sets_without_elements_are_near_to_none():
-    listed = ragged.from_lengths(np.zeros(0, np.uint64), np.zeros(3, int))
+    listed = ragged.from_lengths(np.zeros(0, np.uint32), np.zeros(3, int))
     assert not len(near_duplicates.find_candidates(listed, 0.8).earlier_than(2))
     assert not near_duplicates.are_near(listed[0], listed, np.array([1, 2]), 0.8).any()

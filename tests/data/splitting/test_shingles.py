@@ -36,5 +36,6 @@ def test_fewer_words_than_a_run_needs_are_none():
 
 
 def test_sets_hold_each_run_once_in_order():
-    found, counts = shingles.shingle_sets(np.array([5, 3, 5, 9, 9, 1], np.uint64), np.array([3, 0, 2, 1]))
+    hashes = np.array([5, 3, 5, 9, 9, 1], np.uint64) << np.uint64(32)
+    found, counts = shingles.shingle_sets(np.array([0, 0, 0, 2, 2, 3]), hashes, 4)
     assert (found.tolist(), counts.tolist()) == ([3, 5, 9, 1], [2, 0, 1, 1])

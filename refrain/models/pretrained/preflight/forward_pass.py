@@ -20,8 +20,11 @@ def find_obstacles(config: PretrainedConfig) -> Iterator[str]:
         with quiet(), torch.no_grad(), FakeTensorMode():
             model = find_class(config)._from_config(deepcopy(config), attn_implementation="eager", dtype=torch.float32)
             model(input_ids=torch.zeros((1, 2), dtype=torch.long), use_cache=False)
-    except NotImplementedError:
-        return
-    except Exception as error:  # layers fail in their own ways, and what needs values in those of PyTorch
-        if type(error).__module__ == "builtins":
+    except Exception as error:  # layers fail in their own ways
+        if not needs_values(error):
             yield explain(error, config.model_type)
+
+
+def needs_values(error: Exception) -> bool:
+    """Whether the layers may be sound, and only what has no values cannot go through them."""
+    return isinstance(error, NotImplementedError) or type(error).__module__ != "builtins"
