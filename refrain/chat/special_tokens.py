@@ -49,16 +49,20 @@ def find_names(folder: Path) -> dict[str, list[NamedToken]]:
     names: dict[str, list[NamedToken]] = {}
     for file in order:
         for role, text in list_token_texts(by_file[file]):
+            if not isinstance(text, str):
+                raise ValueError(f"{folder}: {file} has {text!r} as its {role}, which is not the text of a token; "
+                                 "write the text, or null for none")  # fmt: skip
             names.setdefault(role, []).append(NamedToken(text, file))
     return names
 
 
-def list_token_texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Roles with their tokens, written as text or as AddedToken; `extra_special_tokens` may have more."""
+def list_token_texts(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Roles with their tokens, written as text or as AddedToken; `extra_special_tokens` may have more. What the usual
+    roles have may be anything but null."""
     extra = settings.get("extra_special_tokens")
     for role, value in [*settings.items(), *(extra.items() if isinstance(extra, dict) else ())]:
-        text = value.get("content") if isinstance(value, dict) else value
-        if role.endswith("_token") and isinstance(text, str):
+        text = value.get("content", value) if isinstance(value, dict) else value
+        if role.endswith("_token") and (isinstance(text, str) or (role in ROLES and text is not None)):
             yield role, text
 
 

@@ -71,6 +71,15 @@ def test_a_token_that_the_vocabulary_does_not_have_is_refused(saved, tokenizer, 
         encoding.load_tokenizer(folder, CHATML)
 
 
+@pytest.mark.parametrize("role, value", [("pad_token", 2), ("unk_token", False), ("eos_token", {"id": 2})])
+def test_a_name_that_is_no_text_is_refused_as_transformers_refuses_it(saved, tokenizer, role, value):
+    folder = saved(tokenizer, **{role: value})
+    with pytest.raises(ValueError, match=f"tokenizer_config.json has .* as its {role}, which is not the text"):
+        special_tokens.read_special_tokens(folder)
+    with pytest.raises((TypeError, AttributeError)):
+        AutoTokenizer.from_pretrained(folder)
+
+
 def test_an_end_token_that_is_only_a_word_of_the_vocabulary_is_a_control_token(saved):
     raw = sentencepiece("first")
     folder = saved(raw, eos_token="▁hello")
