@@ -14,6 +14,7 @@ import jinja2.sandbox
 
 from refrain.chat.records import Message, Tool
 
+FURTHER_TEMPLATES = "additional_chat_templates"  # a folder beside chat_template.jinja, of templates with names
 OTHER = "choose another: template=chatml"
 CLOCKS = {"strftime_now", "now", "utcnow", "datetime", "date", "today", "time"}
 CHANCE = {"random", "lipsum"}  # a filter and a global of Jinja's
@@ -28,10 +29,11 @@ class TemplateRefusalError(ValueError):
 
 
 def find_template(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The template of a model folder, in chat_template.jinja or in the settings of its tokenizer."""
-    if (file := folder / "chat_template.jinja").is_file():
-        return file.read_text(encoding="utf-8")
+    """The template of a model folder, in chat_template.jinja and beside it or in the settings of its tokenizer."""
     template = settings.get("chat_template")
+    if (file := folder / "chat_template.jinja").is_file():
+        files = {path.stem: path for path in sorted((folder / FURTHER_TEMPLATES).glob("*.jinja"))} | {"default": file}
+        template = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     if isinstance(template, list):
         with suppress(KeyError, TypeError):
             template = {entry["name"]: entry["template"] for entry in template}

@@ -22,11 +22,17 @@ def test_of_several_templates_the_default_is_taken(saved, tokenizer):
     assert encoding.load_tokenizer(saved(tokenizer, chat_template=named)).template == OWN
 
 
-def test_the_template_for_tools_is_taken_where_transformers_takes_it(saved, tokenizer):
+@pytest.mark.parametrize("has_files", [False, True])
+def test_the_template_for_tools_is_taken_where_transformers_takes_it(saved, tokenizer, tmp_path, has_files):
+    """Of the settings, or of the files that transformers writes since 4.53."""
     for_tools = "\n {% for tool in tools %}{{ tool.function.name }}\n{% endfor %} " + CHATML + "\n"
     texts = [{"name": "default", "template": CHATML + "\n"}, {"name": "tool_use", "template": for_tools}]
     folder = saved(tokenizer, chat_template=texts)
-    theirs, talk = PreTrainedTokenizerFast.from_pretrained(folder), encoding.load_tokenizer(folder)
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+    if has_files:
+        theirs.save_pretrained(folder := tmp_path / "files")
+        assert [path.name for path in (folder / templates.FURTHER_TEMPLATES).iterdir()] == ["tool_use.jinja"]
+    talk = encoding.load_tokenizer(folder)
     for tools in (None, [tool_form.TOOL]):
         expected = theirs.apply_chat_template(ORDINARY, tools=tools, tokenize=False, add_generation_prompt=True)
         assert templates.render_template(talk.template, ORDINARY, {}, True, tools) == expected

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models
 ID = "owner/tiny-chat"
 TAKEN = [
     "LICENSE",
+    "additional_chat_templates/tool_use.jinja",
     "chat_template.jinja",
     "config.json",
     "generation_config.json",
@@ -37,6 +38,8 @@ def publish(root):
     Tokenizer(models.WordLevel({"auto_map": 0, "é🌱": 1}, unk_token="é🌱")).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
     (folder / "chat_template.jinja").write_bytes("{{ messages }}\r\n🌱".encode())
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}{{ messages }}")
     (folder / "LICENSE").write_text("Apache 2.0")
     (folder / "LICENSES").mkdir()
     (folder / "LICENSES" / "fonts.txt").write_text("OFL 1.1")
@@ -63,7 +66,8 @@ def sharded(folder):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def without(*names):

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, errors, hf_hub_download, snapshot_download
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from refrain.chat import templates
 from refrain.models.pretrained import snapshot
 from refrain.pipeline import paths
 
@@ -37,7 +38,9 @@ def list_files(repository: str, folder: Path) -> list[str]:
     if constants.HF_HUB_OFFLINE:
         return snapshot.list_names(folder)
     siblings = HfApi().model_info(repository, revision=folder.name).siblings or []
-    return [file.rfilename for file in siblings if "/" not in file.rfilename]
+    return [
+        file.rfilename for file in siblings if "/" not in file.rfilename.removeprefix(f"{templates.FURTHER_TEMPLATES}/")
+    ]
 
 
 def check_hashes(folder: Path, hashes: dict[str, str], where: str) -> None:

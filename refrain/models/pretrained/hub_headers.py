@@ -37,6 +37,7 @@ def fetch_outline(repository: str, revision: str, out: Path) -> str:
         names = hub.list_files(repository, folder)
         snapshot.select_small_files(names, where)
         for name in snapshot.match_names(snapshot.list_names(folder), (*snapshot.SMALL, snapshot.INDEX)):
+            (out / name).parent.mkdir(exist_ok=True)
             (out / name).symlink_to((folder / name).resolve())
         for name in snapshot.match_names(names, ("*.safetensors",)):
             headers.write_without_values(out / name, fetch_header(repository, folder, name))

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from refrain.chat import templates
 from refrain.models.pretrained import translation
 from refrain.pipeline import manifest, paths
 
@@ -22,7 +23,8 @@ INDEX = "model.safetensors.index.json"
 SETTINGS = (CONFIG, "generation_config.json", "tokenizer_config.json")
 VOCABULARY = (TOKENIZER, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model")
-SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, "chat_template.jinja", "chat_template.json", "LICENSE*")
+TEMPLATES = ("chat_template.jinja", "chat_template.json", f"{templates.FURTHER_TEMPLATES}/*.jinja")
+SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, *TEMPLATES, "LICENSE*")
 QUANTIZED = ("*.gguf", "*.ggml")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What these keys name is run while a model loads; the last two are one setting (CVE-2026-4372).
@@ -74,7 +76,8 @@ def check_files(folder: Path, names: list[str], where: str, bring: Callable[[lis
 
 
 def list_names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_file()]
+    inside = (*folder.iterdir(), *(folder / templates.FURTHER_TEMPLATES).glob("*"))
+    return [path.relative_to(folder).as_posix() for path in inside if path.is_file()]
 
 
 def select_small_files(names: list[str], where: str) -> list[str]:
@@ -168,6 +171,7 @@ def hash_files(folder: Path, names: list[str]) -> dict[str, str]:
 def write_snapshot(folder: Path, hashes: dict[str, str], out: Path, source: dict[str, Any]) -> None:
     """`out` holds copies of the files, and in source.json their hashes with what else is known of them."""
     for name in hashes:
+        (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(folder / name, out / name)
     if translation.translate_file(out / CONFIG):
         source = {**source, "translated": CONFIG}
