@@ -4,7 +4,7 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
     python -m stages.compose method=full train.lr=1e-3
 """
 
-from refrain.experiments.compose import compose_params, current_params, write_params
+from refrain.experiments.compose import compose_params, current_params, log_written, overrides_between, write_params
 from refrain.experiments.links import link_inputs
 from refrain.pipeline import runner
 from refrain.pipeline.params import to_config
@@ -15,6 +15,8 @@ def main(overrides: list[str]) -> None:
     cfg = to_config(params)
     link_inputs(cfg.data, cfg.model)
     write_params(params)
+    if overrides:
+        log_written(overrides_between(compose_params([]), params))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from refrain.pipeline.params import compose_with_hydra, conf_digest
 log = logging.getLogger(__name__)
 
 Params = dict[str, Any]
+DROP = "rm params.yaml && dvc repro"
 MAX_SHOWN = 200  # characters of an override; a chat template has more
 
 
@@ -33,7 +34,7 @@ def current_params() -> Params:
     params = read_params()
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
     defaults = compose_params([])
-    if not params:
+    if not params or (params == defaults and record is None):
         log_written([])
         return defaults
     if record["conf"] == conf_digest() if record else "DVC_EXP_NAME" in os.environ:
@@ -45,12 +46,26 @@ def current_params() -> Params:
             shlex.join(overrides_between(params, defaults)) or "nothing changes",
         )
         return defaults
-    raise ValueError(
-        "conf/ was edited, and params.yaml holds values of its own: "
-        + shlex.join(overrides_between(defaults, params))
-        + "; compose it again with those you want to keep: `python -m stages.compose key=value ... && dvc repro`,"
-        " or `dvc exp run -S key=value`"
-    )
+    raise ValueError(explain_conflict(record, defaults, params))
+
+
+def explain_conflict(record: Params | None, defaults: Params, params: Params) -> str:
+    """Why params.yaml is neither kept nor composed anew: which of its values are a person's, if that is known."""
+    differences = shlex.join(overrides_between(defaults, params))
+    if record is None:
+        return ("params.yaml was left by a run that stopped, or comes from elsewhere, and differs from conf/: "
+                f"{differences}; keep that: `{recompose(differences)}`, or drop it: `{DROP}`")  # fmt: skip
+    if record["params"] == fingerprint(params):
+        own = shlex.join(record["overrides"])
+        return (f"conf/ was edited, and params.yaml holds values of its own: {own}; "
+                f"keep them: `{recompose(own)}`, or drop them: `{DROP}`")  # fmt: skip
+    return (f"conf/ and params.yaml were both edited; where they differ, params.yaml says {differences}, some of which "
+            "may be what conf/ said before; compose it again with those you want to keep: "
+            f"`{recompose('key=value ...')}`")  # fmt: skip
+
+
+def recompose(overrides: str) -> str:
+    return f"python -m stages.compose {overrides} && dvc repro"
 
 
 def log_written(overrides: list[str]) -> None:

@@ -1,5 +1,6 @@
 """params.yaml follows conf/, keeps what a run or a person changed, and never loses either in silence."""
 
+import re
 import shutil
 
 import pipeline_repository
@@ -155,10 +156,16 @@ def test_a_hand_edit_and_an_edit_of_conf_together_are_refused(bench, noticed):
     edit(bench / "conf/recipe/tiny_lora.yaml", {"method.adapter.rank": 16})
     before = (bench / "params.yaml").read_bytes()
     said = compose(bench, fails=True)
-    assert said.startswith(
-        "compose: conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=9 method.adapter.rank="
-    )
-    assert "`python -m stages.compose key=value ... && dvc repro`" in said
+    if noticed:  # what conf/ said before is no value of its own
+        assert said.startswith(
+            "compose: conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=9; "
+        )
+        assert "`python -m stages.compose evaluate.max_rows=9 && dvc repro`" in said
+    else:
+        assert (
+            "both edited; where they differ, params.yaml says evaluate.max_rows=9 method.adapter.rank=64, some" in said
+        )
+    assert "rank=64" not in said or "may be what conf/ said before" in said
     assert (bench / "params.yaml").read_bytes() == before
 
 
@@ -181,7 +188,7 @@ def test_an_override_given_to_compose_stays(bench):
 
 @pytest.mark.heavy
 def test_an_override_given_to_compose_replaces_the_earlier_ones(bench):
-    compose(bench, "train.lr=1e-2")
+    assert compose(bench, "train.lr=1e-2") == "wrote params.yaml (overrides: train.lr=0.01)"
     compose(bench, "seed=3")
     assert params(bench)["composed"]["overrides"] == ["seed=3"]
 
@@ -227,9 +234,12 @@ def test_what_an_experiment_composed_is_kept_by_the_next_repro(bench):
 def test_a_params_yaml_of_unknown_origin_is_kept_only_if_it_says_what_conf_says(bench):
     plain = values(bench)
     hydra_writes(bench, plain)
-    assert compose(bench) == "conf/ was edited, params.yaml follows: nothing changes"
+    assert compose(bench) == "wrote params.yaml (defaults)"
     hydra_writes(bench, OmegaConf.merge(plain, {"train": {"lr": 0.5}}))
-    assert "params.yaml holds values of its own: train.lr=0.5;" in compose(bench, fails=True)
+    said = compose(bench, fails=True)
+    assert "left by a run that stopped, or comes from elsewhere, and differs from conf/: train.lr=0.5; " in said
+    command = re.search(r"`python (.*) && dvc repro`, or drop", said)[1].split()
+    assert compose(bench, *command[2:]) == "wrote params.yaml (overrides: train.lr=0.5)"
 
 
 @pytest.mark.heavy
