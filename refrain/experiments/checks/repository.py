@@ -11,7 +11,7 @@ from refrain.experiments.checks import remote
 from refrain.experiments.checks.finding import Finding
 from refrain.models.pretrained.resources import format_bytes
 from refrain.pipeline import git, paths
-from refrain.pipeline.revisions import Lock, output_hashes, parse_lock
+from refrain.pipeline.dvc_files import Lock, output_hashes, parse_stages
 
 LOCK = Path("dvc.lock")
 
@@ -72,7 +72,7 @@ def cache_folder(config: dict[str, Any]) -> Path:
 def check_lock(cache: Path, has_remote: bool) -> Finding:
     """What dvc.lock lists, if it can be read."""
     try:
-        lock = parse_lock(LOCK.read_text(encoding="utf-8"))
+        lock = parse_stages(LOCK.read_text(encoding="utf-8"))
     except Exception as error:  # YAML, or the marks of a merge in it
         reason = " ".join(str(error).split())[:80]
         return Finding("outputs", "stop", f"dvc.lock cannot be read: {reason}", "`git checkout HEAD dvc.lock`")
