@@ -42,7 +42,7 @@ def main(cfg: schema.Config) -> None:
         paths.make_empty(paths.ADAPTER)
         loading.save_pretrained(model, paths.ADAPTER)
         model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, tokenizer.template)
-        loss_curves.write_curves(paths.LOSS, train=curves.train, val=curves.val, lr=curves.lr)
+        loss_curves.write_curves(paths.LOSS, train=curves.train, val=curves.val, kept=curves.kept(), lr=curves.lr)
         runner.write_report(paths.TRAIN_REPORT, fit.training_report(curves, train, objective, left_out, audit))
 
 

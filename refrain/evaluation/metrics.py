@@ -15,15 +15,21 @@ ROUGES = ("rouge1", "rouge2", "rougeL")
 def score_texts(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """exact_match, token_f1, rouge1, rouge2, rougeL as means from 0 to 1; bleu from 0 to 100 as sacrebleu gives it."""
     pairs = list(zip(predictions, references, strict=True))
-    word_pairs = [word_pair(prediction, reference) for prediction, reference in pairs]
-    scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=RougeTokenizer())
-    rouge = [scorer.score("\n".join(expected), "\n".join(predicted)) for predicted, expected in word_pairs]
+    rouge = rouge_of_rows(predictions, references)
     return {
         "exact_match": mean([float(prediction.strip() == reference.strip()) for prediction, reference in pairs]),
         "token_f1": mean([token_f1(prediction, reference) for prediction, reference in pairs]),
         "bleu": bleu(predictions, references) if pairs else 0.0,
-        **{name: mean([score[name].fmeasure for score in rouge]) for name in ROUGES},
+        **{name: mean([score[name] for score in rouge]) for name in ROUGES},
     }
+
+
+def rouge_of_rows(predictions: Sequence[str], references: Sequence[str]) -> list[dict[str, float]]:
+    """rouge1, rouge2 and rougeL of each prediction, as F-measures."""
+    scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=RougeTokenizer())
+    pairs = [word_pair(prediction, reference) for prediction, reference in zip(predictions, references, strict=True)]
+    scores = [scorer.score("\n".join(expected), "\n".join(predicted)) for predicted, expected in pairs]
+    return [{name: score[name].fmeasure for name in ROUGES} for score in scores]
 
 
 def token_f1(prediction: str, reference: str) -> float:

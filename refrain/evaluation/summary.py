@@ -11,9 +11,13 @@ from refrain.runtime import onnx_folder
 Scores = dict[str, dict[str, float]]
 
 
-def write_scores(path: Path, results: Scores) -> None:
-    """ROUGE-L of every model, as `dvc plots` draws a bar chart."""
-    write_csv(path, ["model", "score"], [[model, f"{result['rougeL']:.4f}"] for model, result in results.items()])
+def write_scores(path: Path, results: Scores, intervals: Mapping[str, tuple[float, float]]) -> None:
+    """ROUGE-L of every model with its 95 % interval, as `dvc plots` draws it."""
+    rows = [
+        [model, *(f"{number:.4f}" for number in (result["rougeL"], *intervals[model])), result["rows"]]
+        for model, result in results.items()
+    ]
+    write_csv(path, ["model", "score", "low", "high", "rows"], rows)
 
 
 def summarise(results: Scores, train: Mapping[str, Any], onnx: Path) -> dict[str, Any]:

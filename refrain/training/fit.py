@@ -46,6 +46,10 @@ class LossCurves:
     lr: Curve
     kept_step: int  # the step whose weights the model has: the last one, or with patience the best
 
+    def kept(self) -> Curve:
+        """The validation loss of the weights that the model has, as a curve of one point; none without validation."""
+        return [point for point in self.val if point[0] == self.kept_step]
+
 
 def train_model(
     model: PreTrainedModel,

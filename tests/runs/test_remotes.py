@@ -18,6 +18,7 @@ ONNX = str(paths.ONNX)
 WEIGHTS = paths.ONNX / "fp32/model.onnx"
 NOISE = r".*/|conf$|composed|data\.(folder|sources)"  # columns of checksums and of lists
 FULL = {"method.name": "full", "train.lr": "0.0003", "rows": "900", "rougeL.merged": "0.5", "rougeL.int8": "0.48"}
+SCORES_TITLE = "ROUGE-L on the test rows"
 MORE = {"method.name": "lora", "train.lr": "0.001", "rows": "1800", "rougeL.merged": "0.75", "rougeL.int8": "0.73"}
 
 
@@ -182,26 +183,23 @@ def test_metrics_of_two_experiments_are_set_against_each_other(compared):
 def test_the_plots_show_what_the_reports_hold(compared, tmp_path):
     dvc(compared, "plots", "show", "--out", str(tmp_path))
     plots = specifications(tmp_path / "index.html")
-    loss, scores = plots.pop("Loss per supervised token"), plots.pop("ROUGE-L on the test rows")
-    rate, rows = plots.pop("Learning rate"), plots.pop("Rows by length in tokens")
+    loss, scores = plots.pop("Loss: training (thin, smoothed) and validation (bold)"), plots.pop(SCORES_TITLE)
+    rate, rows = plots.pop("Learning rate"), plots.pop("Rows by length")
     assert not plots
-    assert rows["encoding"]["x"]["field"] == "tokens"
     drawn = {(row["tokens"], row["train"], row["val"], row["test"]) for row in rows["data"]["values"]}
     assert drawn == {("8", "900", "20", "30")}
-    assert loss["encoding"]["x"]["field"] == rate["encoding"]["x"]["field"] == "step"
     curves = compared / paths.LOSS / "plots/metrics"
-    points = [(f"{name}/loss.tsv", *point) for name in ("train", "val")
+    points = [(f"{name}/loss.tsv", *point) for name in ("train", "val", "kept")
               for point in lines(curves / name / "loss.tsv", "step", "loss")]  # fmt: skip
     assert values(loss, "filename", "step", "loss") == sorted(points)
     assert values(rate, "step", "lr") == lines(curves / "train/lr.tsv", "step", "lr")
-    assert (scores["mark"]["type"], scores["encoding"]["x"]["field"]) == ("bar", "score")
-    assert scores["encoding"]["y"]["field"] == "model"
-    assert values(scores, "model", "score") == lines(compared / paths.SCORES, "model", "score")
+    columns = "model", "score", "low", "high", "rows"
+    assert values(scores, *columns) == lines(compared / paths.SCORES, *columns)
 
 
 def test_every_bar_is_one_score(compared, tmp_path):
     dvc(compared, "plots", "diff", "full", "more", "--out", str(tmp_path))
-    scores = specifications(tmp_path / "index.html")["ROUGE-L on the test rows"]
+    scores = specifications(tmp_path / "index.html")[SCORES_TITLE]
     drawn = [(row["rev"], row["model"], row.get("filename")) for row in scores["data"]["values"]]
     assert {revision for revision, *_ in drawn} == {"full", "more"}
     assert len(drawn) == len(set(drawn))

@@ -62,7 +62,8 @@ def artifact(folder: Path, block: int) -> None:
 
 def results(folder: Path, score: float, rows: int) -> None:
     """What train and evaluate would report of a model that scores so."""
-    scores = {name: dict.fromkeys(["exact_match", "token_f1", "rouge1", "rouge2", "rougeL"], 0.1) for name in MODELS}
+    names = ["exact_match", "token_f1", "rouge1", "rouge2", "rougeL"]
+    scores = {name: dict.fromkeys(names, 0.1) | {"rows": rows} for name in MODELS}
     for i, name in enumerate(MODELS[1:]):
         scores[name]["rougeL"] = score - i / 100
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
@@ -73,9 +74,10 @@ def results(folder: Path, score: float, rows: int) -> None:
     for proof in (paths.MERGE_REPORT, paths.PARITY):
         runner.write_report(folder / proof, {"rows": rows})
     loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
-    loss_curves.write_curves(folder / paths.LOSS, train=loss, val=[(10, 6 - score)], lr=rate)
+    val = [(10, 6 - score)]
+    loss_curves.write_curves(folder / paths.LOSS, train=loss, val=val, kept=val, lr=rate)
     runner.write_report(folder / paths.METRICS, scores)
-    summary.write_scores(folder / paths.SCORES, scores)
+    summary.write_scores(folder / paths.SCORES, scores, dict.fromkeys(MODELS, (0.05, 0.9)))
     runner.write_report(folder / paths.SUMMARY, summary.summarise(scores, train, folder / paths.ONNX))
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dvclive.live import Live
+from dvclive.plots.metric import Metric
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from refrain.pipeline import paths
 
-METRICS = {"train": "train/loss", "val": "val/loss", "lr": "train/lr"}  # our name: DVCLive's
+METRICS = {"train": "train/loss", "val": "val/loss", "kept": "kept/loss", "lr": "train/lr"}  # our name: DVCLive's
 LOGGED = {"loss": "train", "eval_loss": "val", "learning_rate": "lr"}  # the Trainer's word: ours
 
 
@@ -31,6 +32,8 @@ class DVCLiveCallback(TrainerCallback):
         if state.is_world_process_zero:
             paths.make_empty(self.folder)
             self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
+            for name in METRICS:
+                begin_curve(self.folder, name)
             for entry in state.log_history:
                 log_point(self.live, entry)
 
@@ -63,18 +66,22 @@ def log_point(live: Live, entry: dict[str, float]) -> None:
 
 
 def write_curves(folder: Path, **named: Iterable[tuple[int, float]]) -> None:
-    """Curves by their names in CURVES as DVCLive writes them, the same bytes for the same points.
+    """Curves by their names in METRICS as DVCLive writes them, the same bytes for the same points.
 
     By its writer of a metric alone: its `Live` would open the repository, and a second run in DVC Studio.
     """
-    from dvclive.plots.metric import Metric  # brings pandas, which other stages do without
-
     paths.make_empty(folder)
     for name, points in named.items():
-        metric = Metric(METRICS[name], str(folder / "plots"))
-        metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")  # `dvc plots` misses a file, not a point
+        metric = begin_curve(folder, name)
         for metric.step, value in points:
             metric.dump(round_significant(value))
+
+
+def begin_curve(folder: Path, name: str) -> Metric:
+    """A curve without points, for `dvc plots` misses a file, not a point."""
+    metric = Metric(METRICS[name], str(folder / "plots"))
+    metric.output_path.write_text(f"step\t{metric.output_path.stem}\n")
+    return metric
 
 
 def round_significant(value: float) -> float:

@@ -1,6 +1,7 @@
 """The curves of a training: the same bytes for the same facts, drawn by DVC while they grow and after."""
 
 import json
+import shutil
 
 import pipeline_repository
 import pytest
@@ -35,8 +36,9 @@ def contents(folder):
 
 
 def test_curves_are_the_files_of_dvclive(tmp_path):
-    loss_curves.write_curves(tmp_path, train=TRAIN, val=VAL, lr=LR)
+    loss_curves.write_curves(tmp_path, train=TRAIN, val=VAL, kept=VAL[1:], lr=LR)
     assert contents(tmp_path) == {
+        "plots/metrics/kept/loss.tsv": "step\tloss\n2\t1.5\n",
         "plots/metrics/train/loss.tsv": "step\tloss\n1\t2.5\n2\t1.23457\n",
         "plots/metrics/train/lr.tsv": "step\tlr\n1\t0.001\n2\t3.33333e-07\n",
         "plots/metrics/val/loss.tsv": "step\tloss\n0\t3.0\n2\t1.5\n",
@@ -63,6 +65,7 @@ def repository(tmp_path):
     curves = [plot for plot in ours["plots"] if str(paths.LOSS) in str(plot)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}, "plots": curves}))
     (folder / "train.py").write_text(TRAINING)
+    shutil.copytree(pipeline_repository.ROOT / ".dvc/plots", folder / ".dvc/plots")
     (folder / ".gitignore").write_text("/reports/loss\n/dvc_plots\n")
     pipeline_repository.commit(folder)
     return folder
@@ -72,7 +75,7 @@ def repository(tmp_path):
 def test_dvclive_follows_a_training_and_leaves_the_repository_alone(repository):
     before = (repository / "dvc.yaml").read_text()
     said = dvc(repository, "exp", "run", "-n", "watched", PYTHONPATH=str(pipeline_repository.ROOT))
-    assert "after step 1 ['loss.tsv', 'loss.tsv', 'lr.tsv']" in said
+    assert "after step 1 ['loss.tsv', 'loss.tsv', 'loss.tsv', 'lr.tsv']" in said
     assert (repository / "dvc.yaml").read_text() == before
     assert pipeline_repository.run(repository, "git", "status", "--porcelain").split()[1:] == ["dvc.lock"]
     assert dvc(repository, "exp", "list", "--name-only").split() == ["watched"]
@@ -85,9 +88,9 @@ def test_dvclive_follows_a_training_and_leaves_the_repository_alone(repository):
 
 
 def test_curves_of_a_training_without_validation_are_drawn_without_complaint(repository):
-    loss_curves.write_curves(repository / paths.LOSS, train=TRAIN, val=[], lr=LR)
+    loss_curves.write_curves(repository / paths.LOSS, train=TRAIN, val=[], kept=[], lr=LR)
     assert "failed" not in dvc(repository, "plots", "show")
 
 
-def test_every_curve_has_a_word_of_the_trainer():
-    assert sorted(loss_curves.LOGGED.values()) == sorted(loss_curves.METRICS)
+def test_every_curve_has_a_word_of_the_trainer_but_that_of_what_was_kept():
+    assert sorted([*loss_curves.LOGGED.values(), "kept"]) == sorted(loss_curves.METRICS)
