@@ -22,5 +22,5 @@ def run(options: argparse.Namespace) -> int:
 
     folders = [paths.ONNX / name for name in bench.passing_variants(paths.ONNX)]
     rounds = list(bench.measure_rounds(folders, options.threads, options.rounds))
-    print(bench.write_report(paths.ONNX, bench.medians(rounds), bench.describe_machine(options.threads), bench.TABLE))
+    print(bench.write_report(paths.ONNX, rounds, bench.describe_machine(options.threads), bench.TABLE))
     return 0

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from refrain.experiments import speed_plot
+from refrain.experiments import pictures, speed_plot
 from refrain.experiments.text_tables import markdown_table
 from refrain.export.onnx import selection
 from refrain.pipeline import manifest
@@ -108,16 +108,30 @@ def passing_variants(onnx: Path) -> list[str]:
     return [name for name in parity if isinstance(parity[name], dict) and onnx_folder.has_model(onnx / name)]
 
 
-def write_report(onnx: Path, speeds: dict[str, Speed], machine: str, out: Path) -> str:
-    """Put the table in Markdown into `out`, with the plot beside it; the text of both but the plot."""
-    facts = manifest.read_manifest(onnx)
+def write_report(onnx: Path, rounds: list[dict[str, Speed]], machine: str, out: Path) -> str:
+    """Put the table in Markdown into `out`, with the plot beside it where it can be drawn; the text of the table."""
+    facts, speeds = manifest.read_manifest(onnx), medians(rounds)
     rows = [HEADER, *(report_row(onnx, name, speed, facts) for name, speed in speeds.items())]
     text = f"{markdown_table(rows)}\n\n{best_is_fastest(speeds, facts['best'])}\n\n{machine}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    points = {name: (speed.decode, facts["parity"][name]["rouge"]) for name, speed in speeds.items()}
-    (out.parent / PLOT).write_text(speed_plot.draw_plot(points, facts["best"]), encoding="utf-8")
-    out.write_text(f"# Variants\n\n{text}\n\n![tokens a second, and ROUGE-L]({PLOT})\n", encoding="utf-8")
+    if not pictures.can_draw():
+        out.write_text(f"# Variants\n\n{text}\n", encoding="utf-8")
+        return f"{text}\n\n{out.parent / PLOT} is drawn with the extra train: pip install 'refrain[train]'"
+    spec = speed_plot.build_spec([plot_point(onnx, name, rounds, facts) for name in speeds])
+    (out.parent / PLOT).write_text(pictures.draw_svg(spec), encoding="utf-8")
+    out.write_text(f"# Variants\n\n{text}\n\n![size and speed]({PLOT})\n", encoding="utf-8")
     return text
+
+
+def plot_point(onnx: Path, name: str, rounds: list[dict[str, Speed]], facts: dict[str, Any]) -> speed_plot.Point:
+    """A variant as the plot shows it."""
+    return speed_plot.Point(
+        name,
+        onnx_folder.model_bytes(onnx / name) / 1e6,
+        [measured[name].decode for measured in rounds],
+        facts["parity"][name]["rouge"],
+        name == facts["best"],
+    )
 
 
 def report_row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """The table and the plot of variants tell what was measured, and whether the costs in conf/ chose well."""
 
-from xml.etree import ElementTree
+import re
+import sys
+from dataclasses import replace
 
 import pytest
 
-from refrain.experiments import bench, speed_plot
+from refrain.experiments import bench, pictures, speed_plot
 from refrain.experiments.bench import Speed, measure_variant, medians
 from refrain.pipeline import manifest
 
@@ -38,12 +40,16 @@ def test_the_table_lists_the_variants_that_passed(artifact):
     folder = artifact("int8")
     assert bench.passing_variants(folder) == ["fp32", "int8", "int4"], "neither int2, which is not there, nor best"
     out = folder / "reports/variants.md"
-    text = bench.write_report(folder, SPEEDS, "a machine, 2 threads", out)
+    rounds = [
+        {name: replace(speed, decode=speed.decode + more) for name, speed in SPEEDS.items()} for more in (0, 9, -9)
+    ]
+    text = bench.write_report(folder, rounds, "a machine, 2 threads", out)
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[0] == bench.HEADER
     assert lines[3] == ["int8", "1.0", "0.20", "280", "1000", "150", "1.0e-04", "99.91%", "0.5900", "best"]
     assert len({len(line) for line in text.splitlines()[:5]}) == 1, "columns below each other"
-    assert out.read_text().splitlines()[-1] == "![tokens a second, and ROUGE-L](variants.svg)"
+    assert out.read_text().splitlines()[-1] == "![size and speed](variants.svg)"
+    assert "int8: 1.0 MB, 150 tokens/s, ROUGE-L 0.590 (best)" in (out.parent / "variants.svg").read_text()
 
 
 @pytest.mark.parametrize("best, sentence", [
@@ -55,17 +61,28 @@ def test_a_best_that_is_slow_here_is_told_with_the_way_out(best, sentence):
     assert bench.best_is_fastest(SPEEDS, best) == sentence
 
 
-def test_the_plot_joins_what_no_other_beats_and_marks_the_best():
-    points = {"fp32": (60, 0.6), "int8": (150, 0.59), "int4": (100, 0.4)}  # int4 is slower and worse than int8
-    root = ElementTree.fromstring(speed_plot.draw_plot(points, "int8"))
-    tag = "{http://www.w3.org/2000/svg}"
-    names = [each.text for each in root.iter(f"{tag}text")][-3:]
-    dots = dict(zip(names, root.iter(f"{tag}circle"), strict=True))
-    assert [name for name, dot in dots.items() if dot.get("fill") == "#d33"] == ["int8 150"]
-    joined = next(root.iter(f"{tag}polyline")).get("points").split()
-    assert joined == [f"{dots[name].get('cx')},{dots[name].get('cy')}" for name in ("fp32 60", "int8 150")]
-    right, left = (float(dots[name].get("cx")) for name in ("int8 150", "fp32 60"))
-    assert right > left and float(dots["fp32 60"].get("cy")) < float(dots["int4 100"].get("cy")), "up is better"
+def test_the_plot_shows_the_spread_of_the_rounds_from_zero_and_rings_the_best():
+    points = [speed_plot.Point("fp32", 9.8, [5, 3, 4], 0.6, False), speed_plot.Point("int8", 2.9, [9, 9, 7], 0.5, True)]
+    spec = speed_plot.build_spec(points)
+    svg = pictures.draw_svg(spec)
+    assert svg == pictures.draw_svg(spec)
+    labels = re.findall(r'aria-label="([^"]*)"', svg)
+    assert [label.partition(" for ")[2] for label in labels[:2]] == [
+        "a linear scale with values from 0 to 10",
+        "a linear scale with values from 0 to 9",
+    ]
+    spread = "decoded tokens per second, one sequence: {}; fastest: {}"
+    assert [label.partition("; ")[2] for label in labels[2:4]] == [spread.format(3, 5), spread.format(7, 9)]
+    assert labels[6] == "size on disk (MB): 2.9; speed: 9", "the ring"
+
+
+def test_a_machine_that_cannot_draw_gets_the_table_and_the_way_to_the_plot(artifact, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    folder = artifact("int8")
+    out = folder / "reports/variants.md"
+    text = bench.write_report(folder, [SPEEDS], "a machine", out)
+    assert text.endswith("is drawn with the extra train: pip install 'refrain[train]'")
+    assert not (out.parent / bench.PLOT).exists() and bench.PLOT not in out.read_text()
 
 
 def test_medians_are_taken_number_by_number():
