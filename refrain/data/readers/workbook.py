@@ -1,13 +1,15 @@
-"""Excel workbooks as raw rows: one sheet, its first row the header, each cell as the text that a person sees."""
+"""Excel workbooks as raw rows: one sheet, its header below a title perhaps, each cell as a person sees it."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from itertools import chain, islice
+from typing import IO, Any, NamedTuple
 from zipfile import BadZipFile
 
 from refrain.data.readers import archives
 from refrain.data.readers.cell_text import cell_text
+from refrain.data.readers.header_detection import MAX_JUDGED_ROWS, MAX_LINES_BEFORE
 from refrain.data.readers.raw_rows import RawRow, RowBlock, in_blocks
 
 MAX_ROWS = 1 << 20  # of a sheet, in any spreadsheet
@@ -59,8 +61,32 @@ def choose_sheet(book: Any, name: str) -> Any:
 
 def number_rows(sheet: Any) -> Iterator[RawRow]:
     """The rows below the header, by their number in the sheet; blank ones are none."""
+    rows = filled_rows(sheet)
+    first_rows = list(islice(rows, MAX_JUDGED_ROWS))
+    if not first_rows:
+        return
+    start = count_title_rows(first_rows)
+    names = column_names(first_rows[start].texts, first_rows[start].number)
+    for number, texts, fault in chain(first_rows[start + 1 :], rows):
+        if fault:
+            yield RawRow(number, error=f"its cell {fault}")
+        elif len(texts) > len(names):
+            yield RawRow(number, error=f"{len(texts)} cells below a header of {len(names)}")
+        else:
+            cells = texts + [""] * (len(names) - len(texts))
+            yield RawRow(number, {name: text for name, text in zip(names, cells, strict=True) if name})
+
+
+class SheetRow(NamedTuple):
+    """A row with text in some cell: its number, the texts up to the last of them, and the first error."""
+
+    number: int
+    texts: list[str]
+    fault: str
+
+
+def filled_rows(sheet: Any) -> Iterator[SheetRow]:
     sheet.reset_dimensions()  # programs write wrong ones
-    names: list[str] = []
     for number, cells in enumerate(sheet.rows, 1):
         if number > MAX_ROWS:
             raise ValueError(f"a sheet of more than {MAX_ROWS:,} rows; the file is no workbook that a program saved")
@@ -68,17 +94,16 @@ def number_rows(sheet: Any) -> Iterator[RawRow]:
         while texts and not texts[-1]:
             texts.pop()
         faults = [f"{cell.coordinate} is {cell.value}" for cell in cells if cell.value and cell.data_type == "e"]
-        if not texts:
-            continue
-        if not names:
-            names = column_names(texts, number)
-        elif faults:
-            yield RawRow(number, error=f"its cell {faults[0]}")
-        elif len(texts) > len(names):
-            yield RawRow(number, error=f"{len(texts)} cells below a header of {len(names)}")
-        else:
-            texts += [""] * (len(names) - len(texts))
-            yield RawRow(number, {name: text for name, text in zip(names, texts, strict=True) if name})
+        if texts:
+            yield SheetRow(number, texts, faults[0] if faults else "")
+
+
+def count_title_rows(rows: list[SheetRow]) -> int:
+    """How many rows above the header have one cell, where most rows have more: a title, a date, a remark."""
+    is_wide = [sum(map(bool, row.texts)) > 1 for row in rows]
+    title_rows = is_wide.index(True) if any(is_wide) else 0
+    is_title = title_rows <= MAX_LINES_BEFORE and 2 * sum(is_wide) > len(rows) - title_rows
+    return title_rows if is_title else 0
 
 
 def column_names(texts: list[str], number: int) -> list[str]:

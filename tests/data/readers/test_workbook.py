@@ -37,6 +37,19 @@ def test_rows_are_numbered_as_in_the_sheet_and_blank_ones_are_none(book):
     )
 
 
+def test_lines_above_the_header_are_a_title_where_most_rows_are_wider(book):
+    title = [["FAQ, as of 2026-11-02"], [], [None, "internal"]]
+    rows = [["no", "question", "answer", "seen"], [1, "Why?", "So."], ["a section"], [2, "How?", "So."]]
+    assert good(files.read_rows(book(A=title + rows), SourceConfig())) == [
+        (5, {"no": "1", "question": "Why?", "answer": "So.", "seen": ""}),
+        (6, {"no": "a section", "question": "", "answer": "", "seen": ""}),
+        (7, {"no": "2", "question": "How?", "answer": "So.", "seen": ""}),
+    ]
+    assert good(files.read_rows(book(A=[["text"], ["one"], ["two"]]), SourceConfig())) == [
+        (2, {"text": "one"}), (3, {"text": "two"})
+    ]  # fmt: skip
+
+
 def test_of_several_sheets_with_rows_one_must_be_named(book):
     path = book(A=ROWS, B=ROWS, C=[["only a header"]])
     with pytest.raises(ValueError, match=r"its sheets A, B hold rows; choose one beside the path, `sheet: A`"):
