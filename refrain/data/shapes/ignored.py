@@ -22,6 +22,7 @@ class ReadFields:
     nested: dict[str, "ReadFields"] = field(default_factory=dict)
     is_turn: bool = False  # whether keys that say if it is learned are read, in every spelling
     label: str | None = None  # column that is read where it is true or false, and may name a class elsewhere
+    each: "ReadFields | None" = None  # what is read of each value of an object whose keys are ids
 
 
 def read_names(*names: str, is_turn: bool = False, **nested: ReadFields) -> ReadFields:
@@ -57,6 +58,12 @@ NODE = read_names("role", "text", "message_id", "rank", "deleted", "replies")
 NODE.nested["replies"] = NODE
 
 
+MESSAGE_STATE = ("id", "create_time", "update_time", "status", "end_turn", "metadata", "channel")
+
+
+MESSAGE = read_names(*MESSAGE_STATE, "author", "weight", "recipient", content=read_names("content_type", "parts"))
+
+
 OWN_FIELDS: dict[str, dict[str, ReadFields]] = {  # of columns that are neither text nor turns, by shape
     "squad": {"answers": ANSWER, "paragraphs": PARAGRAPH},
     "instances": {"instances": read_names("input", "output")},
@@ -66,6 +73,10 @@ OWN_FIELDS: dict[str, dict[str, ReadFields]] = {  # of columns that are neither 
     "anthropic_batch": {
         "params": read_names("system", *TOOL_COLUMNS, messages=TURN),
         "result": read_names("type", message=TURN),
+    },
+    "chatgpt": {
+        "mapping": ReadFields(frozenset(), each=read_names("id", "parent", "children", message=MESSAGE)),
+        "current_node": read_names(),
     },
     "gemini": {"contents": CONTENT, "system_instruction": CONTENT},
     "choices": dict.fromkeys(("choices", "options", "endings"), CHOICE),
@@ -97,6 +108,9 @@ def walk_ignored(row: Fields, fields: ReadFields) -> Iterator[str]:
     pending = [("", row, fields)]  # trees may be deeper than calls
     while pending:
         prefix, value, read = pending.pop()
+        if read.each is not None:
+            pending += [(prefix, part, read.each) for part in value.values() if isinstance(part, dict)]
+            continue
         if not value.keys() <= read.names:
             names = read.names | EXCHANGE_KEYS if read.is_turn and pair_of(value) else read.names
             yield from (

@@ -2,7 +2,17 @@
 
 from functools import partial
 
-from refrain.data.shapes import api_formats, choices, conversations, question_lists, squad, transcript, tree, votes
+from refrain.data.shapes import (
+    api_formats,
+    chat_exports,
+    choices,
+    conversations,
+    question_lists,
+    squad,
+    transcript,
+    tree,
+    votes,
+)
 from refrain.data.shapes.column_aliases import ANSWERS, CHOICES, CONTEXT, KEYS, PAIR, PASSAGE, SYSTEM
 from refrain.data.shapes.shape import ROWS_TOGETHER, Shape, accept_any, parse_many, single_parser
 from refrain.data.shapes.turn_keys import LABELS
@@ -48,7 +58,7 @@ def pair_shape(prompt: str, optional: tuple[str, ...], on_request: tuple[str, ..
 
 
 SHAPES = (
-    chat_shape("messages", "messages", "conversation", "dialogue", "dialog", "chat", "turns", "data"),
+    chat_shape("messages", "messages", "conversation", "dialogue", "dialog", "chat", "turns", "data", "chat_messages"),
     chat_shape("sharegpt", "conversations"),
     chat_shape("utterances", "utterances"),
     Shape(
@@ -128,6 +138,15 @@ SHAPES = (
         ("result", *LABELS),
         ROWS_TOGETHER,
         api_formats.has_params,
+    ),
+    Shape(
+        "chatgpt",
+        ("mapping", "current_node"),
+        single_parser(chat_exports.parse_export),
+        ("id",),
+        ROWS_TOGETHER,
+        chat_exports.has_messages,
+        {"id": ("conversation_id",)},
     ),
     Shape(
         "gemini",
