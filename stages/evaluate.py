@@ -21,7 +21,7 @@ def main(cfg: Config) -> None:
     results, rouge_intervals = {}, {}
     for name, model in load_candidates():
         results[name], predictions = scoring.score_model(
-            model, tokenizer, rows, max_new_tokens, cfg.evaluate.batch_size
+            name, model, tokenizer, rows, max_new_tokens, cfg.evaluate.batch_size
         )
         rouge_intervals[name] = intervals.rouge_interval(predictions)
         write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)

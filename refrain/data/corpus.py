@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from tqdm import tqdm
-
 from refrain.chat import encoding, records, templates
 from refrain.chat.records import Row
 from refrain.chat.written_fields import TemplateFields
@@ -28,6 +26,7 @@ from refrain.data.shapes.layout import Layout
 from refrain.data.sources import SourceFile
 from refrain.data.splitting.leakage import NONE, SPLITS
 from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuilder, RowStore, make_row_id
+from refrain.pipeline import progress
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 log = logging.getLogger(__name__)
@@ -207,7 +206,7 @@ def read_files(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]
         mapping.engine_session(data),
         RowStore(preparer.store_folder, names) as store,
         (preparer.store_folder.parent / "quarantine.jsonl").open("wb") as quarantine,
-        tqdm(unit=" rows", unit_scale=True, disable=None) as progress,
+        progress.open_bar("rows") as bar,
     ):
         for batch in mapping.parallel_map(preparer, source_blocks(source_files, counts.layouts, data), data):
             counts.rows[batch.source] += batch.row_count
@@ -218,7 +217,7 @@ def read_files(preparer: RowPreparer) -> Iterator[tuple[RowStore, SourceCounts]]
             add_examples(counts.examples[batch.source], batch.dropped)
             quarantine.writelines(map(records.to_json_line, batch.dropped))
             store.add(batch)
-            progress.update(batch.row_count)
+            bar.update(batch.row_count)
         quarantine.close()
         store.consolidate()
         yield store, counts

@@ -9,11 +9,13 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refrain.pipeline import progress
 from refrain.runtime.language_model import LanguageModel, Logits, log_softmax
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def measure_divergence(reference: LanguageModel, candidate: LanguageModel, promp
     if not prompts:
         raise ValueError("merged: no held-out prompt fits into what the model sees, so nothing shows that it is right")
     stats = DivergenceStats()
-    for ids in prompts:
+    for ids in progress.with_progress(prompts, "prompts", "comparison"):
         keep = min(POSITIONS, len(ids))
         stats.add("whole", sequence_logits(reference, ids, keep), sequence_logits(candidate, ids, keep))
     return stats.summary()
@@ -55,11 +57,12 @@ def measure_rounding(model: ExactModel, prompts: list[list[int]]) -> Divergence:
     """How far fp32 moves a model from itself in float64, on few of the prompts; 0 where it cannot compute so."""
     by_length = sorted(prompts, key=len)
     chosen = [by_length[len(prompts) * i // ROUNDING_PROMPTS] for i in range(ROUNDING_PROMPTS - 1)] + by_length[-1:]
-    rounded = [sequence_logits(model, ids, min(POSITIONS, len(ids))) for ids in chosen]
+    bar = partial(progress.with_progress, unit="prompts")
+    rounded = [sequence_logits(model, ids, min(POSITIONS, len(ids))) for ids in bar(chosen, description="in fp32")]
     stats = DivergenceStats()
     try:
         with model.in_float64() as exact:
-            for ids, logits in zip(chosen, rounded, strict=True):
+            for ids, logits in bar(list(zip(chosen, rounded, strict=True)), description="in float64"):
                 stats.add("whole", sequence_logits(exact, ids, len(logits)), logits)
     except RuntimeError as error:  # an architecture that has fp32 in its code
         log.warning("it cannot compute in float64 (%s), so no bar gives way to what fp32 rounds", error)
@@ -76,6 +79,7 @@ def require_equal(difference: Divergence, rounding: float, limit: float, faults:
     )
     if sentences := [*([] if difference.whole <= limit * slack else [numbers]), *faults]:
         raise ValueError(f"merged: {'; '.join(sentences)}")
+    log.info("merged: %s", numbers)
 
 
 def describe_limit(limit: float, slack: float) -> str:

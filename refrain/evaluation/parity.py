@@ -16,6 +16,7 @@ from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
 from refrain.evaluation import divergence, metrics, scoring
 from refrain.evaluation.divergence import DivergenceStats, ExactModel
+from refrain.pipeline import progress
 from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
@@ -97,7 +98,8 @@ def parity_prompts(
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
     replies = [[0]] * len(fitting)
-    for numbers in batches_by_length(fitting, export.batch_size):
+    batches = batches_by_length(fitting, export.batch_size)
+    for numbers in progress.with_progress(batches, "prompts", "merged: replies", len):
         batch = language_model.greedy_decode(reference, [fitting[at] for at in numbers], export.steps, frozenset())
         for number, reply in zip(numbers, batch, strict=True):
             replies[number] = reply
@@ -130,7 +132,8 @@ def measure_parity(
     stats = DivergenceStats(prompts.tie)
     greedy: dict[int, tuple[int, int]] = {}
     size = batch_size(export, prompts.tokenizer.tokenizer.get_vocab_size())
-    for numbers in batches_by_length(prompts.prompt_ids, size):
+    batches = batches_by_length(prompts.prompt_ids, size)
+    for numbers in progress.with_progress(batches, "prompts", "comparison with merged", len):
         greedy |= compare_batch(reference, candidate, prompts, numbers, stats)
         if give_up is not None:
             give_up(stats)
@@ -182,7 +185,7 @@ def candidate_texts(
 ) -> list[str]:
     """The replies to the rows: those of these numbers, decoded; all others are the reference's, token by token."""
     texts = list(prompts.texts)
-    for batch in scoring.batches(numbers, export.batch_size):
+    for batch in progress.with_progress(scoring.batches(numbers, export.batch_size), "rows", "replies", len):
         rows = [prompts.rows[number] for number in batch]
         replies = scoring.greedy_replies(candidate, prompts.tokenizer, rows, export.steps)
         for number, reply in zip(batch, replies, strict=True):

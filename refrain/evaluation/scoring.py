@@ -3,6 +3,7 @@
 import logging
 import math
 from itertools import takewhile
+from time import monotonic
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.records import Row, is_text_alone
 from refrain.evaluation import metrics
+from refrain.pipeline import progress
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
@@ -44,11 +46,14 @@ def rows_that_fit(tokenizer: ChatTokenizer, rows: list[Row], context: int, max_n
 
 
 def score_model(
-    lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
+    name: str, lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, float], list[Prediction]]:
     """The metrics of a model on the rows, and its greedy replies to their last prompts."""
+    start = monotonic()
     replies = [
-        reply for batch in batches(rows, batch_size) for reply in greedy_replies(lm, tokenizer, batch, max_new_tokens)
+        reply
+        for batch in progress.with_progress(batches(rows, batch_size), "rows", f"{name}: replies", len)
+        for reply in greedy_replies(lm, tokenizer, batch, max_new_tokens)
     ]
     predictions: list[Prediction] = [
         {
@@ -60,7 +65,10 @@ def score_model(
         for row, reply in zip(rows, replies, strict=True)
     ]
     scores = metrics.score_texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
-    return {**scores, "perplexity": perplexity(lm, tokenizer, rows), "rows": len(rows)}, predictions
+    results = {**scores, "perplexity": perplexity(lm, tokenizer, rows), "rows": len(rows)}
+    log.info("%s: ROUGE-L %.3f, perplexity %.3f on %d rows, in %.1f s", name, results["rougeL"], results["perplexity"],
+             len(rows), monotonic() - start)  # fmt: skip
+    return results, predictions
 
 
 def batches(rows: list[T], size: int) -> list[list[T]]:
@@ -92,7 +100,7 @@ def reply_text(tokenizer: ChatTokenizer, ids: list[int]) -> str:
 def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> float:
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
     total, count = 0.0, 0
-    for row in rows:
+    for row in progress.with_progress(rows, "rows", "perplexity"):
         example = encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))
         logprobs = label_logprobs(lm, example["input_ids"], example["labels"])
         total -= math.fsum(logprobs)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from refrain.pipeline import recovery
+from refrain.pipeline import progress, recovery
 from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
 
@@ -65,7 +65,7 @@ def run_command(
     """
     name = Path(sys.argv[0]).stem
     options = parse_arguments(name, document)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[progress.LineHandler()])
     logging.getLogger("refrain").setLevel(logging.WARNING if options.quiet else logging.INFO)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package that runs code of the Hub
     try:

@@ -85,7 +85,9 @@ def train_model(
     for callback in early_stopping:
         callback.restore(model, trainer.state)
     finiteness.require_finite_weights(model, trainer.state.global_step, trainer.way_out())
-    return curves_from_history(trainer.state, keep_best=bool(early_stopping))
+    curves = curves_from_history(trainer.state, keep_best=bool(early_stopping))
+    log.info("%s", describe_kept_weights(curves, train.patience))
+    return curves
 
 
 @contextmanager
@@ -199,6 +201,25 @@ def curves_from_history(state: TrainerState, keep_best: bool) -> LossCurves:
     )
     kept_step = min(val, key=lambda point: point[1])[0] if keep_best else state.global_step
     return LossCurves(train, val, lr, kept_step)
+
+
+def describe_kept_weights(curves: LossCurves, patience: int | None) -> str:
+    """Which weights the model has, and why these."""
+    last = curves.train[-1][0]
+    if not curves.val:
+        return f"kept: the weights of the last step, {last}"
+    (best, lowest), (_, first), (_, now) = min(curves.val, key=lambda point: point[1]), curves.val[0], curves.val[-1]
+    if best == 0:
+        which = "those before the first step" if curves.kept_step == 0 else f"those of the last step, {last}"
+        return f"kept: {which}; the validation loss rose from {first:.3f} to {now:.3f}: lower train.lr"
+    if best == last:
+        return f"kept: the weights of the last step, {last}, where the validation loss is lowest, {lowest:.3f}"
+    if patience is not None:
+        return (
+            f"kept: the weights of step {best}, where the validation loss is lowest, {lowest:.3f}; now it is {now:.3f}"
+        )
+    return (f"kept: the weights of the last step, {last}, as train.patience is null; the validation loss is {now:.3f}, "
+            f"and was {lowest:.3f} at step {best}: docs/training.md says when that matters")  # fmt: skip
 
 
 def training_report(

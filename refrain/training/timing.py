@@ -1,4 +1,4 @@
-"""Where the time of a run goes, by the names of its parts; what has no name is idle."""
+"""Where the time of a run goes, by the names of its parts; what has no name is other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +46,6 @@ class PhaseTimer:
 
     def __str__(self) -> str:
         total = perf_counter() - self.start
-        parts = {**self.seconds, "idle": total - sum(self.seconds.values())}
+        parts = {**self.seconds, "other": total - sum(self.seconds.values())}
         shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items())
         return f"{total:.1f} s: {shares}"

@@ -42,7 +42,7 @@ def parrot(talk, text):
 
 
 def replies(lm, talk, rows, tokens=TOKENS, batch=BATCH):
-    _, predictions = scoring.score_model(lm, talk, rows, tokens, batch)
+    _, predictions = scoring.score_model("merged", lm, talk, rows, tokens, batch)
     return [prediction["prediction"] for prediction in predictions]
 
 
@@ -56,7 +56,7 @@ def test_perplexity_is_the_exponential_of_the_loss_of_transformers(speaker, talk
     row = rows[3]
     with torch.no_grad():
         loss = loss_of(speaker, encoding.encode_conversation(talk, row["messages"]))
-    scores, _ = scoring.score_model(speaker, talk, [row], TOKENS, BATCH)
+    scores, _ = scoring.score_model("merged", speaker, talk, [row], TOKENS, BATCH)
     assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
 
 
@@ -88,7 +88,7 @@ def test_torch_and_onnx_say_the_same(speaker, onnx, talk, rows):
 
 
 def test_every_row_is_scored_once_and_in_its_order(talk, rows):
-    scores, predictions = scoring.score_model(parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
+    scores, predictions = scoring.score_model("merged", parrot(talk, "!<|im_end|>"), talk, rows[:5], TOKENS, 2)
     assert scores["rows"] == 5
     assert [prediction["id"] for prediction in predictions] == [row["id"] for row in rows[:5]]
 
@@ -101,7 +101,7 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
     turns = ["Be kind", "one?", "1", "two 🙂?", "2 "]
     roles = ["system", "user", "assistant", "user", "assistant"]
     row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
-    scores, predictions = scoring.score_model(parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
+    scores, predictions = scoring.score_model("merged", parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
     assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
     assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
 
@@ -110,7 +110,7 @@ def test_a_call_is_asked_with_its_tools_and_scored_as_the_template_writes_it(sav
     talk = with_template(saved, tokenizer, TOOL_TEMPLATES["qwen2_5"])
     row = {"id": "x", "messages": LOOP[:2], "tools": [WEATHER]}
     said = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
-    scores, [prediction] = scoring.score_model(parrot(talk, said + "<|im_end|>"), talk, [row], 99, BATCH)
+    scores, [prediction] = scoring.score_model("merged", parrot(talk, said + "<|im_end|>"), talk, [row], 99, BATCH)
     assert prediction == {"id": "x", "question": "Weather in Oslo?", "prediction": said, "reference": said}
     assert scores["exact_match"] == 1
     asked = encoding.encode_last_prompt(talk, row)

@@ -55,6 +55,23 @@ def test_the_same_training_gives_the_same_bytes_with_one_thread_and_with_two(
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("val, patience, kept, said", [
+    ([], None, 4, "kept: the weights of the last step, 4"),
+    ([3.0, 2.0, 1.0], None, 4, "kept: the weights of the last step, 4, where the validation loss is lowest, 1.000"),
+    ([3.0, 1.0, 1.5], None, 4, "kept: the weights of the last step, 4, as train.patience is null; the validation loss "
+     "is 1.500, and was 1.000 at step 2: docs/training.md says when that matters"),
+    ([3.0, 1.0, 1.5], 1, 2, "kept: the weights of step 2, where the validation loss is lowest, 1.000; now it is 1.500"),
+    ([1.0, 2.0, 3.0], 2, 0, "kept: those before the first step; the validation loss rose from 1.000 to 3.000: "
+     "lower train.lr"),
+    ([1.0, 2.0, 3.0], None, 4, "kept: those of the last step, 4; the validation loss rose from 1.000 to 3.000: "
+     "lower train.lr"),
+])  # fmt: skip
+def test_a_training_says_which_weights_it_has_kept_and_why(val, patience, kept, said):
+    train = [(step, 1.0) for step in range(1, 5)]
+    curves = training.LossCurves(train, list(zip((0, 2, 4), val, strict=False)), [], kept)
+    assert training.describe_kept_weights(curves, patience) == said
+
+
 @pytest.mark.heavy
 def test_another_seed_gives_other_bytes(base, features, tmp_path):
     one, two = (fit(base, features, tmp_path / str(seed), seed=seed, epochs=1)[0] for seed in (1, 2))

@@ -19,6 +19,7 @@ from refrain.export.architectures.decoder import Decoder
 from refrain.export.onnx.builder import GraphBuilder
 from refrain.export.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
 from refrain.export.onnx.layers import add_full_precision, add_linear, add_norm, add_transformer_block
+from refrain.pipeline import progress
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
@@ -48,7 +49,7 @@ def build_graph(builder: GraphBuilder, decoder: Decoder, sensitive: Collection[i
     stream = add_token_embeddings(builder, decoder, embedding)
     branch: str | None = None  # what the next norm adds to the stream
     precision = builder.precision
-    for i in range(decoder.layers):
+    for i in progress.with_progress(range(decoder.layers), "layers", f"{precision.bits} bits"):
         builder.precision = replace(precision, bits=precision.sensitive_bits) if i in sensitive else precision
         stream, branch = add_transformer_block(builder, decoder, decoder.read_layer(i), i, stream, branch)
     builder.precision = precision

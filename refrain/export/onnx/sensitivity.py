@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from refrain.evaluation import divergence
 from refrain.export.architectures.decoder import Array
 from refrain.export.onnx import quantization
+from refrain.pipeline import progress
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 from refrain.runtime.language_model import LanguageModel, Logits
@@ -57,7 +58,8 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
     del lm  # one model in memory at a time
     model = onnx.load(fp32 / onnx_folder.GRAPH, load_external_data=False)
     distances = {}
-    for layer, names in weights_by_layer(model.graph).items():
+    layers = list(weights_by_layer(model.graph).items())
+    for layer, names in progress.with_progress(layers, "layers", f"rounded to {weights.bits} bits"):
         with tempfile.TemporaryDirectory(
             dir=fp32.parent
         ) as scratch:  # of the same disk: weights are linked, not copied

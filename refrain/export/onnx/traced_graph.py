@@ -18,6 +18,7 @@ from refrain.export.onnx.builder import MAX_INLINE_BYTES, MICROSOFT, GraphBuilde
 from refrain.export.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
 from refrain.export.onnx.layers import add_linear
 from refrain.export.onnx.sensitivity import layer_of
+from refrain.pipeline import progress
 from refrain.pipeline.schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
@@ -49,7 +50,7 @@ def add_nodes(builder: GraphBuilder, traced: "TracedGraph", sensitive: Collectio
     table = None if traced.table is None else traced.read(traced.table)
     parts = [] if table is None else add_embedding(builder, table)
     head = next(reversed(products), None)
-    for node in traced.nodes:
+    for node in progress.with_progress(list(traced.nodes), "nodes", f"{precision.bits} bits"):
         output = node.output[0]
         if table is not None and traced.is_token_gather(node):
             add_gather(builder, table, parts, node.input[1], output)

@@ -1,34 +1,45 @@
 """What a person sees of a training: a bar on a terminal, ten lines elsewhere, nothing when it is to be quiet."""
 
 import logging
-from math import ceil, isnan
-from typing import Any
+from collections import deque
+from collections.abc import Mapping
+from math import ceil
+from statistics import fmean
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from refrain.pipeline import progress
 from refrain.training.distributed import processes
 from refrain.training.timing import PhaseTimer
 
 log = logging.getLogger(__name__)
+LEAST, MOST = 10, 100  # steps that a loss is averaged over: a tenth of all, within these
 
 
 class ProgressCallback(TrainerCallback):
-    """Step, loss, learning rate, tokens a second and time left; at the end, where the time went."""
+    """Step, losses, learning rate, tokens a second and time left; at the end, where the time went."""
 
-    bar = tqdm(disable=True)
+    bar: "tqdm[NoReturn]" = tqdm(disable=True)
 
     def __init__(self, timer: PhaseTimer) -> None:
         self.timer, self.optimiser_began = timer, 0.0
+        self.began, self.began_at, self.tenths = 0.0, 0, 0  # when and at which step; tenths of the way that have a line
+        self.losses: deque[float] = deque()  # of the last steps
+        self.validation = ""  # the newest validation loss, in words
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A bar for all optimiser steps, those before a resume included."""
-        terminal_only = None if log.isEnabledFor(logging.INFO) and processes.is_main() else True
-        self.bar = tqdm(
-            total=state.max_steps, initial=state.global_step, unit="step", disable=terminal_only, leave=False
-        )
+        self.losses = deque(maxlen=min(MOST, max(LEAST, ceil(state.max_steps / 10))))
+        for entry in state.log_history:
+            self.read_entry(entry)
+        if processes.is_main():
+            self.bar = progress.open_bar("steps", state.max_steps, done=state.global_step)
+        self.began, self.began_at = self.timer.now(), state.global_step
+        self.tenths = count_tenths(state)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -47,30 +58,52 @@ class ProgressCallback(TrainerCallback):
         self.bar.update()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Loss and rate beside the bar, or a line for each tenth of the way."""
-        if "loss" not in state.log_history[-1] or not processes.is_main():
+        """Losses and rates beside the bar; without one a line, but not where a validation loss is still to come."""
+        entry = state.log_history[-1]
+        self.read_entry(entry)
+        self.bar.set_postfix_str(", ".join(self.describe_numbers(state)))
+        is_epoch_over = state.epoch == int(state.epoch or 0)
+        if "eval_loss" in entry or ("loss" in entry and self.bar.disable and not (is_epoch_over and args.do_eval)):
+            self.log_line(state)
+
+    def read_entry(self, entry: Mapping[str, float]) -> None:
+        """The losses in an entry of the Trainer's history."""
+        if "loss" in entry:
+            self.losses.append(entry["loss"])
+        if "eval_loss" in entry:
+            self.validation = f"val loss {entry['eval_loss']:.3f} (step {int(entry['step'])})"
+
+    def log_line(self, state: TrainerState) -> None:
+        """A line for each tenth of the way, once."""
+        if not processes.is_main() or count_tenths(state) == self.tenths:
             return
-        step, tenth = state.global_step, ceil(state.max_steps / 10)
-        loss, rate = latest_value(state, "loss"), latest_value(state, "learning_rate")
-        self.bar.set_postfix_str(f"loss {loss:.3f}, lr {rate:.1e}, {self.timer.tokens_per_second:,.0f} tokens/s")
-        if self.bar.disable and step % tenth == 0:
-            log.info("step %*d of %d, loss %.3f, lr %.1e, %s tokens/s", len(str(state.max_steps)), step,
-                     state.max_steps, loss, rate, f"{self.timer.tokens_per_second:,.0f}")  # fmt: skip
+        self.tenths = count_tenths(state)
+        step, steps = state.global_step, state.max_steps
+        parts = [f"step {step:{len(str(steps))}} of {steps}", *self.describe_numbers(state)]
+        if step < steps:
+            seconds = (self.timer.now() - self.began) / (step - self.began_at) * (steps - step)
+            parts.append(f"{tqdm.format_interval(seconds)} left")
+        log.info("%s", ", ".join(parts))
+
+    def describe_numbers(self, state: TrainerState) -> list[str]:
+        rate = next((entry["learning_rate"] for entry in reversed(state.log_history) if "learning_rate" in entry), 0.0)
+        return [*self.describe_losses(), f"lr {rate:.1e}", f"{self.timer.tokens_per_second:,.0f} tokens/s"]
+
+    def describe_losses(self) -> list[str]:
+        """The mean loss of the last steps, for that of one is the luck of its rows, and the newest validation loss."""
+        mean = f"loss {fmean(self.losses):.3f} (mean of {len(self.losses)} steps)" if self.losses else ""
+        return list(filter(None, [mean, self.validation]))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Leave the last numbers."""
         self.bar.close()
-        names = {"loss": "loss", "eval_loss": "val loss"}
-        losses = [
-            f"{names[name]} {latest_value(state, name):.3f}" for name in names if not isnan(latest_value(state, name))
-        ]
         if processes.is_main():
-            log.info("%d steps, %s", state.global_step, ", ".join(losses))
+            log.info("%s", ", ".join([f"{state.global_step} steps", *self.describe_losses()]))
             log.info("%s", self.timer)
 
 
-def latest_value(state: TrainerState, name: str) -> float:
-    """The newest logged value of that name; nan before the first."""
-    return float(next((entry[name] for entry in reversed(state.log_history) if name in entry), float("nan")))
+def count_tenths(state: TrainerState) -> int:
+    """How many tenths of the way are gone."""
+    return state.global_step // ceil(state.max_steps / 10)

@@ -1,0 +1,43 @@
+"""How far long work has got: a bar on a terminal, with rate and time left; elsewhere, or when all is quiet, nothing."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def open_bar(unit: str, total: int | None = None, description: str | None = None, done: int = 0) -> "tqdm[NoReturn]":
+    """A bar on stderr that is gone when it is closed; disabled where stderr is no terminal, and after --quiet."""
+    is_quiet = logging.getLogger("refrain").level > logging.INFO
+    return tqdm(
+        desc=description,
+        total=total,
+        initial=done,
+        unit=f" {unit}",
+        unit_scale=total is None,
+        disable=True if is_quiet else None,
+        leave=False,
+        dynamic_ncols=True,
+    )
+
+
+def with_progress(
+    items: Sequence[T], unit: str, description: str, size: Callable[[T], int] = lambda item: 1
+) -> Iterator[T]:
+    """The items, with a bar; each counts for as many units as its size."""
+    with open_bar(unit, sum(map(size, items)), description) as bar:
+        for item in items:
+            yield item
+            bar.update(size(item))
+
+
+class LineHandler(logging.StreamHandler[Any]):
+    """Writes lines to stderr above whatever bars are there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Bars are cleared, and drawn anew below the line."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
