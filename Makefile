@@ -17,8 +17,12 @@ demo: install ## raw data to a measured ONNX model, then the metrics and three h
 	dvc repro
 	refrain report
 
-compare: install ## experiments side by side, without the checksum columns of DVC
-	dvc exp show --only-changed --drop '.*/|conf$$|composed|data\.(folder|sources)'
+# Columns that hold checksums, paths and long texts, scores of single variants, and what a preset's name says already
+DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL\.(?!best)|train\.recipe|template\.jinja|model\.(?!name|hub)
+DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(cost|variants)
+
+compare: install ## experiments side by side in 120 columns, the best first
+	dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from pipeline_repository import dvc
+from places import ROOT
 
 from refrain.pipeline import params, paths
 
@@ -51,7 +52,7 @@ def ranked(folder):
 
 
 def search(folder, *arguments, **settings):
-    return pipeline_repository.run(folder, sys.executable, "-m", "refrain.experiments.sweep", *arguments, **settings)
+    return pipeline_repository.run(folder, sys.executable, "-m", "refrain.cli.main", "sweep", *arguments, **settings)
 
 
 @pytest.mark.slow
@@ -71,6 +72,8 @@ def test_a_search_leaves_experiments_calls_the_same_one_the_best_and_survives_a_
     assert len(found) == 2
     assert found[0] == pytest.approx((best.best_params["train.lr"], best.best_value))
     assert "the learning rate is too high" in said
+    shown = pipeline_repository.run(repository, "make", "-f", ROOT / "Makefile", "-o", "install", "compare")
+    assert "rougeL.best" in shown and max(map(len, shown.splitlines())) <= 120
     assert pipeline_repository.run(repository, "git", "status", "--porcelain") == ""
 
 
