@@ -66,7 +66,7 @@ def test_an_artifact_says_what_it_was_made_of_and_no_repository_is_needed(folder
     assert told(tmp_path / "elsewhere", folder) == [
         ["folder", str(folder)],
         ["md5", manifest.dvc_md5(folder)],
-        ["base", '{"hub": "someone/small", "revision": "abc"}'],
+        ["base", "someone/small@abc of the Hub"],
         ["models/base", "1.dir"],
         ["data/prepared", "2.dir"],
         ["models/adapter", "3.dir"],
@@ -79,6 +79,47 @@ def test_an_artifact_says_what_it_was_made_of_and_no_repository_is_needed(folder
 def test_the_commits_that_recorded_exactly_these_files_are_found(folder, repository):
     lines = [text.split(maxsplit=2)[2] for name, text in told(repository, folder) if name == "commit"]
     assert sorted(lines) == ["Again", "First"]
+
+
+def test_the_commit_at_head_is_listed_though_it_left_the_lock_as_it_was(folder, repository):
+    pipeline_repository.run(repository, "git", "checkout", "-q", "HEAD~1")
+    (repository / "notes").touch()
+    pipeline_repository.run(repository, "git", "add", "-A")
+    pipeline_repository.run(repository, "git", "commit", "-qm", "Notes")
+    lines = [text.split(maxsplit=2)[2] for name, text in told(repository, folder) if name == "commit"]
+    assert sorted(lines) == ["Again", "First", "Notes (HEAD)"]
+
+
+@pytest.mark.parametrize("base, line", [
+    ({"folder": "some", "files": {}}, "a folder, some"),
+    ({"tiny": {"layers": 4, "width": 192, "corpus": "c.txt"}, "corpus": "0"},
+     "tiny, 4 layers, 192 wide, pretrained on c.txt"),
+    ({"elsewhere": 1, "tiny": {}}, "elsewhere 1"),
+])  # fmt: skip
+def test_a_base_is_told_in_words(base, line):
+    assert lineage.describe_base(base) == line
+
+
+def test_a_variant_says_base_data_and_commit_on_one_line(folder, repository, monkeypatch):
+    lock = {"stages": {"merge": {"outs": [{"path": "models/merged", "md5": "4.dir"}]}}}
+    (repository / "dvc.lock").write_text(json.dumps(lock))
+    (repository / "reports").mkdir()
+    sources = {f"{i}-{name}.csv": {} for i, name in enumerate(["a", "b-c", "d", "e"])}
+    (repository / "reports/data.json").write_text(json.dumps({"sources": sources, "train": 1234}))
+    manifest.write_manifest(folder, FACTS | {"made_of": FACTS["made_of"] | {"models/merged": "4.dir"}})
+    monkeypatch.chdir(repository)
+    known = f"{folder}/best is int8, of someone/small@abc of the Hub, "
+    assert lineage.describe_origin(folder / "best") == f"{known}not committed"
+    pipeline_repository.run(repository, "git", "add", "-A")
+    pipeline_repository.run(repository, "git", "commit", "-qm", "Done")
+    commit = pipeline_repository.run(repository, "git", "log", "-1", "--format=%h of %cs").strip()
+    data = "trained on a.csv, b-c.csv, d.csv and 1 more (1,234 rows)"
+    assert lineage.describe_origin(folder / "best") == f"{known}{data}, commit {commit}"
+    assert (
+        lineage.describe_origin(folder / "fp32")
+        == f"{folder}/fp32, of someone/small@abc of the Hub, {data}, commit {commit}"
+    )
+    assert lineage.describe_origin(folder) == str(folder), "without a manifest nothing is known"
 
 
 def test_files_that_no_commit_recorded_are_said_to_be_such(folder, repository):
