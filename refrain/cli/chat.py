@@ -21,9 +21,11 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Talk to an exported model. Prompts from a pipe, one a line, are each answered alone, one reply a line."""
     from refrain.cli import terminal
+    from refrain.experiments import lineage
     from refrain.generation import chat_model, model_choice  # --help should not wait for ONNX Runtime
 
-    model = chat_model.load(model_choice.choose_model(str(options.model)), generation_config(options), options.threads)
+    folder = model_choice.choose_model(str(options.model))
+    model = chat_model.load(folder, generation_config(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(model, options.system, options.prompt):
             print(piece, end="", flush=True)
@@ -32,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
         for line in terminal.answer_lines(model, options.system, sys.stdin):
             print(line, flush=True)
     else:
-        terminal.chat_loop(model, options.system)
+        terminal.chat_loop(model, options.system, lineage.describe_origin(folder))
     return 0

@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
 
 from refrain.chat.records import Message
+from refrain.cli import screen
 from refrain.generation.chat_model import ChatModel, stream, truncate_history
 
 HELP = """/reset        forget the conversation, keep the system prompt
 /system TEXT  speak under another system prompt from now on; without TEXT under none
 /help         this list
-/quit         leave, as Ctrl-D does; Ctrl-C stops a reply"""
+/quit         leave, as Ctrl-D does, and Ctrl-C twice; Ctrl-C stops a reply
+A pasted text of several lines is one question."""
+GREETING = "/help lists the commands, Ctrl-D leaves"
+AGAIN = "(Ctrl-C once more leaves, or Ctrl-D)"
 
 
 def answer_one(model: ChatModel, system: str, question: str) -> Iterator[str]:
@@ -29,43 +32,64 @@ def answer_lines(model: ChatModel, system: str, questions: Iterable[str]) -> Ite
         yield reply if model.grammar else " ".join(reply.split())
 
 
-def chat_loop(model: ChatModel, system: str) -> None:
-    """A conversation that lasts until /quit, Ctrl-D, or Ctrl-C while the person's turn is open."""
-    with suppress(ImportError):  # there is none on Windows
-        import readline  # noqa: F401 - gives input() its history; imported late, for it may write to the terminal
+def chat_loop(model: ChatModel, system: str, origin: str) -> None:
+    """A conversation that lasts until /quit, Ctrl-D, or Ctrl-C twice while the person's turn is open."""
+    screen.prepare_input()
+    if sys.stdout.isatty():
+        print(screen.dim(f"{origin}\n{GREETING}"))
     turns: list[Message] = []
-    with suppress(EOFError, KeyboardInterrupt):
-        while True:
-            line = input("you> ").strip()
-            match line.split(maxsplit=1):
-                case []:
-                    continue
-                case ["/quit"]:
-                    return
-                case ["/help"]:
-                    print(HELP)
-                case ["/reset"]:
-                    turns = []
-                case ["/system", *text]:
-                    system = "".join(text)
-                case [word, *_] if word.startswith("/"):
-                    print(f"{word} is no command; /help lists them")
-                case _:
-                    turns = ask(model, system, turns, line)
+    for line in read_questions():
+        match line.split(maxsplit=1):
+            case ["/quit"]:
+                return
+            case ["/help"]:
+                print(HELP)
+            case ["/reset"]:
+                turns = []
+            case ["/system", *text]:
+                system = "".join(text)
+            case [word, *_] if word.startswith("/"):
+                print(f"{word} is no command; /help lists them")
+            case _:
+                turns = ask(model, system, turns, line)
     print()
 
 
+def read_questions() -> Iterator[str]:
+    """What is typed or pasted, until Ctrl-D, or Ctrl-C twice in a row."""
+    has_pressed = False
+    while True:
+        try:
+            question = screen.read_text("you> ").strip()
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            if has_pressed:
+                return
+            has_pressed = True
+            print(f"\n{screen.dim(AGAIN)}")
+            continue
+        has_pressed = False
+        if question:
+            yield question
+
+
 def ask(model: ChatModel, system: str, turns: list[Message], question: str) -> list[Message]:
-    """The turns after a question and its reply; without both, and with a sentence, if it cannot be asked."""
+    """The turns after a question and its reply; without both if it cannot be asked, or is stopped before a word."""
     conversation: list[Message] = [*turns, {"role": "user", "content": question}]
     try:
         remembered, ids = truncate_history(model, system, conversation)
+        if len(remembered) < len(conversation):
+            count = len(conversation) - len(remembered)
+            print(screen.dim(f"(the context is full: the oldest {count} turns are forgotten)"))
+        reply = print_stream(with_limit(model, stream(model, ids)))
     except ValueError as error:
         print(error, file=sys.stderr)
         return turns
-    if len(remembered) < len(conversation):
-        print(f"(the context is full: the oldest {len(conversation) - len(remembered)} turns are forgotten)")
-    return [*remembered, {"role": "assistant", "content": print_stream(with_limit(model, stream(model, ids)))}]
+    except KeyboardInterrupt:
+        print()
+        return turns
+    return [*remembered, {"role": "assistant", "content": reply}]
 
 
 def with_limit(model: ChatModel, pieces: Generator[str, None, bool]) -> Iterator[str]:
@@ -78,11 +102,14 @@ def with_limit(model: ChatModel, pieces: Generator[str, None, bool]) -> Iterator
 
 
 def print_stream(pieces: Iterable[str]) -> str:
-    """Print a reply as it comes, until it ends or Ctrl-C ends it; what was said."""
+    """Print a reply as it comes, until it ends or Ctrl-C ends it; what was said, or KeyboardInterrupt before a word."""
     reply = ""
-    with suppress(KeyboardInterrupt):
+    try:
         for piece in pieces:
             reply += piece
             print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        if not reply:
+            raise
     print()
     return reply

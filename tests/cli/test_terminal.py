@@ -4,6 +4,7 @@ import select
 import signal
 import sys
 
+import pytest
 from command_line import FOREVER, REFRAIN, SHORT
 from places import ROOT
 
@@ -14,13 +15,13 @@ from refrain.generation import chat_model, sampling
 class Person:
     """Someone at a terminal, who waits for what they read before they type."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **variables):
         self.seen = b""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            screen = {"TERM": "dumb", "COLUMNS": "1000"}  # no colours, no scrolling
-            os.execve(sys.executable, [*REFRAIN, "chat", *map(str, arguments)], os.environ | screen)
+            screen = {"TERM": "dumb", "COLUMNS": "1000", "NO_COLOR": ""}  # no colours, no scrolling
+            os.execve(sys.executable, [*REFRAIN, "chat", *map(str, arguments)], os.environ | screen | variables)
 
     def __enter__(self):
         return self
@@ -62,6 +63,13 @@ class Person:
         reply = self.reads(b"\r\nyou> ")
         self.seen = b"you> " + self.seen
         return reply.decode().replace("\r\n", "\n").removeprefix("\n")
+
+    def interrupts(self, text):
+        """Ctrl-C, and what comes after it once `text` has come."""
+        self.types(b"\x03")
+        while not self.waits(2):
+            self.types(b"\x03")  # CPython overlooks a Ctrl-C in the instant before readline waits
+        return self.reads(text)
 
     def leaves(self, key):
         """The exit code after a key that ends the program, and what was on the screen until then."""
@@ -109,10 +117,49 @@ def test_help_lists_every_command_and_strangers_are_named(model):
         assert person.asks("/halp") == "/halp is no command; /help lists them"
 
 
-def test_ctrl_c_at_the_prompt_leaves(model):
-    with Person("--model", model) as person:
+def test_ctrl_c_at_the_prompt_asks_once_and_a_question_between_begins_anew(model, said):
+    with Person("--model", model, *SHORT) as person:
         person.reads(b"you> ")
-        assert person.leaves(b"\x03") == (0, b"\r\n")
+        for _ in range(2):
+            person.interrupts(b"(Ctrl-C once more leaves, or Ctrl-D)\r\nyou> ")
+            person.seen = b"you> "
+            assert person.asks("hello") == said("hello"), "nothing of it was asked"
+            person.asks("/reset")
+            person.reads(b"you> ")
+        person.interrupts(b"or Ctrl-D)\r\nyou> ")
+        assert person.leaves(b"\x03")[0] == 0
+
+
+def test_a_greeting_says_which_model_answers(model):
+    with Person("--model", model) as person:
+        assert person.reads(b"you> ").decode() == f"{model}\r\n{terminal.GREETING}\r\n"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_colours_are_there_unless_they_are_not_wanted(model, colour):
+    with Person("--model", model, TERM="xterm", NO_COLOR="" if colour else "1") as person:
+        greeting = person.reads(b"leaves")
+        assert (b"\x1b[2m" in greeting) == colour
+        person.reads(b"you> ")
+        assert person.leaves(b"\x04")[0] == 0
+        assert (b"\x1b[0m" in person.seen) == colour
+
+
+PASTED = "one\r\r  two é😀\rthree"
+
+
+@pytest.mark.parametrize("paste, term", [(f"\x1b[200~{PASTED}\x1b[201~\r", "xterm"), (f"{PASTED}\r", "dumb")])
+def test_a_pasted_text_of_several_lines_is_one_question(model, said, paste, term):
+    with Person("--model", model, *SHORT, TERM=term, NO_COLOR="1") as person:
+        person.reads(b"you> ")
+        person.types(paste.encode())
+        person.reads(b"three")
+        question = PASTED.replace("\r", "\n")
+        reply = said(question)
+        person.reads(reply.encode().replace(b"\n", b"\r\n"))
+        person.reads(b"you> ")
+        person.types(b"and?\n")
+        person.reads(said(question, reply, "and?").encode().replace(b"\n", b"\r\n"))
 
 
 def test_a_line_can_be_recalled(model):
@@ -151,6 +198,14 @@ def test_what_was_said_before_ctrl_c_stays(capsys):
 
     assert terminal.print_stream(interrupted()) == "Once upon a time"
     assert capsys.readouterr().out == "Once upon a time\n"
+
+
+def test_a_reply_that_is_stopped_before_a_word_was_never_asked_for(model, monkeypatch):
+    config = chat_model.GenerationConfig(sampling.SamplingParams(), None, None, 9, ())
+    talk = chat_model.load(model, config, threads=1)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    monkeypatch.setattr(talk.engine, "add", lambda sequence: os.kill(os.getpid(), signal.SIGINT))
+    assert terminal.ask(talk, "", turns, "hello") == turns and not talk.engine.running
 
 
 def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
