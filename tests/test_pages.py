@@ -22,8 +22,8 @@ from places import ROOT
 from refrain.chat import encoding
 from refrain.cli import main
 from refrain.data.readers import files
-from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import errors, parsing, recognition, registry
+from refrain.data.readers.raw_rows import RawRow, RowBlock
+from refrain.data.shapes import errors, parsing, recognition, registry, turn_rows
 from refrain.pipeline import params, schema, validation
 from refrain.training.audit import faults
 
@@ -238,11 +238,14 @@ def test_formats_are_those_of_the_code():
 def test_every_shape_is_shown_with_a_row_that_it_reads():
     shown = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table("docs/data.md", "Shapes")}
     assert set(shown) == {shape.name for shape in registry.SHAPES}
-    for name, row in shown.items():
-        layout = recognition.recognise_layout(schema.SourceConfig(path="example"), [RawRow(1, row)])
+    for name, value in shown.items():
+        rows = [RawRow(line, row) for line, row in enumerate(value if name == "turns" else [value], 1)]
+        layout = recognition.recognise_layout(schema.SourceConfig(path="example"), rows)
         assert layout.shape.name == name
-        policies = presets.config().data.policies
-        for said in parsing.parse_row(RawRow(1, row), layout, policies):
+        if name == "turns":
+            (block,) = turn_rows.group_blocks([RowBlock(tuple(rows))], layout.read, None)
+            rows, layout = block.raw_rows, recognition.conversation_layout(layout)
+        for said in parsing.parse_row(rows[0], layout, presets.config().data.policies):
             assert said["messages"][-1]["role"] == "assistant"
 
 

@@ -19,7 +19,7 @@ from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow
 from refrain.data.readers.text_formats import Block
 from refrain.data.rejected_rows import Examples, add_examples
-from refrain.data.shapes import ignored, parsing, recognition
+from refrain.data.shapes import ignored, parsing, recognition, turn_rows
 from refrain.data.shapes.conversations import ParseResult
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.layout import Layout
@@ -251,5 +251,9 @@ def source_blocks(
         if layout is not None:
             layouts[file.name] = layout
             log.info("%s: %s", file.name, layout.describe())
-        for block in files.read_blocks(file.path, file.config):
+        blocks = files.read_blocks(file.path, file.config)
+        if layout is not None and layout.shape.name == turn_rows.NAME:
+            blocks = turn_rows.group_blocks(blocks, layout.read, file.config.assistant)
+            layout = recognition.conversation_layout(layout)
+        for block in blocks:
             yield SourceBlock(index, file.name, layout, block)

@@ -23,6 +23,7 @@ class SourceConfig:
     files: str | None = None  # of a folder, an archive or the Hub: a pattern, or the name of a split; null: all
     sheet: str | None = None  # of a workbook; null: the only one with rows
     shape: str | None = None  # null: recognised from the rows
+    assistant: str | None = None  # of a table of turns: who is the assistant; null: whoever is called so
     split: str | None = None  # train, val or test: all its rows go there; random: by the fractions; null: as they say
     fields: dict[str, str] = field(default_factory=dict)  # our name: the file's column; `group`: rows of one split
     verdicts: dict[str, str] = field(default_factory=dict)  # first, second or tie: values of `verdict`, with commas

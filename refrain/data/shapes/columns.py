@@ -22,6 +22,7 @@ ANY_CASE = (
     "system",
     "history",
     "system_instruction",
+    "conversation",
     "context",
     *LABELS,
 )  # optional names that are found in other writings too

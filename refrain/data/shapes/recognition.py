@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain, islice
 
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import choices, fields, parsing, split_column, suggestions, verdicts
+from refrain.data.shapes import choices, fields, parsing, split_column, suggestions, turn_rows, verdicts
 from refrain.data.shapes.columns import ColumnMap, map_columns, mostly, rename_columns, write_mapping
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.fields import Fields
@@ -39,7 +39,11 @@ def recognise_layout(source: SourceConfig, raws: Iterable[RawRow]) -> Layout | N
     if not present:
         return None
     check_source_config(source, present)
+    if source.assistant is not None and source.shape is None:
+        source = replace(source, shape=turn_rows.NAME)
     if layout := find_layout(source, first_rows, rows):
+        if layout.shape.name == turn_rows.NAME:
+            turn_rows.check_table(source, layout, first_rows)
         return layout
     can_read = partial(reads_rows, source, first_rows)
     raise ValueError(f"{source.path}: {suggestions.describe_misfit(source, first_rows, rows, can_read)}")
@@ -56,6 +60,13 @@ def find_layout(source: SourceConfig, first_rows: list[Fields], other_rows: Iter
             shape = choices.with_first_number(shape, source, first_rows, columns)
             return make_layout(source, first_rows, shape, columns)
     return None
+
+
+def conversation_layout(layout: Layout) -> Layout:
+    """How the conversations of a table of turns are read, once its rows are grouped."""
+    messages = next(shape for shape in SHAPES if shape.name == "messages")
+    shared = {name: name for name in turn_rows.SHARED if name in layout.read}
+    return Layout(messages, {"messages": "messages", **shared}, splits=layout.splits)
 
 
 def reads_rows(source: SourceConfig, first_rows: list[Fields], mapping: dict[str, str]) -> bool:

@@ -11,6 +11,7 @@ from refrain.data.shapes import (
     squad,
     transcript,
     tree,
+    turn_rows,
     votes,
 )
 from refrain.data.shapes.column_aliases import ANSWERS, CHOICES, CONTEXT, KEYS, PAIR, PASSAGE, SYSTEM
@@ -251,6 +252,15 @@ SHAPES = (
         CHAT_COLUMNS,
         ROWS_TOGETHER,
         aliases=SYSTEM | {"instruction": ("definition",)},
+    ),
+    Shape(
+        turn_rows.NAME,
+        ("role", "content"),
+        turn_rows.refuse_alone,
+        ("conversation", "system"),
+        ROWS_TOGETHER,
+        turn_rows.has_role,
+        turn_rows.ALIASES,
     ),
     Shape("tree", ("message_tree_id", "prompt"), tree.parse_tree, ("system",), ROWS_TOGETHER, tree.has_root),
 )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from refrain.data.shapes import fields, verdicts
+from refrain.data.shapes import fields, turn_rows, verdicts
 from refrain.data.shapes.columns import has_words, is_text, is_turns, mostly, plain_name, write_mapping
 from refrain.data.shapes.conversations import is_turn
 from refrain.data.shapes.exchanges import pair_of
@@ -48,12 +48,11 @@ def describe_misfit(
 ) -> str:
     """Why no shape fits, and what to do; `can_read` tells whether a mapping would read the rows."""
     columns = dict.fromkeys(column for row in first_rows for column in row)
-    if {"message_id", "parent_id", "message_tree_id", "text", "role"}.issubset(columns):
-        return (
-            "its rows are single messages of trees, which lie apart in the file; name instead the file of trees that is"
-            " published beside it (*.trees.jsonl.gz)"
-        )
+    if turn_rows.is_tree(first_rows):
+        return turn_rows.TREE_REASON
     shown = describe_row(next(row for row in first_rows if row))
+    if turns := turn_rows.describe_unknown_roles(first_rows):
+        return turns
     values = {column: [row[column] for row in first_rows if not fields.is_empty(row.get(column))] for column in columns}
     free = {column: kinds for column, kinds in values.items() if column not in source.fields.values()}
     if pair := verdicts.find_pair(free):

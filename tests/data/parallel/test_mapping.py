@@ -50,7 +50,7 @@ def test_ray_gives_the_same_results_and_errors_and_keeps_silent(monkeypatch, cap
 
 def test_ray_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'refrain\[ray\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'refrain-lm\[ray\]'"):
         list(mapped(process, range(9), 2, "ray"))
 
 
