@@ -20,12 +20,13 @@ def main(cfg: Config) -> None:
     model = cfg.model
     paths.make_empty(paths.BASE)
     if model.tiny is not None:
+        from refrain.models.pretrained.reading import open_corpus
         from refrain.models.pretrained.tiny import pretrain
         from refrain.training import checkpoints, fit
 
         key = checkpoints.fingerprint([model.tiny, cfg.seed], [paths.LINKED_MODEL], fit.device_name())
-        with checkpoints.exclusive_folder(key) as folder:
-            pretrain(model.tiny, paths.LINKED_MODEL / "corpus.txt", cfg.seed, paths.BASE, folder)
+        with open_corpus(model.tiny, paths.LINKED_MODEL, cfg.seed) as corpus, checkpoints.exclusive_folder(key) as own:
+            pretrain(model.tiny, corpus, cfg.seed, paths.BASE, own)
     elif model.folder is not None:
         copy_from_folder(paths.locate(model.folder, "model.folder", folder=True), paths.BASE)
     elif model.hub is not None and model.revision is not None:

@@ -127,6 +127,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "models/pretrained/preflight/model_class": (OBSTACLES, "each family that is named"),
     "models/pretrained/preflight/tied_head": (OBSTACLES, "a head beside its table"),
     "models/pretrained/preflight/vocabulary": (OBSTACLES, "each token that is named"),
+    "models/pretrained/reading": ("data/test_training_texts.py", "which rows a tiny base reads"),
     "models/pretrained/preflight/weights": (OBSTACLES, "each tensor that is named"),
     "pipeline/cores": ("data/parallel/test_mapping.py", "as many workers as cores"),
     "pipeline/git": ("pipeline/test_revisions.py", "names of commits"),

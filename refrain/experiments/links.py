@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from refrain.data import sources
+from refrain.data import sources, training_texts
 from refrain.data.readers import folders
 from refrain.pipeline import paths
 from refrain.pipeline.paths import locate
@@ -17,8 +17,10 @@ def link_inputs(data: DataConfig, model: ModelConfig) -> None:
     """Rebuild data/linked and models/linked: links to whatever prepare and base read."""
     link_data(data)
     paths.make_empty(paths.LINKED_MODEL)
-    if model.tiny is not None:
+    if model.tiny is not None and model.tiny.corpus is not None:
         link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
+    if model.tiny is not None and model.tiny.corpus is None:
+        link_rows(data)
     if model.folder is not None:
         for file in sorted(locate(model.folder, "model.folder", folder=True).iterdir()):
             link_to(paths.LINKED_MODEL / file.name, file.resolve())
@@ -32,6 +34,20 @@ def link_data(data: DataConfig) -> None:
     with sources.named_by_person(data, paths.LINKED_DATA):
         for index in range(len(data.sources)):
             sources.list_source(data, index, paths.LINKED_DATA)
+
+
+def link_rows(data: DataConfig) -> None:
+    """Link once more, file by file, the rows that a base is made from, so that DVC makes it anew when one is edited."""
+    folder = paths.LINKED_MODEL / "rows"
+    folder.mkdir()
+    for link in [
+        link for link in sorted(paths.LINKED_DATA.iterdir()) if link.name != paths.watched_folder(0).parent.name
+    ]:
+        for name in training_texts.list_linked(link) or ["."]:
+            place = folder / link.name / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link_to(place, (link / name).resolve())
+    training_texts.write_settings(data, folder)
 
 
 def link_sources(data: DataConfig, linked: Path) -> None:

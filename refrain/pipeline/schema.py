@@ -88,7 +88,7 @@ class DataConfig:
 class TinyConfig:
     """A Llama-shaped model and its byte-level BPE tokenizer, both made from a plain-text corpus."""
 
-    corpus: str = MISSING
+    corpus: str | None = MISSING  # a text, a paragraph a line; null: what the training rows of data.sources say
     vocabulary: int = MISSING
     layers: int = MISSING
     width: int = MISSING

@@ -33,7 +33,7 @@ CONF_EDITS = {
 }
 FILE_EDITS = {
     "refrain/chat/encoding.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
-    "refrain/data/corpus.py": {"prepare"},
+    "refrain/data/corpus.py": {"base", "prepare"},
     "refrain/training/fit.py": {"base", "train"},
     "refrain/runtime/loading.py": {"merge", "export_onnx", "evaluate"},
     "refrain/evaluation/metrics.py": {"merge", "export_onnx", "evaluate"},

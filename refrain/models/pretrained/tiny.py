@@ -27,7 +27,7 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path, checkpoints: 
     """
     lines = [line for line in corpus.read_text(encoding="utf-8").split("\n") if line]
     if not lines:
-        raise ValueError(f"{tiny.corpus}: the corpus has no text")
+        raise ValueError(f"{tiny.corpus or 'data.sources'}: the corpus has no text")
     tokenizer = train_tokenizer(lines, tiny.vocabulary)
     tokenizer.save(str(out / "tokenizer.json"))
     settings = {
