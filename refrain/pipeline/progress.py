@@ -28,6 +28,8 @@ def with_progress(
     items: Sequence[T], unit: str, description: str, size: Callable[[T], int] = lambda item: 1
 ) -> Iterator[T]:
     """The items, with a bar; each counts for as many units as its size."""
+    if not items:
+        return
     with open_bar(unit, sum(map(size, items)), description) as bar:
         for item in items:
             yield item

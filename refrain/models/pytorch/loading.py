@@ -1,7 +1,9 @@
 """Weights in PyTorch: load them, make them ready to train, fold an adapter in, save."""
 
 import importlib.util
+import logging
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import torch
@@ -18,6 +20,8 @@ from transformers import (
 
 from refrain.models.pytorch import lora
 from refrain.pipeline.schema import MethodConfig
+
+log = logging.getLogger(__name__)
 
 
 def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path | None = None) -> PreTrainedModel:
@@ -130,8 +134,11 @@ def save_pretrained(model: PreTrainedModel, out: Path) -> None:
 
 def save_for_serving(model: PreTrainedModel, ends: frozenset[int], out: Path) -> None:
     """A folder that any runtime can serve: greedy by default, stopping where the chat template ends a reply."""
+    start = monotonic()
     cast(GenerationConfig, with_plain_generation(model).generation_config).eos_token_id = sorted(ends)
     save_pretrained(model, out)
+    size = sum(file.stat().st_size for file in out.glob("*.safetensors")) / 1e6
+    log.info("%s: %.1f MB written in %.1f s", out, size, monotonic() - start)
 
 
 def require_savable(bare: PreTrainedModel) -> None:

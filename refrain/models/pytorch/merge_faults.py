@@ -16,6 +16,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from refrain.pipeline import progress
+
 ADAPTER = "default"
 CHUNK = 2**22  # weights in float64 at once
 SHARE = 1e-3  # of what the adapter changes in a row: the error that folding may have
@@ -93,7 +95,7 @@ def wrong_weights(adapted: PreTrainedModel, merged: PreTrainedModel) -> list[str
     """The first matrix that is not base + adapter, what it is instead, and how many there are."""
     layers, wrong = dict(lora_layers(adapted)), []
     saved = dict(merged.named_parameters(remove_duplicate=False))
-    for full_name, weight in adapted.named_parameters():
+    for full_name, weight in progress.with_progress(list(adapted.named_parameters()), "tensors", "base + adapter"):
         name = parameter_name(full_name)
         layer = layers.get(layer_name(full_name)) if name.endswith(".weight") else None
         if "lora_" not in full_name and not holds_fold(weight, layer, saved[name]):

@@ -27,7 +27,7 @@ class ProgressCallback(TrainerCallback):
         self.timer, self.optimiser_began = timer, 0.0
         self.began, self.began_at, self.tenths = 0.0, 0, 0  # when and at which step; tenths of the way that have a line
         self.losses: deque[float] = deque()  # of the last steps
-        self.validation = ""  # the newest validation loss, in words
+        self.validation: tuple[int, float] | None = None  # the step of the newest validation loss, and the loss
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -61,7 +61,7 @@ class ProgressCallback(TrainerCallback):
         """Losses and rates beside the bar; without one a line, but not where a validation loss is still to come."""
         entry = state.log_history[-1]
         self.read_entry(entry)
-        self.bar.set_postfix_str(", ".join(self.describe_numbers(state)))
+        self.bar.set_postfix_str(", ".join([*self.describe_losses(is_short=True), self.describe_speed()]))
         is_epoch_over = state.epoch == int(state.epoch or 0)
         if "eval_loss" in entry or ("loss" in entry and self.bar.disable and not (is_epoch_over and args.do_eval)):
             self.log_line(state)
@@ -71,7 +71,7 @@ class ProgressCallback(TrainerCallback):
         if "loss" in entry:
             self.losses.append(entry["loss"])
         if "eval_loss" in entry:
-            self.validation = f"val loss {entry['eval_loss']:.3f} (step {int(entry['step'])})"
+            self.validation = int(entry["step"]), entry["eval_loss"]
 
     def log_line(self, state: TrainerState) -> None:
         """A line for each tenth of the way, once."""
@@ -79,20 +79,28 @@ class ProgressCallback(TrainerCallback):
             return
         self.tenths = count_tenths(state)
         step, steps = state.global_step, state.max_steps
-        parts = [f"step {step:{len(str(steps))}} of {steps}", *self.describe_numbers(state)]
+        rate = next((entry["learning_rate"] for entry in reversed(state.log_history) if "learning_rate" in entry), 0.0)
+        parts = [f"step {step:{len(str(steps))}} of {steps}", *self.describe_losses(), f"lr {rate:.1e}"]
+        parts.append(self.describe_speed())
         if step < steps:
             seconds = (self.timer.now() - self.began) / (step - self.began_at) * (steps - step)
             parts.append(f"{tqdm.format_interval(seconds)} left")
         log.info("%s", ", ".join(parts))
 
-    def describe_numbers(self, state: TrainerState) -> list[str]:
-        rate = next((entry["learning_rate"] for entry in reversed(state.log_history) if "learning_rate" in entry), 0.0)
-        return [*self.describe_losses(), f"lr {rate:.1e}", f"{self.timer.tokens_per_second:,.0f} tokens/s"]
-
-    def describe_losses(self) -> list[str]:
+    def describe_losses(self, is_short: bool = False) -> list[str]:
         """The mean loss of the last steps, for that of one is the luck of its rows, and the newest validation loss."""
-        mean = f"loss {fmean(self.losses):.3f} (mean of {len(self.losses)} steps)" if self.losses else ""
-        return list(filter(None, [mean, self.validation]))
+        parts = []
+        if self.losses:
+            parts.append(
+                f"loss {fmean(self.losses):.3f}" + ("" if is_short else f" (mean of {len(self.losses)} steps)")
+            )
+        if self.validation is not None:
+            step, loss = self.validation
+            parts.append(f"val loss {loss:.3f}" + ("" if is_short else f" (step {step})"))
+        return parts
+
+    def describe_speed(self) -> str:
+        return f"{self.timer.tokens_per_second:,.0f} tokens/s"
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -63,9 +63,7 @@ def test_on_a_terminal_progress_is_a_bar_unless_all_is_quiet(base, features, tmp
     caplog.set_level(level, "refrain")
     fit(base, features, tmp_path, features[:3], batch_size=1, epochs=2)
     if level == logging.INFO:
-        numbers = (
-            r"loss \d+\.\d{3} \(mean of \d+ steps\), val loss \d\.\d{3} \(step 0\), lr \d\.\de-\d\d, [\d,]+ tokens/s"
-        )
+        numbers = r"loss \d+\.\d{3}, val loss \d\.\d{3}, [\d,]+ tokens/s"
         assert re.search(rf"/32 .*{numbers}", shown.getvalue())
         assert [record.getMessage()[:8] for record in caplog.records[:-3]] == ["step 16 ", "step 32 "], (
             "after validation"
