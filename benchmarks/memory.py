@@ -109,7 +109,7 @@ def run_step(step: str, prompts: int) -> None:
 
 def prove(name: str, cfg: Config) -> None:
     """What the export stage does to prove one variant, the reference's own replies included."""
-    from refrain.evaluation import divergence, gate, parity
+    from refrain.evaluation import divergence, parity, verdict
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
     from refrain.runtime.loading import load_model
@@ -124,7 +124,7 @@ def prove(name: str, cfg: Config) -> None:
     merged = TorchLanguageModel(load_pretrained(paths.MERGED))
     result = parity.measure_parity(merged, variant, prompts, cfg.export)
     times = f"replies {middle - start:.0f} s, comparison {time.monotonic() - middle:.0f} s"
-    fails = gate.failed_thresholds(name, cfg.export.variants[name].thresholds, result)
+    fails = verdict.judge_variant(name, cfg.export.variants[name].thresholds, result).fails
     print(times, json.dumps(divergence.rounded_facts(result)), *fails, file=sys.stderr)
 
 

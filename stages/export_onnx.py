@@ -35,12 +35,11 @@ def main(cfg: Config) -> None:
 
     attempts = fallbacks.export_proven_variants(paths.MERGED, paths.ONNX, cfg.export, prompts, compare)
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
-    left = gate.remove_failing(
-        paths.ONNX, cfg.export.variants, {name: tried[-1].fails for name, tried in attempts.items()}
-    )
+    kept = {name: tried[-1] for name, tried in attempts.items()}
+    left = gate.remove_failing(paths.ONNX, cfg.export.variants, {name: each.fails for name, each in kept.items()})
     for name in left:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-    best = selection.select_best(paths.ONNX, cfg.export)
+    best = selection.select_best(paths.ONNX, cfg.export, [name for name, each in kept.items() if each.missed])
     write_manifest(paths.ONNX, provenance.manifest_facts(best))
 
 

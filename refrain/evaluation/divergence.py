@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from refrain.evaluation import intervals
+from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
 from refrain.runtime.language_model import LanguageModel, Logits, log_softmax
 
@@ -146,9 +148,19 @@ class DivergenceStats:
         """The mean divergence of the next token, in nats."""
         return float(np.mean(self.kl_divergences))
 
+    def kl_interval(self) -> Interval | None:
+        """What chance explains of it."""
+        return intervals.student_interval(self.kl_divergences)
+
     def top1(self) -> float:
         """The share of positions with the same likeliest token, in the worst of the modes."""
         return min(float(np.mean(agreement)) for agreement in self.agreements.values())
+
+    def top1_interval(self) -> Interval | None:
+        """What chance explains of it: the lowest of the bounds of all modes, on either side."""
+        counted = [intervals.share_interval(sum(agreement), len(agreement)) for agreement in self.agreements.values()]
+        bounds = [interval for interval in counted if interval is not None]
+        return (min(low for low, _ in bounds), min(high for _, high in bounds)) if bounds else None
 
 
 def relative_differences(reference: Logits, candidate: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -182,12 +194,15 @@ def slices(logits: Logits) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(logits), size)]
 
 
-def rounded_facts(measurement: Any) -> dict[str, float]:
+def rounded_facts(measurement: Any) -> dict[str, Any]:
     """The numbers of a dataclass with two significant digits, since the last ones depend on the machine."""
-    values = asdict(measurement).items()
-    return {name: rounded_fact(value) for name, value in values}
+    return {name: rounded_fact(value) for name, value in asdict(measurement).items()}
 
 
-def rounded_fact(value: float) -> float:
-    """Two significant digits below a tenth, four places above."""
-    return float(f"{value:.1e}") if abs(value) < 0.1 else round(value, 4)
+def rounded_fact(value: Any) -> Any:
+    """Of a float, and of those in mappings and tuples: two significant digits below a tenth, four places above."""
+    if isinstance(value, float):
+        return float(f"{value:.1e}") if abs(value) < 0.1 else round(value, 4)
+    if isinstance(value, dict):
+        return {name: rounded_fact(each) for name, each in value.items()}
+    return [rounded_fact(each) for each in value] if isinstance(value, tuple) else value

@@ -3,16 +3,14 @@
 import json
 import logging
 import shutil
-from math import inf
 from pathlib import Path
 
 import numpy as np
 
 from refrain.chat import encoding
 from refrain.chat.records import Row
-from refrain.evaluation import divergence
+from refrain.evaluation import intervals
 from refrain.evaluation.divergence import DivergenceStats
-from refrain.evaluation.parity import ParityResult
 from refrain.pipeline.schema import Thresholds, VariantConfig
 
 log = logging.getLogger(__name__)
@@ -58,40 +56,22 @@ def remove_failing(onnx: Path, variants: dict[str, VariantConfig], failures: dic
     return [name for name, sentences in failures.items() if not sentences]
 
 
-def failed_thresholds(name: str, thresholds: Thresholds, parity: ParityResult) -> list[str]:
-    """A sentence for each threshold that the variant does not reach; nan reaches none."""
-    key, sentences = f"export.variants.{name}.thresholds", []
-    limit = thresholds.relative_logits
-    slack = 1.0 if limit is None else divergence.rounding_slack(limit, parity.rounding)
-    for mode in ("whole", "cached", "batched", "chunked"):
-        if not ((value := getattr(parity, mode)) <= (inf if limit is None else limit * slack) and value < inf):
-            allowed = "any finite one" if limit is None else divergence.describe_limit(limit, slack)
-            sentences.append(f"{name}: its {mode} logits differ from the merged model's by {value:.2g} standard "
-                             f"deviations, {key}.relative_logits allows {allowed}")  # fmt: skip
-    for kind in ("top1", "greedy"):
-        if not (value := getattr(parity, kind)) >= (minimum := getattr(thresholds, kind)):
-            sentences.append(f"{name}: {value:.1%} of its {kind} tokens are the merged model's, "
-                             f"{key}.{kind} wants {minimum:.1%}")  # fmt: skip
-    if thresholds.kl is not None and not parity.kl <= thresholds.kl * slack**2:  # it grows with the square of logits
-        sentences.append(f"{name}: its next tokens diverge from the merged model's by {parity.kl:.2g} nats, "
-                         f"{key}.kl allows {divergence.describe_limit(thresholds.kl, slack**2)}")  # fmt: skip
-    if thresholds.rouge is not None and not parity.lost <= thresholds.rouge:
-        sentences.append(f"{name}: its ROUGE-L is {parity.lost:.2f} points below the merged model's, "
-                         f"{key}.rouge allows {thresholds.rouge:g}")  # fmt: skip
-    return sentences
-
-
 def require_within_reach(name: str, thresholds: Thresholds, positions: int, stats: DivergenceStats) -> None:
-    """ValueError once a variant misses a threshold whatever the rest of so many positions says: bounds, no guess."""
+    """ValueError once a variant misses a threshold, by more than chance, whatever the rest of so many positions says.
+
+    Of kl the tokens so far say what chance explains.
+    """
     key = f"export.variants.{name}.thresholds"
     seen = f"given up after {len(stats.kl_divergences)} of {positions} tokens"
     if thresholds.relative_logits is None and thresholds.kl is not None:
         least = float(np.sum(stats.kl_divergences)) / positions
-        if least > thresholds.kl:
+        interval = stats.kl_interval()
+        if least > thresholds.kl and interval is not None and interval[0] > thresholds.kl:
             raise ValueError(f"its next tokens diverge from the merged model's by at least {least:.2g} nats, "
                              f"{key}.kl allows {thresholds.kl:g}; {seen}")  # fmt: skip
     for agreement in stats.agreements.values():
-        most = 1 - agreement.count(False) / positions
-        if most < thresholds.top1:
-            raise ValueError(f"at most {most:.1%} of its top1 tokens are the merged model's, "
+        misses = agreement.count(False)
+        interval = intervals.share_interval(positions - misses, positions)
+        if interval is not None and interval[1] < thresholds.top1:
+            raise ValueError(f"at most {1 - misses / positions:.1%} of its top1 tokens are the merged model's, "
                              f"{key}.top1 wants {thresholds.top1:.1%}; {seen}")  # fmt: skip

@@ -6,7 +6,7 @@ known at every step, and the logits of a few prompts at a time are in memory.
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence, metrics, scoring
+from refrain.evaluation import divergence, intervals, metrics, scoring
 from refrain.evaluation.divergence import DivergenceStats, ExactModel
+from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
 from refrain.pipeline.schema import ExportConfig
 from refrain.runtime import language_model
@@ -49,6 +50,9 @@ class ParityResult:
     rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
     lost: float  # points of ROUGE-L, from 0 to 100, below the reference
     perplexity: float  # of the held-out replies
+    prompts: int = 0  # held-out rows that rouge, lost and kl are means over
+    tokens: int = 0  # of their replies, which top1 is a share of
+    intervals: dict[str, Interval | None] = field(default_factory=dict)  # by measure: what chance explains; None: all
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class ParityPrompts:
     prompt_ids: list[list[int]]  # those of the rows come first
     replies: list[list[int]]
     texts: list[str]  # the reference's replies to the rows
-    rouge: float  # ROUGE-L of these
+    rouge: list[float]  # ROUGE-L of each of these
     rounding: float  # how far fp32 moves a logit of the reference, in standard deviations
 
     @property
@@ -140,16 +144,27 @@ def measure_parity(
     texts = candidate_texts(candidate, prompts, [number for number in range(len(prompts.rows))
                                                  if greedy[number][1] < prompts.heard(number)], export)  # fmt: skip
     points = rouge(prompts.tokenizer, texts, prompts.rows)
+    alone, together = zip(*greedy.values(), strict=True)
+    leading_tokens = min(alone, together, key=sum)
+    losses = [100 * (expected - actual) for expected, actual in zip(prompts.rouge, points, strict=True)]
     return ParityResult(
         **stats.largest,
         rounding=prompts.rounding,
         mean=stats.mean(),
         kl=stats.kl(),
         top1=stats.top1(),
-        greedy=float(np.mean(list(greedy.values()), axis=0).min()) / export.steps,
-        rouge=points,
-        lost=100 * (prompts.rouge - points),
+        greedy=float(np.mean(leading_tokens)) / export.steps,
+        rouge=metrics.mean(points),
+        lost=100 * (metrics.mean(prompts.rouge) - metrics.mean(points)),
         perplexity=scoring.perplexity(candidate, prompts.tokenizer, prompts.rows),
+        prompts=len(prompts.rows),
+        tokens=prompts.positions,
+        intervals={
+            "top1": stats.top1_interval(),
+            "kl": stats.kl_interval(),
+            "greedy": intervals.student_interval([count / export.steps for count in leading_tokens]),
+            "lost": intervals.student_interval(losses),
+        },
     )
 
 
@@ -193,9 +208,10 @@ def candidate_texts(
     return texts
 
 
-def rouge(tokenizer: ChatTokenizer, texts: list[str], rows: list[Row]) -> float:
-    """ROUGE-L of replies to rows."""
-    return metrics.score_texts(texts, [scoring.reference_text(tokenizer, row) for row in rows])["rougeL"]
+def rouge(tokenizer: ChatTokenizer, texts: list[str], rows: list[Row]) -> list[float]:
+    """ROUGE-L of the reply to each row."""
+    references = [scoring.reference_text(tokenizer, row) for row in rows]
+    return [scores["rougeL"] for scores in metrics.rouge_of_rows(texts, references)]
 
 
 def up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> list[int]:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from refrain.chat import model_folder
-from refrain.evaluation import divergence, gate, parity
+from refrain.evaluation import divergence, parity, verdict
 from refrain.export.onnx import exporter
 from refrain.models.pytorch import language_model, loading
 from refrain.models.pytorch.language_model import TorchLanguageModel
@@ -75,13 +75,13 @@ def test_a_right_export_passes_and_one_with_another_rope_base_does_not(deep, tal
     prompts = parity.parity_prompts(reference, talk, rows[:4], 256, settings)
     exporter.export_variant(merged, tmp_path / "fp32", variant.weights, "compact", 18)
     proof = parity.measure_parity(reference, runtime.load_model(tmp_path / "fp32"), prompts, settings)
-    assert gate.failed_thresholds("fp32", variant.thresholds, proof) == [] and proof.whole > 1e-5
+    assert verdict.judge_variant("fp32", variant.thresholds, proof).fails == [] and proof.whole > 1e-5
     config = json.loads((merged / "config.json").read_text())
     (merged / "config.json").write_text(json.dumps(config | {"rope_theta": 10100.0}))
     exporter.export_variant(merged, tmp_path / "wrong", variant.weights, "compact", 18)
     (merged / "config.json").write_text(json.dumps(config))
     proof = parity.measure_parity(reference, runtime.load_model(tmp_path / "wrong"), prompts, settings)
-    first, *_ = gate.failed_thresholds("fp32", variant.thresholds, proof)
+    first, *_ = verdict.judge_variant("fp32", variant.thresholds, proof).fails
     assert first.startswith("fp32: its whole logits differ from the merged model's by ")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refrain.chat import encoding, model_folder, records
-from refrain.evaluation import divergence, gate, parity
+from refrain.evaluation import divergence, intervals, metrics, parity, verdict
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.schema import Thresholds
@@ -89,14 +89,17 @@ def off(proof):
 def test_a_model_is_all_like_itself(speaker, asked, settings):
     proof = parity.measure_parity(speaker, speaker, asked, settings)
     assert (proof.whole, proof.mean, proof.kl, proof.lost) == (0, 0, 0, 0)
-    assert (proof.top1, proof.greedy, proof.rouge) == (1, 1, asked.rouge) and asked.rouge > 0
+    assert (proof.top1, proof.greedy, proof.rouge) == (1, 1, metrics.mean(asked.rouge)) and proof.rouge > 0
     assert 0 < max(proof.cached, proof.batched, proof.chunked) < 1e-4, "other sums of the same numbers"
+    assert (proof.prompts, proof.tokens) == (len(asked.rows), asked.positions)
+    assert proof.intervals["top1"] == (intervals.share_interval(asked.positions, asked.positions)[0], 1)
+    assert proof.intervals["kl"] == proof.intervals["lost"] == (0, 0) and proof.intervals["greedy"] == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_the_healthy_chain_passes(name, speaker, onnx, asked, fitting):
     proof = parity.measure_parity(speaker, runtime.load_model(onnx / name), asked, fitting)
-    assert gate.failed_thresholds(name, fitting.variants[name].thresholds, proof) == []
+    assert verdict.judge_variant(name, fitting.variants[name].thresholds, proof).fails == []
 
 
 def test_fewer_bits_are_further_off(speaker, onnx, asked, settings):
@@ -123,7 +126,7 @@ def test_who_is_wrong_in_one_way_is_wrong_in_that_measure_only(way, speaker, bri
 def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brief, few):
     proof = parity.measure_parity(speaker, Sometimes(speaker, way, stammers), brief, few)
     assert off(proof) == [way] and math.isnan(getattr(proof, way))
-    sentences = gate.failed_thresholds("int4", Thresholds(relative_logits=None, top1=0), proof)
+    sentences = verdict.judge_variant("int4", Thresholds(relative_logits=None, top1=0), proof).fails
     assert len(sentences) == 1
     assert sentences[0].startswith(
         f"int4: its {way} logits differ from the merged model's by nan standard deviations, "
@@ -135,8 +138,9 @@ def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker
 
 
 def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settings):
-    better = replace(asked, rouge=asked.rouge + 0.05)
-    assert parity.measure_parity(speaker, speaker, better, settings).lost == pytest.approx(5)
+    better = replace(asked, rouge=[points + 0.05 for points in asked.rouge])
+    proof = parity.measure_parity(speaker, speaker, better, settings)
+    assert proof.lost == pytest.approx(5) and proof.intervals["lost"] == pytest.approx((5, 5))
 
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):

@@ -10,6 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 from pipeline_repository import append, dvc, edit, small, stage
 
+from refrain.pipeline import paths
+
 slow = pytest.mark.slow
 
 AFTER = {  # what may rerun when a stage's outputs are new
@@ -113,6 +115,17 @@ def test_what_comes_after_a_stage_is_what_dvc_yaml_says(finished):
             for maker in {maker for out, maker in made.items() if f"{dep}/".startswith(f"{out}/")}:
                 after[maker] |= {name, *after[name]}
     assert after == AFTER
+
+
+@slow
+def test_a_quantised_variant_that_misses_its_threshold_is_left_out_of_a_good_run(finished):
+    proof, summary, scores = (
+        json.loads((finished / path).read_text()) for path in (paths.PARITY, paths.SUMMARY, paths.METRICS)
+    )
+    assert "relative_logits allows 1e-09" in proof["int4"]["fails"][0] and not proof["int8"]["fails"]
+    assert {each.name for each in (finished / paths.ONNX).iterdir()} == {"fp32", "int8", "best", "manifest.json"}
+    assert {*summary["rougeL"]} == {"base", "merged", "fp32", "int8", "best"}
+    assert summary["rougeL"]["best"] == scores["onnx-int8"]["rougeL"], "the score that a search goes by"
 
 
 @slow

@@ -91,7 +91,8 @@ def small(folder: Path) -> None:
     data = {"name": "small", "folder": "data/raw", "sources": sources, "val_fraction": 0.1, "test_fraction": 0.0}
     preset(conf / "data/small.yaml", "files", data)
     preset(conf / "model/small.yaml", "tiny", {"name": "small", "tiny": {**TINY, "corpus": "data/raw/small.txt"}})
-    variants = {name: {"thresholds": {"top1": 0.0, "rouge": None}} for name in ("int8", "int4")}
+    thresholds = {"int8": {"top1": 0.0, "rouge": None}, "int4": {"relative_logits": 1e-9, "top1": 0.0, "rouge": None}}
+    variants = {name: {"fallbacks": [], "thresholds": each} for name, each in thresholds.items()}  # int4 misses its own
     preset(conf / "export/small.yaml", "cpu", {"name": "small", "prompts": 2, "steps": 4, "variants": variants})
     for group in ("data", "model", "export"):
         text = (conf / "config.yaml").read_text()

@@ -3,13 +3,13 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 
-from refrain.evaluation import gate
+from refrain.evaluation import gate, verdict
 from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.export.onnx import exporter, sensitivity
@@ -31,7 +31,13 @@ class Attempt:
 
     weights: QuantizationConfig
     result: ParityResult | None  # None: it could not be written or opened, or was given up
-    fails: list[str]
+    fails: list[str]  # thresholds that it misses, by more than chance explains
+    missed: list[str] = field(default_factory=list)  # ... within what chance explains
+    lucky: list[str] = field(default_factory=list)  # thresholds that it reaches, within what chance explains
+
+    @property
+    def is_good(self) -> bool:
+        return not self.fails and not self.missed
 
 
 def export_proven_variants(
@@ -53,7 +59,8 @@ def export_proven_variants(
             layers = ranking.sensitive_layers(weights)
             exporter.export_variant(merged, out, weights, kind, export.opset, layers)
 
-        attempts[name] = list(attempt_variant(out, variant, write, measure, prompts.positions))
+        attempts[name] = keep_one(list(attempt_variant(out, variant, write, measure, prompts.positions)), write)
+        describe_chance(name, attempts[name][-1])
         if attempts[name][-1].fails and variant.thresholds.required:
             break
     return attempts
@@ -62,7 +69,7 @@ def export_proven_variants(
 def attempt_variant(
     out: Path, variant: VariantConfig, write: Write, measure: Measure, positions: int
 ) -> Iterator[Attempt]:
-    """The variant in its settings and, as long as it fails, in each of its fallbacks; equal files are measured once."""
+    """The variant in its settings and, while it misses a threshold, in each fallback; equal files are measured once."""
     measured: dict[str, Attempt] = {}  # by the checksum of what was written
     for weights in [variant.weights, *variant.fallbacks]:
         shutil.rmtree(out, ignore_errors=True)
@@ -76,9 +83,29 @@ def attempt_variant(
                 raise
             attempt = Attempt(weights, None, [f"{out.name}: {error}"])
         yield attempt
-        if not attempt.fails:
+        if attempt.is_good:
             return
-        log.info("%s: in %s it fails: %s", out.name, describe(weights), "; ".join(attempt.fails))
+        log.info("%s: in %s it misses: %s", out.name, describe(weights), "; ".join(attempt.fails + attempt.missed))
+
+
+def keep_one(attempts: list[Attempt], write: Write) -> list[Attempt]:
+    """The attempts with the one to keep at the end, and written: where none is good, the first that chance excuses."""
+    last = attempts[-1]
+    kept = last if last.is_good else next((attempt for attempt in attempts if not attempt.fails), last)
+    if kept is last:
+        return attempts
+    write(kept.weights)
+    return [*(attempt for attempt in attempts if attempt is not kept), kept]
+
+
+def describe_chance(name: str, attempt: Attempt) -> None:
+    """Say of a variant that stays what its prompts were too few to tell."""
+    more = "more held-out rows would tell (data.test_fraction, export.prompts)"
+    if attempt.missed and not attempt.fails:
+        log.warning("%s stays, though not as the best, for chance explains what it misses: %s; %s",
+                    name, "; ".join(attempt.missed), more)  # fmt: skip
+    if attempt.lucky and not attempt.fails:
+        log.warning("%s reaches its thresholds, but chance explains that: %s; %s", name, "; ".join(attempt.lucky), more)
 
 
 def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measure: Measure, positions: int) -> Attempt:
@@ -87,12 +114,14 @@ def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measur
     give_up = None if thresholds.required else partial(gate.require_within_reach, name, thresholds, positions)
     try:
         result = measure(out, give_up)
-        attempt = Attempt(weights, result, gate.failed_thresholds(name, thresholds, result))
+        found = verdict.judge_variant(name, thresholds, result)
+        attempt = Attempt(weights, result, found.fails, found.missed, found.lucky)
     except ValueError as error:
         if thresholds.required:
             raise
         attempt = Attempt(weights, None, [f"{name}: {error}"])
-    log.info("%s: compared with the merged model in %.1f s", name, monotonic() - start)
+    drawn = f"{positions} tokens" if attempt.result is None else f"{attempt.result.prompts} prompts, {positions} tokens"
+    log.info("%s: compared with the merged model on %s in %.1f s", name, drawn, monotonic() - start)
     return attempt
 
 

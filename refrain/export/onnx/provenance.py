@@ -8,7 +8,7 @@ from typing import Any
 
 from refrain.chat import encoding, special_tokens
 from refrain.chat.encoding import ChatTokenizer
-from refrain.evaluation import divergence
+from refrain.evaluation import divergence, metrics
 from refrain.evaluation.parity import ParityPrompts
 from refrain.export.onnx.fallbacks import Attempt
 from refrain.pipeline import manifest, paths
@@ -53,7 +53,8 @@ def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) ->
         "prompts": len(prompts.prompt_ids),
         "steps": len(prompts.replies[0]),
         "rows": len(prompts.rows),
-        "merged": {"reference": "adapter", **merged, "rouge": round(prompts.rouge, 4)},
+        "tokens": prompts.positions,
+        "merged": {"reference": "adapter", **merged, "rouge": round(metrics.mean(prompts.rouge), 4)},
         **links,
     }
 
@@ -61,7 +62,8 @@ def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) ->
 def attempt_facts(attempt: Attempt) -> dict[str, Any]:
     """What was measured of a variant in some settings."""
     measured = {} if attempt.result is None else divergence.rounded_facts(attempt.result)
-    return {**measured, "weights": asdict(attempt.weights), "fails": attempt.fails}
+    judged = {"fails": attempt.fails, "missed_by_chance": attempt.missed, "reached_by_chance": attempt.lucky}
+    return {**measured, "weights": asdict(attempt.weights), **judged}
 
 
 def environment() -> dict[str, Any]:

@@ -4,9 +4,10 @@ Nothing is timed here: a time is another one on every run, and the artifact's by
 (docs/results.md), and `refrain bench` measures them again on the machine it runs on.
 """
 
+import logging
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +18,26 @@ from refrain.runtime import onnx_folder
 if TYPE_CHECKING:
     from refrain.pipeline.schema import ExportConfig
 
+log = logging.getLogger(__name__)
+
 MATMULS = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
 ZERO_POINTS = 3  # their place among the inputs of MatMulNBits
 BLOCK = 32  # weights that have a scale in common where costs were measured
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
 
 
-def select_best(folder: Path, export: "ExportConfig") -> str:
-    """The variant that was asked for, else the cheapest; copied to folder/best. ValueError if the gate removed it."""
+def select_best(folder: Path, export: "ExportConfig", doubtful: Collection[str] = ()) -> str:
+    """The variant that was asked for, else the cheapest that is not doubtful; copied to folder/best.
+
+    One that was asked for and that the gate has left out ends no run: another is the best, and a warning says so.
+    """
     folders = {name: folder / name for name in export.variants if (folder / name).is_dir()}
-    if export.best is not None and export.best not in folders:
-        raise ValueError(f"export.best={export.best}: the gate has left it out; choose one of {', '.join(folders)}")
-    name = export.best or cheapest({name: cost_and_size(path, export.cost) for name, path in folders.items()})
+    candidates = {name: path for name, path in folders.items() if name not in doubtful} or folders
+    name = export.best if export.best in folders else None
+    if name is None:
+        name = cheapest({each: cost_and_size(path, export.cost) for each, path in candidates.items()})
+        if export.best is not None:
+            log.warning("export.best=%s: the gate has left it out, so %s is the best", export.best, name)
     shutil.copytree(folder / name, folder / paths.BEST)
     return name
 

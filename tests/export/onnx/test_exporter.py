@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from refrain.chat import model_folder
-from refrain.evaluation import gate, parity
+from refrain.evaluation import parity, verdict
 from refrain.export.onnx import builder, exporter
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
@@ -135,7 +135,7 @@ def test_a_traced_graph_is_the_model_too(name, shaped, talk, rows, settings, tmp
     speaker = language_model.TorchLanguageModel(models.load_pretrained(folder))
     asked = parity.parity_prompts(speaker, talk, rows, model_folder.read_context_length(folder), settings)
     proof = parity.measure_parity(speaker, runtime.load_model(out / "fp32"), asked, settings)
-    assert gate.failed_thresholds("fp32", FULL.thresholds, proof) == []
+    assert verdict.judge_variant("fp32", FULL.thresholds, proof).fails == []
 
 
 @pytest.mark.parametrize("graph", ["compact", "optimum"])

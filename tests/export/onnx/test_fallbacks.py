@@ -78,6 +78,20 @@ def test_a_setting_that_makes_the_same_file_is_proven_once(prove):
     assert len(attempts["small"]) == 2 and proven == ["fp32", "small"]
 
 
+def test_where_none_is_good_the_first_that_chance_excuses_is_written_again_and_named(caplog):
+    bad, excused = fallbacks.Attempt(COARSE, None, ["too far"]), fallbacks.Attempt(FINE, None, [], ["too few tokens"])
+    other, good = fallbacks.Attempt(FINE, None, [], ["too few"]), fallbacks.Attempt(FINE, None, [], [], ["by luck"])
+    written = []
+    assert fallbacks.keep_one([bad, excused, other], written.append) == [bad, other, excused] and written == [FINE]
+    assert fallbacks.keep_one([bad, excused, good], written.append)[-1] is good and written == [FINE]
+    assert fallbacks.keep_one([bad, bad], written.append) == [bad, bad] and written == [FINE]
+    for attempt in (bad, excused, good):
+        fallbacks.describe_chance("small", attempt)
+    stays, lucky = caplog.messages
+    assert stays.startswith("small stays, though not as the best, for chance explains what it misses: too few tokens; ")
+    assert lucky.startswith("small reaches its thresholds, but chance explains that: by luck; more held-out rows would")
+
+
 def test_nothing_is_tried_once_fp32_fails(prove, tmp_path):
     impossible = replace(FULL, thresholds=replace(FULL.thresholds, greedy=1.1))
     attempts, proven = prove(VariantConfig(FINE, REACHED_BY_FINE), impossible)

@@ -146,11 +146,16 @@ def test_costs_in_conf_decide(cost, best, artifact, settings):
     assert selection.select_best(artifact, replace(settings, cost=cost)) == best
 
 
-def test_a_variant_that_the_gate_left_out_is_no_choice(artifact, settings):
+def test_a_variant_that_the_gate_left_out_is_no_choice_and_ends_no_run(artifact, settings, caplog):
     shutil.rmtree(artifact / "int4")
-    assert selection.select_best(artifact, settings) == "int8"
-    with pytest.raises(ValueError, match=r"^export\.best=int4: the gate has left it out; choose one of fp32, int8$"):
-        selection.select_best(artifact, replace(settings, best="int4"))
+    assert selection.select_best(artifact, replace(settings, best="int4")) == "int8"
+    assert caplog.messages == ["export.best=int4: the gate has left it out, so int8 is the best"]
+
+
+def test_what_missed_a_threshold_by_chance_is_best_only_where_it_is_asked_for(artifact, settings):
+    assert selection.select_best(artifact, settings, ["int4"]) == "int8"
+    shutil.rmtree(artifact / "best")
+    assert selection.select_best(artifact, replace(settings, best="int4"), ["int4"]) == "int4"
 
 
 def test_what_was_asked_for_is_best_whatever_it_costs(artifact, settings):
