@@ -26,12 +26,23 @@ METRICS = Path("reports/metrics.json")
 SUMMARY = Path("reports/summary.json")
 SCORES = Path("reports/scores.csv")
 PREDICTIONS = Path("reports/predictions")
-FAILED = "reports/failed"  # of experiments in temporary copies: what they had counted
+FAILED = "reports/failed"  # of experiments in temporary copies: what they had counted, and why they ended
+REASON = "reason.txt"  # in FAILED, of each of them
 
 
 def workspace() -> Path:
     """The repository that a person works in, also for an experiment in a temporary copy, which is deleted later."""
     return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def is_copy() -> bool:
+    """Whether this is the temporary copy of an experiment."""
+    return workspace().resolve() != Path.cwd()
+
+
+def reason_file(experiment: str) -> Path:
+    """What a failed experiment leaves in the workspace, since its copy is deleted."""
+    return workspace() / FAILED / experiment / REASON
 
 
 def run_name() -> str:

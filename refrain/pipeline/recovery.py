@@ -14,7 +14,7 @@ UNDO = "undo your edit (or leave out -S), then `dvc repro`: it takes from DVC's 
 def recovery_lines(stage: str, has_begun: bool, is_interrupted: bool) -> list[str]:
     """Three lines, true of where the stage ran: in a temporary copy, under DVC in the workspace, or by hand."""
     ways: tuple[str, str, str] | None
-    if paths.workspace().resolve() != Path.cwd():
+    if paths.is_copy():
         ways = ways_of_copy()
     elif "DVC_STAGE" in os.environ:
         ways = ways_of_workspace(stage)
@@ -81,7 +81,7 @@ def fetch_commands(lock: dvc_files.Lock, of_git: list[str], of_dvc: list[str] | 
     cached, hashes = set(dvc_files.cached_outputs()), dvc_files.output_hashes(lock)
     tracked = git.run_git("ls-tree", "-r", "--name-only", "HEAD", "--", *of_git).splitlines() if of_git else []
     commands = [f"git checkout HEAD -- {' '.join(tracked)}"] if tracked else []
-    if md5s := [md5 for path, md5 in hashes.items() if path in cached]:
+    if md5s := [md5 for path, md5 in hashes.items() if path in (of_dvc or cached)]:
         is_here = revisions.are_cached(md5s)
         if not is_here and not revisions.has_remote():
             return ""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from refrain.pipeline import progress, recovery
+from refrain.pipeline import paths, progress, recovery
 from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
 
@@ -96,7 +96,12 @@ def parse_arguments(name: str, document: str) -> argparse.Namespace:
 
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:
     """Exit with the reason and, once for all processes of a stage, with the ways on and back."""
-    ways = recovery.recovery_lines(name, has_begun, code == INTERRUPTED) if code and "RANK" not in os.environ else []
+    is_last = code != 0 and "RANK" not in os.environ
+    if reason and is_last and paths.is_copy():
+        file = paths.reason_file(paths.run_name())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(reason + "\n", encoding="utf-8")
+    ways = recovery.recovery_lines(name, has_begun, code == INTERRUPTED) if is_last else []
     if lines := [*filter(None, [reason]), *ways]:
         print("\n".join(lines), file=sys.stderr)
     sys.exit(code)

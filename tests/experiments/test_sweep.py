@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 
 import pipeline_repository
@@ -14,15 +15,19 @@ from places import ROOT
 from refrain.pipeline import params, paths
 
 SCORE = f"""
-import json, sys
+import json
 from pathlib import Path
 from omegaconf import OmegaConf
+from refrain.pipeline import runner
 
-lr = OmegaConf.load("params.yaml").train.lr
-if lr > 9e-3:
-    sys.exit("the learning rate is too high")
-Path("reports").mkdir(exist_ok=True)
-Path("{paths.SUMMARY}").write_text(json.dumps({{"rougeL": {{"base": 1.0, "best": 1 - abs(lr - 4e-3)}}}}))
+def main(overrides):
+    lr = OmegaConf.load("params.yaml").train.lr
+    if lr > 9e-3:
+        raise ValueError("the learning rate is too high")
+    Path("reports").mkdir(exist_ok=True)
+    Path("{paths.SUMMARY}").write_text(json.dumps({{"rougeL": {{"base": 1.0, "best": 1 - abs(lr - 4e-3)}}}}))
+
+runner.run_command(main, "")
 """
 
 
@@ -71,7 +76,12 @@ def test_a_search_leaves_experiments_calls_the_same_one_the_best_and_survives_a_
     found = ranked(repository)
     assert len(found) == 2
     assert found[0] == pytest.approx((best.best_params["train.lr"], best.best_value))
-    assert "the learning rate is too high" in said
+    table, *_, last = said.rpartition("\n\n")[2].splitlines()
+    assert table.endswith(f"{best.best_value:.4f}"), "the best first"
+    died = re.search(r"^(\S+)  train.lr=\S+ +died: score: the learning rate is too high$", said, re.M)[1]
+    assert last.startswith(
+        f"sweep: the best of 2 with a score is {table.split()[0]}; 1 died, and may have been better: {died};"
+    )
     shown = pipeline_repository.run(repository, "make", "-f", ROOT / "Makefile", "-o", "install", "compare")
     assert "rougeL.best" in shown and max(map(len, shown.splitlines())) <= 120
     assert pipeline_repository.run(repository, "git", "status", "--porcelain") == ""
@@ -82,7 +92,7 @@ def test_a_value_that_is_refused_costs_no_experiment(repository):
     said = search(repository, "train.lr=-1", "train.epochs=range(1, 3)", "hydra.sweeper.n_trials=2", fails=True)
     assert said.count("Failed experiment: train.lr=-1.0 must be above 0") == 2
     assert "Reproducing experiment" not in said
-    assert said.splitlines()[-1] == "sweep: No trials are completed yet."
+    assert said.splitlines()[-1] == "sweep: no trial of 2 has a score, so none is the best"
 
 
 @pytest.mark.heavy
