@@ -92,7 +92,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "experiments/model_table": ("cli/test_inspect.py", "printed by the command"),
     "experiments/machine": ("experiments/test_estimates.py", "what estimates stand on"),
     "experiments/override_values": ("experiments/test_compose.py", "any text can be an override"),
-    "experiments/results": ("runs/test_core_install.py", "printed by the command"),
+    "experiments/results": ("experiments/test_report_runs.py", "what of them is shown"),
     "experiments/speed_plot": ("experiments/test_bench.py", "the plot of what was measured"),
     "experiments/text_tables": ("experiments/test_verify.py", "the columns of printed tables"),
     "export/architectures/cohere": ("export/onnx/test_graph.py", "a description is right if its graph speaks"),

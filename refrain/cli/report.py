@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from refrain.cli.options import positive_int
-from refrain.pipeline import paths
 
 HELP = "show the results of the last run"
 
@@ -19,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
     """Metrics and parity of every model, and test questions with the reply of each."""
     from refrain.experiments import results
 
-    print(results.results_report(paths.METRICS, paths.PARITY, paths.PREDICTIONS, options.samples))
+    print(results.results_report(options.samples))
     return 0

@@ -1,25 +1,51 @@
 """The outcome of a run for the terminal: metrics, parity of every model, and some replies side by side."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from refrain.chat import records
 from refrain.experiments.text_tables import number_table, text_table
+from refrain.pipeline import paths
 
 if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
 
 PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
+OUTCOMES = {  # what reports/parity.json lists of a variant
+    "fails": "is left out",
+    "missed_by_chance": "stays, though not as the best, for chance explains what it misses",
+    "reached_by_chance": "reaches its thresholds, but chance explains that",
+}
 COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "rows")
 
 
-def results_report(metrics: Path, parity: Path, predictions: Path, count: int) -> str:
-    """The tables of metrics and parity, and `count` test questions with all replies; ValueError if there are none."""
-    if not (metrics.is_file() and parity.is_file() and predictions.is_dir()):
-        raise ValueError(f"{metrics}: there are no results yet; make them with `dvc repro`")
-    scores, parity_report = (json.loads(path.read_text(encoding="utf-8")) for path in (metrics, parity))
-    return f"{metrics_table(scores)}\n\n{parity_table(parity_report)}\n\n{sample_predictions(predictions, count)}"
+def results_report(count: int) -> str:
+    """Which run they are of, then the tables of metrics and parity, and `count` test questions with all replies.
+
+    Tables of two runs are never on one page. ValueError if there are none.
+    """
+    if not (paths.METRICS.is_file() or paths.PARITY.is_file()):
+        raise ValueError(f"{paths.METRICS}: there are no results yet; make them with `dvc repro`")
+    if importlib.util.find_spec("omegaconf"):
+        from refrain.experiments import report_runs
+
+        runs = report_runs.compare_runs()
+        lines, has_scores, has_proof, has_samples = runs.lines, runs.has_scores, runs.has_proof, runs.has_samples
+    else:
+        lines = ["run: unknown, for the extra train is not installed"]
+        has_scores, has_proof, has_samples = (
+            path.exists() for path in (paths.METRICS, paths.PARITY, paths.PREDICTIONS)
+        )
+    parts = ["\n".join(lines)]
+    if has_scores:
+        parts.append(metrics_table(json.loads(paths.METRICS.read_text(encoding="utf-8"))))
+    if has_proof:
+        parts.append(parity_table(json.loads(paths.PARITY.read_text(encoding="utf-8"))))
+    if has_samples:
+        parts.append(sample_predictions(paths.PREDICTIONS, count))
+    return "\n\n".join(parts)
 
 
 def metrics_table(results: dict[str, dict[str, float]]) -> str:
@@ -42,7 +68,12 @@ def parity_table(report: dict[str, Any]) -> str:
     ]
     title = (f"{report['prompts']} prompts, {report['steps']} tokens after each; "
              "largest difference of a logit by execution mode, in standard deviations")  # fmt: skip
-    reasons = [f"{name} is left out: {sentence}" for name in order for sentence in models[name].get("fails", [])]
+    reasons = [
+        f"{name} {outcome}: {sentence.removeprefix(f'{name}: ')}"
+        for name in order
+        for key, outcome in OUTCOMES.items()
+        for sentence in models[name].get(key, [])
+    ]
     return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *reasons])
 
 

@@ -1,0 +1,141 @@
+"""A report says of which run its parts are, and never shows the scores of one above the proof of another."""
+
+import json
+import shutil
+
+import pipeline_repository
+import pytest
+import yaml
+from pipeline_repository import edit, run
+
+from refrain.chat import records
+from refrain.experiments import report_runs, results
+from refrain.pipeline import dvc_files, manifest, paths
+
+SCORES = dict.fromkeys(results.COLUMNS, 0.5)
+PROOF = {"prompts": 5, "steps": 4, "merged": {"reference": "adapter"}}
+PREDICTION = {"id": "1", "question": "Why?", "prediction": "So.", "reference": "Because."}
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    """A repository with the reports of a run, and the dvc.lock of its last stages, as DVC would write it."""
+    folder = tmp_path_factory.mktemp("reports") / "repository"
+    pipeline_repository.copy(folder, "dvc.yaml", ".dvc", ".gitignore")
+    (folder / paths.PARAMS).write_text("train:\n  lr: 0.001\n")
+    for path, content in {paths.METRICS: {"base": SCORES}, paths.PARITY: PROOF}.items():
+        write(folder / path, content)
+    (folder / paths.PREDICTIONS).mkdir()
+    records.write_rows(folder / paths.PREDICTIONS / "base.jsonl", [PREDICTION])
+    values = {str(paths.PARAMS): {"train": {"lr": 0.001}}}
+    parts = {
+        "train": {"params": values, "outs": [entry(paths.ADAPTER, "a.dir")]},
+        "export_onnx": {
+            "deps": [entry(paths.ADAPTER, "a.dir")],
+            "outs": [entry(paths.ONNX, "b.dir"), entry(paths.PARITY, manifest.dvc_md5(folder / paths.PARITY))],
+        },
+        "evaluate": {
+            "deps": [entry(paths.ONNX, "b.dir")],
+            "outs": [entry(path, manifest.dvc_md5(folder / path)) for path in (paths.METRICS, paths.PREDICTIONS)],
+        },
+    }
+    (folder / dvc_files.LOCK).write_text(yaml.safe_dump({"schema": "2.0", "stages": parts}))
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "config", "user.name", "A Tester")
+    run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.commit(folder)
+    return folder
+
+
+@pytest.fixture
+def bench(committed, tmp_path, monkeypatch):
+    folder = shutil.copytree(committed, tmp_path / "repository")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def entry(path, md5):
+    return {"path": str(path), "hash": "md5", "md5": md5}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def rewrite_lock(change):
+    """Change what dvc.lock lists, as a stage that succeeds does."""
+    content = yaml.safe_load(dvc_files.LOCK.read_text())
+    change(content["stages"])
+    dvc_files.LOCK.write_text(yaml.safe_dump(content))
+
+
+def shown():
+    """Which of the three parts are printed, and the lines above them."""
+    text = results.results_report(1)
+    parts = {"scores": "exact_match", "proof": "5 prompts, 4 tokens", "samples": "Because."}
+    return [name for name, sign in parts.items() if sign in text], text.partition("\n\n")[0].splitlines()
+
+
+def test_one_run_is_named_by_its_artifact_and_its_commit(bench):
+    commit = run(bench, "git", "rev-parse", "--short", "HEAD").strip()
+    assert shown() == (["scores", "proof", "samples"], [f"run: models/onnx b.dir, commit {commit}"])
+    rewrite_lock(lambda stages: stages["evaluate"].update(cmd="another"))
+    assert shown()[1] == ["run: models/onnx b.dir, not committed"]
+
+
+def test_values_and_inputs_that_are_others_since_are_named_with_the_ways_on_and_back(bench):
+    edit(paths.PARAMS, {"train.lr": 0.002})
+    rewrite_lock(lambda stages: stages["train"]["outs"][0].update(md5="c.dir"))
+    parts, (_, since, on, back) = shown()
+    assert parts == ["scores", "proof", "samples"]
+    assert since == (
+        "since then: train.lr was 0.001 and is 0.002; models/adapter is another, and export_onnx has not run on it"
+    )
+    assert "`dvc repro`" in on and back.startswith("go back: the run of commit ")
+
+
+def test_the_proof_of_a_run_that_failed_stands_without_the_scores_of_the_one_before(bench):
+    write(paths.PARITY, {**PROOF, "fp32": {"reference": "merged", "fails": ["fp32: too far"]}})
+    parts, (proof, scores, on, _) = shown()
+    assert parts == ["proof"] and "`dvc repro`" in on
+    assert proof.startswith("proof: reports/parity.json is of a run that dvc.lock does not list, for export_onnx")
+    assert scores == "scores: reports/metrics.json is of an earlier run, so it is not shown here"
+    paths.METRICS.unlink()
+    assert shown()[1][1] == "scores: reports/metrics.json is missing, for evaluate has not run since"
+
+
+def test_scores_are_not_shown_above_a_proof_that_is_newer(bench):
+    def export_again(stages):
+        write(paths.PARITY, {**PROOF, "rows": 9})
+        md5 = manifest.dvc_md5(paths.PARITY)
+        stages["export_onnx"]["outs"] = [entry(paths.ONNX, "d.dir"), entry(paths.PARITY, md5)]
+
+    rewrite_lock(export_again)
+    parts, (proof, scores, *_) = shown()
+    assert parts == ["proof"] and proof == "proof: reports/parity.json is of the last run"
+    assert scores.endswith("is of an earlier run, so it is not shown here")
+
+
+def test_a_fresh_clone_has_scores_and_says_how_to_get_the_rest(bench):
+    paths.PARITY.unlink()
+    shutil.rmtree(paths.PREDICTIONS)
+    (bench / ".dvc/config.local").write_text("[core]\n    remote = far\n['remote \"far\"']\n    url = /far\n")
+    parts, (_, missing) = shown()
+    both = "reports/parity.json reports/predictions"
+    assert parts == ["scores"] and f"`dvc pull --force {both}` brings that" in missing
+
+
+def test_scores_and_proof_of_no_known_run_are_called_so(bench):
+    dvc_files.LOCK.unlink()
+    sentence = "run: unknown, for there is no dvc.lock; `dvc repro` makes one"
+    assert shown() == (["scores", "proof", "samples"], [sentence])
+
+
+def test_many_changes_are_counted(bench):
+    assert list(report_runs.differences("a", {"b": 1, "c": {"d": None}}, {"b": 1, "c": {"d": 2}})) == [
+        "a.c.d was None and is 2"
+    ]
+    edit(paths.PARAMS, {f"train.key{number}": number for number in range(8)})
+    assert "; and 3 more" in shown()[1][1]
