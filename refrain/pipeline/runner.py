@@ -96,7 +96,7 @@ def parse_arguments(name: str, document: str) -> argparse.Namespace:
 
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:
     """Exit with the reason and, once for all processes of a stage, with the ways on and back."""
-    is_last = code != 0 and "RANK" not in os.environ
+    is_last = bool(code) and "RANK" not in os.environ
     if reason and is_last and paths.is_copy():
         file = paths.reason_file(paths.run_name())
         file.parent.mkdir(parents=True, exist_ok=True)
