@@ -81,7 +81,7 @@ def test_a_machine_that_cannot_draw_gets_the_table_and_the_way_to_the_plot(artif
     folder = artifact("int8")
     out = folder / "reports/variants.md"
     text = bench.write_report(folder, [SPEEDS], "a machine", out)
-    assert text.endswith("is drawn with the extra train: pip install 'refrain[train]'")
+    assert text.endswith("is drawn with the extra train: pip install 'refrain-lm[train]'")
     assert not (out.parent / bench.PLOT).exists() and bench.PLOT not in out.read_text()
 
 
