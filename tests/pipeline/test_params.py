@@ -154,8 +154,8 @@ def test_a_mistake_on_the_command_line_is_one_sentence_at_once(answers, override
          "did you mean export.variants.int8.weights.bits?"),
         ("train.lr", "fast", "train.lr: value 'fast' of type 'str' could not be converted to Float"),
         ("train", [1, 2], "train=[1, 2] is not a section with lr,"),
-        ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, hub, revision, url, files, sheet, "
-         "shape, assistant, split, fields, verdicts, encoding, delimiter, quote, escape, header;"),
+        ("data.sources", ["a.csv"], "data.sources[0]=a.csv is not a section with path, hub, revision, url, files, "
+         "sheet, shape, assistant, split, fields, verdicts, encoding, delimiter, quote, escape, header;"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_params_yaml_is_one_sentence(bench, monkeypatch, tmp_path, key, value, sentence):

@@ -154,9 +154,7 @@ def test_four_bits_want_their_package_before_any_weight_loads(tmp_path, base, mo
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     assert importlib.util.find_spec("bitsandbytes") is None
     shutil.copyfile(base / "config.json", tmp_path / "config.json")  # and no weights
-    with pytest.raises(
-        ValueError, match=r"^method\.base_bits=4 needs the .* pip install 'refrain-lm\[qlora\]'$"
-    ):
+    with pytest.raises(ValueError, match=r"^method\.base_bits=4 needs the .* pip install 'refrain-lm\[qlora\]'$"):
         loading.build_trainable(tmp_path, QLORA, 3)
 
 
