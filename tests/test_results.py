@@ -36,6 +36,13 @@ def test_the_metrics_are_those_that_the_last_run_wrote():
         assert md5(ROOT / path) == written[path]
 
 
+def test_the_pictures_in_the_docs_show_the_last_run():
+    """Drawn anew by `python -m refrain.experiments.pictures docs/images`."""
+    scores, loss = ((ROOT / f"docs/images/{name}.svg").read_text() for name in ("scores", "loss"))
+    assert not [name for name, result in METRICS.items() if f">{result['rougeL']:.3f} (" not in scores]
+    assert f"validation loss {json.loads((ROOT / 'reports/summary.json').read_text())['val_loss']:.3f}<" in loss
+
+
 def test_five_models_are_measured_on_all_held_out_questions():
     assert list(METRICS) == ["base", *TUNED]
     assert {result["rows"] for result in METRICS.values()} == {170}

@@ -14,7 +14,7 @@ Scores = dict[str, dict[str, float]]
 def write_scores(path: Path, results: Scores, intervals: Mapping[str, tuple[float, float]]) -> None:
     """ROUGE-L of every model with its 95 % interval, as `dvc plots` draws it."""
     rows = [
-        [model, *(f"{number:.4f}" for number in (result["rougeL"], *intervals[model])), result["rows"]]
+        [model, *(f"{number:.6f}" for number in (result["rougeL"], *intervals[model])), result["rows"]]
         for model, result in results.items()
     ]
     write_csv(path, ["model", "score", "low", "high", "rows"], rows)

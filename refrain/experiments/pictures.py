@@ -50,27 +50,39 @@ def collect_plots(revisions: list[str]) -> dict[str, dict[str, Any]]:
     command = [sys.executable, "-m", "dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise ValueError(f"dvc plots: {done.stderr.strip()}")
+        raise ValueError(done.stderr.strip().removeprefix("ERROR: "))
     answer = json.loads(done.stdout)
-    for error in answer.get("errors", []):
-        print(f"{error['source']} is missing in {error['rev']}: `dvc pull`, or `dvc repro`", file=sys.stderr)
-    return {name: drawn[0]["content"] for name, drawn in answer["data"].items() if drawn}
+    for name, revision in sorted({(error["name"], error["rev"]) for error in answer.get("errors", [])}):
+        print(f"the plot {name} lacks files of {revision}: `dvc pull`, or `dvc repro`", file=sys.stderr)
+    drawn = {name: plots[0]["content"] for name, plots in answer.get("data", {}).items() if plots}
+    if not drawn:
+        raise ValueError("there is nothing to draw yet: `dvc repro` first")
+    return drawn
 
 
 def draw_plots(folder: Path, revisions: list[str]) -> list[Path]:
     """The plots of dvc.yaml as SVG in a folder."""
+    if not can_draw():
+        raise ValueError("pictures are drawn by vl-convert-python, of the extra train: pip install 'refrain-lm[train]'")
+    files = {folder / f"{name}.svg": draw_svg(spec) for name, spec in collect_plots(revisions).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, spec in collect_plots(revisions).items():
-        files.append(folder / f"{name}.svg")
-        files[-1].write_text(draw_svg(spec), encoding="utf-8")
-    return files
+    for file, svg in files.items():
+        file.write_text(svg, encoding="utf-8")
+    return list(files)
+
+
+def main(arguments: list[str]) -> int:
+    """The pictures that a person asks for, or one sentence."""
+    if not arguments or arguments[0].startswith("-"):
+        print(f"usage: {__doc__.partition('`')[2].partition('`')[0]}", file=sys.stderr)
+        return 2
+    try:
+        print(*draw_plots(Path(arguments[0]), arguments[1:]), sep="\n")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("name the folder for the pictures: python -m refrain.experiments.pictures FOLDER [REVISION...]")
-    try:
-        print(*draw_plots(Path(sys.argv[1]), sys.argv[2:]), sep="\n")
-    except ValueError as error:
-        sys.exit(str(error))
+    sys.exit(main(sys.argv[1:]))

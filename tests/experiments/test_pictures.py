@@ -51,7 +51,7 @@ def test_every_plot_has_a_template_in_the_common_style_and_names_its_axes(name):
 
 def test_the_loss_is_smoothed_and_the_kept_step_is_told():
     told, texts = labels("loss", losses(*TRAIN, *VAL, *KEPT), "loss")
-    assert "weights kept: step 2, loss 1.500" in texts
+    assert "weights kept: step 2, validation loss 1.500" in texts
     assert "training, smoothed (faint: each step)" in texts and "validation" in texts
     assert {"optimiser step: 2; line: validation", "optimiser step: 2; loss (nats): 1.5"} <= set(told), "line and ring"
 
@@ -84,6 +84,6 @@ def test_scores_of_a_run_without_intervals_can_be_drawn():
 def test_lengths_are_told_split_by_split():
     data = rows(["field", "tokens", "dvc_inferred_y_value"], SPLITS)
     _, texts = labels("lengths", data, "dvc_inferred_y_value")
-    heads = [text for text in texts if text.endswith(" rows")]
-    assert heads == ["train, 1,511 rows", "val, 7 rows", "test, 1 rows"]
+    heads = [text for text in texts if text.endswith(" measured")]
+    assert heads == ["train, 1,511 rows measured", "val, 7 rows measured", "test, 1 rows measured"]
     assert texts.count("rows") == 3 and "tokens of a row, with its chat template" in texts

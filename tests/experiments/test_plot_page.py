@@ -46,4 +46,4 @@ def test_plots_are_drawn_without_a_network(tmp_path):
     dom = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, check=True, timeout=120).stdout
     body = dom.rpartition("<body>")[2]
     assert body.count('class="marks"') == 3
-    assert "weights kept: step 1, loss 2.500" in body and ">loss (nats)</text>" in body
+    assert "weights kept: step 1, validation loss 2.500" in body and ">loss (nats)</text>" in body
