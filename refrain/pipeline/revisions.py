@@ -66,13 +66,21 @@ def fetch_output(rev: str, path: str, out: Path) -> None:
         except Exception as error:  # a remote fails in ways of its own
             reason = " ".join(str(error).split())
             raise ValueError(f"{path} of {rev} is neither in DVC's cache nor to be had from a remote ({reason}); "
-                             f"`dvc repro` makes it anew in a checkout of {commit[:12]}") from error  # fmt: skip
+                             f"{way_to_restore(path, expected, commit)}") from error  # fmt: skip
         if expected not in (None, manifest.dvc_md5(copy)):
             raise ValueError(f"{path} of {rev}: its bytes are not those that dvc.lock names; push it to the remote "
                              "again from a cache that is whole")  # fmt: skip
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(copy, out)
+
+
+def way_to_restore(path: str, md5: str | None, commit: str) -> str:
+    """How what the cache has lost comes back: from the workspace, if it still holds that, else by making it anew."""
+    place = paths.workspace() / path
+    if place.exists() and manifest.dvc_md5(place) == md5:
+        return "the workspace still holds it: `dvc commit` puts it back into the cache"
+    return f"`dvc repro` makes it anew in a checkout of {commit[:12]}"
 
 
 def current_storage() -> dict[str, Any]:

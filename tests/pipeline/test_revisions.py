@@ -119,6 +119,13 @@ def test_what_is_nowhere_is_one_sentence(bench, tmp_path, path):
     assert (tmp_path / "out").read_text() == "as before"
 
 
+@pytest.mark.parametrize("rev, way_out", [("HEAD", "`dvc commit` puts it back"), ("v1", "`dvc repro` makes it anew")])
+def test_what_the_cache_has_lost_and_the_workspace_holds_can_be_put_back(bench, tmp_path, rev, way_out):
+    shutil.rmtree(bench / ".dvc/cache")
+    with pytest.raises(ValueError, match=way_out):
+        revisions.fetch_output(rev, "models/base", tmp_path / "out")
+
+
 def test_the_listing_of_a_folder_is_read_from_the_cache_alone(bench, remote):
     md5 = dvc_files.output_hashes(revisions.read_lock("v1"))["models/base"]
     assert revisions.list_cached_files(md5) == {}
