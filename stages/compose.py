@@ -5,6 +5,7 @@ As the first stage it takes no values; by hand, they recompose params.yaml:
 """
 
 from refrain.experiments.compose import compose_params, current_params, log_written, overrides_between, write_params
+from refrain.experiments.known_words import warn_of_unknown_words
 from refrain.experiments.links import link_inputs
 from refrain.pipeline import runner
 from refrain.pipeline.params import to_config
@@ -14,6 +15,7 @@ def main(overrides: list[str]) -> None:
     params = compose_params(overrides) if overrides else current_params()
     cfg = to_config(params)
     link_inputs(cfg.data, cfg.model)
+    warn_of_unknown_words(cfg)
     write_params(params)
     if overrides:
         log_written(overrides_between(compose_params([]), params))
