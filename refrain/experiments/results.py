@@ -12,7 +12,7 @@ from refrain.pipeline import paths
 if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
 
-PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "rouge", "perplexity")
+PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "lost")
 OUTCOMES = {  # what reports/parity.json lists of a variant
     "fails": "is left out",
     "missed_by_chance": "stays, though not as the best, for chance explains what it misses",
@@ -49,9 +49,9 @@ def results_report(count: int) -> str:
 
 
 def metrics_table(results: dict[str, dict[str, float]]) -> str:
-    """One aligned line a model."""
+    """One aligned line a model, below what the scores are of."""
     rows = [[name, *(format_number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
-    return number_table([["model", *COLUMNS], *rows])
+    return f"scores over the rows in {paths.PREDICTIONS}\n{number_table([['model', *COLUMNS], *rows])}"
 
 
 def parity_table(report: dict[str, Any]) -> str:
@@ -67,7 +67,8 @@ def parity_table(report: dict[str, Any]) -> str:
         for name in order
     ]
     title = (f"{report['prompts']} prompts, {report['steps']} tokens after each; "
-             "largest difference of a logit by execution mode, in standard deviations")  # fmt: skip
+             "largest difference of a logit by execution mode, in standard deviations;\n"
+             "lost: points of ROUGE-L below the merged model, over the held-out rows of the proof")  # fmt: skip
     reasons = [
         f"{name} {outcome}: {sentence.removeprefix(f'{name}: ')}"
         for name in order

@@ -139,3 +139,9 @@ def test_many_changes_are_counted(bench):
     ]
     edit(paths.PARAMS, {f"train.key{number}": number for number in range(8)})
     assert "; and 3 more" in shown()[1][1]
+
+
+def test_no_measure_stands_twice_on_one_page_under_one_name(bench):
+    heads = [line.split() for line in results.results_report(1).splitlines() if line.startswith("model ")]
+    assert len(heads) == 2 and {*heads[0]} & {*heads[1]} == {"model"}
+    assert "rouge" not in heads[1] and all(len(line) <= 120 for line in results.parity_table(PROOF).splitlines())
