@@ -15,7 +15,7 @@ def main(overrides: list[str]) -> None:
     params = compose_params(overrides) if overrides else current_params()
     cfg = to_config(params)
     link_inputs(cfg.data, cfg.model)
-    warn_of_unknown_words(cfg)
+    warn_of_unknown_words(cfg.data, cfg.model, cfg.method)
     write_params(params)
     if overrides:
         log_written(overrides_between(compose_params([]), params))

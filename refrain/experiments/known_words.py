@@ -9,7 +9,7 @@ from typing import Any
 from refrain.data import sources
 from refrain.data.readers import files
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Config, DataConfig
+from refrain.pipeline.schema import DataConfig, MethodConfig, ModelConfig
 
 log = logging.getLogger(__name__)
 FIRST_ROWS = 100  # of each file that are looked at, in the first files
@@ -18,12 +18,12 @@ MAX_UNKNOWN = 0.25  # of the words: chats about the very facts of a corpus have 
 WORD = re.compile(r"[^\W\d_]+")
 
 
-def warn_of_unknown_words(cfg: Config) -> None:
+def warn_of_unknown_words(data: DataConfig, model: ModelConfig, method: MethodConfig) -> None:
     """Say so before anything is trained, and which base would fit."""
-    tiny = cfg.model.tiny
-    if tiny is None or tiny.corpus is None or cfg.method.weights == "random":
+    tiny = model.tiny
+    if tiny is None or tiny.corpus is None or method.weights == "random":
         return
-    share = share_of_unknown_words(cfg.data)
+    share = share_of_unknown_words(data)
     if share > MAX_UNKNOWN:
         log.warning(
             "the base model.tiny has read %s alone, which has none of %.0f %% of the words of the first rows: it will "

@@ -24,7 +24,7 @@ def said(tmp_path, monkeypatch, caplog):
         (tmp_path / "a.csv").write_text(content)
         cfg = presets.config(*overrides)
         links.link_inputs(cfg.data, cfg.model)
-        known_words.warn_of_unknown_words(cfg)
+        known_words.warn_of_unknown_words(cfg.data, cfg.model, cfg.method)
         return caplog.messages
 
     return say
