@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from refrain.cli.options import add_generation_options, generation_config
+from refrain.cli.options import add_generation_options, generation_config, plain_text
 
 HELP = "talk to an exported model"
 
@@ -13,17 +13,21 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("chat", description=run.__doc__)
     add_generation_options(parser)
     parser.add_argument(
-        "--prompt", metavar="TEXT", help="answer this and exit; - reads a prompt from each line of stdin"
+        "--prompt",
+        type=plain_text,
+        metavar="TEXT",
+        help="answer this and exit; - reads a prompt from each line of stdin",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Talk to an exported model. Prompts from a pipe, one a line, are each answered alone, one reply a line."""
-    from refrain.cli import terminal
+    from refrain.cli import screen, terminal
     from refrain.experiments import lineage
     from refrain.generation import chat_model, model_choice  # --help should not wait for ONNX Runtime
 
+    screen.accept_any_bytes()
     folder = model_choice.choose_model(str(options.model))
     model = chat_model.load(folder, generation_config(options), options.threads)
     if options.prompt not in (None, "-"):

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has left, as `head` does
         return 1
     except (ValueError, OSError) as error:
-        print(f"refrain: {error}{place}", file=sys.stderr)
+        print(f"refrain: {describe_error(error)}{place}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "refrain").partition(".")[0] == "refrain":
@@ -37,6 +37,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def describe_error(error: ValueError | OSError) -> str:
+    """What is wrong, on one line; the system's own words for a file behind its name."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
     """The model, the system prompt, and everything that `generation_config` reads."""
     add = parser.add_argument
     add("--model", type=typed_model, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
-    add("--system", default="", metavar="TEXT", help="the system prompt")
+    add("--system", type=plain_text, default="", metavar="TEXT", help="the system prompt")
     add(
         "--max-new-tokens",
         type=positive_int,
@@ -114,8 +114,13 @@ def logit_bias(text: str) -> tuple[int, float]:
     return int(number), float(value)
 
 
+def plain_text(text: str) -> str:
+    """A text with a sign in place of each byte that is no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def non_empty(text: str) -> str:
     """A text that is not empty."""
     if not text:
         raise argparse.ArgumentTypeError("an empty text would end every reply at once")
-    return text
+    return plain_text(text)

@@ -25,10 +25,14 @@ def dim(text: str) -> str:
     return f"{DIM}{text}{PLAIN}" if has_colours() else text
 
 
+def accept_any_bytes() -> None:
+    """A byte on stdin that is no UTF-8 ends no conversation: it is read as U+FFFD."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+
+
 def prepare_input() -> None:
     """Give input() its history and its keys, and let a paste arrive as a whole where the library can."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 ends no conversation
     with suppress(ImportError):  # there is none on Windows
         import readline  # imported late, for it may write to the terminal
 

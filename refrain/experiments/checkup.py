@@ -33,7 +33,8 @@ def check_model() -> Finding:
     folder = paths.ONNX / paths.BEST
     if onnx_folder.has_model(folder):
         return Finding("model", "ok", f"{folder}, {onnx_folder.model_bytes(folder) / 1e6:.1f} MB")
-    return Finding("model", "ok", f"there is no {folder} yet; `dvc repro` makes it, `dvc pull` fetches it")
+    hint = " yet; `dvc repro` makes it, `dvc pull` fetches it" if paths.CONF.is_dir() else " here"
+    return Finding("model", "ok", f"there is no {folder}{hint}")
 
 
 def describe_findings(findings: list[Finding]) -> str:

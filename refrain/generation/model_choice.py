@@ -23,8 +23,7 @@ def choose_model(name: str) -> Path:
         if onnx_folder.has_model(folder):
             return folder
     if place == DEFAULT:
-        raise ValueError(f"{place / onnx_folder.GRAPH}: no such file; "
-                         "`dvc pull models/onnx` fetches it, `dvc repro` makes it")  # fmt: skip
+        raise ValueError(f"{place / onnx_folder.GRAPH}: no such file; {way_out()}")
     if not place.exists():
         raise ValueError(explain_absence(name))
     if variants := find_models(place):
@@ -72,4 +71,6 @@ def way_out() -> str:
     """What to name, or how to get something to name."""
     if onnx_folder.has_model(DEFAULT):
         return f"name {DEFAULT}, or leave --model out"
-    return f"`dvc repro` makes {DEFAULT}, `dvc pull {paths.ONNX}` fetches it"
+    if not paths.CONF.is_dir():
+        return f"no repository of Refrain is here: name a folder, as `dvc get REPOSITORY {paths.ONNX}` fetches one"
+    return f"`dvc pull {paths.ONNX}` fetches {DEFAULT}, `dvc repro` makes it"

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 
@@ -24,6 +25,16 @@ def test_each_piped_question_gets_one_line_of_its_own(model, said, asked):
     done = refrain("chat", "--model", model, *SHORT, *asked, stdin="hello\n\nwho?\nhello")
     lines = [" ".join(said(question).split()) for question in ("hello", "who?", "hello")]
     assert done.stdout.decode().split("\n") == [lines[0], "", lines[1], lines[2], ""]
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_bytes_that_are_no_text_are_asked_as_signs(model, said, locale):
+    command = [*REFRAIN, "chat", "--model", model, "--system", b"\xff", *SHORT]
+    piped = subprocess.run(
+        command, input=b"a\xff\n", capture_output=True, cwd=ROOT, env={**os.environ, "LC_ALL": locale}
+    )
+    line = " ".join(said("a\ufffd", system="\ufffd").split()) + "\n"
+    assert (piped.stdout.decode(), piped.stderr) == (line, b"")
 
 
 def test_a_stop_string_ends_the_reply(model, said):

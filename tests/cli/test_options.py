@@ -37,7 +37,7 @@ def test_a_file_that_holds_no_schema_is_one_sentence(model, tmp_path, content, m
     (["--min-p", "nan"], b"refrain: min_p: nan "),
     (["--logit-bias", "259=1"], b"refrain: logit_bias: there is no token 259; the model's ids go from 0 to 258"),
     (["--regex", "("], b"refrain: the regular expression: unclosed group; "),
-    (["--json-schema", "nowhere.json"], b"refrain: [Errno 2] "),
+    (["--json-schema", "nowhere.json"], b"refrain: nowhere.json: no such file or directory"),
     (["--prompt", "long " * 60], b"refrain: the question: "),
 ])  # fmt: skip
 def test_impossible_wishes_are_one_sentence(model, options, message):
