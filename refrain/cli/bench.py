@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from refrain.cli.options import positive_int
-from refrain.pipeline import paths
+from refrain.pipeline import paths, progress
 
 HELP = "measure speed and memory of every variant"
 
@@ -21,6 +21,10 @@ def run(options: argparse.Namespace) -> int:
     from refrain.experiments import bench  # --help should not wait for ONNX Runtime
 
     folders = [paths.ONNX / name for name in bench.passing_variants(paths.ONNX)]
-    rounds = list(bench.measure_rounds(folders, options.threads, options.rounds))
+    rounds = []
+    with progress.open_bar("rounds", options.rounds) as bar:
+        for measured in bench.measure_rounds(folders, options.threads, options.rounds):
+            rounds.append(measured)
+            bar.update()
     print(bench.write_report(paths.ONNX, rounds, bench.describe_machine(options.threads), bench.TABLE))
     return 0

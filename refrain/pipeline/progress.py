@@ -1,6 +1,7 @@
 """How far long work has got: a bar on a terminal, with rate and time left; elsewhere, or when all is quiet, nothing."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -9,16 +10,20 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
+def is_shown() -> bool:
+    """Whether anybody is to see bars: on a terminal, unless --quiet was asked for."""
+    return sys.stderr.isatty() and logging.getLogger("refrain").level <= logging.INFO
+
+
 def open_bar(unit: str, total: int | None = None, description: str | None = None, done: int = 0) -> "tqdm[NoReturn]":
     """A bar on stderr that is gone when it is closed; disabled where stderr is no terminal, and after --quiet."""
-    is_quiet = logging.getLogger("refrain").level > logging.INFO
     return tqdm(
         desc=description,
         total=total,
         initial=done,
         unit=f" {unit}",
         unit_scale=total is None,
-        disable=True if is_quiet else None,
+        disable=not is_shown(),
         leave=False,
         dynamic_ncols=True,
     )

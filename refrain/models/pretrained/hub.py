@@ -1,6 +1,5 @@
 """Published weights from the Hub: one commit of a repository, checked before its weights are fetched."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,14 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from refrain.chat import templates
 from refrain.models.pretrained import snapshot
-from refrain.pipeline import paths
+from refrain.pipeline import paths, progress
 
 
 def download_snapshot(repository: str, revision: str, out: Path) -> None:
     """`out` holds one checked commit, named in source.json; weights are fetched when all else has passed."""
     paths.make_empty(out)
     where = f"{repository}@{revision}" + (" in the cache" if constants.HF_HUB_OFFLINE else "")
-    if not sys.stderr.isatty():
+    if not progress.is_shown():
         disable_progress_bars()
     with explain_client_errors(where):
         # By the revision, not by its commit: so the cache learns what the revision is and can answer offline.
