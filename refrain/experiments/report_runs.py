@@ -77,8 +77,8 @@ def describe_run(lock: dvc_files.Lock) -> str:
     stage = maker(paths.METRICS)
     md5 = str(read_md5(lock, paths.METRICS, "deps", paths.ONNX))
     is_committed = dvc_files.committed_lock().get(stage) == lock.get(stage)
-    commit = f"commit {git.run_git('rev-parse', '--short', 'HEAD')}" if is_committed else "not committed"
-    return f"{paths.ONNX} {md5[:8]}, {commit}"
+    commit = git.run_git("log", "-1", "--format=%h", "--", str(dvc_files.LOCK))
+    return f"{paths.ONNX} {md5[:8]}, {f'commit {commit}' if is_committed else 'not committed'}"
 
 
 def describe_missing(states: dict[Path, str], lock: dvc_files.Lock) -> Iterator[str]:
