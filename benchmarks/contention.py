@@ -84,7 +84,7 @@ def make_model(folder: Path) -> None:
 def run(name: str, setting: str, count: int, folder: Path) -> float:
     """The seconds of the slowest of so many processes that begin together."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contention", folder, "--child", name]
-    environment = {each: value for each, value in os.environ.items() if each != "OMP_WAIT_POLICY"}
+    environment = {each: value for each, value in os.environ.items() if each not in (*LIBRARIES, "OMP_WAIT_POLICY")}
     environment |= LIBRARIES if setting == "libraries" else {}
     pipes = {
         "stdin": subprocess.PIPE,
@@ -94,8 +94,8 @@ def run(name: str, setting: str, count: int, folder: Path) -> float:
         "env": environment,
     }
     children = [subprocess.Popen([*command, "--setting", setting], **pipes) for _ in range(count)]
-    for child in children:
-        child.stdout.readline()
+    if not all(child.stdout.readline() for child in children):
+        sys.exit(f"it does not begin; `{' '.join(map(str, command[3:]))} --setting {setting}` says why")
     for child in children:
         print(file=child.stdin, flush=True)
     return max(float(child.communicate()[0]) for child in children)
@@ -115,8 +115,8 @@ def train(folder: Path, setting: str) -> Callable[[], object]:
     rows = [{"input_ids": row, "labels": row} for row in ids]
     overrides = ["method=full", "train.lr=1e-4", "train.epochs=1", "train.batch_size=16", "train.precision=fp32"]
     cfg = params.to_config(params.compose_with_hydra("config", paths.CONF, overrides))
-    model, scratch = loading.build_trainable(folder / "source", cfg.method, cfg.seed), Path(tempfile.mkdtemp())
-    return lambda: fit.train_model(model, rows, [], sft, cfg.train, cfg.seed, scratch)
+    model, scratch = loading.build_trainable(folder / "source", cfg.method, cfg.seed), tempfile.TemporaryDirectory()
+    return lambda: fit.train_model(model, rows, [], sft, cfg.train, cfg.seed, Path(scratch.name))
 
 
 def decode(folder: Path, setting: str) -> Callable[[], object]:
