@@ -75,7 +75,16 @@ def parity_table(report: dict[str, Any]) -> str:
         for key, outcome in OUTCOMES.items()
         for sentence in models[name].get(key, [])
     ]
-    return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *reasons])
+    intervals = [line for name in order if (line := describe_intervals(name, models[name]))]
+    return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *intervals, *reasons])
+
+
+def describe_intervals(name: str, parity: dict[str, Any]) -> str:
+    """The 95 % intervals of what was measured on few rows, and of how many; empty where none is known."""
+    known = {kind: bounds for kind, bounds in parity.get("intervals", {}).items() if bounds}
+    ranges = [f"{kind} {low:g} to {high:g}" for kind, (low, high) in known.items()]
+    drawn = f"{parity.get('prompts')} held-out prompts, {parity.get('tokens')} tokens"
+    return f"{name}, 95 % intervals over {drawn}: {', '.join(ranges)}" if ranges else ""
 
 
 def format_number(column: str, value: float) -> str:

@@ -133,6 +133,14 @@ def test_scores_and_proof_of_no_known_run_are_called_so(bench):
     assert shown() == (["scores", "proof", "samples"], [sentence])
 
 
+def test_a_proof_says_of_how_many_prompts_and_tokens_it_is():
+    measured = {"prompts": 6, "tokens": 74, "intervals": {"top1": [0.907, 0.993], "lost": None}}
+    line = "int8, 95 % intervals over 6 held-out prompts, 74 tokens: top1 0.907 to 0.993"
+    assert results.describe_intervals("int8", measured) == line
+    assert results.describe_intervals("merged", {}) == ""
+    assert results.parity_table({**PROOF, "int8": {"reference": "merged", **measured}}).endswith(line)
+
+
 def test_many_changes_are_counted(bench):
     assert list(report_runs.differences("a", {"b": 1, "c": {"d": None}}, {"b": 1, "c": {"d": 2}})) == [
         "a.c.d was None and is 2"
