@@ -14,11 +14,14 @@ from refrain.chat import records
 from refrain.cli import main
 from refrain.experiments import compose, known_words, links
 from refrain.pipeline import params, paths
-from stages import base, prepare
+from stages import base, evaluate, export_onnx, merge, prepare, train
 
-ROWS = [(f"Wie groß wird der {number}. Bär in Köln?", f"Der {number}. Bär wird {100 + number} cm groß, schön!")
-        for number in range(60)]  # fmt: skip
-KLEIN = ("layers=1", "width=32", "heads=2", "kv_heads=1", "feed_forward=64", "epochs=1", "vocabulary=320")
+CAPITALS = dict(pair.split(":") for pair in ["Österreich:Wien", "Polen:Warschau", "Dänemark:Kopenhagen", "Frankreich:Paris", "Spanien:Madrid", "Italien:Rom", "Griechenland:Athen", "Schweden:Stockholm", "Norwegen:Oslo", "Finnland:Helsinki", "Ungarn:Budapest", "Rumänien:Bukarest", "Bulgarien:Sofia", "Kroatien:Zagreb", "Tschechien:Prag", "Portugal:Lissabon", "Irland:Dublin", "Estland:Tallinn", "Lettland:Riga", "Belgien:Brüssel"])  # fmt: skip
+WORDINGS = ("Wie heißt die Hauptstadt von {}?", "Welche Stadt regiert {}, bitte?",
+            "In {} möchte ich die größte Behörde besuchen: wohin fahre ich?")  # fmt: skip
+ROWS = [(wording.format(country), f"Die Hauptstadt von {country} ist {city}, schön gelegen.")
+        for country, city in CAPITALS.items() for wording in WORDINGS]  # fmt: skip
+SMALL = ("layers=2", "width=96", "heads=3", "kv_heads=1", "feed_forward=256")  # of the tiny base: seconds, not minutes
 
 
 def write_csv():
@@ -74,13 +77,19 @@ def test_a_file_of_a_person_goes_from_a_look_at_it_to_a_base_that_has_read_it(
     known_words.warn_of_unknown_words(told.data, told.model, told.method)
     assert "-S model=tiny_from_data" in caplog.messages[-1]
 
-    small = [f"model.tiny.{value}" for value in KLEIN]
+    small = [f"model.tiny.{value}" for value in SMALL]
     cfg = params.to_config(compose.compose_params([*overrides, "model=tiny_from_data", *small, "data.workers=1"]))
     links.link_inputs(cfg.data, cfg.model)
-    base.main(cfg)
-    prepare.main(cfg)
+    for stage in (base, prepare, *([train, merge, export_onnx, evaluate] if write is write_csv else [])):
+        stage.main(cfg)
     report = json.loads(paths.DATA_REPORT.read_text())
     assert report["rows"] == 60 and report["quarantined"] == 0 and report["train"] > 40
-    learned = {row["messages"][1]["content"] for row in records.read_rows(paths.PREPARED / "train.jsonl")}
-    assert learned < {answer for _, answer in ROWS}
     assert presets.config().data.max_quarantined == cfg.data.max_quarantined, "no threshold is moved"
+    if write is write_csv:
+        capsys.readouterr()
+        rows = records.read_rows(paths.PREPARED / "train.jsonl")[:20:4]
+        answers = []
+        for row in rows:
+            assert main.main(["chat", "--prompt", row["messages"][0]["content"]]) == 0
+            answers.append(capsys.readouterr().out.strip())
+        assert answers == [row["messages"][1]["content"] for row in rows]
