@@ -22,7 +22,7 @@ DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL\.(?!best)|t
 DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(cost|variants)
 
 compare: install ## experiments side by side in 120 columns, the best first
-	dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'
+	@dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

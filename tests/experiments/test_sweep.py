@@ -10,7 +10,6 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from pipeline_repository import dvc
-from places import ROOT
 
 from refrain.pipeline import params, paths
 
@@ -82,8 +81,6 @@ def test_a_search_leaves_experiments_calls_the_same_one_the_best_and_survives_a_
     assert last.startswith(
         f"sweep: the best of 2 with a score is {table.split()[0]}; 1 died, and may have been better: {died};"
     )
-    shown = pipeline_repository.run(repository, "make", "-f", ROOT / "Makefile", "-o", "install", "compare")
-    assert "rougeL.best" in shown and max(map(len, shown.splitlines())) <= 120
     assert pipeline_repository.run(repository, "git", "status", "--porcelain") == ""
 
 
