@@ -16,7 +16,12 @@ from refrain.experiments import compose, known_words, links
 from refrain.pipeline import params, paths
 from stages import base, evaluate, export_onnx, merge, prepare, train
 
-CAPITALS = dict(pair.split(":") for pair in ["Österreich:Wien", "Polen:Warschau", "Dänemark:Kopenhagen", "Frankreich:Paris", "Spanien:Madrid", "Italien:Rom", "Griechenland:Athen", "Schweden:Stockholm", "Norwegen:Oslo", "Finnland:Helsinki", "Ungarn:Budapest", "Rumänien:Bukarest", "Bulgarien:Sofia", "Kroatien:Zagreb", "Tschechien:Prag", "Portugal:Lissabon", "Irland:Dublin", "Estland:Tallinn", "Lettland:Riga", "Belgien:Brüssel"])  # fmt: skip
+CAPITALS = {
+    "Österreich": "Wien", "Polen": "Warschau", "Dänemark": "Kopenhagen", "Frankreich": "Paris", "Spanien": "Madrid",
+    "Italien": "Rom", "Griechenland": "Athen", "Schweden": "Stockholm", "Norwegen": "Oslo", "Finnland": "Helsinki",
+    "Ungarn": "Budapest", "Rumänien": "Bukarest", "Bulgarien": "Sofia", "Kroatien": "Zagreb", "Tschechien": "Prag",
+    "Portugal": "Lissabon", "Irland": "Dublin", "Estland": "Tallinn", "Lettland": "Riga", "Belgien": "Brüssel",
+}  # fmt: skip
 WORDINGS = ("Wie heißt die Hauptstadt von {}?", "Welche Stadt regiert {}, bitte?",
             "In {} möchte ich die größte Behörde besuchen: wohin fahre ich?")  # fmt: skip
 ROWS = [(wording.format(country), f"Die Hauptstadt von {country} ist {city}, schön gelegen.")
