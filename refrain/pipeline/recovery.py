@@ -20,7 +20,8 @@ def recovery_lines(stage: str, has_begun: bool, is_interrupted: bool) -> list[st
         ways = ways_of_workspace(stage)
     else:
         ways = ways_by_hand(stage) if has_begun else None
-    lines = [f"{title:<8} {text}" for title, text in zip(TITLES, ways, strict=True)] if ways else [UNTOUCHED]
+    untouched = [] if has_begun else [UNTOUCHED]
+    lines = [f"{title:<8} {text}" for title, text in zip(TITLES, ways, strict=True)] if ways else untouched
     return [line.replace(f"{RIGHT}, ", "") for line in lines] if is_interrupted else lines
 
 
@@ -48,9 +49,11 @@ def ways_of_workspace(stage: str) -> tuple[str, str, str]:
     )
 
 
-def ways_by_hand(stage: str) -> tuple[str, str, str]:
-    """Nothing but the outputs of the stage was touched."""
+def ways_by_hand(stage: str) -> tuple[str, str, str] | None:
+    """Nothing but the outputs of the stage was touched; None where no dvc.yaml names them."""
     outputs, recorded = dvc_files.list_outputs(dvc_files.list_stages().get(stage, {})), dvc_files.current_lock()
+    if not outputs:
+        return None
     back = f"there is no earlier run of {stage}"
     if stage in recorded:
         cached = [path for path, is_cached in outputs.items() if is_cached]

@@ -16,6 +16,7 @@ from refrain.pipeline import paths, progress, recovery
 from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
 
+IN_GROUP = "RANK"  # set in each of several processes of the same stage
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None])
 @contextmanager
 def exclusive_run() -> Iterator[None]:
     """Alone inside with this script: when only `dvc` is killed, its stage lives on, and the next one waits."""
-    if "RANK" in os.environ:  # one of several processes of the same stage
+    if IN_GROUP in os.environ:
         yield
         return
     with Path(sys.argv[0]).open() as script:
@@ -79,6 +80,8 @@ def run_command(
         is_said = not isinstance(error.code, str)
         end(name, error.code if is_said else 1, "" if is_said else str(error.code), has_begun())
     except Exception:
+        if IN_GROUP in os.environ:  # whoever started the processes says it once
+            raise
         end(name, 1, traceback.format_exc().rstrip(), has_begun())
 
 
@@ -96,7 +99,7 @@ def parse_arguments(name: str, document: str) -> argparse.Namespace:
 
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:
     """Exit with the reason and, once for all processes of a stage, with the ways on and back."""
-    is_last = bool(code) and "RANK" not in os.environ
+    is_last = bool(code) and IN_GROUP not in os.environ
     if reason and is_last and paths.is_copy():
         file = paths.reason_file(paths.run_name())
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ def test_every_stage_checks_before_it_loads_anything(bench, name):
 
 
 def test_the_torch_of_this_bench_gives_heavy_imports_away(bench):
-    assert run(bench, "train", "train.epochs=3")[0].startswith("something heavy was loaded\nintact: ")
+    assert run(bench, "train", "train.epochs=3")[0].startswith("something heavy was loaded\n")
 
 
 @pytest.mark.heavy

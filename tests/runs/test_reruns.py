@@ -173,7 +173,7 @@ def test_a_hand_edit_of_params_yaml_counts_and_is_not_lost(bench):
     assert ran(dvc(bench, "repro")) == []
     edit(bench / "conf/method/lora.yaml", {"method.adapter.rank": 8})
     refused = dvc(bench, "repro", fails=True)
-    assert "conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=3 method." in refused
+    assert "conf/ was edited, and params.yaml holds values of its own: evaluate.max_rows=3; keep" in refused
     assert value(bench, "evaluate.max_rows") == 3
 
 

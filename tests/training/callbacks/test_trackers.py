@@ -189,7 +189,7 @@ def test_there_is_a_tracker_for_each_name_that_the_configuration_allows():
 @slow
 def test_curves_that_grew_while_training_are_those_of_its_history(folder, facts, tmp_path):
     history = facts["plain"]["history"]
-    loss_curves.write_curves(tmp_path, **{
+    loss_curves.write_curves(tmp_path, kept=[], **{
         ours: [(entry["step"], entry[theirs]) for entry in history if theirs in entry]
         for theirs, ours in loss_curves.LOGGED.items()
     })  # fmt: skip

@@ -57,7 +57,8 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, 
     next(line for line in stopped.stderr if "step  24" in line)
     stopped.send_signal(signal.SIGTERM)
     code, said = finished(stopped)
-    assert code == 130 and re.search(r"train: stopped at step \d+ \(SIGTERM\); the next run goes on from there$", said)
+    stopped = r"^train: stopped at step \d+ \(SIGTERM\); the next run goes on from there$"
+    assert code == 130 and re.search(stopped, said, re.M)
     (folder,) = (path for path in checkpoints.checkpoints_root().iterdir() if path.is_dir())
     kept = checkpoints.latest_checkpoint(folder)
     assert len(list(kept.glob("rng_state_*.pth"))) == 2
@@ -94,7 +95,7 @@ def test_a_training_that_diverges_ends_in_both_at_the_same_step(workspace, start
     workspace("method=full", "train.lr=1e20", "train.epochs=3", f"train.packing={packing}", "train.batch_size=5")
     code, said = finished(started(*launch))
     assert code == 1 and "Traceback" not in said
-    assert re.search(r"train: the \S.* is -?(nan|inf) after step \d: .* lower train.lr=1e\+20$", said.strip())
+    assert re.search(r"train: the \S.* is -?(nan|inf) after step \d: .* lower train.lr=1e\+20$", said, re.M)
     assert not paths.ADAPTER.exists()
 
 
