@@ -88,7 +88,7 @@ def read_measures(key: str, thresholds: Thresholds, parity: ParityResult) -> Ite
         yield Measure(sentence, parity.kl, limit * slack, interval, is_share=False)
     if (limit := thresholds.rouge) is not None:
         interval, bounds = read_interval(parity, "lost", parity.lost, "{:.2f} to {:.2f}", prompts)
-        sentence = (f"its ROUGE-L is {parity.lost:.2f} points below the merged model's, "
+        sentence = (f"its ROUGE-L is {describe_loss(parity.lost)} the merged model's, "
                     f"{key}.rouge allows {limit:g}{bounds}")  # fmt: skip
         yield Measure(sentence, parity.lost, limit, interval, is_share=False)
 
@@ -100,3 +100,8 @@ def read_interval(parity: ParityResult, kind: str, value: float, form: str, draw
         return (-inf, inf), f" (of {drawn}, which give no interval)"
     bounds = f" (95 % interval {form.format(*interval)}, of {drawn})" if kind in parity.intervals else ""
     return interval, bounds
+
+
+def describe_loss(points: float) -> str:
+    """How far a score is from that of the reference, in points: a gain is no loss below nothing."""
+    return f"{-points:.2f} points above" if points < 0 else f"{points:.2f} points below"

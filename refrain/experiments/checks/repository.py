@@ -35,7 +35,8 @@ def check_git() -> Iterator[Finding]:
         branch = git.run_git("rev-parse", "--abbrev-ref", "HEAD")
         where = "a detached HEAD" if branch == "HEAD" else branch
         text = f"{version}, {where} at {git.run_git('rev-parse', '--short', 'HEAD')}"
-        yield Finding("git", "ok", f"{text}, {changes} changes not committed" if changes else f"{text}, all committed")
+        noun = "change" if changes == 1 else "changes"
+        yield Finding("git", "ok", f"{text}, {changes} {noun} not committed" if changes else f"{text}, all committed")
 
 
 def check_dvc(asks_remote: bool) -> Iterator[Finding]:
