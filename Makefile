@@ -19,7 +19,7 @@ demo: install ## raw data to a measured ONNX model, then the metrics and three h
 
 # Columns that hold checksums, paths and long texts, scores of single variants, and what a preset's name says already
 DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL\.(?!best)|train\.recipe|template\.jinja|model\.(?!name|hub)
-DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(cost|variants)
+DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(?!best)
 
 compare: install ## experiments side by side in 120 columns, the best first
 	@dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'

@@ -46,7 +46,7 @@ def choose_brackets(texts: Iterable[str]) -> tuple[str, str]:
 
 
 def mark_labels(tokenizer: ChatTokenizer, features: Features) -> str:
-    """What ids and labels say, learned parts between the first of BRACKETS that the text itself has not.
+    """What ids and labels say, trained tokens between the first of BRACKETS that the text itself has not.
 
     Control characters are shown by their signs, so that none reaches a terminal; line breaks and tabs are kept.
     """

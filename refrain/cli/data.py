@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show how files of rows are read, what becomes of the rows, and some of them with the learned part marked.
+    """Show how files of rows are read, what becomes of the rows, and some of them with the trained text marked.
 
     No model is needed, and nothing is written. Exit with 1 when no row is left to train on.
     """

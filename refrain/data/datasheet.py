@@ -1,4 +1,4 @@
-"""The data as a person wants to see it: counts, reasons, lengths in tokens, rows with the learned part marked."""
+"""The data as a person wants to see it: counts, reasons, lengths in tokens, rows with the trained tokens marked."""
 
 import csv
 import json
@@ -125,7 +125,7 @@ def render_datasheet(report: dict[str, Any], store: RowStore, assignment: Assign
     rows = sample_rows(store, np.flatnonzero(assignment.split == TRAIN), SAMPLE_ROWS)
     counts = [*counts_section(report), *layout_section(report), *reason_sections(report), *length_section(report)]
     samples = [f"`{row['id']}`\n\n```\n{sample_text(tokenizer, row)}\n```" for row in read_rows(store, rows)]
-    return "\n\n".join(["# Data", *counts, "## Rows to learn from, the learned part marked", *samples]) + "\n"
+    return "\n\n".join(["# Data", *counts, "## Rows to learn from, the trained tokens marked", *samples]) + "\n"
 
 
 def sample_text(tokenizer: ChatTokenizer, row: Row) -> str:
@@ -212,7 +212,7 @@ def length_section(report: dict[str, Any]) -> list[str]:
     lengths = report["lengths"]
     rows = [
         [f"{name}, {what}", *lengths[kind][name].values()]
-        for kind, what in (("tokens", "whole row"), ("learned", "learned part"))
+        for kind, what in (("tokens", "whole row"), ("learned", "trained tokens"))
         for name in lengths[kind]
     ]
     note = f"{lengths['measured']:,} rows measured"

@@ -46,10 +46,10 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
 
 
 def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:
-    """Characters and words of each row, and of its learned part."""
+    """Characters and words of each row, and of its trained text."""
     texts = {
         "whole row": [[whole_text(message) for message in row["messages"]] for row in rows],
-        "learned part": [
+        "trained text": [
             [whole_text(message) for message in row["messages"] if is_learned(message)]
             for row in rows
             if not has_bad_reply(row)

@@ -32,7 +32,7 @@ def describe_preview(data_preview: DataPreview) -> str:
     parts += [counts_table(report), *reasons_section(report), *effects_section(report)]
     if data_preview.samples:
         parts += [lengths_table(data_preview.lengths)]
-        parts += ["rows to learn from, the learned part marked:"]
+        parts += ["rows to learn from, the trained text marked:"]
         parts += [f"{strip_number(row['id'])}\n{clip(preview.preview_turns(row))}" for row in data_preview.samples]
     return "\n\n".join(parts)
 

@@ -1,6 +1,6 @@
 """What a template writes around the words of a conversation, found by marks in their place.
 
-`encode_conversation` finds the learned part by comparing a conversation with its beginnings. This finds it in another
+`encode_conversation` finds the trained tokens by comparing a conversation with its beginnings. This finds it in another
 way, so that a mistake of one is not made by the other.
 """
 
