@@ -227,7 +227,7 @@ def describe_formats(source_files: list[SourceFile], data: DataConfig) -> dict[s
     """How each file is read where that was found from what it holds; said once for files of a source that are alike."""
     formats = {}
     for file in source_files:
-        with file_problems.explained(file, data):
+        with file_problems.explain_errors(file, data):
             formats[file.name] = files.describe_format(file.path, file.config)
     for source, words in dict.fromkeys((name.partition("/")[0], words) for name, words in formats.items() if words):
         log.info("%s: %s", source, words)
@@ -246,7 +246,7 @@ def source_blocks(
 ) -> Iterator[SourceBlock]:
     """The blocks of all sources, one source after the other; how each is read is said, and kept in `layouts`."""
     for index, file in enumerate(source_files):
-        with file_problems.explained(file, data):
+        with file_problems.explain_errors(file, data):
             layout = recognition.recognise_layout(file.config, files.read_rows(file.path, file.config))
         if layout is not None:
             layouts[file.name] = layout

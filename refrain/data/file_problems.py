@@ -14,7 +14,7 @@ MAX_SHOWN = 40  # characters of a text in the encoding that it may have
 
 
 @contextmanager
-def explained(file: SourceFile, data: DataConfig) -> Iterator[None]:
+def explain_errors(file: SourceFile, data: DataConfig) -> Iterator[None]:
     """Errors of a file as a whole that say what is the matter with it, where its bytes show that."""
     try:
         yield

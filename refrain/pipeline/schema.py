@@ -4,11 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MISSING: Any = "???"  # as in omegaconf, which what serves does without
-
-
 TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
-
-
 BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 

@@ -58,7 +58,8 @@ def test_the_loss_is_smoothed_and_the_kept_step_is_told():
 
 @pytest.mark.parametrize("steps", range(6))
 def test_a_training_of_few_steps_can_be_drawn(steps):
-    labels("loss", losses(*TRAIN[:steps], *VAL[:1]), "loss")
+    _, texts = labels("loss", losses(*TRAIN[:steps], *VAL[:1]), "loss")
+    assert "optimiser step" in texts
 
 
 def test_runs_side_by_side_are_told_apart_by_colour():

@@ -19,14 +19,8 @@ from refrain.data.shapes.shape import ROWS_TOGETHER, Shape, accept_any, parse_ma
 from refrain.data.shapes.turn_keys import LABELS
 
 CHAT_COLUMNS = ("system", "id", *LABELS)
-
-
 ANSWER_COLUMNS = (*CHAT_COLUMNS, "history", "reasoning_content")
-
-
 INSTRUCTION_COLUMNS = ("input", "system", "id", "history")
-
-
 REPLIES = ("chosen", "rejected")
 
 
