@@ -24,12 +24,13 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "export": False,
     "generation": False,
     "experiments": False,
+    "serving": False,
     "cli": False,
 }
 WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
 PARTS = {"models/pretrained", "models/pytorch", "export/architectures", "export/onnx"}
 FOLDERS = {*ROOMS} - {"models", "export"} | PARTS  # what dvc.yaml may name
-FOR_PEOPLE = {"generation", "experiments", "cli"}  # no stage depends on them
+FOR_PEOPLE = {"generation", "experiments", "serving", "cli"}  # no stage depends on them
 LIBRARY = {
     path.relative_to(ROOT / "refrain").with_suffix("").as_posix(): path
     for path in sorted((ROOT / "refrain").rglob("[!_]*.py"))

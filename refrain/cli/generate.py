@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--batch", type=positive_int, default=8, metavar="N", help="concurrent sequences, default: %(default)s")
     add("--beams", type=positive_int, default=1, metavar="N", help="beam search with N beams; 1, the default: none")
-    add("--logprobs", type=int, default=0, metavar="N", help="log-probabilities of the N likeliest tokens at each step")
+    add("--logprobs", type=int, metavar="N", help="log-probabilities of the N likeliest tokens at each step")
     add("--lookup", action="store_true", help="prompt-lookup decoding; works on one sequence at a time, see --batch")
     add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; replies come in the order of the lines, each as if alone."""
     from refrain.generation import chat_model, model_choice, prompt_rows
 
-    if options.beams > 1 and (options.lookup or options.logprobs):
+    if options.beams > 1 and (options.lookup or options.logprobs is not None):
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
     if options.input != STANDARD and options.output.exists() and options.output.samefile(options.input):
         raise ValueError(f"--output: {options.output} is the input too; name another file")

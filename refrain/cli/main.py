@@ -6,11 +6,26 @@ from itertools import chain
 from types import ModuleType
 
 from refrain import __version__
-from refrain.cli import audit, bench, chat, check, clean, data, doctor, generate, info, inspect, report, sweep, verify
+from refrain.cli import (
+    audit,
+    bench,
+    chat,
+    check,
+    clean,
+    data,
+    doctor,
+    generate,
+    info,
+    inspect,
+    report,
+    serve,
+    sweep,
+    verify,
+)
 from refrain.cli.repository import enter_root
 
 GROUPS: dict[str, list[ModuleType]] = {
-    "use a model": [chat, generate],
+    "use a model": [chat, generate, serve],
     "verify": [audit, check, verify],
     "inspect": [data, inspect, report, info, bench],
     "experiment": [sweep],

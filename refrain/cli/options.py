@@ -69,7 +69,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     constraint.add_argument("--regex", metavar="PATTERN", help="replies match this regular expression as a whole")
 
 
-def generation_config(options: argparse.Namespace, logprobs: int = 0) -> "GenerationConfig":
+def generation_config(options: argparse.Namespace, logprobs: int | None = None) -> "GenerationConfig":
     """What the options of `add_generation_options` ask for; ValueError when a file does not hold what it should."""
     from refrain.generation import chat_model, sampling  # --help should not wait for ONNX Runtime
 

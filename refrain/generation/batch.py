@@ -58,7 +58,7 @@ def result_row(model: ChatModel, prompt: Prompt, sequence: Sequence) -> dict[str
     if sequence.logprobs:
         token_text = model.tokenizer.tokenizer.id_to_token
         result["logprobs"] = [
-            {"token": token_text(token), "top": {token_text(other): round(value, 4) for other, value in likeliest}}
-            for token, likeliest in zip(sequence.ids, sequence.logprobs, strict=True)
+            {"token": token_text(token), "top": {token_text(other): round(value, 4) for other, value in found.top}}
+            for token, found in zip(sequence.ids, sequence.logprobs, strict=True)
         ]
     return result

@@ -8,12 +8,12 @@ from typing import Any
 from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message
-from refrain.generation import sampling
+from refrain.generation import request, sampling
 from refrain.generation.engine import Engine
-from refrain.generation.grammar import Grammar, GrammarState
+from refrain.generation.grammar import Grammar
+from refrain.generation.request import GenerationRequest
 from refrain.generation.sequence import Sequence
 from refrain.runtime import loading
-from refrain.runtime.detokenizer import Detokenizer
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class GenerationConfig:
     regex: str | None
     max_new_tokens: int
     stop_strings: tuple[str, ...]
-    logprobs: int = 0  # of each token, so many of the likeliest
+    logprobs: int | None = None  # None for none, else how many of the likeliest beside each token
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ def load(
 
 def start_sequence(model: ChatModel, prompt_ids: list[int]) -> Sequence:
     """The reply to a prompt, for the engine to run."""
-    config, tokenizer, grammar = model.config, model.tokenizer, model.grammar
-    sampler = sampling.Sampler(config.sampling, prompt_ids, GrammarState(grammar) if grammar else None)
-    template_stops = () if grammar else tokenizer.stop_strings  # inside of a JSON string they are text
-    detokenizer = Detokenizer(tokenizer.tokenizer, (*template_stops, *config.stop_strings))
-    max_new_tokens = min(config.max_new_tokens, model.context - len(prompt_ids))
-    return Sequence(prompt_ids, max_new_tokens, tokenizer.stop_ids, detokenizer, sampler, config.logprobs)
+    config, max_new_tokens = model.config, min(model.config.max_new_tokens, model.context - len(prompt_ids))
+    return request.start_sequence(
+        model.tokenizer,
+        GenerationRequest(
+            prompt_ids, config.sampling, max_new_tokens, config.stop_strings, model.grammar, config.logprobs
+        ),
+    )
 
 
 def stream(model: ChatModel, prompt_ids: list[int]) -> Generator[str, None, bool]:
@@ -72,6 +73,8 @@ def stream(model: ChatModel, prompt_ids: list[int]) -> Generator[str, None, bool
         while True:
             if piece := sequence.new_text():
                 yield piece
+            if sequence.error is not None:
+                raise sequence.error
             if sequence.finish_reason is not None:
                 return sequence.finish_reason == "length" and len(prompt_ids) + len(sequence.ids) >= model.context
             model.engine.step()

@@ -1,8 +1,8 @@
 """Continuous batching: sequences enter and leave at every step, and none is changed by those beside it.
 
-Prompts are prefilled one by one, and the chunks with which two of them begin alike only once: what a chunk leaves in a
-slot depends on nothing but the tokens up to its end, so a copy changes no byte. What was decoded token by token is
-rounded otherwise than a prompt, and is never copied.
+A prompt is prefilled chunk by chunk, one at each step, so that nobody waits for a long one; and the chunks with which
+two of them begin alike only once: what a chunk leaves in a slot depends on nothing but the tokens up to its end, so a
+copy changes no byte. What was decoded token by token is rounded otherwise than a prompt, and is never copied.
 
 With `lookup` (prompt-lookup decoding), what a lone sequence repeats is drafted and read like a prompt: fewer steps,
 other rounding. So of two tokens that are all but equally likely it may say the other one, above all in few bits.
@@ -15,36 +15,61 @@ import numpy as np
 
 from refrain.generation.sequence import Sequence, is_confident
 from refrain.runtime.loading import Session
-from refrain.runtime.session import PREFILL_CHUNK
+from refrain.runtime.session import PREFILL_CHUNK, extended_length
 
 MAX_DRAFT_BACKOFF = 32  # tokens until the next draft at most
 
 
 class Engine:
-    """A model with slots in which sequences grow; slots 0 to n - 1 are those of the n running ones."""
+    """A model with slots in which sequences grow; slots 0 to n - 1 are those of the n running ones.
 
-    def __init__(self, lm: Session, slots: int, lookup: bool = False) -> None:
+    `max_tokens` bounds what all slots hold together, each running sequence counted with all that it may still say;
+    None bounds nothing. Free slots keep their prompts, for others to begin with, until the room is needed.
+    """
+
+    def __init__(self, lm: Session, slots: int, lookup: bool = False, max_tokens: int | None = None) -> None:
         self.running: list[Sequence] = []
-        self.lm, self._slots, self._num_slots = lm, lm.allocate_slots(slots), slots
-        self._prefilled: list[list[int]] = [[] for _ in range(slots)]  # the prompt of each slot
+        self.entering: Sequence | None = None  # its prompt is being prefilled
+        self.lm, self._slots, self._num_slots, self._max_tokens = lm, lm.allocate_slots(slots), slots, max_tokens
+        self._prefilled: list[list[int]] = [[] for _ in range(slots)]  # the prompt of each slot, as far as it was fed
+        self._last_use = [0] * slots  # when a sequence left each slot, by a count of those that have left
+        self._entering_slot = self._num_left = 0
         self._uses_lookup = lookup
         self._steps_before_draft = 0  # tokens that must come from steps of their own
         self._draft_backoff = 1  # ... after a draft that gained nothing
 
     def free_slots(self) -> int:
         """How many sequences can enter."""
-        return self._num_slots - len(self.running)
+        return self._num_slots - len(self.running) - (self.entering is not None)
+
+    def has_room(self, sequence: Sequence) -> bool:
+        """Whether it can begin now: no other prompt is being prefilled, a slot is free, and its tokens fit."""
+        if self.entering is not None or not self.free_slots():
+            return False
+        reserved = sum(other.max_length for other in (*self.running, sequence))
+        return self._max_tokens is None or reserved <= self._max_tokens
+
+    def begin(self, sequence: Sequence) -> None:
+        """Let a sequence enter, for `step` to prefill its prompt; what another prompt has left is copied.
+
+        ValueError when the prompt is longer than the model can see, or empty.
+        """
+        extended_length(0, len(sequence.prompt_ids), self.lm.context)
+        source, length = self.longest_shared_prefix(sequence.prompt_ids)
+        slot = self._choose_slot(source, length)
+        self._slots.copy(source, slot, length)
+        self._prefilled[slot] = sequence.prompt_ids[:length]
+        self.entering, self._entering_slot, sequence.num_cached_tokens = sequence, slot, length
+        self._release_room()
 
     def add(self, sequence: Sequence) -> None:
-        """Prefill a prompt and let its sequence begin; ValueError when it is longer than the model can see."""
-        slot, prompt = len(self.running), sequence.prompt_ids
-        source, length = self.longest_shared_prefix(prompt)
-        self._slots.copy(source, slot, length)
-        self._prefilled[slot] = prompt[:length]  # true also if what follows raises
-        logits = self._slots.prefill(slot, np.array(prompt[length:], dtype=np.int64))
-        self._prefilled[slot] = prompt
-        sequence.append_from(logits[-1])
-        self.running.append(sequence)
+        """Prefill a whole prompt and let its sequence run; ValueError when it is too long, or cannot begin."""
+        self.begin(sequence)
+        while self.entering is not None:
+            self.prefill_chunk()
+        if sequence.error is not None:
+            self.remove(sequence)
+            raise sequence.error
 
     def longest_shared_prefix(self, prompt: list[int]) -> tuple[int, int]:
         """The first slot whose prompt begins most like this one, and how many tokens of it can be copied."""
@@ -53,17 +78,40 @@ class Engine:
         return lengths.index(longest), longest // PREFILL_CHUNK * PREFILL_CHUNK
 
     def step(self) -> None:
-        """One more token for every running sequence, several for a lone one that repeats itself or its prompt."""
+        """One more token for every running sequence, several for a lone one that repeats itself or its prompt.
+
+        A prompt that is being prefilled gets its next chunk; its sequence takes its first token with the last one.
+        """
         if any(sequence.finish_reason is not None for sequence in self.running):
             raise ValueError("the engine: an ended reply takes no step; remove it first")
+        running = list(self.running)
+        if self.entering is not None:
+            self.prefill_chunk()
+        if not running:
+            return None
         may_draft = self._uses_lookup and len(self.running) == 1 and self._steps_before_draft == 0
         if may_draft and (draft := self.running[0].draft_tokens()):
             return self._verify(self.running[0], draft)
         self._steps_before_draft = max(0, self._steps_before_draft - 1)
-        logits = self._slots.decode(np.array([sequence.ids[-1] for sequence in self.running], dtype=np.int64))
-        for sequence, sequence_logits in zip(self.running, logits, strict=True):
+        logits = self._slots.decode(np.array([sequence.ids[-1] for sequence in running], dtype=np.int64))
+        for sequence, sequence_logits in zip(running, logits, strict=True):
             sequence.append_from(sequence_logits)
         return None
+
+    def prefill_chunk(self) -> None:
+        """Feed the next chunk of the prompt that is entering; with the last one its sequence runs."""
+        sequence, slot = self.entering, self._entering_slot
+        if sequence is None:
+            raise ValueError("the engine: no prompt is entering; begin one")
+        prompt, begin = sequence.prompt_ids, len(self._prefilled[slot])
+        end = min(len(prompt), begin // PREFILL_CHUNK * PREFILL_CHUNK + PREFILL_CHUNK)
+        logits = self._slots.prefill(slot, np.array(prompt[begin:end], dtype=np.int64))
+        self._prefilled[slot] = prompt[:end]
+        if end == len(prompt):
+            self._swap(slot, len(self.running))
+            self.running.append(sequence)
+            self.entering = None
+            sequence.append_from(logits[-1])
 
     def remove_finished(self) -> list[Sequence]:
         """Let the sequences that have ended leave."""
@@ -73,12 +121,47 @@ class Engine:
         return finished
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out, whether it has ended or not; the last running one takes its slot."""
-        slot, last = self.running.index(sequence), len(self.running) - 1
-        self._slots.copy(last, slot, int(self._slots.lengths[last]))
-        self._prefilled[slot] = self._prefilled[last]
-        self.running[slot] = self.running[last]
-        self.running.pop()
+        """Take a sequence out, whether it has ended, runs or is entering; its slot keeps the prompt alone."""
+        if sequence is self.entering:
+            self.entering, slot = None, self._entering_slot
+        else:
+            slot = len(self.running) - 1
+            left = self.running.index(sequence)
+            self._swap(left, slot)
+            self.running[left] = self.running[slot]
+            self.running.pop()
+        self._slots.release(slot, len(self._prefilled[slot]))
+        self._num_left += 1
+        self._last_use[slot] = self._num_left
+
+    def _swap(self, first: int, second: int) -> None:
+        """Exchange what two slots hold."""
+        if first != second:
+            self._slots.swap(first, second)
+            prompts, uses = self._prefilled, self._last_use
+            prompts[first], prompts[second] = prompts[second], prompts[first]
+            uses[first], uses[second] = uses[second], uses[first]
+
+    def _choose_slot(self, source: int, length: int) -> int:
+        """The free slot whose prompt is missed least: it goes on in the new one, or is the oldest."""
+        free = range(len(self.running), self._num_slots)
+        if source in free and len(self._prefilled[source]) - length < PREFILL_CHUNK:
+            return source
+        return min(free, key=lambda slot: (len(self._prefilled[slot]) > 0, slot == source, self._last_use[slot]))
+
+    def _release_room(self) -> None:
+        """Forget the prompts of free slots, the oldest first, until all that is reserved and kept has room."""
+        if self._max_tokens is None:
+            return
+        active = [*self.running, *([self.entering] if self.entering else [])]
+        room = self._max_tokens - sum(sequence.max_length for sequence in active)
+        free = set(range(len(self.running), self._num_slots)) - {self._entering_slot}
+        for slot in sorted(free, key=lambda slot: self._last_use[slot], reverse=True):
+            room -= len(self._prefilled[slot])
+            if room < 0:
+                room += len(self._prefilled[slot])
+                self._prefilled[slot] = []
+                self._slots.release(slot, 0)
 
     def _verify(self, sequence: Sequence, draft: list[int]) -> None:
         """Feed a draft at once and keep what the model would say; where it is not sure, a step of its own tells."""
@@ -101,7 +184,7 @@ class Engine:
 
 
 def run(engine: Engine, waiting: Iterable[Sequence]) -> Iterator[Sequence]:
-    """All sequences, each as soon as it has ended."""
+    """All sequences, each as soon as it has ended; the error of one that could not go on."""
     queue = iter(waiting)
     while True:
         while engine.free_slots() and (sequence := next(queue, None)) is not None:
@@ -110,7 +193,10 @@ def run(engine: Engine, waiting: Iterable[Sequence]) -> Iterator[Sequence]:
         if not engine.running:
             return
         engine.step()
-        yield from engine.remove_finished()
+        for sequence in engine.remove_finished():
+            if sequence.error is not None:
+                raise sequence.error
+            yield sequence
 
 
 def common_prefix(first: list[int], second: list[int]) -> int:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,11 +118,20 @@ def log_probabilities(logits: Logits) -> Logits:
     return log_softmax(logits).astype(np.float32)
 
 
-def top_logprobs(logits: Logits, count: int) -> list[tuple[int, float]]:
-    """The likeliest ids, falling, each with its log-probability; impossible ones are left out."""
-    ids, logprobs = top_indices(logits, count), log_probabilities(logits)
+class TokenLogprobs(NamedTuple):
+    """The log-probability of the token that was chosen, and the likeliest ones, falling: of the model, unchanged."""
+
+    chosen: float
+    top: list[tuple[int, float]]
+
+
+def token_logprobs(logits: Logits, token: int, count: int) -> TokenLogprobs:
+    """Those of a token that was chosen; of the likeliest, impossible ones are left out."""
+    logprobs = log_probabilities(logits)
+    ids = top_indices(logits, count) if count else np.empty(0, np.intp)
     falling = ids[np.argsort(-logits[ids], kind="stable")][:count]
-    return [(int(token), float(logprobs[token])) for token in falling if logits[token] > -np.inf]
+    top = [(int(other), float(logprobs[other])) for other in falling if logits[other] > -np.inf]
+    return TokenLogprobs(float(logprobs[token]), top)
 
 
 def validate(params: SamplingParams, vocab_size: int | None) -> None:

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 import numpy as np
 
 from refrain.generation import sampling
-from refrain.generation.sampling import Sampler
+from refrain.generation.sampling import Sampler, TokenLogprobs
 from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.language_model import Logits
 
@@ -25,31 +25,47 @@ class Sequence:
         stop_ids: frozenset[int],
         detokenizer: Detokenizer,
         sampler: Sampler,
-        logprobs: int = 0,
+        logprobs: int | None = None,
     ) -> None:
         self.prompt_ids = list(prompt_ids)
         self.ids: list[int] = []  # the reply, without what ended it
-        self.logprobs: list[list[tuple[int, float]]] = []  # of each id: the likeliest ones, falling
-        self.finish_reason: str | None = None  # end, stop or length
+        self.logprobs: list[TokenLogprobs] = []  # of each id, where they were asked for
+        self.finish_reason: str | None = None  # end, stop, length or error
+        self.error: ValueError | None = None  # why it could not go on
+        self.num_cached_tokens = 0  # of the prompt, which another one had left
         self.text = ""
         self._max_new_tokens, self._stop_ids, self._num_logprobs = max_new_tokens, stop_ids, logprobs
         self._detokenizer, self._sampler = detokenizer, sampler
         self._streamed = 0
 
+    @property
+    def max_length(self) -> int:
+        """Tokens that it may become, with its prompt."""
+        return len(self.prompt_ids) + self._max_new_tokens
+
     def append_from(self, logits: Logits) -> None:
-        """Choose the next token, and find out whether the reply ends with it."""
-        token = self._sampler.sample(logits)
+        """Choose the next token, and find out whether the reply ends with it; what cannot go on ends with its error."""
+        try:
+            token = self._sampler.sample(logits)
+        except ValueError as error:
+            self.error = error
+            return self.end("error")
         if token in self._stop_ids:
-            return self._end("end")
+            return self.end("end")
         self.ids.append(token)
-        if self._num_logprobs:
-            self.logprobs.append(sampling.top_logprobs(logits, self._num_logprobs))
+        if self._num_logprobs is not None:
+            self.logprobs.append(sampling.token_logprobs(logits, token, self._num_logprobs))
         self.text += self._detokenizer.push(token)
         if self._detokenizer.has_stopped:
-            return self._end("stop")
+            return self.end("stop")
         if len(self.ids) >= self._max_new_tokens:
-            return self._end("length")
+            return self.end("length")
         return None
+
+    def end(self, reason: str) -> None:
+        """No more is said, for this reason; text that waited for what might follow comes out."""
+        self.text += self._detokenizer.flush()
+        self.finish_reason = reason
 
     def new_text(self) -> str:
         """The text that has become certain since the last time."""
@@ -70,10 +86,6 @@ class Sequence:
             if tokens[start : start + NGRAM] == ngram:
                 return list(islice(cycle(tokens[start + NGRAM :]), min(MAX_DRAFT, room)))
         return []
-
-    def _end(self, reason: str) -> None:
-        self.text += self._detokenizer.flush()
-        self.finish_reason = reason
 
 
 def is_confident(logits: Logits) -> bool:

@@ -7,9 +7,10 @@ from onnxruntime import InferenceSession, OrtValue
 
 from refrain.chat import model_folder
 from refrain.runtime import session
+from refrain.runtime.kv_memory import KVMemory
 from refrain.runtime.language_model import Ids, Logits
 
-INITIAL_CAPACITY = 512  # tokens of a slot to begin with; doubled when they are full
+MASK_STEP = 512  # tokens by which the mask of a step widens: it is read whole, however short the sequences are
 
 
 class CompactSession:
@@ -48,13 +49,11 @@ class CompactSlots:
 
     def __init__(self, model: CompactSession, count: int) -> None:
         self._model = model
-        self._capacity = min(INITIAL_CAPACITY, model.context)
         self.lengths = np.zeros(count, dtype=np.int64)
-        self._buffers = [
-            np.zeros((count, heads, self._capacity, head_dim), np.float32) for heads, head_dim in model.kv_shapes
-        ]
+        self._memory = [KVMemory((count, heads, model.context, head_dim)) for heads, head_dim in model.kv_shapes]
+        self._buffers = [memory.array for memory in self._memory]
         self._ids = np.zeros((count, 1), dtype=np.int64)
-        self._mask = np.zeros((count, self._capacity), dtype=np.int64)
+        self._mask = np.zeros((count, min(MASK_STEP, model.context)), dtype=np.int64)
         self._logits = np.zeros((count, 1, model.vocab_size), dtype=np.float32)
         self._bindings: dict[tuple[int, int], SlotBinding] = {}
 
@@ -62,7 +61,6 @@ class CompactSlots:
         """Append ids to a slot; logits [keep, vocabulary] after the last `keep` of them."""
         start = int(self.lengths[slot])
         length = session.extended_length(start, len(ids), self._model.context)
-        self._reserve(length)
         chunks = []
         for begin, end in session.prefill_chunks(start, length):
             wanted_logits = end - max(begin, length - keep)
@@ -72,10 +70,9 @@ class CompactSlots:
 
     def decode(self, ids: Ids) -> Logits:
         """Append one id to each of the first slots; logits [slots, vocabulary] after them."""
-        slots = np.arange(len(ids))
-        self._reserve(session.extended_length(int(self.lengths[: len(ids)].max()), 1, self._model.context))
+        self._fit_mask(session.extended_length(int(self.lengths[: len(ids)].max()), 1, self._model.context))
         self._ids[: len(ids), 0] = ids
-        self._mask[slots, self.lengths[: len(ids)]] = 1
+        self._mask[: len(ids)] = np.arange(self._mask.shape[1]) <= self.lengths[: len(ids), None]
         self.lengths[: len(ids)] += 1
         self._model.onnx_session.run_with_iobinding(self._bind(0, len(ids)).decode_io)
         return self._logits[: len(ids), 0].copy()
@@ -87,9 +84,16 @@ class CompactSlots:
                 buffer[target, :, :length] = buffer[source, :, :length]
         self.crop(target, length)
 
+    def swap(self, first: int, second: int) -> None:
+        """Exchange what two slots hold."""
+        both, length = [first, second], int(max(self.lengths[first], self.lengths[second]))
+        self.lengths[both] = self.lengths[both[::-1]]
+        for buffer in self._buffers:
+            buffer[both, :, :length] = buffer[both[::-1], :, :length]
+
     def reorder(self, slots: list[int]) -> None:
         """Make the first slots what these slots were."""
-        self.lengths[: len(slots)], self._mask[: len(slots)] = self.lengths[slots], self._mask[slots]
+        self.lengths[: len(slots)] = self.lengths[slots]
         length = int(self.lengths.max())
         for buffer in self._buffers:
             buffer[: len(slots), :, :length] = buffer[slots, :, :length]
@@ -97,8 +101,12 @@ class CompactSlots:
     def crop(self, slot: int, length: int) -> None:
         """Forget all tokens of a slot but the first."""
         self.lengths[slot] = length
-        self._mask[slot, :length] = 1
-        self._mask[slot, length:] = 0
+
+    def release(self, slot: int, length: int) -> None:
+        """Forget all tokens of a slot but the first, and give back the memory that they took."""
+        self.crop(slot, length)
+        for memory in self._memory:
+            memory.release(slot, length)
 
     def _prefill_chunk(self, slot: int, ids: Ids, keep: int) -> Logits:
         length = int(self.lengths[slot]) + len(ids)
@@ -109,18 +117,15 @@ class CompactSlots:
         logits = np.empty((1, keep, self._model.vocab_size), dtype=np.float32)
         binding.bind_ortvalue_output("logits", OrtValue.ortvalue_from_numpy(logits))
         self._model.onnx_session.run_with_iobinding(binding)
-        self.crop(slot, length)
+        self.lengths[slot] = length
         return np.asarray(logits[0])
 
-    def _reserve(self, length: int) -> None:
-        if length <= self._capacity:
-            return
-        while self._capacity < length:
-            self._capacity = min(2 * self._capacity, self._model.context)
-        padding = [(0, 0), (0, 0), (0, self._capacity - self._buffers[0].shape[2]), (0, 0)]
-        self._buffers = [np.pad(buffer, padding) for buffer in self._buffers]
-        self._mask = np.pad(self._mask, padding[::2])
-        self._bindings = {}
+    def _fit_mask(self, length: int) -> None:
+        """Make the mask wide enough, and not far wider; what is bound to it is bound anew."""
+        width = min(-(-length // MASK_STEP) * MASK_STEP, self._model.context)
+        if not width <= self._mask.shape[1] <= 2 * width:
+            self._mask = np.zeros((len(self.lengths), width), dtype=np.int64)
+            self._bindings = {}
 
     def _bind(self, first: int, last: int) -> "SlotBinding":
         if (first, last) not in self._bindings:

@@ -89,6 +89,12 @@ class TracedSlots:
         self.lengths[target] = self.lengths[source]
         self.crop(target, length)
 
+    def swap(self, first: int, second: int) -> None:
+        """Exchange what two slots hold."""
+        both = [first, second]
+        self._pasts[first], self._pasts[second] = self._pasts[second], self._pasts[first]
+        self.lengths[both] = self.lengths[both[::-1]]
+
     def reorder(self, slots: list[int]) -> None:
         """Make the first slots what these slots were."""
         self._pasts[: len(slots)] = [self._pasts[slot] for slot in slots]
@@ -100,6 +106,10 @@ class TracedSlots:
             cropped = (np.ascontiguousarray(value.numpy()[:, :, :length]) for value in self._pasts[slot])
             self._pasts[slot] = [OrtValue.ortvalue_from_numpy(value) for value in cropped]
         self.lengths[slot] = length
+
+    def release(self, slot: int, length: int) -> None:
+        """Forget all tokens of a slot but the first, and give back the memory that they took."""
+        self.crop(slot, length)
 
 
 def position_ids(mask: Ids) -> Ids:

@@ -258,18 +258,20 @@ def test_log_probabilities_sum_to_one_and_stand_extremes():
 
 def test_top_logprobs_fall_and_name_the_lower_of_equals_first():
     logits = np.array([0, 2, 1, 2, -np.inf], dtype=np.float32)
-    whole = sampling.top_logprobs(logits, 99)
+    whole = sampling.token_logprobs(logits, 0, 99).top
     assert [number for number, _ in whole] == [1, 3, 2, 0], "what cannot come is left out"
     assert sum(math.exp(chance) for _, chance in whole) == pytest.approx(1)
-    assert sampling.top_logprobs(logits, 2) == whole[:2]
-    assert sampling.top_logprobs(logits, 0) == []
-    assert [number for number, _ in sampling.top_logprobs(np.zeros(500, dtype=np.float32), 300)] == list(range(300))
+    assert sampling.token_logprobs(logits, 0, 2).top == whole[:2]
+    assert sampling.token_logprobs(logits, 0, 0).top == []
+    assert [number for number, _ in sampling.token_logprobs(np.zeros(500, dtype=np.float32), 0, 300).top] == list(
+        range(300)
+    )
 
 
 def test_top_logprobs_begin_with_the_token_that_is_taken():
     """Two logits whose logarithms round to one number keep their order."""
     logits = np.array([0, 1e-6, 200], dtype=np.float32)
-    found = sampling.top_logprobs(logits, 3)
+    found = sampling.token_logprobs(logits, 0, 3).top
     assert [number for number, _ in found] == [2, 1, 0] and found[1][1] == found[2][1]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from refrain.runtime import loading
-from refrain.runtime.compact_session import INITIAL_CAPACITY
+from refrain.runtime.compact_session import MASK_STEP
 from refrain.runtime.session import PREFILL_CHUNK
 
 IDS = np.random.default_rng(0).integers(0, compact_model.VOCABULARY, (4, compact_model.CONTEXT))
@@ -34,7 +34,7 @@ def fed(lm, ids, cuts, keep=1):
 
 
 @pytest.mark.parametrize(
-    "length", [2 * PREFILL_CHUNK, 2 * PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 33, INITIAL_CAPACITY + PREFILL_CHUNK + 65]
+    "length", [2 * PREFILL_CHUNK, 2 * PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 33, MASK_STEP + PREFILL_CHUNK + 65]
 )
 def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_do(length, lm):
     whole = fed(lm, IDS[0, :length], [], keep=PREFILL_CHUNK)
@@ -44,7 +44,7 @@ def test_a_prompt_has_the_same_logits_whole_and_in_parts_that_end_where_pieces_d
         assert np.array_equal(fed(lm, IDS[0, :length], cuts, keep=kept), whole[-kept:])
 
 
-@pytest.mark.parametrize("length", [PREFILL_CHUNK, 3 * PREFILL_CHUNK, INITIAL_CAPACITY])
+@pytest.mark.parametrize("length", [PREFILL_CHUNK, 3 * PREFILL_CHUNK, MASK_STEP])
 def test_what_a_piece_leaves_is_the_same_whatever_follows_it(length, lm):
     slots = lm.allocate_slots(4)
     slots.prefill(0, IDS[0, :length])
@@ -71,7 +71,7 @@ def test_rows_of_very_different_length_step_together_as_each_does_alone(name, op
     lengths = (
         1,
         2,
-        INITIAL_CAPACITY - 1,
+        MASK_STEP - 1,
         1000,
     )  # one step makes the room larger, and others are in larger room than alone
     slots = lm.allocate_slots(4)
@@ -87,19 +87,19 @@ def test_rows_of_very_different_length_step_together_as_each_does_alone(name, op
 
 def test_room_grows_and_keeps_everything(lm):
     right, slots = fed(lm, IDS[0], [], keep=compact_model.CONTEXT), lm.allocate_slots(2)
-    slots.prefill(1, IDS[1, :INITIAL_CAPACITY])
-    slots.prefill(0, IDS[0, : INITIAL_CAPACITY - 1])
-    for at in range(INITIAL_CAPACITY - 1, INITIAL_CAPACITY + 2):  # the third token is the first that has no room
+    slots.prefill(1, IDS[1, :MASK_STEP])
+    slots.prefill(0, IDS[0, : MASK_STEP - 1])
+    for at in range(MASK_STEP - 1, MASK_STEP + 2):  # the third token is the first that has no room
         logits = slots.decode(IDS[:2, at])
-    assert np.abs(logits[0] - right[INITIAL_CAPACITY + 1]).max() < 0.05
-    slots.crop(0, INITIAL_CAPACITY - PREFILL_CHUNK)
-    rest = slots.prefill(0, IDS[0, INITIAL_CAPACITY - PREFILL_CHUNK :], keep=PREFILL_CHUNK)
+    assert np.abs(logits[0] - right[MASK_STEP + 1]).max() < 0.05
+    slots.crop(0, MASK_STEP - PREFILL_CHUNK)
+    rest = slots.prefill(0, IDS[0, MASK_STEP - PREFILL_CHUNK :], keep=PREFILL_CHUNK)
     assert np.array_equal(rest, right[-PREFILL_CHUNK:]) and slots.lengths.tolist() == [
         compact_model.CONTEXT,
-        INITIAL_CAPACITY + 3,
+        MASK_STEP + 3,
     ]
-    slots.crop(1, INITIAL_CAPACITY)
-    assert np.array_equal(slots.prefill(1, IDS[1, INITIAL_CAPACITY:600]), fed(lm, IDS[1, :600], []))
+    slots.crop(1, MASK_STEP)
+    assert np.array_equal(slots.prefill(1, IDS[1, MASK_STEP:600]), fed(lm, IDS[1, :600], []))
 
 
 def test_a_step_touches_no_token_that_was_there_before(lm):
