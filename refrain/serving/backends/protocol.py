@@ -43,7 +43,10 @@ class Backend(Protocol):
     context: int  # tokens that the model sees at once
 
     def submit(self, request: GenerationRequest, deadline: float | None = None) -> Generation:
-        """Start a reply, at once, that ends at a time of time.monotonic; ApiError 429 where the queue is full, 503 where none is taken any more."""
+        """Start a reply, at once, that ends at a time of time.monotonic.
+
+        ApiError 429 where the queue is full, 503 where none is taken any more.
+        """
 
     def is_alive(self) -> bool:
         """Whether it can still answer, busy or not."""
