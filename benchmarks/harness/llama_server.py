@@ -1,0 +1,72 @@
+"""llama.cpp's server as a process of its own, from the wheel xllamacpp, which needs no compiler.
+
+    python -m benchmarks.harness.llama_server MODEL.gguf [--port N] [--threads N] [--slots N] [--context N] [--fp32]
+
+prints a line with its address once it answers, and ends with the process that started it, or by SIGTERM.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def run_server(model: Path, *options: str) -> Iterator[str]:
+    """The address of a server, `http://127.0.0.1:PORT`, that is ready and ends with the block."""
+    command = [sys.executable, "-m", "benchmarks.harness.llama_server", str(model), *options]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        try:
+            address = process.stdout.readline().strip() if process.stdout else ""
+            if not address:
+                raise RuntimeError(f"llama.cpp's server ended with status {process.wait()}; does it open {model}?")
+            yield address
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    import xllamacpp
+
+    options = arguments()
+    server = xllamacpp.Server(make_params(options))  # returns when the model is open and the port is bound
+    print(server.listening_address, flush=True)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--port", type=int, default=0, help="0 for a free one")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--slots", type=int, default=4, help="requests that run at once")
+    parser.add_argument("--context", type=int, default=1024, help="tokens of each slot")
+    parser.add_argument("--fp32", action="store_true", help="keys, values and attention in fp32, to compare logits")
+    return parser.parse_args()
+
+
+def make_params(options: argparse.Namespace):
+    """Its settings: those that it comes with, but for threads, slots, and what is asked of them."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.port = str(options.model), options.port
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.n_parallel, params.n_ctx = options.slots, options.slots * options.context
+    if options.fp32:
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    return params
+
+
+if __name__ == "__main__":
+    main()
