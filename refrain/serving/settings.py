@@ -1,16 +1,80 @@
-"""What can be set of a server: types, and the one place of the default values."""
+"""What can be set of a server: types, ranges, what each is for, and the one place of the default values."""
+
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def about(text: str, *, restart: bool = False, secret: bool = False, **limits: Any) -> msgspec.Meta:
+    """What a setting is for; whether it can change only at a start, or must not be shown; msgspec's limits on it."""
+    return msgspec.Meta(description=text, extra={"restart": restart, "secret": secret}, **limits)
+
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class SamplingSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What holds for a request that does not say it itself."""
+
+    temperature: Annotated[float, about("0 for the likeliest token, above it sampling", ge=0, le=2)] = 1.0
+    top_p: Annotated[float, about("nucleus sampling: the likeliest tokens that add up to it", gt=0, le=1)] = 1.0
+    top_k: Annotated[int, about("sample from so many of the likeliest tokens, 0 for all", ge=0)] = 0
+    min_p: Annotated[float, about("drop tokens less likely than this share of the likeliest", ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, about("above 1, against tokens of prompt and reply", gt=0)] = 1.0
+    presence_penalty: Annotated[float, about("above 0, against tokens of the reply", ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, about("the same, by count", ge=-2, le=2)] = 0.0
+    max_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None, about("tokens of a reply; null for what the context has left")
+    ] = None
+
+
+class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What one client may take."""
+
+    connections: Annotated[Count, about("connections at once; more get 503")] = 512
+    body_bytes: Annotated[Count, about("the longest body of a request; longer ones get 413")] = 4_000_000
+    requests_per_key: Annotated[Count | None, about("requests of one key at once; more get 429; null for any")] = None
+    header_seconds: Annotated[Seconds, about("until the head of a request is whole")] = 10.0
+    body_seconds: Annotated[Seconds, about("until its body is whole; later ones get 408")] = 30.0
+    idle_seconds: Annotated[Seconds, about("a connection may be idle; longer than the proxy's in front")] = 75.0
+    stalled_seconds: Annotated[Seconds, about("a client may read nothing of a reply before it is cut off")] = 60.0
+
+
+class LogSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What is written to stderr."""
+
+    level: Annotated[Level, about("the least of what is logged")] = "info"
+    format: Annotated[Literal["text", "json"], about("lines for people, or JSON")] = "text"
+    access: Annotated[bool, about("a line for each request, but for probes of health")] = True
+    prompts: Annotated[bool, about("with the bodies of requests, which hold what people write")] = False
 
 
 class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Everything that `conf/serve.yaml`, REFRAIN_SERVE_* and the options of `refrain serve` may say."""
 
-    model: str = "models/onnx"  # a folder of variants, or one of them
-    served_model_name: str = "refrain"
-    host: str = "127.0.0.1"
-    port: int = 8000
-    threads: int | None = None  # None for as many as there are cores
-    max_num_seqs: int = 8  # sequences that run at once
-    max_waiting: int = 64  # requests that wait in the queue
-    timeout: float = 600.0  # seconds that a request may take, with its time in the queue
+    model: Annotated[str, about("a folder of variants, or one of them")] = "models/onnx"
+    served_model_name: Annotated[str, about("what requests call it; variants are NAME:VARIANT", restart=True)] = (
+        "refrain"
+    )
+    host: Annotated[str, about("the address to listen at; beyond this machine only with a key", restart=True)] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, about("0 for any that is free", restart=True, ge=0, le=65535)] = 8000
+    threads: Annotated[Count | None, about("of one step; null for as many as there are cores", restart=True)] = None
+    max_num_seqs: Annotated[Count, about("sequences that run at once", restart=True)] = 8
+    max_waiting: Annotated[int, about("requests that wait beside them; more get 429", restart=True, ge=0)] = 64
+    timeout: Annotated[Seconds, about("seconds that a request may take, with its time in the queue")] = 600.0
+    drain: Annotated[float, about("seconds that replies may go on after SIGTERM", ge=0)] = 30.0
+    api_key: Annotated[str | None, about("the key that requests must have; safer in the environment", secret=True)] = (
+        None
+    )
+    keys: Annotated[str | None, about("a file of keys, one a line: KEY or sha256:HEX, and a name")] = None
+    metrics_open: Annotated[bool, about("/metrics without a key")] = False
+    hosts: Annotated[list[str], about("names in the Host header beside this machine's own; * for any")] = []
+    origins: Annotated[list[str], about("web pages elsewhere that may call it (CORS); * for any")] = []
+    sampling: SamplingSettings = SamplingSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
