@@ -2,6 +2,7 @@
 
 from refrain.chat import encoding
 from refrain.data import augmentation, corpus, datasheet, sources, split_files, training_rows
+from refrain.data.row_preparer import RowPreparer
 from refrain.data.splitting import splits
 from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.schema import Config
@@ -12,7 +13,7 @@ def main(cfg: Config) -> None:
     encoding.require_usable_template(tokenizer)
     paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
-    preparer = corpus.RowPreparer(
+    preparer = RowPreparer(
         cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.LINKED_DATA, paths.PREPARED / ".rows"
     )
     with corpus.read_corpus(preparer) as (store, counts):

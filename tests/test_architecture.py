@@ -58,6 +58,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/parallel/ray_cluster": ("data/parallel/test_mapping.py", "every way of mapping gives the same"),
     "data/readers/dialects": ("data/readers/test_dialect_detection.py", "tables in sixty dialects"),
     "data/readers/raw_rows": ("data/readers/test_files.py", "the type that all readers yield"),
+    "data/row_preparer": ("data/test_corpus.py", "what becomes of every row"),
     "data/shapes/choices": ("data/shapes/test_published_sets.py", "rows of the sets that have choices"),
     "data/shapes/column_aliases": ("data/shapes/test_columns.py", "names by which columns are found"),
     "data/shapes/message_parts": (

@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from refrain.chat.records import Message, Row
-from refrain.data.corpus import NO_AUGMENTATION, RowPreparer
 from refrain.data.parallel import mapping
+from refrain.data.row_preparer import NO_AUGMENTATION, RowPreparer
 from refrain.data.shapes import turns
 from refrain.data.splitting import asked_questions, contamination, leakage, near_prompts
 from refrain.data.splitting.leakage import NONE, TRAIN

@@ -12,6 +12,7 @@ import numpy as np
 from refrain.chat.records import has_bad_reply, whole_text
 from refrain.data import corpus, datasheet
 from refrain.data.readers import folders
+from refrain.data.row_preparer import NO_AUGMENTATION, RowPreparer
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import TRAIN
 from refrain.pipeline.schema import AugmentationConfig, DataConfig, LeakConfig, Policies, SourceConfig
@@ -21,7 +22,7 @@ SETTINGS = "data.json"  # beside the links to the files: how they are read
 
 def write_settings(data: DataConfig, folder: Path) -> None:
     """Keep how the sources are read, as far as it decides which of their rows are trained on, and what they say."""
-    own = replace(data, max_tokens=1, max_quarantined=1.0, augment=corpus.NO_AUGMENTATION, engine="local", workers=None)
+    own = replace(data, max_tokens=1, max_quarantined=1.0, augment=NO_AUGMENTATION, engine="local", workers=None)
     (folder / SETTINGS).write_text(json.dumps(asdict(own), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -48,7 +49,7 @@ def write_training_texts(folder: Path, seed: int, out: Path) -> None:
 
 def training_texts(data: DataConfig, linked: Path, seed: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="refrain-") as scratch:
-        preparer = corpus.RowPreparer(data, seed, None, None, linked, Path(scratch, "rows"))
+        preparer = RowPreparer(data, seed, None, None, linked, Path(scratch, "rows"))
         with corpus.read_corpus(preparer) as (store, _):
             assignment = splits.assign_splits(store, data)
             for row in datasheet.read_rows(store, np.flatnonzero(assignment.split == TRAIN)):

@@ -9,6 +9,7 @@ import numpy as np
 
 from refrain.chat.records import Row, has_bad_reply, is_learned, whole_text
 from refrain.data import corpus, datasheet, split_files, training_rows
+from refrain.data.row_preparer import RowPreparer
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.experiments import links
@@ -29,7 +30,7 @@ def preview_data(data: DataConfig, seed: int) -> DataPreview:
         linked = Path(scratch, "linked")
         linked.mkdir()
         links.link_sources(data, linked)
-        preparer = corpus.RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
+        preparer = RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
         with corpus.read_corpus(preparer) as (store, counts):
             assignment = splits.assign_splits(store, data)
             report = split_files.count_rows(store, assignment, counts)

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from refrain.data.corpus import NO_AUGMENTATION
+from refrain.data.row_preparer import NO_AUGMENTATION
 from refrain.experiments.override_values import to_hydra
 from refrain.pipeline import paths
 from refrain.pipeline.schema import Config, DataConfig, LeakConfig, Policies, SourceConfig

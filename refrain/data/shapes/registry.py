@@ -32,6 +32,7 @@ def chat_shape(name: str, column: str, *other_names: str) -> Shape:
         CHAT_COLUMNS,
         ROWS_TOGETHER,
         aliases=SYSTEM | {column: other_names},
+        is_chat=True,
     )
 
 

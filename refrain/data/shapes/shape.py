@@ -27,6 +27,7 @@ class Shape(NamedTuple):
     fits: Callable[[Fields], bool] = accept_any  # what one of the first rows must hold, where columns are not enough
     aliases: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - other names of columns, those that are likelier first
     outranks: tuple[str, ...] = ()  # shapes that a row does not have when it fits this one
+    is_chat: bool = False  # its one column that must be there holds turns, and nothing else says anything
 
 
 def column_names(shape: Shape) -> tuple[str, ...]:

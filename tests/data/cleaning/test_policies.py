@@ -1,12 +1,16 @@
 """Policies change what they say, count it once a row, and set aside what is not wanted."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import chain, product
 
 import pytest
-from single_rows import TURNS, parsed, talk, wanted
+from single_rows import DEFAULT, TURNS, parsed, talk, wanted
 
+from refrain.data.cleaning import policies
 from refrain.data.shapes import errors
 from refrain.data.shapes.errors import RowError
+from refrain.pipeline.validation import POLICIES
 
 SYSTEM = {"role": "system", "content": "Be kind."}
 
@@ -23,8 +27,8 @@ def reason(conversation, **policy):
 
 
 def turns(pattern):
-    """The turns of a chat, one a letter: s, u and a; a capital one says nothing."""
-    roles = {"s": "system", "u": "user", "a": "assistant"}
+    """The turns of a chat, one a letter: s, u, a and t; a capital one says nothing."""
+    roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
     return [
         {"role": roles[sign.lower()], "content": " \n" if sign.isupper() else f"{sign}{place}"}
         for place, sign in enumerate(pattern)
@@ -197,3 +201,30 @@ def test_a_reply_that_is_learned_is_not_merged_with_one_that_is_not():
     assert reason(chat(*with_context("uxux"))) == "nothing_to_learn"
     assert reason(chat(*with_context("uaxu"))) == "ends_with_user"
     assert reason(chat(*with_context("ux"), rejected="Go")) == "nothing_to_learn"
+
+
+@pytest.mark.parametrize("values", product(*map(POLICIES.get, policies.STEPS)))
+def test_what_is_in_order_at_a_glance_no_policy_would_change(values):
+    policy, effects, in_order = replace(DEFAULT, **dict(zip(policies.STEPS, values, strict=True))), Counter(), 0
+    for pattern in chain.from_iterable(product("suatUA", repeat=size) for size in (1, 2, 3)):
+        conversation = chat(*turns(pattern))
+        if policies.is_in_order(conversation, policy):
+            in_order += 1
+            assert policies.apply_each(conversation, policy, effects) is conversation
+    assert in_order > 1
+    assert not effects
+
+
+@pytest.mark.parametrize(
+    "conversation, policy",
+    [
+        (chat(*talk("a\r\nb", "c")), {}),
+        (chat(*talk("a", "c\u200b ")), {"whitespace": "strip"}),
+        (chat(*talk("a", "me@example.org")), {"pii": ["email"]}),
+        (chat(*talk("a", "b"), rejected="b"), {}),
+        (chat(*talk("a"), {"role": "assistant", "content": "b", "train": False}), {}),
+        (chat(*talk("a", "b"), tools=[{"type": "function", "function": {"name": "a\r\nb"}}]), {}),
+    ],
+)
+def test_a_glance_is_not_enough_where_a_policy_has_something_to_do(conversation, policy):
+    assert not policies.is_in_order(conversation, replace(DEFAULT, **policy))
