@@ -21,6 +21,8 @@ class ServedModel:
     folder: Path
     seal: str  # sha256 of what is in the folder
     backend: Backend
+    variant: str  # int8, whichever name asked for it
+    commit: str | None = None  # of the repository that made it, where that is known
 
 
 class ModelPool:
@@ -63,4 +65,13 @@ class ModelPool:
         folder, settings = self.folders[name], self._settings
         lm, tokenizer = loading.load_model(folder, settings.threads), encoding.load_tokenizer(folder)
         backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting)
-        return ServedModel(name, folder, manifest.content_hash(folder), backend)
+        return ServedModel(name, folder, manifest.content_hash(folder), backend, read_variant(folder))
+
+
+def read_variant(folder: Path) -> str:
+    """The name of a variant; of the best one the name that the manifest beside it has."""
+    try:
+        best = manifest.read_manifest(folder.parent).get("best")
+    except ValueError:  # a folder of its own
+        return folder.name
+    return best if folder.name == paths.BEST and isinstance(best, str) else folder.name
