@@ -10,6 +10,7 @@ from refrain.runtime import session
 from refrain.runtime.kv_memory import KVMemory
 from refrain.runtime.language_model import Ids, Logits
 
+FP32 = np.dtype(np.float32).itemsize
 MASK_STEP = 512  # tokens by which the mask of a step widens: it is read whole, however short the sequences are
 
 
@@ -23,6 +24,7 @@ class CompactSession:
         self.past_names = session.past_names(onnx_session)
         self.present_names = [name.replace("past_key_values", "present") for name in self.past_names]
         self.kv_shapes = [(inputs[name][1], inputs[name][3]) for name in self.past_names]
+        self.kv_bytes_per_token = sum(heads * head_dim for heads, head_dim in self.kv_shapes) * FP32
         self.vocab_size = onnx_session.get_outputs()[0].shape[2]
 
     def allocate_slots(self, count: int) -> "CompactSlots":

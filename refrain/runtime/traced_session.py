@@ -26,6 +26,8 @@ class TracedSession:
         # What the graph says, since a head may be wider than hidden size / heads.
         self._kv_shapes = [(inputs[name].shape[1], inputs[name].shape[3]) for name in self._past_names]
         self._kv_types = [TYPES[inputs[name].type] for name in self._past_names]
+        sizes = zip(self._kv_shapes, self._kv_types, strict=True)
+        self.kv_bytes_per_token = sum(heads * head_dim * np.dtype(kind).itemsize for (heads, head_dim), kind in sizes)
 
     def allocate_slots(self, count: int) -> "TracedSlots":
         """A KV cache for so many sequences, all empty."""

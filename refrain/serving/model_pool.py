@@ -1,77 +1,239 @@
 """The models that a server speaks with: each variant of a folder under a name of its own."""
 
+import asyncio
+import gc
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from refrain.chat import encoding
-from refrain.generation import model_choice
-from refrain.pipeline import manifest, paths
-from refrain.runtime import loading, onnx_folder
-from refrain.serving.backends.engine_thread import EngineThread
+from refrain.runtime import onnx_folder
+from refrain.serving import artifact, model_names, opening
+from refrain.serving.artifact import Artifact
 from refrain.serving.backends.protocol import Backend
 from refrain.serving.errors import ApiError
+from refrain.serving.opening import OpenModel
 from refrain.serving.settings import ServeSettings
+
+POLL_SECONDS = 0.05  # until a model that was replaced is looked at again
+POLLS_BEFORE_GC = 100  # a request that failed may hold its model in a cycle of references
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """An open model, and what it is."""
+    """An open model under one of its names."""
 
     name: str  # as requests name it: refrain, refrain:int8
-    folder: Path
-    seal: str  # sha256 of what is in the folder
+    artifact: Artifact
     backend: Backend
-    variant: str  # int8, whichever name asked for it
-    commit: str | None = None  # of the repository that made it, where that is known
+
+    @property
+    def folder(self) -> Path:
+        return self.artifact.folder
+
+    @property
+    def seal(self) -> str:
+        """sha256 of what is in the folder."""
+        return self.artifact.seal
+
+    @property
+    def variant(self) -> str:
+        return self.artifact.variant
+
+    @property
+    def commit(self) -> str | None:
+        return self.artifact.commit
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What a reload has found of a model that is open."""
+
+    name: str
+    seal: str
+    previous_seal: str | None
+    variant: str
+    commit: str | None
 
 
 class ModelPool:
-    """Models by name, opened when they are first asked for; the default one at once."""
+    """Models by name, the default one open from the start, others when they are first asked for.
+
+    All but the default one leave, the least recently used first, when there is no room for another one. All methods
+    are for the thread of the event loop.
+    """
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
-        default = model_choice.choose_model(settings.model)
-        variants = {path.parent.name: path.parent for path in default.parent.glob(f"*/{onnx_folder.GRAPH}")}
-        name = settings.served_model_name
-        self.folders = {name: default} | {
-            f"{name}:{variant}": folder for variant, folder in sorted(variants.items()) if variant != paths.BEST
-        }
-        self._open = {name: self._load(name)}
+        self.folders = model_names.find_folders(settings)
+        self._memory = settings.models_memory or opening.share_of_free_memory()
+        self._open = OrderedDict[Path, OpenModel]()  # the least recently used first
+        self._opening: dict[Path, asyncio.Task[OpenModel]] = {}
+        self._retired: dict[Backend, asyncio.Task[None]] = {}  # replaced, and answering until nobody holds them
+        self._is_reloading = False
+        self._open[self._default_folder] = opening.open_first(self._default_folder, settings)
+
+    @property
+    def _default_folder(self) -> Path:
+        return self.folders[self._settings.served_model_name]
+
+    @property
+    def default(self) -> ServedModel:
+        """The model that answers requests which name none."""
+        return self._serve(self._settings.served_model_name, self._open[self._default_folder])
 
     def names(self) -> list[str]:
         """What requests may name, the default first."""
         return list(self.folders)
 
+    def open_models(self) -> list[ServedModel]:
+        """Those that are open, each under its first name."""
+        first = {folder: name for name, folder in reversed(self.folders.items())}
+        return [self._serve(first[folder], opened) for folder, opened in self._open.items()]
+
     async def find(self, name: str | None) -> ServedModel:
-        """The model of that name, the default for none; ApiError 404 where there is none."""
+        """The model of that name, the default for none; ApiError 404 where there is none, 409 where it is damaged."""
         name = name or self._settings.served_model_name
-        if name not in self.folders:
+        if (folder := self.folders.get(name)) is None:
             raise ApiError(404, "model_not_found", f"model: there is no {name}; name one of {', '.join(self.folders)}",
                            "model")  # fmt: skip
-        if name not in self._open:
-            self._open[name] = self._load(name)
-        return self._open[name]
+        if folder not in self._open:
+            return self._serve(name, await self._open_once(folder))
+        self._open.move_to_end(folder)
+        return self._serve(name, self._open[folder])
+
+    async def reload(self, settings: ServeSettings | None = None) -> list[Replacement]:
+        """Open what the folders hold now, and put it in place of what is open; what runs ends on the old ones.
+
+        ApiError 409 where another reload runs, or a folder is damaged: then the old ones go on.
+        """
+        if self._is_reloading:
+            raise ApiError(409, "reload_running", "the reload: another one is running; wait until it has ended")
+        self._is_reloading = True
+        try:
+            return await self._reload(settings or self._settings)
+        except ValueError as error:
+            raise ApiError(409, "artifact_damaged", f"{error}; what was open goes on answering") from error
+        finally:
+            self._is_reloading = False
 
     def is_alive(self) -> bool:
         """Whether every open model can still answer."""
-        return all(model.backend.is_alive() for model in self._open.values())
+        return all(opened.backend.is_alive() for opened in self._open.values())
+
+    def num_running(self) -> int:
+        """Replies that grow, on replaced models too."""
+        return sum(backend.num_running() for backend in self._backends())
+
+    def num_waiting(self) -> int:
+        """Replies in queues, of replaced models too."""
+        return sum(backend.num_waiting() for backend in self._backends())
 
     def close(self) -> None:
         """End all that runs."""
-        for model in self._open.values():
-            model.backend.close()
+        for backend in self._backends():
+            backend.close()
 
-    def _load(self, name: str) -> ServedModel:
-        folder, settings = self.folders[name], self._settings
-        lm, tokenizer = loading.load_model(folder, settings.threads), encoding.load_tokenizer(folder)
-        backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting)
-        return ServedModel(name, folder, manifest.content_hash(folder), backend, read_variant(folder))
+    def _backends(self) -> list[Backend]:
+        return [*(opened.backend for opened in self._open.values()), *self._retired]
+
+    def _serve(self, name: str, opened: OpenModel) -> ServedModel:
+        return ServedModel(name, opened.artifact, opened.backend)
+
+    async def _open_once(self, folder: Path) -> OpenModel:
+        """Open a model for all who ask for it meanwhile."""
+        if folder not in self._opening:
+            self._make_room(folder)
+            task = asyncio.create_task(self._load(folder))
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())  # all who asked may have left
+            self._opening[folder] = task
+        return await asyncio.shield(self._opening[folder])
+
+    async def _load(self, folder: Path) -> OpenModel:
+        settings = self._settings
+        try:
+            opened = await asyncio.to_thread(lambda: open_current(None, folder, settings))
+        except ValueError as error:
+            raise ApiError(409, "artifact_damaged", str(error), "model") from error
+        finally:
+            del self._opening[folder]
+        self._open[folder] = opened
+        if folder not in self.folders.values():  # a reload has taken its name away
+            self._retire(folder)
+        return opened
+
+    def _make_room(self, folder: Path) -> None:
+        """Let models leave until there is room for another one."""
+        needed, default = onnx_folder.model_bytes(folder), self._open[self._default_folder]
+        if needed > (left := max(0, self._memory - default.num_bytes)):
+            sentence = f"model: it takes {needed} bytes, and models_memory leaves {left} beside the default; raise that"
+            raise ApiError(400, "unsupported", sentence, "model")
+        while self._bytes_in_use() + needed > self._memory:
+            idle = (place for place, each in self._open.items() if each is not default and not is_busy(each.backend))
+            if (least_recent := next(idle, None)) is None:
+                raise ApiError(503, "loading", "model: those that are open are answering; try again", retry_after=2)
+            self._retire(least_recent)
+
+    def _bytes_in_use(self) -> int:
+        opening_bytes = sum(onnx_folder.model_bytes(folder) for folder in self._opening)
+        return opening_bytes + sum(opened.num_bytes for opened in self._open.values())
+
+    async def _reload(self, settings: ServeSettings) -> list[Replacement]:
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)  # they may have begun on older files
+        folders = await asyncio.to_thread(model_names.find_folders, settings)
+        default = folders[settings.served_model_name]
+        kept = [folder for folder in self._open if folder in folders.values() and folder != default]
+        fresh: dict[Path, OpenModel] = {}
+        try:
+            for folder in [*kept, default]:
+                current = self._open.get(folder)
+                fresh[folder] = await asyncio.to_thread(open_current, current, folder, settings)
+        except ValueError:
+            for folder, opened in fresh.items():
+                if opened.backend is not self._open[folder].backend:
+                    await asyncio.to_thread(opened.backend.close)
+            raise
+        previous = dict(self._open)
+        for folder in previous:
+            if folder not in fresh or fresh[folder].backend is not previous[folder].backend:
+                self._retire(folder)
+        self._settings, self.folders = settings, folders
+        self._memory = settings.models_memory or self._memory
+        self._open.update(fresh)
+        return describe_replacements(previous, self.open_models())
+
+    def _retire(self, folder: Path) -> None:
+        """Take a model out; it is closed when nobody holds it, and what it says has ended."""
+        opened = self._open.pop(folder)
+        closing = self._close_when_unused(weakref.ref(opened.artifact), opened.backend)
+        self._retired[opened.backend] = asyncio.create_task(closing)
+
+    async def _close_when_unused(self, holder: "weakref.ref[Artifact]", backend: Backend) -> None:
+        """Close a model when no request has it in its hands, and none that it answers is left."""
+        polls = 0
+        while holder() is not None or is_busy(backend):
+            await asyncio.sleep(POLL_SECONDS)
+            polls += 1
+            if polls % POLLS_BEFORE_GC == 0 and not is_busy(backend):
+                gc.collect()
+        await asyncio.to_thread(backend.close)
+        del self._retired[backend]
 
 
-def read_variant(folder: Path) -> str:
-    """The name of a variant; of the best one the name that the manifest beside it has."""
-    try:
-        best = manifest.read_manifest(folder.parent).get("best")
-    except ValueError:  # a folder of its own
-        return folder.name
-    return best if folder.name == paths.BEST and isinstance(best, str) else folder.name
+def open_current(current: OpenModel | None, folder: Path, settings: ServeSettings) -> OpenModel:
+    """What a folder holds now: what is open, if that is the same, else opened anew; ValueError where it is damaged."""
+    verified = artifact.verify_artifact(folder)
+    if current is not None and current.artifact.seal == verified.seal:
+        return current if current.artifact == verified else OpenModel(verified, current.backend, current.num_bytes)
+    return opening.open_verified(verified, settings)
+
+
+def is_busy(backend: Backend) -> bool:
+    """Whether it says something, or will."""
+    return backend.num_running() + backend.num_waiting() > 0
+
+
+def describe_replacements(previous: dict[Path, OpenModel], models: list[ServedModel]) -> list[Replacement]:
+    """Each open model beside what its folder held before."""
+    seals = {folder: opened.artifact.seal for folder, opened in previous.items()}
+    return [Replacement(each.name, each.seal, seals.get(each.folder), each.variant, each.commit) for each in models]

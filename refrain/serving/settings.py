@@ -43,6 +43,16 @@ class LimitSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     stalled_seconds: Annotated[Seconds, about("a client may read nothing of a reply before it is cut off")] = 60.0
 
 
+class CacheSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What is kept of replies that would be the same again."""
+
+    max_bytes: Annotated[int, about("bytes of replies; the least recently used leave; 0 for no cache", ge=0)] = (
+        32 * 2**20
+    )
+    ttl: Annotated[Seconds, about("seconds for which a reply is kept")] = 3600.0
+    check_every: Annotated[int, about("each so many hits one is made again and compared; 0 for none", ge=0)] = 100
+
+
 class LogSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """What is written to stderr."""
 
@@ -56,6 +66,7 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     """Everything that `conf/serve.yaml`, REFRAIN_SERVE_* and the options of `refrain serve` may say."""
 
     model: Annotated[str, about("a folder of variants, or one of them")] = "models/onnx"
+    models: Annotated[dict[str, str], about("further folders by the names that requests call them")] = {}
     served_model_name: Annotated[str, about("what requests call it; variants are NAME:VARIANT", restart=True)] = (
         "refrain"
     )
@@ -66,15 +77,21 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     threads: Annotated[Count | None, about("of one step; null for as many as there are cores", restart=True)] = None
     max_num_seqs: Annotated[Count, about("sequences that run at once", restart=True)] = 8
     max_waiting: Annotated[int, about("requests that wait beside them; more get 429", restart=True, ge=0)] = 64
+    models_memory: Annotated[Count | None, about("bytes of weights kept open; null for half of what is free")] = None
+    kv_cache_memory: Annotated[
+        Count | None, about("bytes for keys and values of one model; null for half of what is free", restart=True)
+    ] = None
     timeout: Annotated[Seconds, about("seconds that a request may take, with its time in the queue")] = 600.0
     drain: Annotated[float, about("seconds that replies may go on after SIGTERM", ge=0)] = 30.0
     api_key: Annotated[str | None, about("the key that requests must have; safer in the environment", secret=True)] = (
         None
     )
+    admin_key: Annotated[str | None, about("the key that may reload from elsewhere", secret=True)] = None
     keys: Annotated[str | None, about("a file of keys, one a line: KEY or sha256:HEX, and a name")] = None
     metrics_open: Annotated[bool, about("/metrics without a key")] = False
     hosts: Annotated[list[str], about("names in the Host header beside this machine's own; * for any")] = []
     origins: Annotated[list[str], about("web pages elsewhere that may call it (CORS); * for any")] = []
     sampling: SamplingSettings = SamplingSettings()
     limits: LimitSettings = LimitSettings()
+    cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()

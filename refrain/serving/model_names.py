@@ -1,0 +1,34 @@
+"""Which names requests may give, and the folder that each one stands for."""
+
+from pathlib import Path
+
+from refrain.generation import model_choice
+from refrain.pipeline import manifest, paths
+from refrain.runtime import onnx_folder
+from refrain.serving import artifact
+from refrain.serving.settings import ServeSettings
+
+
+def find_folders(settings: ServeSettings) -> dict[str, Path]:
+    """Folders by name: the default first, its variants as NAME:VARIANT, then those of further models.
+
+    ValueError where one of them is no model, or where two have one name.
+    """
+    folders: dict[str, Path] = {}
+    for name, place in {settings.served_model_name: settings.model, **settings.models}.items():
+        if name in folders or (name == settings.served_model_name and name in settings.models):
+            raise ValueError(f"models: {name} is a name already; give {place} another one")
+        try:
+            default = model_choice.choose_model(place)
+        except ValueError as error:
+            raise error if name == settings.served_model_name else ValueError(f"models.{name}: {error}") from error
+        folders[name] = artifact.same_files(default)
+        folders |= {f"{name}:{folder.name}": artifact.same_files(folder) for folder in find_variants(default)}
+    return folders
+
+
+def find_variants(folder: Path) -> list[Path]:
+    """The variants beside a folder that is one of them, itself among them."""
+    is_variant = folder.name == paths.BEST or (folder.parent / manifest.MANIFEST).is_file()
+    places = sorted(path.parent for path in folder.parent.glob(f"*/{onnx_folder.GRAPH}")) if is_variant else []
+    return [place for place in places if place.name != paths.BEST]

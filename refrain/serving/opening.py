@@ -1,0 +1,92 @@
+"""A model is opened: its bytes compared with the manifest, its graph loaded, and a first token made."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from refrain.chat import encoding
+from refrain.chat.encoding import ChatTokenizer
+from refrain.experiments import machine
+from refrain.runtime import loading, onnx_folder
+from refrain.runtime.loading import Session
+from refrain.serving import artifact
+from refrain.serving.artifact import Artifact
+from refrain.serving.backends.engine_thread import EngineThread
+from refrain.serving.backends.protocol import Backend
+from refrain.serving.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+SHARE_OF_FREE = 0.5  # of the memory that is free, for what no setting bounds
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model that answers, and what it is."""
+
+    artifact: Artifact
+    backend: Backend
+    num_bytes: int  # of its weights
+
+
+def open_first(folder: Path, settings: ServeSettings) -> OpenModel:
+    """The model of a folder, its bytes verified while it is opened: for a server that answers nobody yet.
+
+    ValueError where a byte is not as listed, or where it does not open.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        verification = executor.submit(artifact.verify_artifact, folder)
+        try:
+            lm, tokenizer = load(folder, settings)
+        except ValueError:
+            verification.result()  # where a file is damaged, that is why
+            raise
+        verified = verification.result()
+    return start_engine(verified, lm, tokenizer, settings)
+
+
+def open_verified(verified: Artifact, settings: ServeSettings) -> OpenModel:
+    """The model of a folder that was verified a moment ago; ValueError where it does not open, or has changed."""
+    return start_engine(verified, *load(verified.folder, settings), settings)
+
+
+def load(folder: Path, settings: ServeSettings) -> tuple[Session, ChatTokenizer]:
+    """Graph and tokenizer; a first token is made, so that what is allocated then is there when somebody asks."""
+    try:
+        lm, tokenizer = loading.load_model(folder, settings.threads), encoding.load_tokenizer(folder)
+    except OSError as error:
+        raise ValueError(f"{folder}: it cannot be read ({error}); fetch it again") from error
+    slots = lm.allocate_slots(1)
+    slots.prefill(0, np.zeros(1, dtype=np.int64))
+    slots.decode(np.zeros(1, dtype=np.int64))
+    return lm, tokenizer
+
+
+def start_engine(verified: Artifact, lm: Session, tokenizer: ChatTokenizer, settings: ServeSettings) -> OpenModel:
+    """An engine for an open graph; ValueError where a file was changed since it was verified."""
+    if artifact.read_stamps(verified.folder) != verified.stamps:
+        raise ValueError(f"{verified.folder}: its files changed while it was opened; try again when all are there")
+    room = kv_room(lm, settings)
+    if room < lm.context:
+        log.warning("%s: there is room for %d of %d tokens of its context", verified.folder, room, lm.context)
+    backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting, room)
+    return OpenModel(verified, backend, onnx_folder.model_bytes(verified.folder))
+
+
+def kv_room(lm: Session, settings: ServeSettings) -> int:
+    """Tokens that all sequences may hold together; ValueError where `kv_cache_memory` is enough for none."""
+    wanted, each = settings.max_num_seqs * int(lm.context), int(lm.kv_bytes_per_token)
+    if settings.kv_cache_memory is not None:
+        if settings.kv_cache_memory < each:
+            raise ValueError(f"kv_cache_memory: {settings.kv_cache_memory} bytes hold no token of this model, which "
+                             f"takes {each}; a whole context takes {each * lm.context}")  # fmt: skip
+        return min(wanted, settings.kv_cache_memory // each)
+    return max(1, min(wanted, share_of_free_memory() // each))
+
+
+def share_of_free_memory() -> int:
+    """Bytes that may be taken where no setting says how many; without end where the system does not say."""
+    free = machine.free_memory()
+    return 2**63 if free is None else int(SHARE_OF_FREE * free)
