@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from refrain.runtime.language_model import Logits, log_softmax
 
+BLOCK = 256  # weights that are summed at once
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -78,15 +80,31 @@ class Sampler:
 
 def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: float) -> int:
     """The id on which `fraction`, from 0 to 1, falls when the probabilities lie side by side in the order of ids."""
-    ids = top_indices(scores, params.top_k or len(scores))  # no temperature changes who is likelier
+    ids = None if not params.top_k else top_indices(scores, params.top_k)  # no temperature changes who is likelier
+    kept = scores if ids is None else scores[ids]
+    temperature = max(params.temperature, float(np.finfo(np.float32).tiny))
     with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
-        weights = np.exp((scores[ids].astype(np.float64) - best) / params.temperature)
+        weights = np.exp((kept - np.float32(best)) / np.float32(min(temperature, np.finfo(np.float32).max)))
     if params.top_p < 1:
-        nucleus = top_indices(weights, top_p_count(weights, params.top_p))
-        ids, weights = ids[nucleus], weights[nucleus]
-    weights[weights < params.min_p] = 0  # the likeliest weighs 1
-    cumulative = np.cumsum(weights, out=weights)
-    return int(ids[np.searchsorted(cumulative, fraction * cumulative[-1], side="right")])  # never one that weighs 0
+        nucleus = top_p_indices(weights, params.top_p)
+        ids, weights = nucleus if ids is None else ids[nucleus], weights[nucleus]
+    if params.min_p:
+        weights[weights < params.min_p] = 0  # the likeliest weighs 1
+    index = search_cumulative(weights, fraction)
+    return index if ids is None else int(ids[index])
+
+
+def search_cumulative(weights: NDArray[np.float32], fraction: float) -> int:
+    """Where that share of the sum of all weights is exceeded, never at one that weighs 0; summed in float64."""
+    whole = len(weights) // BLOCK * BLOCK
+    blocks = weights[:whole].reshape(-1, BLOCK).astype(np.float64).sum(axis=1)
+    ends = np.cumsum([*blocks, weights[whole:].astype(np.float64).sum()])
+    goal = fraction * ends[-1]
+    block = min(int(np.searchsorted(ends, goal, side="right")), int(np.searchsorted(ends, ends[-1])))
+    before = ends[block - 1] if block else 0.0
+    inside = np.cumsum(weights[BLOCK * block : BLOCK * (block + 1)], dtype=np.float64)
+    index = int(np.searchsorted(inside, goal - before, side="right"))
+    return BLOCK * block + min(index, int(np.searchsorted(inside, inside[-1])))  # sums round in another order
 
 
 def top_indices(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
@@ -98,9 +116,20 @@ def top_indices(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
-def top_p_count(weights: NDArray[np.float64], share: float) -> int:
-    """How many of the highest weights hold that share of all."""
-    goal, count, remaining = share * weights.sum(), 0, weights
+def top_p_indices(weights: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+    """Where the highest weights stand that hold that share of all, in rising order; of equal ones the first."""
+    goal = share * float(weights.sum(dtype=np.float64))
+    for threshold in (2**-4, 2**-8, 2**-16, 0.0):  # of the likeliest, which weighs 1: most are far below
+        candidates = np.flatnonzero(weights >= threshold)
+        kept = weights[candidates].astype(np.float64)
+        if kept.sum() >= goal:
+            break
+    return candidates[top_indices(kept, top_p_count(kept, goal))]
+
+
+def top_p_count(weights: NDArray[np.float64], goal: float) -> int:
+    """How many of the highest weights have that sum."""
+    count, remaining = 0, weights
     while len(remaining) > 256:  # to halve them is cheaper than to sort them all
         high = remaining > remaining.mean()
         if high.all() or not high.any():  # they are equal, and the mean is rounded
@@ -127,11 +156,12 @@ class TokenLogprobs(NamedTuple):
 
 def token_logprobs(logits: Logits, token: int, count: int) -> TokenLogprobs:
     """Those of a token that was chosen; of the likeliest, impossible ones are left out."""
-    logprobs = log_probabilities(logits)
+    best = float(logits.max())
+    total = best + math.log(np.exp(logits - np.float32(best)).sum(dtype=np.float64))
     ids = top_indices(logits, count) if count else np.empty(0, np.intp)
     falling = ids[np.argsort(-logits[ids], kind="stable")][:count]
-    top = [(int(other), float(logprobs[other])) for other in falling if logits[other] > -np.inf]
-    return TokenLogprobs(float(logprobs[token]), top)
+    top = [(int(other), float(logits[other]) - total) for other in falling if logits[other] > -np.inf]
+    return TokenLogprobs(float(logits[token]) - total, top)
 
 
 def validate(params: SamplingParams, vocab_size: int | None) -> None:
