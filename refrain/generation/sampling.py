@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from refrain.runtime.language_model import Logits, log_softmax
 
 BLOCK = 256  # weights that are summed at once
+FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: 
     """The id on which `fraction`, from 0 to 1, falls when the probabilities lie side by side in the order of ids."""
     ids = None if not params.top_k else top_indices(scores, params.top_k)  # no temperature changes who is likelier
     kept = scores if ids is None else scores[ids]
-    temperature = max(params.temperature, float(np.finfo(np.float32).tiny))
+    temperature = np.float32(np.clip(params.temperature, FLOAT32.tiny, FLOAT32.max))
     with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
-        weights = np.exp((kept - np.float32(best)) / np.float32(min(temperature, np.finfo(np.float32).max)))
+        weights = np.exp((kept - np.float32(best)) / temperature)
     if params.top_p < 1:
         nucleus = top_p_indices(weights, params.top_p)
         ids, weights = nucleus if ids is None else ids[nucleus], weights[nucleus]
