@@ -80,6 +80,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/shapes/votes": ("data/shapes/test_parsing.py", "one conversation in every shape"),
     "data/splitting/near_prompts": ("data/splitting/test_leakage.py", "what is near joins, or leaves"),
     "data/splitting/ragged": ("data/splitting/test_near_duplicates.py", "the arrays that it searches"),
+    "data/splitting/row_batches": ("data/test_corpus.py", "what a corpus keeps of its rows"),
     "data/splitting/row_store": ("data/test_corpus.py", "what a corpus keeps of its rows"),
     "experiments/audit_table": ("training/audit/test_supervision.py", "the table of what the audit found"),
     "experiments/checks/environment": ("experiments/test_checkup.py", "all checks, each with one thing amiss"),

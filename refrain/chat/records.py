@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+import msgspec
+
 ENCODER = json.JSONEncoder(ensure_ascii=False)
+PLAIN_ENCODER = msgspec.json.Encoder()
 
 Tool = dict[str, Any]  # {"type": "function", "function": {"name", "description", "parameters": a JSON schema}}
 
@@ -42,6 +45,9 @@ class Row(TypedDict):
     input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
     parent: NotRequired[str]  # the id of the row that it is a variant of
     tools: NotRequired[list[Tool]]  # what the assistant may call
+
+
+FIELDS_WITHOUT_FLOATS = Row.__annotations__.keys() - {"tools"}
 
 
 def is_learned(message: Message) -> bool:
@@ -98,8 +104,10 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
         file.writelines(map(to_json_line, rows))
 
 
-def to_json_line(row: Mapping[str, object]) -> bytes:
-    """A row as it stands in a file."""
+def to_json_line(row: Mapping[str, Any]) -> bytes:
+    """A row as it stands in a file, in the bytes of `json.dumps`; msgspec writes other ones for floats alone."""
+    if row.keys() <= FIELDS_WITHOUT_FLOATS and all(map(is_text_alone, row.get("messages", ()))):
+        return msgspec.json.format(PLAIN_ENCODER.encode(row), indent=0) + b"\n"
     return ENCODER.encode(row).encode() + b"\n"
 
 

@@ -21,7 +21,8 @@ from refrain.data.shapes import turns
 from refrain.data.splitting import asked_questions, contamination, leakage, near_prompts
 from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_store import RowBatch, RowBatchBuilder, RowStore
+from refrain.data.splitting.row_batches import RowBatchBuilder
+from refrain.data.splitting.row_store import RowBatch, RowStore
 from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
 from refrain.pipeline.schema import AugmentationConfig, DataConfig

@@ -20,7 +20,8 @@ from refrain.data.shapes.ignored import ReadFields
 from refrain.data.shapes.layout import Layout
 from refrain.data.shapes.plain_chats import PlainChats
 from refrain.data.splitting.leakage import NONE, SPLITS
-from refrain.data.splitting.row_store import RejectedRow, RowBatch, RowBatchBuilder, make_row_id
+from refrain.data.splitting.row_batches import RowBatchBuilder
+from refrain.data.splitting.row_store import RejectedRow, RowBatch, make_row_id
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
 ROW_FIELDS = ("messages", "rejected", "label", "own_id", "tools")  # of a row, in this order

@@ -3,25 +3,16 @@
 Workers build batches of them, one of each block of raw rows, and the store collects the batches in order.
 """
 
-import fcntl
-import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
-from json.encoder import encode_basestring_ascii as quote_json
 from pathlib import Path
-from typing import Any, BinaryIO, NotRequired, TypedDict
+from typing import BinaryIO, NotRequired, TypedDict
 
 import numpy as np
 
-from refrain.chat import records
-from refrain.chat.records import Row
-from refrain.data.splitting import shingles
 from refrain.data.splitting.ragged import Array, FileArray, RaggedArray
-from refrain.data.splitting.wordings import Wordings
 
 COLUMNS = {
     "source": np.int32,
@@ -88,74 +79,6 @@ class RowBatch:
     dropped: list[RejectedRow]
     effects: Counter[str]
     ignored: Counter[str]  # fields that nothing reads, by rows
-
-
-@dataclass
-class RowBatchBuilder:
-    """The rows of a batch while it grows."""
-
-    source: str
-    shingle_size: int
-    seed: int
-    row_count: int = 0
-    column_values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
-    texts: list[bytes] = field(default_factory=list)
-    wordings: Wordings = field(default_factory=Wordings)
-    dropped: list[RejectedRow] = field(default_factory=list)
-    effects: Counter[str] = field(default_factory=Counter)
-    ignored: Counter[str] = field(default_factory=Counter)
-
-    def add(self, row: Row, group: str | None, **place: int) -> None:
-        """A row, with what is known of it."""
-        *prompt_messages, reply = row["messages"]
-        turns = [
-            (turn["role"], shingles.fold_white_space(shingles.normalise_text(records.whole_text(turn))))
-            for turn in prompt_messages
-        ]
-        prompt = f"[{', '.join(f'[{quote_json(role)}, {quote_json(text)}]' for role, text in turns)}]"
-        said = records.whole_text(reply)
-        replies = [said, *([row["rejected"]] if "rejected" in row else [])]
-        context = [str(nth) for nth, turn in enumerate(prompt_messages) if "train" in turn]
-        tools = [json.dumps(row["tools"])] if "tools" in row else []
-        rest = "\0".join(["", said, row.get("rejected", ""), *context, *tools])  # no text holds a NUL
-        draw = sha256(f"{self.seed} {prompt if group is None else json.dumps(group)}".encode()).digest()
-        prompt_hash, content_hash = shingles.hash_text(prompt, rest)
-        text = records.to_json_line(row)
-        values: dict[str, int] = {
-            **place,
-            "prompt": prompt_hash,
-            "content": content_hash,
-            "group": 0 if group is None else shingles.hash_text(group)[0] or 1,
-            "draw": int.from_bytes(draw[:8]),
-            "is_preference": "rejected" in row,
-            "is_bad": records.has_bad_reply(row),
-            "text": len(text),
-        }
-        for column, value in values.items():
-            self.column_values[column].append(value)
-        self.texts.append(text)
-        self.wordings.add(turns, replies)
-
-    def build(self, folder: Path) -> RowBatch:
-        """All rows so far, with what is long in the files of this folder."""
-        wording_columns, files = self.wordings.build(self.shingle_size)
-        values: dict[str, Any] = self.column_values | wording_columns
-        contents = {"text": b"".join(self.texts)} | {name: numbers.tobytes() for name, numbers in files.items()}
-        for name, content in contents.items():
-            lengths = np.array(values[name], np.int64)
-            start = append_locked(folder / name, content) // np.dtype(FILE_COLUMNS[name]).itemsize
-            values[f"{name}_at"] = start + np.cumsum(lengths) - lengths
-        columns: dict[str, Array] = {name: np.array(values[name], dtype) for name, dtype in COLUMNS.items()}
-        return RowBatch(self.source, self.row_count, columns, self.dropped, self.effects, self.ignored)
-
-
-def append_locked(path: Path, content: bytes) -> int:
-    """Write at the end of a file, to which other processes write too; returns the byte at which the content begins."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        start = file.seek(0, os.SEEK_END)
-        file.write(content)
-    return start
 
 
 def make_row_id(source: str, line: int, nth: int, member: int) -> str:

@@ -3,7 +3,6 @@
 A shingle is a run of so many words; two texts have in common what shingles they share.
 """
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -49,11 +48,27 @@ def normalise_text(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
-def fold_white_space(text: str) -> str:
-    """The text with one blank for each white space, and none at its ends."""
-    if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
-        return text  # most are
-    return " ".join(text.split())
+def fold_white_space(texts: list[str]) -> list[str]:
+    """Each text with one blank for each white space, and none at its ends."""
+    return [
+        " ".join(text.split()) if is_loose else text
+        for text, is_loose in zip(texts, have_loose_space(texts), strict=True)
+    ]
+
+
+def have_loose_space(texts: list[str]) -> list[bool]:
+    """False where nothing but single blanks stands between the words of a text, found for all at once; True elsewhere,
+    and for what is not ASCII."""
+    known = [text if text.isascii() else "\t" for text in texts]
+    codes = np.frombuffer("\n".join(["", *known, ""]).encode(), np.uint8)
+    is_space, is_beside = codes <= ord(" "), np.zeros(len(codes), bool)  # control characters too, which does no harm
+    is_beside[1:] |= is_space[:-1]
+    is_beside[:-1] |= is_space[1:]
+    loose = np.flatnonzero(is_space & (is_beside | (codes != ord(" "))))  # the ends of texts among them
+    lengths = np.array([len(text) for text in known], np.int64)
+    starts = np.cumsum(lengths + 1) - lengths
+    has_loose: list[bool] = (np.searchsorted(loose, starts) < np.searchsorted(loose, starts + lengths)).tolist()
+    return has_loose
 
 
 def hash_words(texts: list[str]) -> tuple[WordHashes, Counts]:
@@ -125,15 +140,6 @@ def progression(count: int, factor: int) -> Long:
     factors = np.full(count, factor, np.uint64)
     factors[:1] = 1
     return np.cumprod(factors)
-
-
-def hash_text(*parts: str) -> list[int]:
-    """A number of 64 bits for a text, up to the end of each of its parts."""
-    running, numbers = hashlib.blake2b(digest_size=8), []
-    for part in parts:
-        running.update(part.encode("utf-8", "surrogatepass"))
-        numbers.append(int.from_bytes(running.digest(), "little"))
-    return numbers
 
 
 def centred_shingles(words: WordHashes, lengths: NDArray[Any], size: int) -> Shingles:

@@ -249,6 +249,26 @@ def test_what_is_written_is_read_back_whatever_the_text(tmp_path):
     assert "é".encode() in path.read_bytes()
 
 
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1e-7}}}
+EVERY_CHARACTER = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "a:1", "messages": [{"role": "user", "content": EVERY_CHARACTER}], "own_id": "7", "input_from": 2},
+        {"id": "a", "messages": [{"role": "assistant", "content": "", "train": False}], "label": False, "rejected": ""},
+        {"messages": [{"role": "assistant", "content": "", "tool_calls": [CALL]}]},
+        {"messages": [], "tools": [{"type": "function", "function": {"maximum": 1e16, "minimum": -0.0}}]},
+        {"id": "a", "reason": "duplicate", "offset": None, "of": 2**70, "share": 1e22},
+        {"id": "a", "parent": "b"},
+        {},
+    ],
+)
+def test_rows_are_written_in_the_bytes_of_json(row):
+    assert records.to_json_line(row) == json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
 def test_reading_rows_needs_neither_torch_nor_pyarrow():
     code = "import sys, refrain.chat.records; print({'torch', 'transformers', 'pyarrow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code]) == b"set()\n"

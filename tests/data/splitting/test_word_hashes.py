@@ -51,8 +51,28 @@ def test_words_of_one_letter_are_told_apart():
     assert shingles.hash_words(["a"])[0].dtype == np.uint32
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "a b", "a  b", " a b", "a b ", "a\tb", "a\x1fb", "a\u00a0b", "\u00e9  b", "a\n\nb"]
-)
-def test_white_space_is_one_blank_between_words(text):
-    assert shingles.fold_white_space(text) == " ".join(text.split())
+SPACES = [
+    "",
+    " ",
+    "a b",
+    "a  b",
+    " a b",
+    "a b ",
+    "a\tb",
+    "a\x1fb",
+    "a\x01b",
+    "a\u00a0b",
+    "\u00e9  b",
+    "a\n\nb",
+    "\n",
+    "a",
+]
+
+
+@pytest.mark.parametrize("texts", [[], [""], *([text] for text in SPACES), SPACES, SPACES[::-1]])
+def test_white_space_is_one_blank_between_words(texts):
+    assert shingles.fold_white_space(texts) == [" ".join(text.split()) for text in texts]
+
+
+def test_what_is_folded_already_is_seen_to_be():
+    assert shingles.have_loose_space(["a b", "", "a (b) c", "a  b", "c"]) == [False, False, False, True, False]
