@@ -1,0 +1,227 @@
+"""An exported model from Python: `refrain.load(folder)` gives one, and each method asks it for a reply or a number.
+
+Threads may share a model, and tasks of an event loop: their replies grow side by side, and none is changed by another.
+The same messages and options get the bytes that the server and the commands give.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+from refrain.chat import encoding
+from refrain.chat.records import Message, Tool
+from refrain.chat.written_fields import TemplateFields
+from refrain.data.shapes.errors import RowError
+from refrain.generation import answer, model_choice, options, prompt_rows, scoring
+from refrain.generation.answer import Answer, TokenLogprob
+from refrain.generation.grammar import Grammar
+from refrain.generation.options import Options
+from refrain.generation.shared_engine import Reply, SharedEngine
+from refrain.pipeline import manifest, paths
+from refrain.runtime import loading
+
+Prompt = str | Sequence[Message]  # a question, or the turns of a conversation
+MAX_GRAMMARS = 32  # compiled ones that are kept
+MAX_NUM_SEQS = 8  # replies that grow at once
+
+
+class Stream:
+    """A reply as it comes, for `for` and for `async for`; `answer` holds what has come."""
+
+    def __init__(self, model: "Model", reply: Reply) -> None:
+        self._model, self._reply = model, reply
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reply)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return aiter(self._reply)
+
+    def close(self) -> None:
+        """End the reply now."""
+        self._reply.cancel()
+
+    @property
+    def answer(self) -> Answer:
+        """The whole reply once it has ended, what there is of it before."""
+        return self._model.describe(self._reply)
+
+
+class Model:
+    """An open model with its tokenizer; `close`, or the end of a `with` block, gives back what it holds."""
+
+    def __init__(self, folder: Path, threads: int | None, max_num_seqs: int) -> None:
+        lm = loading.load_model(folder, threads)
+        self.folder, self.context, self.tokenizer = folder, lm.context, encoding.load_tokenizer(folder)
+        self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs)
+        self._fields = TemplateFields(self.tokenizer)
+        self._compile = lru_cache(MAX_GRAMMARS)(self._compile_grammar)
+
+    def chat(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Answer:
+        """The reply to a question or to the turns of a conversation."""
+        return read_all(self.stream(messages, tools, **given))
+
+    def stream(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Stream:
+        """The same, piece by piece."""
+        return self._start(self.encode(messages, tools), given, is_chat=True)
+
+    def batch(
+        self, prompts: Iterable[Prompt], tools: list[Tool] | None = None, **given: Unpack[Options]
+    ) -> list[Answer]:
+        """The reply to each prompt, several at once, each as if it were asked alone."""
+        streams = self._start_all(prompts, tools, given)
+        try:
+            return [read_all(stream) for stream in streams]
+        finally:
+            for stream in streams:
+                stream.close()
+
+    def complete(self, text: str, **given: Unpack[Options]) -> Answer:
+        """What follows a text, without a template; control tokens in it are read as such."""
+        return read_all(self._start(self.tokenize(text), given, is_chat=False))
+
+    async def achat(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Answer:
+        """As `chat`, in an event loop."""
+        return await aread_all(self.stream(messages, tools, **given))
+
+    def astream(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Stream:
+        """As `stream`, for `async for`."""
+        return self.stream(messages, tools, **given)
+
+    async def abatch(
+        self, prompts: Iterable[Prompt], tools: list[Tool] | None = None, **given: Unpack[Options]
+    ) -> list[Answer]:
+        """As `batch`, in an event loop."""
+        streams = self._start_all(prompts, tools, given)
+        try:
+            return list(await asyncio.gather(*map(aread_all, streams)))
+        finally:
+            for stream in streams:
+                stream.close()
+
+    async def acomplete(self, text: str, **given: Unpack[Options]) -> Answer:
+        """As `complete`, in an event loop."""
+        return await aread_all(self._start(self.tokenize(text), given, is_chat=False))
+
+    def logprobs(
+        self, messages: Prompt, reply: str, top: int = 0, tools: list[Tool] | None = None
+    ) -> list[TokenLogprob]:
+        """How likely each token of a given reply is after a prompt, with what ends it: all that training counts."""
+        turns = as_messages(messages)
+        row = encoding.encode_conversation(self.tokenizer, [*turns, {"role": "assistant", "content": reply}], tools)
+        ids, found = scoring.score_reply(self._engine.lm, row, len(self.encode(turns, tools)), top)
+        return answer.name_logprobs(self.tokenizer, ids, found)
+
+    def score(self, messages: Prompt, reply: str, tools: list[Tool] | None = None) -> float:
+        """The log-probability of a given reply as a whole."""
+        return float(sum(token.logprob for token in self.logprobs(messages, reply, tools=tools)))
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, without a template."""
+        return list(self.tokenizer.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def detokenize(self, ids: list[int]) -> str:
+        """The text of ids, control tokens too."""
+        return str(self.tokenizer.tokenizer.decode(ids, skip_special_tokens=False))
+
+    def encode(self, messages: Prompt, tools: list[Tool] | None = None) -> list[int]:
+        """The ids after which the model speaks; control tokens that the messages hold are text."""
+        row = {"messages": as_messages(messages), "tools": tools}
+        try:
+            return prompt_rows.encode_row(self._fields, row, "", "prompt")
+        except RowError as error:
+            raise ValueError(f"messages: {error}") from error
+
+    def close(self) -> None:
+        """Give back what the model holds; replies that have not ended fail."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def describe(self, reply: Reply) -> Answer:
+        """What a reply says so far, and what made it."""
+        sequence, request = reply.sequence, reply.request
+        usage = answer.count_tokens(sequence)
+        found = None
+        if request.logprobs is not None:
+            found = answer.name_logprobs(self.tokenizer, sequence.ids, sequence.logprobs)
+        reason = answer.FINISH_REASONS.get(sequence.finish_reason or "", "cancelled")
+        facts = {"max_tokens": request.max_new_tokens, "cached_tokens": usage.cached_tokens}
+        seed = request.sampling.seed
+        return Answer(sequence.text, sequence.ids, reason, seed, found, usage, {**self.facts, "seed": seed, **facts})
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Which model it is: the sha256 of its folder, and its name among the variants."""
+        variant = self.folder.name
+        if variant == paths.BEST and (self.folder.parent / manifest.MANIFEST).is_file():
+            variant = manifest.read_manifest(self.folder.parent).get("best", variant)
+        return {"seal": manifest.content_hash(self.folder), "variant": variant}
+
+    def _start(self, prompt_ids: list[int], given: Options, is_chat: bool) -> Stream:
+        wanted = options.check_options(given)
+        grammar = self._compile(*options.grammar_source(wanted))
+        request = options.make_request(self.tokenizer, self.context, prompt_ids, wanted, grammar, is_chat)
+        return Stream(self, self._engine.add(request))
+
+    def _start_all(self, prompts: Iterable[Prompt], tools: list[Tool] | None, given: Options) -> list[Stream]:
+        """All replies, or none where one of them cannot be."""
+        streams: list[Stream] = []
+        try:
+            for number, prompt in enumerate(prompts, 1):
+                try:
+                    streams.append(self._start(self.encode(prompt, tools), given, is_chat=True))
+                except ValueError as error:
+                    raise ValueError(f"prompt {number}: {error}") from error
+        except BaseException:
+            for stream in streams:
+                stream.close()
+            raise
+        return streams
+
+    def _compile_grammar(self, schema: str | None, regex: str | None) -> Grammar | None:
+        if schema is None and regex is None:
+            return None
+        return Grammar(self.tokenizer, None if schema is None else json.loads(schema), regex)
+
+
+def load(model: str | Path = paths.ONNX, threads: int | None = None, max_num_seqs: int = MAX_NUM_SEQS) -> Model:
+    """The exported model in a folder, or the best of its variants; ValueError when there is none.
+
+    `threads` are as many as there are cores by default; of more replies than `max_num_seqs` the others wait.
+    """
+    for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: {value} is out of range; give 1 or more")
+    return Model(model_choice.choose_model(str(model)), threads, max_num_seqs)
+
+
+def as_messages(prompt: Prompt) -> list[Message]:
+    """The turns of a conversation that wants a reply; a text alone is a user's."""
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    turns = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | dict) else []
+    if not turns or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError('messages: they ask nothing; give a text or [{"role": "user", "content": "..."}]')
+    return turns
+
+
+def read_all(stream: Stream) -> Answer:
+    """A reply once it has ended."""
+    for _ in stream:
+        pass
+    return stream.answer
+
+
+async def aread_all(stream: Stream) -> Answer:
+    """The same in an event loop."""
+    async for _ in stream:
+        pass
+    return stream.answer
