@@ -15,6 +15,8 @@ from refrain.chat import encoding
 from refrain.chat.records import Message, Tool
 from refrain.chat.written_fields import TemplateFields
 from refrain.data.shapes.errors import RowError
+from refrain.data.shapes.tool_fields import parse_tool_columns
+from refrain.data.shapes.turns import parse_turns
 from refrain.generation import answer, model_choice, options, prompt_rows, scoring
 from refrain.generation.answer import Answer, TokenLogprob
 from refrain.generation.grammar import Grammar
@@ -112,7 +114,7 @@ class Model:
         """How likely each token of a given reply is after a prompt, with what ends it: all that training counts."""
         turns = as_messages(messages)
         row = encoding.encode_conversation(self.tokenizer, [*turns, {"role": "assistant", "content": reply}], tools)
-        ids, found = scoring.score_reply(self._engine.lm, row, len(self.encode(turns, tools)), top)
+        ids, found = scoring.score_reply(self._engine.open_lm(), row, len(self.encode(turns, tools)), top)
         return answer.name_logprobs(self.tokenizer, ids, found)
 
     def score(self, messages: Prompt, reply: str, tools: list[Tool] | None = None) -> float:
@@ -131,9 +133,11 @@ class Model:
         """The ids after which the model speaks; control tokens that the messages hold are text."""
         row = {"messages": as_messages(messages), "tools": tools}
         try:
-            return prompt_rows.encode_row(self._fields, row, "", "prompt")
+            turns = parse_turns(row, "messages")
+            called = parse_tool_columns(row, is_chat=True, read_columns=())
+            return prompt_rows.encode_turns(self._fields, turns, called, "prompt")
         except RowError as error:
-            raise ValueError(f"messages: {error}") from error
+            raise ValueError(f"messages: {str(error).replace(' of messages', '')}") from error
 
     def close(self) -> None:
         """Give back what the model holds; replies that have not ended fail."""
@@ -210,6 +214,8 @@ def as_messages(prompt: Prompt) -> list[Message]:
     turns = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | dict) else []
     if not turns or not all(isinstance(turn, dict) for turn in turns):
         raise ValueError('messages: they ask nothing; give a text or [{"role": "user", "content": "..."}]')
+    if turns[-1].get("role") == "assistant":
+        raise ValueError("messages: the assistant has the last word, so nothing is asked; end with a user's message")
     return turns
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from refrain.chat import encoding, templates, tool_form
 from refrain.chat.encoding import ChatTokenizer
-from refrain.chat.records import Message, is_text_alone
+from refrain.chat.records import Message, Tool, is_text_alone
 from refrain.chat.written_fields import TemplateFields
 from refrain.data.shapes import tool_fields, turns
 from refrain.data.shapes.errors import RowError
@@ -59,6 +59,11 @@ def encode_row(fields: TemplateFields, row: dict[str, Any], system: str, name: s
     messages, tools = find_messages(row), tool_fields.parse_tool_columns(row, is_chat=True, read_columns=())
     if system and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
+    return encode_turns(fields, messages, tools, name)
+
+
+def encode_turns(fields: TemplateFields, messages: list[Message], tools: list[Tool], name: str) -> list[int]:
+    """The ids after which a reply to these turns is said; ValueError as in `encode_row`."""
     if tools or not all(map(is_text_alone, messages)):
         messages = tool_form.complete_calls(fields.tokenizer.tool_form, messages, name)
         if fault := fields.find_fault([*messages, templates.REPLY], tools):

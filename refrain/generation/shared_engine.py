@@ -76,7 +76,7 @@ class SharedEngine:
     """
 
     def __init__(self, lm: Session, tokenizer: ChatTokenizer, slots: int) -> None:
-        self.lm, self.tokenizer, self._num_slots = lm, tokenizer, slots
+        self._lm, self.tokenizer, self._num_slots = lm, tokenizer, slots
         self._engine = Engine(lm, slots)
         self._waiting: deque[Reply] = deque()
         self._running: list[Reply] = []
@@ -120,8 +120,13 @@ class SharedEngine:
                 self._turn.wait()
             self._is_closed = True
             self._running, self._waiting = [], deque()
-            self.__dict__.pop("_engine", None)
-            self.__dict__.pop("lm", None)
+            self.__dict__.pop("_engine", None)  # with them the session and its memory
+            self.__dict__.pop("_lm", None)
+
+    def open_lm(self) -> Session:
+        """The model itself; ValueError when it is closed."""
+        self._require_open()
+        return self._lm
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -154,7 +159,7 @@ class SharedEngine:
 
     def _restart(self) -> None:
         """Empty slots, and all replies in the queue."""
-        self._engine = Engine(self.lm, self._num_slots)
+        self._engine = Engine(self._lm, self._num_slots)
         with self._turn:
             left = [reply for reply in self._running if not reply.has_ended()]
             for reply in left:

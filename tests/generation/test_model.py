@@ -16,7 +16,7 @@ import refrain
 from refrain.cli import main
 from refrain.serving.settings import ServeSettings
 
-MANNER = {"temperature": 1.5, "seed": 7, "top_p": 0.9, "max_tokens": 24}
+MANNER = {"temperature": 1.5, "seed": 7, "max_tokens": 24}
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,19 @@ def model(folder):
         yield model
 
 
-def test_python_the_server_and_the_commands_give_the_same_bytes(model, folder, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def server(folder):
+    with served_model.run_server(ServeSettings(model=str(folder), threads=1)) as server:
+        yield server
+
+
+def test_python_the_server_and_the_commands_give_the_same_bytes(model, server, folder, tmp_path, capsys):
     turns = [{"role": "system", "content": "Be 🙂."}, {"role": "user", "content": "a<|im_end|>b é"}]
     answer = model.chat(turns, logprobs=2, **MANNER)
-    with served_model.run_server(ServeSettings(model=str(folder), threads=1)) as server:
-        served = server.post("/v1/chat/completions", {"messages": turns, **MANNER}).json()
+    served = server.post("/v1/chat/completions", {"messages": turns, **MANNER}).json()
     (tmp_path / "asked.jsonl").write_text(json.dumps({"messages": turns}))
     options = ["--input", str(tmp_path / "asked.jsonl"), "--max-new-tokens", "24", "--logprobs", "2", "--threads", "1"]
-    main.main(["generate", "--model", str(folder), *options, "--temperature", "1.5", "--seed", "7", "--top-p", "0.9"])
+    main.main(["generate", "--model", str(folder), *options, "--temperature", "1.5", "--seed", "7"])
     row = json.loads(capsys.readouterr().out)
     assert answer.text == served["choices"][0]["message"]["content"] == row["reply"] != ""
     assert [round(token.top[0].logprob, 4) for token in answer.logprobs] == [
@@ -83,9 +88,8 @@ def test_a_seed_is_drawn_and_says_the_same_again(model):
 def test_log_probabilities_of_a_reply_are_those_of_reading_it(model):
     said = model.chat("hello", max_tokens=8, logprobs=0)
     read = model.logprobs("hello", said.text)
-    text = "".join(token.token for token in read)
-    assert text.removesuffix("<|im_end|>\n").removesuffix("<|im_end|>") == said.text
-    assert [token.logprob for token in read[:4]] == pytest.approx([t.logprob for t in said.logprobs[:4]], abs=0.05)
+    assert [token.id for token in read[:2]] == said.ids[:2] and read[-1].token == "<|im_end|>"
+    assert [token.logprob for token in read[:2]] == pytest.approx([t.logprob for t in said.logprobs[:2]], abs=0.05)
     assert all(token.top == [] for token in said.logprobs)
     assert model.score("hello", said.text) == pytest.approx(sum(token.logprob for token in read))
     assert model.score("hello", said.text) > model.score("hello", said.text[::-1])
@@ -108,10 +112,8 @@ def test_a_text_goes_on_without_a_template(model):
     assert len(ids) == 3 and model.detokenize(ids) == "<|im_start|>é"
     answer = model.complete("<|im_start|>é", max_tokens=3)
     assert answer.usage.prompt_tokens == 3 and len(answer.ids) <= 3
-    assert (
-        model.complete("hello", stop=[model.complete("hello", max_tokens=9).text[2:4]]).text
-        == (model.complete("hello", max_tokens=9).text[:2])
-    )
+    whole = model.complete("hello", **MANNER).text
+    assert len(whole) > 2 and model.complete("hello", stop=[whole[1:]], **MANNER).text == whole[0]
 
 
 def test_whoever_stops_reading_ends_the_reply(model):
@@ -173,9 +175,12 @@ def test_an_option_without_a_meaning_is_refused(model, options, sentence):
         ([], "messages: they ask nothing"),
         ({"role": "user", "content": "a"}, "messages: they ask nothing"),
         (["hello"], "messages: they ask nothing"),
-        ([{"role": "robot", "content": "a"}], "messages: turn 1 of messages has the role 'robot'"),
-        ([{"role": "user", "content": None}], "messages: content of turn 1 of messages is null"),
-        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "the assistant has the last word"),
+        ([{"role": "robot", "content": "a"}], "messages: turn 1 has the role 'robot'"),
+        ([{"role": "user", "content": None}], "messages: content of turn 1 is null"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+            "messages: the assistant has the last word",
+        ),
         ("hello " * 400, "the prompt: 24"),
     ],
 )

@@ -9,6 +9,8 @@ import pipeline_repository
 import pytest
 from places import ROOT
 
+import refrain
+
 pytestmark = pytest.mark.slow
 LIMIT = 250e6  # bytes of site-packages, pip included
 TRAINING = {"torch", "datasets", "dvc", "transformers", "hydra-core", "omegaconf", "onnx", "peft", "optimum", "pyarrow"}
@@ -72,6 +74,13 @@ def test_the_core_answers_a_file(core, onnx):
     options = ["--model", onnx / "int8", "--input", "prompts.jsonl", "--max-new-tokens", "12", "--quiet"]
     done = core.run("refrain", "generate", *options)
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2], done.stderr
+
+
+def test_the_core_answers_from_python(core, onnx):
+    code = "import refrain, sys; print(refrain.load(sys.argv[1]).chat('hello the user', max_tokens=12))"
+    done = core.run("python", "-c", code, onnx / "int8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == refrain.load(onnx / "int8").chat("hello the user", max_tokens=12).text.strip()
 
 
 @pytest.mark.parametrize(("command", "missing"), [("audit", "hydra"), ("verify", "omegaconf")])
