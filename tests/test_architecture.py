@@ -126,6 +126,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
     "generation/options": ("generation/test_model.py", "what its methods take"),
     "generation/scoring": ("generation/test_model.py", "a method of the model"),
+    "generation/sessions": ("generation/test_model.py", "either backend of a model"),
     "generation/sequence": ("generation/test_engine.py", "what the engine steps"),
     "models/pretrained/preflight/config_fields": (OBSTACLES, "each field that is named"),
     "models/pretrained/preflight/forward_pass": (OBSTACLES, "fields of which no layer can be computed"),

@@ -17,13 +17,14 @@ from refrain.chat.written_fields import TemplateFields
 from refrain.data.shapes.errors import RowError
 from refrain.data.shapes.tool_fields import parse_tool_columns
 from refrain.data.shapes.turns import parse_turns
-from refrain.generation import answer, model_choice, options, prompt_rows, scoring
+from refrain.generation import answer, options, prompt_rows, scoring, sessions
 from refrain.generation.answer import Answer, TokenLogprob
 from refrain.generation.grammar import Grammar
 from refrain.generation.options import Options
+from refrain.generation.sessions import Runtime
 from refrain.generation.shared_engine import Reply, SharedEngine
 from refrain.pipeline import manifest, paths
-from refrain.runtime import loading
+from refrain.runtime.loading import Session
 
 Prompt = str | Sequence[Message]  # a question, or the turns of a conversation
 MAX_GRAMMARS = 32  # compiled ones that are kept
@@ -55,8 +56,7 @@ class Stream:
 class Model:
     """An open model with its tokenizer; `close`, or the end of a `with` block, gives back what it holds."""
 
-    def __init__(self, folder: Path, threads: int | None, max_num_seqs: int) -> None:
-        lm = loading.load_model(folder, threads)
+    def __init__(self, folder: Path, lm: Session, max_num_seqs: int) -> None:
         self.folder, self.context, self.tokenizer = folder, lm.context, encoding.load_tokenizer(folder)
         self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs)
         self._fields = TemplateFields(self.tokenizer)
@@ -196,15 +196,23 @@ class Model:
         return Grammar(self.tokenizer, None if schema is None else json.loads(schema), regex)
 
 
-def load(model: str | Path = paths.ONNX, threads: int | None = None, max_num_seqs: int = MAX_NUM_SEQS) -> Model:
+def load(
+    model: str | Path = paths.ONNX,
+    backend: Runtime = "onnx",
+    threads: int | None = None,
+    device: str | None = None,
+    max_num_seqs: int = MAX_NUM_SEQS,
+) -> Model:
     """The exported model in a folder, or the best of its variants; ValueError when there is none.
 
-    `threads` are as many as there are cores by default; of more replies than `max_num_seqs` the others wait.
+    With backend="pytorch" the merged model, on `device`, the fastest by default. `threads` are as many as there are
+    cores by default; of more replies than `max_num_seqs` the others wait.
     """
     for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value} is out of range; give 1 or more")
-    return Model(model_choice.choose_model(str(model)), threads, max_num_seqs)
+    folder = sessions.choose_folder(str(model), backend)
+    return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs)
 
 
 def as_messages(prompt: Prompt) -> list[Message]:

@@ -31,6 +31,18 @@ def choose_model(name: str) -> Path:
     raise ValueError(f"{name}: it {describe_content(place)}, and an exported model is opened; {way_out()}")
 
 
+def choose_weights(name: str) -> Path:
+    """The folder with safetensors that is meant, for PyTorch; for the exported models the one that they are made of."""
+    place = paths.MERGED if Path(name) in (paths.ONNX, DEFAULT) else Path(name)
+    if not place.is_dir():
+        raise ValueError(
+            f"{place}: there is no such folder; `dvc pull {paths.MERGED}` fetches {paths.MERGED}, `dvc repro` makes it"
+        )
+    if not list(place.glob("*.safetensors")):
+        raise ValueError(f"{place}: it {describe_content(place)}, and PyTorch opens safetensors; name {paths.MERGED}")
+    return place
+
+
 def explain_absence(name: str) -> str:
     """Why a name that is no place stands for no model either."""
     if "/" not in name and onnx_folder.has_model(paths.ONNX / name):
@@ -60,6 +72,7 @@ def describe_content(place: Path) -> str:
         "the checkpoint of a training": "trainer_state.json" in names,
         "an adapter": "adapter_config.json" in names,
         GGUF: ".gguf" in suffixes,
+        "an exported model, which needs no PyTorch": onnx_folder.has_model(place),
         "the weights of a model as PyTorch loads them": bool({".safetensors", ".bin"} & suffixes),
         f"a graph that is not called {onnx_folder.GRAPH}": ".onnx" in suffixes,
         f"no {onnx_folder.GRAPH}": True,

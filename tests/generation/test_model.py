@@ -231,6 +231,22 @@ def test_the_page_says_what_happens(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.heavy
+def test_pytorch_says_what_the_exported_model_says(merged, onnx):
+    with (
+        refrain.load(merged, backend="pytorch", threads=1) as torch,
+        refrain.load(onnx / "fp32", threads=1) as exported,
+    ):
+        ours, theirs = (model.batch(["hello", "the user"], max_tokens=12) for model in (torch, exported))
+        assert [answer.ids for answer in ours] == [answer.ids for answer in theirs]
+    with pytest.raises(ValueError, match="and PyTorch opens safetensors"):
+        refrain.load(onnx / "fp32", backend="pytorch")
+    with pytest.raises(ValueError, match="device: cuda is for backend=pytorch"):
+        refrain.load(onnx / "fp32", device="cuda")
+    with pytest.raises(ValueError, match="backend: there is no vllm"):
+        refrain.load(onnx / "fp32", backend="vllm")
+
+
+@pytest.mark.heavy
 def test_importing_refrain_loads_nothing_and_a_model_no_torch(folder):
     code = (
         "import sys, refrain\n"
