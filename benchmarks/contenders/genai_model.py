@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +32,12 @@ def make(source: Path, out: Path, precision: str) -> int:
 
 
 def open_model(folder: Path, threads: int) -> protocol.Generate:
+    stream = open_stream(folder, threads)
+    return lambda prompt, new: protocol.time_tokens(islice(stream(prompt, new), new))
+
+
+def open_stream(folder: Path, threads: int) -> Callable[[list[int], int], Iterator[int]]:
+    """A function from a prompt, and how many new tokens, to each of them as it is known."""
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(str(folder))
@@ -48,7 +54,7 @@ def open_model(folder: Path, threads: int) -> protocol.Generate:
             generator.generate_next_token()
             yield int(generator.get_next_tokens()[0])
 
-    return lambda prompt, new: protocol.time_tokens(islice(stream(prompt, new), new))
+    return stream
 
 
 if __name__ == "__main__":

@@ -49,6 +49,11 @@ def others_share(since: tuple[int, int], own_ticks: int) -> float:
     return max(0.0, (busy - since[0] - own_ticks) / max(1, total - since[1]))
 
 
+def share(since: tuple[int, int], ticks: int) -> float:
+    """What part of the cores' time since a `cores_time` so many ticks are."""
+    return ticks / max(1, cores_time()[1] - since[1])
+
+
 def cores_time() -> tuple[int, int]:
     """Ticks of all cores since the machine began: those in use or taken away, and all."""
     ticks = [int(number) for number in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]

@@ -1,6 +1,6 @@
 """What many rows gain: tokens a second of 1, 8 and 32 replies at once, and how soon a known prompt is answered.
 
-    python -m benchmarks.serving FOLDER [--shapes NAME ...] [--rounds N] [--markdown FILE]
+    python -m benchmarks.batching FOLDER [--shapes NAME ...] [--rounds N] [--markdown FILE]
 
 FOLDER is that of benchmarks.decode, which builds the variants. Each round answers the same requests with 1, 8 and 32
 rows, in an order drawn anew, and compares every token: ratios are taken within a round.

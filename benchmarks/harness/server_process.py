@@ -1,0 +1,74 @@
+"""A server as a process: started, waited for, asked how much memory it takes, and ended."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+POLL = 0.002
+PATIENCE = 60.0
+
+
+class ServerProcess:
+    """Started by a command that has {port} in it; `ready_s` passed until it said that it is."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        port = find_free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        begin = time.perf_counter()
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                [part.format(port=port) for part in command],
+                stdin=subprocess.PIPE, stdout=errors, stderr=errors, env=os.environ | environment,
+            )  # fmt: skip
+        self.pid = self._process.pid
+        try:
+            self._wait(begin + PATIENCE, log)
+        except BaseException:
+            self.close()
+            raise
+        self.ready_s = time.perf_counter() - begin
+
+    def _wait(self, end: float, log: Path) -> None:
+        while True:
+            if self._process.poll() is not None or time.perf_counter() > end:
+                raise RuntimeError(f"{self._process.args[0]} does not answer; {log} has what it said")
+            try:
+                with urlopen(f"{self.url}/health") as response:
+                    if response.status == 200:
+                        return
+            except OSError:  # refused while there is no socket, 503 while the model is being opened
+                time.sleep(POLL)
+
+    def close(self) -> None:
+        """End it, kindly first."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Memory that a process has resident, and its share of it where pages are shared (RSS, PSS)."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return tuple(int(re.search(rf"^{name}:\s+(\d+)", text, re.M)[1]) / 1000 for name in ("Rss", "Pss"))
+
+
+async def watch_memory(pid: int, peaks: list[float]) -> None:
+    """Keep the highest RSS and PSS, until cancelled."""
+    while True:
+        peaks[:] = [max(pair) for pair in zip(peaks, memory_mb(pid), strict=True)]
+        await asyncio.sleep(0.25)
