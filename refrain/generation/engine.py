@@ -49,6 +49,12 @@ class Engine:
         reserved = sum(other.max_length for other in (*self.running, sequence))
         return self._max_tokens is None or reserved <= self._max_tokens
 
+    def reserved_tokens(self) -> int:
+        """What active sequences may become, and what the prompts of free slots take."""
+        active = [*self.running, *([self.entering] if self.entering else [])]
+        kept = sum(len(prompt) for prompt in self._prefilled[len(active) :])
+        return sum(sequence.max_length for sequence in active) + kept
+
     def begin(self, sequence: Sequence) -> None:
         """Let a sequence enter, for `step` to prefill its prompt; what another prompt has left is copied.
 

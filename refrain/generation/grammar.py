@@ -27,8 +27,8 @@ class Grammar:
     def __init__(self, tokenizer: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
         if (schema is None) == (regex is None):
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
-        source = GRAMMAR_OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
-        self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), source, log_level=0)
+        self.source = GRAMMAR_OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
+        self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), self.source, log_level=0)
         self.initial_state.compute_bitmask()
         if self.initial_state.is_error():
             name = "JSON schema" if regex is None else "regular expression"

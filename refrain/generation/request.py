@@ -20,6 +20,7 @@ class GenerationRequest:
     grammar: Grammar | None = None
     logprobs: int | None = None  # None for none, else how many of the likeliest beside each token
     is_chat: bool = True  # whether the template's text marker, where it has one, ends the reply too
+    is_seed_drawn: bool = False  # whether nobody asked for this very seed, so that nobody will ask for it again
 
 
 def start_sequence(tokenizer: ChatTokenizer, request: GenerationRequest) -> Sequence:

@@ -13,8 +13,10 @@ from refrain.generation.request import GenerationRequest
 from refrain.serving.answer_log import AnswerLog
 from refrain.serving.backends.protocol import Generation
 from refrain.serving.errors import ApiError
+from refrain.serving.metrics import Metrics
 from refrain.serving.model_pool import ModelPool, ServedModel
-from refrain.serving.routes import chat_completions, health, models
+from refrain.serving.response_cache import ResponseCache
+from refrain.serving.routes import chat_completions, health, metrics, models, reload
 from refrain.serving.settings import ServeSettings
 
 
@@ -25,22 +27,31 @@ class Server:
     settings: ServeSettings
     models: ModelPool
     answers: AnswerLog
+    cache: ResponseCache
+    metrics: Metrics
 
-    def submit(self, model: ServedModel, request: GenerationRequest) -> Generation:
+    def submit(self, model: ServedModel, request: GenerationRequest, uses_cache: bool = True) -> Generation:
         """Start one reply; ApiError where the queue is full. The one way from a route to a backend."""
-        return model.backend.submit(request, time.monotonic() + self.settings.timeout)
+        deadline = time.monotonic() + self.settings.timeout
+
+        def start() -> Generation:
+            if uses_cache:
+                return self.cache.submit(model, request, deadline, self.settings.threads)
+            return model.backend.submit(request, deadline)
+
+        return self.metrics.observe(model.name, request, start)
 
 
 def create_app(settings: ServeSettings) -> Starlette:
     """The server as an ASGI application; ValueError when its model does not open."""
-    server = Server(settings, ModelPool(settings), AnswerLog())
+    server = Server(settings, ModelPool(settings), AnswerLog(), ResponseCache(settings.cache), Metrics())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         server.models.close()
 
-    routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES]
+    routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *reload.ROUTES]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={ApiError: answer_error})
     app.state.server = server
     return app

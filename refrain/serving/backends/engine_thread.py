@@ -33,7 +33,7 @@ class EngineThread:
     ) -> None:
         self.tokenizer, self.context = tokenizer, min(lm.context, max_tokens or lm.context)
         self._engine = Engine(lm, max_num_seqs, max_tokens=max_tokens)
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_tokens = max_waiting, max_tokens or max_num_seqs * lm.context
         self._replies: dict[int, Reply] = {}  # those in the engine, by the identity of their sequences
         self._waiting: deque[Reply] = deque()
         self._wake, self._is_closed, self._failure = threading.Condition(), False, ""
@@ -73,6 +73,10 @@ class EngineThread:
     def num_waiting(self) -> int:
         """Replies in the queue."""
         return len(self._waiting)
+
+    def kv_tokens(self) -> tuple[int, int]:
+        """Tokens that running sequences may reach and free slots keep, and how many there is room for."""
+        return self._engine.reserved_tokens(), self._max_tokens
 
     def close(self) -> None:
         """End the thread after its step; what still runs fails with 503."""
@@ -115,7 +119,7 @@ class EngineThread:
                 return []
             reply = self._waiting.popleft()
             self._replies[id(reply.sequence)] = reply
-        reply.has_begun = True
+        reply.begin()
         self._engine.begin(reply.sequence)
         return []
 

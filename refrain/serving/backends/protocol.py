@@ -25,11 +25,28 @@ class Piece:
     logprobs: list[TokenLogprob] = field(default_factory=list)  # of each id, where they were asked for
     finish_reason: str | None = None  # in the last piece: stop, length, cancelled or timeout
 
+    def extend(self, later: "Piece") -> None:
+        """Put what came later behind it."""
+        self.text += later.text
+        self.ids += later.ids
+        self.logprobs += later.logprobs
+        self.finish_reason = later.finish_reason
+
 
 class Generation(Protocol):
     """A reply that grows: pieces until one has a finish reason; ApiError where it fails."""
 
-    num_cached_tokens: int  # of the prompt, known with the first piece: what another one had left in memory
+    @property
+    def cache(self) -> str:
+        """hit, miss or off: whether it was kept, and is said again."""
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Of the prompt, known with the first piece: what another one had left in memory."""
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """Until it began, known with the first piece; None where that is not known."""
 
     def __aiter__(self) -> AsyncIterator[Piece]: ...
     def cancel(self) -> None:
@@ -53,5 +70,8 @@ class Backend(Protocol):
 
     def num_running(self) -> int: ...
     def num_waiting(self) -> int: ...
+    def kv_tokens(self) -> tuple[int, int] | None:
+        """Tokens whose keys and values have room or are promised it, and how many can; None where that is elsewhere."""
+
     def close(self) -> None:
         """End what runs, and give back what it holds."""

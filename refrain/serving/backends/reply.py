@@ -14,14 +14,21 @@ FINISH_REASONS = {"end": "stop", "stop": "stop", "length": "length"}
 class Reply:
     """What backends.protocol.Generation promises. All but `collect` is for the thread of the event loop."""
 
+    cache = "off"
+
     def __init__(self, sequence: Sequence, deadline: float | None, cancel: Callable[["Reply"], None]) -> None:
         self.sequence, self.deadline = sequence, deadline
         self.num_cached_tokens = 0
         self.submitted_at = time.monotonic()
-        self.is_cancelled = self.has_begun = False
+        self.queue_seconds: float | None = None
+        self.is_cancelled = False
         self._cancel, self._collected = cancel, 0
         self._piece, self._error = Piece(), None  # type: Piece, ApiError | None
         self._news = asyncio.Event()
+
+    def begin(self) -> None:
+        """It is its turn; for the engine's thread."""
+        self.queue_seconds = time.monotonic() - self.submitted_at
 
     def cancel(self) -> None:
         """End it now; what it has said so far stays said."""
@@ -50,10 +57,7 @@ class Reply:
             self._error = piece
         else:
             self.num_cached_tokens = self.sequence.num_cached_tokens
-            self._piece.text += piece.text
-            self._piece.ids += piece.ids
-            self._piece.logprobs += piece.logprobs
-            self._piece.finish_reason = piece.finish_reason
+            self._piece.extend(piece)
         self._news.set()
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
