@@ -142,6 +142,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "pipeline/paths": ("test_architecture.py", "held to dvc.yaml"),
     "runtime/loading": ("runtime/test_sessions.py", "a graph is opened as what it is"),
     "runtime/onnx_folder": ("export/onnx/test_selection.py", "the size that a choice weighs"),
+    "serving/routes/metrics": ("serving/test_metrics.py", "counted there, and asked for as Prometheus does"),
     "serving/artifact": ("serving/test_model_pool.py", "a folder is verified before it is opened"),
     "serving/model_names": ("serving/test_model_pool.py", "names that are found"),
     "serving/opening": ("serving/test_model_pool.py", "what a pool opens"),

@@ -151,6 +151,8 @@ class KeptReply:
 
 def request_key(model: ServedModel, request: GenerationRequest, threads: int | None) -> str:
     """sha256 of all that decides a reply: the model's bytes, every field of the request, how sums are shared out."""
+    if request.sampling.temperature == 0:  # nothing is drawn
+        request = dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=0))
     deciding = {"seal": model.seal, "variant": model.variant, "threads": threads, "request": as_json(request)}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -20,6 +20,7 @@ from refrain.serving.settings import CacheSettings, ServeSettings
 
 TOKENIZER = ChatTokenizer(traced_model.tokenizer(), traced_model.TEMPLATE, {"eos_token": "<|im_end|>"})
 GREEDY = GenerationRequest([72, 101, 108], SamplingParams(), 6, logprobs=2)
+SAMPLED = replace(GREEDY, sampling=SamplingParams(temperature=0.5, seed=3))
 MODEL = SimpleNamespace(seal="a", variant="int8")
 OTHER_VALUES = {  # of fields whose present value tells no type
     "grammar": Grammar(TOKENIZER, None, "[0-9]+"),
@@ -43,19 +44,19 @@ def change(name, value):
     return changes[type(value)]()
 
 
-def key(request=GREEDY, model=MODEL, threads=2):
+def key(request=SAMPLED, model=MODEL, threads=2):
     return response_cache.request_key(model, request, threads)
 
 
 def changed_requests():
     for each in fields(GenerationRequest):
-        value = getattr(GREEDY, each.name)
+        value = getattr(SAMPLED, each.name)
         if each.name == "sampling":
             for inner in fields(SamplingParams):
                 sampling = replace(value, **{inner.name: change(inner.name, getattr(value, inner.name))})
-                yield f"sampling.{inner.name}", replace(GREEDY, sampling=sampling)
+                yield f"sampling.{inner.name}", replace(SAMPLED, sampling=sampling)
         else:
-            yield each.name, replace(GREEDY, **{each.name: change(each.name, value)})
+            yield each.name, replace(SAMPLED, **{each.name: change(each.name, value)})
 
 
 @pytest.mark.parametrize(("name", "request_"), changed_requests())
@@ -70,6 +71,8 @@ def test_what_decides_beside_the_request_is_in_the_key():
     grammars = [Grammar(TOKENIZER, None, pattern) for pattern in ("[0-9]+", "[0-8]+", "[0-9]+")]
     first, second, third = (key(replace(GREEDY, grammar=grammar)) for grammar in grammars)
     assert first == third != second
+    seeds = [replace(GREEDY, sampling=SamplingParams(seed=seed)) for seed in (1, 2)]
+    assert key(seeds[0]) == key(seeds[1]), "at temperature 0 nothing is drawn"
     with pytest.raises(TypeError, match="set: it has no form in a key"):
         key(replace(GREEDY, stop_strings={"a"}))
 
@@ -112,8 +115,7 @@ def test_a_reply_is_said_again_to_the_last_bit(ask_of):
         (first, said), (second, again) = await ask(), await ask()
         assert (first, second, cache.hits, cache.misses, len(cache)) == ("miss", "hit", 1, 1, 1)
         assert said == again and len(said.logprobs) == 6 and said.finish_reason == "length"
-        sampled = replace(GREEDY, sampling=SamplingParams(temperature=1.0, seed=3))
-        assert [(await ask(sampled))[0] for _ in range(2)] == ["miss", "hit"]
+        assert [(await ask(SAMPLED))[0] for _ in range(2)] == ["miss", "hit"]
 
     ask_of(act)
 
@@ -122,9 +124,10 @@ def test_what_nobody_can_ask_for_again_is_not_kept(ask_of):
     drawn = replace(GREEDY, is_seed_drawn=True)
 
     async def act(ask, cache, now, model):
-        hot = replace(drawn, sampling=SamplingParams(temperature=1.0, seed=3))
-        assert [(await ask(hot))[0] for _ in range(2)] == ["off", "off"] and len(cache) == 0
-        assert [(await ask(drawn))[0] for _ in range(2)] == ["miss", "hit"], "at temperature 0 no seed decides"
+        assert [(await ask(replace(drawn, sampling=SAMPLED.sampling)))[0] for _ in range(2)] == ["off", "off"] and len(
+            cache
+        ) == 0
+        assert [(await ask(drawn))[0] for _ in range(2)] == ["miss", "hit"], "but for the likeliest tokens"
 
     ask_of(act)
 
