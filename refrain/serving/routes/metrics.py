@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from refrain.serving.metrics import BUCKETS, Histogram, ModelMetrics
+from refrain.serving.metrics import BUCKETS, Histogram, Metrics, ModelMetrics
+from refrain.serving.model_pool import ModelPool
+from refrain.serving.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
-
-    from refrain.serving.server import Server
 
 COUNTERS = {  # of a model, by their attributes
     "prompt_tokens": "Tokens of prompts that were read or found in memory.",
@@ -37,7 +37,8 @@ async def metrics(request: Request) -> Response:
 
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(ServerCollector(request.app.state.server))
+    server = request.app.state.server
+    registry.register(ServerCollector(server.models, server.metrics, server.cache))
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), headers={"Content-Type": content_type})
 
@@ -45,17 +46,17 @@ async def metrics(request: Request) -> Response:
 class ServerCollector:
     """What Prometheus' registry asks for families of numbers."""
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
+    def __init__(self, models: ModelPool, metrics: Metrics, cache: ResponseCache) -> None:
+        self._models, self._metrics, self._cache = models, metrics, cache
 
     def collect(self) -> "Iterator[Metric]":
         """Every family, with a sample for each model."""
-        yield from collect_models(self._server)
-        yield from collect_replies(self._server.metrics.by_model)
-        yield from collect_cache(self._server)
+        yield from collect_models(self._models)
+        yield from collect_replies(self._metrics.by_model)
+        yield from collect_cache(self._cache)
 
 
-def collect_models(server: "Server") -> "Iterator[Metric]":
+def collect_models(models: ModelPool) -> "Iterator[Metric]":
     """What is open, and what it does now."""
     from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
@@ -69,7 +70,7 @@ def collect_models(server: "Server") -> "Iterator[Metric]":
             ("kv_cache_max_tokens", "Tokens that there is room for."),
         )
     }
-    for model in server.models.open_models():
+    for model in models.open_models():
         facts = {"seal": model.seal, "variant": model.variant, "commit": model.commit or ""}
         info.add_metric([model.name], facts)
         values = model.backend.num_running(), model.backend.num_waiting(), *(model.backend.kv_tokens() or ())
@@ -116,11 +117,10 @@ def cumulative_buckets(histogram: Histogram) -> list[tuple[str, float]]:
     return result
 
 
-def collect_cache(server: "Server") -> "Iterator[Metric]":
+def collect_cache(cache: ResponseCache) -> "Iterator[Metric]":
     """What the cache of whole replies has done."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    cache = server.cache
     yield CounterMetricFamily("refrain_cache_hits", "Replies that were kept, and said again.", cache.hits)
     yield CounterMetricFamily("refrain_cache_misses", "Replies that could have been kept.", cache.misses)
     yield CounterMetricFamily("refrain_cache_checks", "Kept replies that were made again.", cache.checks)
