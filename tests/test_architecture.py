@@ -164,6 +164,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "evaluation/test_depth.py": "the bars of merge and export on a deep model",
     "evaluation/test_planted_faults.py": "the stages merge and export_onnx",
     "pipeline/test_closed_choices.py": "validation, and the tables of other rooms",
+    "serving/test_company.py": "engine, thread and cache, by many clients at once",
     "runtime/test_sessions.py": "both kinds of session",
 }
 TESTS = ROOT / "tests"
