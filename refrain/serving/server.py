@@ -16,7 +16,7 @@ from refrain.serving.errors import ApiError
 from refrain.serving.metrics import Metrics
 from refrain.serving.model_pool import ModelPool, ServedModel
 from refrain.serving.response_cache import ResponseCache
-from refrain.serving.routes import chat_completions, health, metrics, models, reload
+from refrain.serving.routes import chat_completions, health, metrics, models, page, reload
 from refrain.serving.settings import ServeSettings
 
 
@@ -51,7 +51,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         yield
         server.models.close()
 
-    routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *reload.ROUTES]
+    routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *page.ROUTES, *reload.ROUTES]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={ApiError: answer_error})
     app.state.server = server
     return app
