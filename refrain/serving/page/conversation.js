@@ -1,97 +1,91 @@
-/** The chat that is open, and all that can be done to it. Whoever shows it is told of every change. */
+/** The chat that is open, and all that can be done to it. */
 
-import { addTurn, asMessage, choose, messagesBefore, newChat, shownTurns, withSystem } from "./chat.js";
+import { addTurn, asMessage, choose, messagesBefore, newChat, repliesOf, shownTurns, withSystem } from "./chat.js";
 import { fetchReply, newReply } from "./reply.js";
 import { requestBody, setting } from "./settings.js";
 import { saveChat } from "./store.js";
 
 const SEEDS = 2 ** 31; // drawn below it, where two models are to have the same one
 
-/** `running` stops what is being answered; null where nothing is. */
 export const state = { chat: newChat(), running: null };
 
 /** `onChat` draws the whole chat, `onTurn` one answer of it, `onProblem` says why something failed. */
 export const listeners = { onChat: () => {}, onTurn: () => {}, onProblem: () => {} };
 
 export function openChat(chat) {
-  stop();
-  state.chat = chat;
-  listeners.onChat();
+	stop();
+	state.chat = chat;
+	listeners.onChat();
 }
 
 export const stop = () => state.running?.abort();
 
-/** Ask something at the end of what is shown. */
 export const ask = (text) => answer(addTurn(state.chat, shownTurns(state.chat).at(-1), { role: "user", content: text }));
 
-/** Ask something else in the place of a question; the old one stays as a branch. */
+/** Ask something else in the place of a question, which stays as a branch. */
 export const editQuestion = (turn, text) => answer(addTurn(state.chat, state.chat.turns[turn.parent], { role: "user", content: text }));
 
-/** Another answer to the same question. */
 export const askAgain = (turn) => answer(state.chat.turns[turn.parent]);
 
-/** Show a branch. */
 export function chooseBranch(turn) {
-  choose(state.chat, turn);
-  save();
-  listeners.onChat();
+	choose(state.chat, turn);
+	save();
+	listeners.onChat();
 }
 
-/** The answer of the other model becomes the one that the chat goes on from. */
+/** Go on from the other model’s answer. */
 export function swapReplies(turn) {
-  [turn.reply, turn.beside] = [turn.beside, turn.reply];
-  save();
-  listeners.onChat();
+	[turn.reply, turn.beside] = [turn.beside, turn.reply];
+	save();
+	listeners.onChat();
 }
 
-/** A branch that says the same up to a token, then `text`, then what the model makes of that. */
+/** A branch that is the same up to a token, then `text`, then what the model makes of that. */
 export function goOnFrom(turn, reply, i, text) {
-  const token = reply.tokens[i], other = token.top.find((candidate) => candidate.text === text) ?? token;
-  const content = reply.content.slice(0, token.start) + text;
-  const tokens = [...reply.tokens.slice(0, i), { ...token, text, logprob: other.logprob, end: content.length }];
-  const { messages: _, ...request } = reply.request;
-  const body = { ...request, continue_final_message: true, add_generation_prompt: false };
-  const replies = [newReply(body, { content, tokens })];
-  return run(state.chat.turns[turn.parent], replies, [{ role: "assistant", content }]);
+	const token = reply.tokens[i], other = token.top.find((candidate) => candidate.text === text) ?? token;
+	const content = reply.content.slice(0, token.start) + text;
+	const tokens = [...reply.tokens.slice(0, i), { ...token, text, logprob: other.logprob, end: content.length }];
+	const { messages: _, ...request } = reply.request;
+	const body = { ...request, continue_final_message: true, add_generation_prompt: false };
+	const replies = [newReply(body, { content, tokens })];
+	return run(state.chat.turns[turn.parent], replies, [{ role: "assistant", content }]);
 }
 
 function answer(question) {
-  const names = [setting("model"), setting("beside")];
-  const seed = names[1] ? (setting("seed") ?? Math.floor(Math.random() * SEEDS)) : setting("seed");
-  const replies = (names[1] ? names : names.slice(0, 1)).map((name) => newReply(requestBody(name, seed)));
-  return run(question, replies, []);
+	const names = [setting("model"), setting("beside")];
+	const seed = names[1] ? (setting("seed") ?? Math.floor(Math.random() * SEEDS)) : setting("seed");
+	const replies = (names[1] ? names : names.slice(0, 1)).map((name) => newReply(requestBody(name, seed)));
+	return run(question, replies, []);
 }
 
-/** Put an answer below a question and let it grow; both models answer at once. */
+/** Let an answer grow below a question. */
 async function run(question, [reply, beside], begun) {
-  stop();
-  const { chat } = state, running = (state.running = new AbortController());
-  const dropped = Math.min(chat.dropped, messagesBefore(chat, question).length);
-  const turn = addTurn(chat, question, { role: "assistant", reply, dropped, system: setting("system"), ...(beside && { beside }) });
-  save();
-  listeners.onChat();
-  const messages = [...promptOf(chat, turn), ...begun];
-  const fetches = [reply, beside].filter(Boolean).map((each) => fetchReply(each, messages, running.signal, () => listeners.onTurn(turn, each)));
-  await Promise.all(fetches);
-  if (state.running === running) state.running = null;
-  chat.updated = Date.now();
-  save(chat);
-  listeners.onChat();
+	stop();
+	const { chat } = state, running = (state.running = new AbortController());
+	const dropped = Math.min(chat.dropped, messagesBefore(chat, question).length);
+	const turn = addTurn(chat, question, { role: "assistant", reply, dropped, system: setting("system"), ...(beside && { beside }) });
+	save();
+	listeners.onChat();
+	const messages = [...promptOf(chat, turn), ...begun];
+	const fetches = repliesOf(turn).map((each) => fetchReply(each, messages, running.signal, () => listeners.onTurn(turn, each)));
+	await Promise.all(fetches);
+	if (state.running === running) state.running = null;
+	chat.updated = Date.now();
+	save(chat);
+	listeners.onChat();
 }
 
-/** What was sent for an answer. */
 export const promptOf = (chat, turn) => withSystem(turn.system, messagesBefore(chat, turn), turn.dropped);
 
-/** What would be sent with this question. */
 export function nextPrompt(text) {
-  const said = [...shownTurns(state.chat).map(asMessage), { role: "user", content: text }];
-  return withSystem(setting("system"), said, state.chat.dropped);
+	const said = [...shownTurns(state.chat).map(asMessage), { role: "user", content: text }];
+	return withSystem(setting("system"), said, state.chat.dropped);
 }
 
 /** Leave out this many of the oldest turns from now on; 0 puts them back. */
 export function dropOldest(count) {
-  state.chat.dropped = count;
-  save();
+	state.chat.dropped = count;
+	save();
 }
 
 export const save = (chat = state.chat) => saveChat(chat).catch(listeners.onProblem);

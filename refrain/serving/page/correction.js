@@ -1,45 +1,43 @@
-/** A better answer, as what the next training learns from: a row, or a pair with the model's own as the rejected one. */
+/** A better answer for the next training: a row, or a pair with the model’s own as the rejected one. */
 
 import { call } from "./api.js";
 import { button, h, openDialog } from "./dom.js";
 
-/** A dialog to write what the answer should have been. */
 export function openCorrection(reply, messages) {
-  const field = h("textarea", { id: "better", rows: 8, value: reply.content });
-  const result = h("p", { role: "status", class: "hint" });
-  const save = (build) => async () => {
-    result.textContent = "Saving …";
-    try {
-      await call("v1/refrain/feedback", build(field.value.trim(), reply, messages));
-      result.textContent = "Saved to data/raw/feedback.jsonl on the server.";
-    } catch (error) {
-      result.textContent = `Not saved: ${error.message}`;
-    }
-  };
-  const download = () => {
-    const line = JSON.stringify(asPair(field.value.trim(), reply, messages));
-    saveFile("feedback.jsonl", `${line}\n`, "application/jsonl");
-  };
-  openDialog("A better answer",
-    h("label", { htmlFor: field.id }, "What it should have said"), field,
-    h("p", { class: "acts" },
-      button("Save as a training row", save(asRow), { class: "main" }),
-      button("Save as a pair, this one preferred", save(asPair)), button("Download the pair", download)),
-    result);
-  field.focus();
+	const field = h("textarea", { id: "better", rows: 8, value: reply.content });
+	const result = h("p", { role: "status", class: "hint" });
+	const save = (build) => async () => {
+		result.textContent = "Saving …";
+		try {
+			await call("v1/refrain/feedback", build(field.value.trim(), reply, messages));
+			result.textContent = "Saved to data/raw/feedback.jsonl on the server.";
+		} catch (error) {
+			result.textContent = `Not saved: ${error.message}`;
+		}
+	};
+	const download = () => {
+		const line = JSON.stringify(asPair(field.value.trim(), reply, messages));
+		saveFile("feedback.jsonl", `${line}\n`, "application/jsonl");
+	};
+	openDialog("A better answer",
+		h("label", { htmlFor: field.id }, "What it should have said"), field,
+		h("p", { class: "acts" },
+			button("Save as a training row", save(asRow), { class: "main" }),
+			button("Save as a pair, this one preferred", save(asPair)), button("Download the pair", download)),
+		result);
+	field.focus();
 }
 
 const asRow = (better, _, messages) => ({ messages: [...messages, { role: "assistant", content: better }] });
 
 const asPair = (better, { content }, messages) => ({
-  prompt: messages,
-  chosen: [{ role: "assistant", content: better }],
-  rejected: [{ role: "assistant", content }],
+	prompt: messages,
+	chosen: [{ role: "assistant", content: better }],
+	rejected: [{ role: "assistant", content }],
 });
 
-/** Let the browser save text as a file. */
 export function saveFile(name, text, type) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  h("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
+	const address = URL.createObjectURL(new Blob([text], { type }));
+	h("a", { href: address, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(address), 1000);
 }

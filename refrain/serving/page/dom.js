@@ -2,51 +2,50 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element. A property that the element knows is set, any other becomes an attribute; children are nodes or text. */
+/** An element: what it has as a property is set so, the rest as attributes; children are nodes or text. */
 export function h(name, properties = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key === "class") element.className = value;
-    else if (key in element) element[key] = value;
-    else element.setAttribute(key, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-  return element;
+	const element = document.createElement(name);
+	for (const [key, value] of Object.entries(properties)) {
+		if (value === undefined || value === null || value === false) continue;
+		if (key === "class") element.className = value;
+		else if (key in element) element[key] = value;
+		else element.setAttribute(key, value === true ? "" : value);
+	}
+	element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+	return element;
 }
 
-/** A button that is only words. */
 export function button(label, onclick, properties = {}) {
-  return h("button", { type: "button", onclick, ...properties }, label);
+	return h("button", { type: "button", onclick, ...properties }, label);
 }
 
-/** A dialog over the page with a heading and a way out; it leaves the page when it closes. */
+/** A dialog with a heading and a way out. */
 export function openDialog(title, ...children) {
-  const close = button("Close", () => dialog.close(), { class: "close" });
-  const heading = h("h2", { id: "dialog-title" }, title);
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() });
-  dialog.append(h("div", { class: "sheet" }, h("header", {}, heading, close), ...children));
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
+	const close = button("Close", () => dialog.close(), { class: "close" });
+	const heading = h("h2", { id: "dialog-title" }, title);
+	const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() });
+	dialog.append(h("div", { class: "sheet" }, h("header", {}, heading, close), ...children));
+	dialog.onclick = (event) => event.target === dialog && dialog.close();
+	document.body.append(dialog);
+	dialog.showModal();
+	return dialog;
 }
 
-/** One sentence above the box, with what can be done about it; nothing takes it away. */
+/** One sentence above the box, and what can be done about it; without a text it goes. */
 export function notice(text = "", ...actions) {
-  $("notice").replaceChildren(text, ...actions.flatMap((action) => [" ", action]));
-  $("notice").hidden = !text;
+	$("notice").replaceChildren(text, ...actions.flatMap((action) => [" ", action]));
+	$("notice").hidden = !text;
 }
 
-/** Lets the screen paint, once for all that comes between two frames. */
+/** Act once for all that comes between two frames. */
 export function oncePerFrame(act) {
-  let waits = false;
-  return () => {
-    if (waits) return;
-    waits = true;
-    requestAnimationFrame(() => {
-      waits = false;
-      act();
-    });
-  };
+	let waits = false;
+	return () => {
+		if (waits) return;
+		waits = true;
+		requestAnimationFrame(() => {
+			waits = false;
+			act();
+		});
+	};
 }

@@ -1,4 +1,4 @@
-/** How much of the context the next question takes, before it is sent; and what to leave out where it does not fit. */
+/** How much of the context the next question takes, and what to leave out where it does not fit. */
 
 import { call } from "./api.js";
 import { dropOldest, nextPrompt, state } from "./conversation.js";
@@ -9,61 +9,46 @@ const PAUSE = 250; // milliseconds without typing before the server is asked
 const ROOM = 16; // tokens that an answer needs at least
 let timer = 0, latest = 0;
 
-/** Measure after a pause; only what was asked last is shown. */
+/** Measure after a pause. */
 export function measureSoon() {
-  clearTimeout(timer);
-  timer = setTimeout(measure, PAUSE);
+	clearTimeout(timer);
+	timer = setTimeout(measure, PAUSE);
 }
 
 async function measure() {
-  const mine = ++latest;
-  try {
-    const { count, context } = await tokenize(nextPrompt($("box").value));
-    if (mine === latest) show(count, context);
-  } catch {
-    if (mine === latest) show(0, 0); // a server without this route, or a chat that it refuses: asking tells why
-  }
+	const mine = ++latest;
+	const { count, context } = await tokenize().catch(() => ({ count: 0, context: 0 })); // asking will tell why
+	if (mine === latest) show(count, context);
 }
 
-async function tokenize(messages) {
-  const model = setting("model");
-  const told = await call("tokenize", { ...(model && { model }), messages });
-  return { count: told.count, context: told.max_model_len };
+async function tokenize() {
+	const { count, max_model_len: context } = await call("tokenize", { model: setting("model"), messages: nextPrompt($("box").value) });
+	return { count, context };
 }
 
 function show(count, context) {
-  $("gauge").hidden = !context;
-  const left = context - count, { dropped } = state.chat;
-  Object.assign($("gauge"), { max: context || 1, high: context * 0.9, optimum: 0, value: Math.min(count, context) });
-  $("room").textContent = context ? `${number(count)} of ${number(context)} tokens` : "";
-  $("composer").classList.toggle("is-full", context > 0 && left < ROOM);
-  const putBack = button("Put them back", () => (dropOldest(0), notice(), measure()));
-  if (context && left < ROOM) offerToDrop(left);
-  else if (dropped) notice(`The oldest ${dropped} turns are left out of what is sent.`, putBack);
-  else notice();
+	const { dropped } = state.chat, isFull = context && context - count < ROOM;
+	$("gauge").hidden = !context;
+	Object.assign($("gauge"), { max: context || 1, high: context * 0.9, optimum: 0, value: count });
+	$("room").textContent = context ? `${count.toLocaleString("en")} of ${context.toLocaleString("en")} tokens` : "";
+	if (isFull) offerToDrop();
+	else if (dropped) notice(`The oldest ${dropped} turns are left out of what is sent.`, button("Put them back", () => (dropOldest(0), measure())));
+	else notice();
 }
 
-const number = (value) => value.toLocaleString("en");
-
-function offerToDrop(left) {
-  const why = left < 0 ? `This is ${number(-left)} tokens more than the context holds.` : "The context has no room for an answer.";
-  const isLast = nextPrompt("x").filter(({ role }) => role !== "system").length < 2;
-  if (isLast) return notice(`${why} Make the question shorter.`);
-  notice(why, button("Leave out the oldest turns", drop));
+function offerToDrop() {
+	const canDrop = nextPrompt("").filter(({ role }) => role !== "system").length > 1;
+	notice("The context has no room for an answer.", canDrop ? button("Leave out the oldest turns", drop) : "Make the question shorter.");
 }
 
 /** Leave out as many pairs of turns as it takes. */
 async function drop() {
-  try {
-    for (let dropped = state.chat.dropped; ; ) {
-      const before = nextPrompt($("box").value).length;
-      dropOldest((dropped += 2));
-      const { count, context } = await tokenize(nextPrompt($("box").value));
-      if (context - count >= ROOM || nextPrompt($("box").value).length === before) break;
-    }
-    await measure();
-  } catch (error) {
-    notice(`The oldest turns could not be measured: ${error.message}.`);
-  }
-  $("box").focus();
+	for (let before = Infinity; nextPrompt("").length < before; ) {
+		const { count, context } = await tokenize();
+		if (context - count >= ROOM) break;
+		before = nextPrompt("").length;
+		dropOldest(state.chat.dropped + 2);
+	}
+	await measure();
+	$("box").focus();
 }

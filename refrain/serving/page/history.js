@@ -1,4 +1,4 @@
-/** The chats of before: found, opened, deleted, carried away and brought back. */
+/** The chats of before: found, opened, deleted, exported and imported. */
 
 import { newChat } from "./chat.js";
 import { openChat, state } from "./conversation.js";
@@ -6,63 +6,62 @@ import { saveFile } from "./correction.js";
 import { $, button, h, openDialog } from "./dom.js";
 import { deleteAllChats, deleteChat, exportChats, importChats, listChats, matches } from "./store.js";
 
-/** The dialog with all chats, and a field to search them. */
 export async function openHistory() {
-  const field = h("input", { type: "search", id: "search", "aria-label": "Search all chats", placeholder: "Search" });
-  const list = h("ul", { class: "chats" }), told = h("p", { role: "status", class: "hint" });
-  const draw = () => showChats(list, field.value, told);
-  const file = h("input", { type: "file", accept: ".json,application/json", hidden: true, id: "import" });
-  file.onchange = () => act(told, draw, async () => `${await importChats(await file.files[0].text())} chats were taken in.`);
-  const acts = h("p", { class: "acts" },
-    button("Export all", () => act(told, draw, exportAll)), button("Import", () => file.click()), deleteAllButton(told, draw), file);
-  field.oninput = draw;
-  openDialog("Chats", field, list, told, acts);
-  field.focus();
-  await act(told, draw, () => "");
+	const field = h("input", { type: "search", id: "search", "aria-label": "Search all chats", placeholder: "Search" });
+	const list = h("ul", { class: "chats" }), told = h("p", { role: "status", class: "hint" });
+	const draw = () => showChats(list, field.value, told);
+	const file = h("input", { type: "file", accept: ".json,application/json", hidden: true, id: "import" });
+	file.onchange = () => act(told, draw, async () => `${await importChats(await file.files[0].text())} chats were taken in.`);
+	const acts = h("p", { class: "acts" },
+		button("Export all", () => act(told, draw, exportAll)), button("Import", () => file.click()), deleteAllButton(told, draw), file);
+	field.oninput = draw;
+	openDialog("Chats", field, list, told, acts);
+	field.focus();
+	await act(told, draw, () => "");
 }
 
-/** Do something, say what came of it, and show the list as it is then. */
+/** Do something, and show what came of it. */
 async function act(told, draw, what) {
-  try {
-    const result = await what();
-    await draw();
-    if (result) told.textContent = result;
-  } catch (error) {
-    told.textContent = `That failed: ${error.message}.`;
-  }
+	try {
+		const result = await what();
+		await draw();
+		if (result) told.textContent = result;
+	} catch (error) {
+		told.textContent = `That failed: ${error.message}.`;
+	}
 }
 
 async function exportAll() {
-  saveFile("refrain-chats.json", await exportChats(), "application/json");
-  return "Exported, with settings, times and seeds.";
+	saveFile("refrain-chats.json", await exportChats(), "application/json");
+	return "Exported, with settings, times and seeds.";
 }
 
 function deleteAllButton(told, draw) {
-  const pressed = button("Delete all", () => {
-    if (pressed.textContent === "Delete all") return (pressed.textContent = "Delete all, for good?");
-    pressed.textContent = "Delete all";
-    return act(told, draw, async () => (await deleteAllChats(), openChat(newChat()), "Nothing is kept any more."));
-  });
-  return pressed;
+	const pressed = button("Delete all", () => {
+		if (pressed.textContent === "Delete all") return (pressed.textContent = "Delete all, for good?");
+		pressed.textContent = "Delete all";
+		return act(told, draw, async () => (await deleteAllChats(), openChat(newChat()), "Nothing is kept any more."));
+	});
+	return pressed;
 }
 
 async function showChats(list, query, told) {
-  const chats = (await listChats()).filter((chat) => matches(chat, query));
-  list.replaceChildren(...chats.map((chat) => chatRow(chat, () => showChats(list, query, told))));
-  told.textContent = chats.length ? "" : query ? "No chat has these words." : "No chats are kept yet.";
+	const chats = (await listChats()).filter((chat) => matches(chat, query));
+	list.replaceChildren(...chats.map((chat) => chatRow(chat, () => showChats(list, query, told))));
+	told.textContent = chats.length ? "" : query ? "No chat has these words." : "No chats are kept yet.";
 }
 
 function chatRow(chat, draw) {
-  const open = button(chat.title || "Without a title", () => {
-    openChat(chat);
-    document.querySelector("dialog[open]").close();
-    $("box").focus();
-  }, { class: chat.id === state.chat.id ? "open is-chosen" : "open" });
-  const forget = button("Delete", async () => {
-    await deleteChat(chat.id);
-    if (chat.id === state.chat.id) openChat(newChat());
-    await draw();
-  }, { "aria-label": `Delete ${chat.title || "chat"}` });
-  const when = h("time", { dateTime: new Date(chat.updated).toISOString() }, new Date(chat.updated).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" }));
-  return h("li", {}, open, when, forget);
+	const open = button(chat.title || "Without a title", () => {
+		openChat(chat);
+		document.querySelector("dialog[open]").close();
+		$("box").focus();
+	}, { class: chat.id === state.chat.id ? "open is-chosen" : "open" });
+	const forget = button("Delete", async () => {
+		await deleteChat(chat.id);
+		if (chat.id === state.chat.id) openChat(newChat());
+		await draw();
+	}, { "aria-label": `Delete ${chat.title || "chat"}` });
+	const when = h("time", { dateTime: new Date(chat.updated).toISOString() }, new Date(chat.updated).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" }));
+	return h("li", {}, open, when, forget);
 }

@@ -1,62 +1,62 @@
-/** What stands inside of a line of Markdown: code, emphasis, links; as spans of the text, which may hold others. */
+/** Inside of a line of Markdown: code, emphasis, links, as spans that may hold others. */
 
-const LONGEST = 2000; // characters that an emphasis may span: what is never closed must not be looked for without end
+const LONGEST = 2000; // characters of an emphasis: the end of one that is never closed must not be sought for ever
 const PATTERNS = [
-  ["escape", /\\([!-/:-@[-`{-~])/y],
-  ["code", /(`+)(?!`)([^]{1,2000}?[^`])\1(?!`)/y],
-  ["break", /(?: {2,}|\\)\n/y],
-  ["image", /!\[([^\]\n]{0,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
-  ["link", /\[([^\]\n]{1,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
-  ["address", /<(https?:\/\/[^\s<>]+)>/y],
-  ["bare", /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_]/y],
-  ["strong", new RegExp(`(\\*\\*|__)(?=\\S)([^]{1,${LONGEST}}?\\S?)\\1(?!\\w)`, "y")],
-  ["em", new RegExp(`([*_])(?=[^\\s*_])([^]{0,${LONGEST}}?[^\\s*_\\\\])\\1(?![\\w*])`, "y")],
-  ["del", /(~~)(?=\S)([^]{1,500}?)\1/y],
+	["escape", /\\([!-/:-@[-`{-~])/y],
+	["code", /(`+)(?!`)([^]{1,2000}?[^`])\1(?!`)/y],
+	["break", /(?: {2,}|\\)\n/y],
+	["image", /!\[([^\]\n]{0,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
+	["link", /\[([^\]\n]{1,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
+	["address", /<(https?:\/\/[^\s<>]+)>/y],
+	["bare", /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_]/y],
+	["strong", new RegExp(`(\\*\\*|__)(?=\\S)([^]{1,${LONGEST}}?\\S?)\\1(?!\\w)`, "y")],
+	["em", new RegExp(`([*_])(?=[^\\s*_])([^]{0,${LONGEST}}?[^\\s*_\\\\])\\1(?![\\w*])`, "y")],
+	["del", /(~~)(?=\S)([^]{1,500}?)\1/y],
 ];
 const SPECIAL = /[\\`!\[<h*_~ ]/;
 
 /** Spans from `from` to `to`: {type: "text", from, to}, or with `children` and, for a link, its `address`. */
 export function parseInline(text, from = 0, to = text.length) {
-  const spans = [];
-  let begin = from; // of the plain text that has not become a span yet
-  const flush = (end) => end > begin && spans.push({ type: "text", from: begin, to: end });
-  for (let i = from; i < to; ) {
-    const span = SPECIAL.test(text[i]) ? readSpan(text, i, to) : null;
-    if (!span) {
-      i++;
-      continue;
-    }
-    flush(i);
-    spans.push(span);
-    begin = i = span.end;
-  }
-  flush(to);
-  return spans;
+	const spans = [];
+	let begin = from; // of the plain text that has not become a span yet
+	const flush = (end) => end > begin && spans.push({ type: "text", from: begin, to: end });
+	for (let i = from; i < to; ) {
+		const span = SPECIAL.test(text[i]) ? readSpan(text, i, to) : null;
+		if (!span) {
+			i++;
+			continue;
+		}
+		flush(i);
+		spans.push(span);
+		begin = i = span.end;
+	}
+	flush(to);
+	return spans;
 }
 
 function readSpan(text, i, to) {
-  for (const [type, pattern] of PATTERNS) {
-    pattern.lastIndex = i;
-    const found = pattern.exec(text);
-    const end = i + (found?.[0].length ?? 0);
-    if (!found || end > to) continue;
-    if ((type === "em" || type === "strong" || type === "bare") && /\w/.test(text[i - 1] ?? "") && text[i] !== "*") return null;
-    return asSpan(type, found, text, i, end);
-  }
-  return null;
+	for (const [type, pattern] of PATTERNS) {
+		pattern.lastIndex = i;
+		const found = pattern.exec(text);
+		const end = i + (found?.[0].length ?? 0);
+		if (!found || end > to) continue;
+		if ((type === "em" || type === "strong" || type === "bare") && /\w/.test(text[i - 1] ?? "") && text[i] !== "*") return null;
+		return asSpan(type, found, text, i, end);
+	}
+	return null;
 }
 
 function asSpan(type, found, text, i, end) {
-  const [, mark, inner] = found;
-  const plain = (from, to) => [{ type: "text", from, to }];
-  switch (type) {
-    case "escape": return { type: "text", from: i + 1, to: end, end };
-    case "break": return { type: "break", end };
-    case "code": return { type: "code", children: plain(i + mark.length, end - mark.length), end };
-    case "link": return { type: "link", address: inner, children: parseInline(text, i + 1, i + 1 + mark.length), end };
-    case "image": return { type: "link", address: inner, children: plain(i + 2, i + 2 + mark.length), end };
-    case "address": return { type: "link", address: mark, children: plain(i + 1, end - 1), end };
-    case "bare": return { type: "link", address: found[0], children: plain(i, end), end };
-    default: return { type, children: parseInline(text, i + mark.length, end - mark.length), end };
-  }
+	const [, mark, inner] = found;
+	const plain = (from, to) => [{ type: "text", from, to }];
+	switch (type) {
+		case "escape": return { type: "text", from: i + 1, to: end, end };
+		case "break": return { type: "break", end };
+		case "code": return { type: "code", children: plain(i + mark.length, end - mark.length), end };
+		case "link": return { type: "link", address: inner, children: parseInline(text, i + 1, i + 1 + mark.length), end };
+		case "image": return { type: "link", address: inner, children: plain(i + 2, i + 2 + mark.length), end };
+		case "address": return { type: "link", address: mark, children: plain(i + 1, end - 1), end };
+		case "bare": return { type: "link", address: found[0], children: plain(i, end), end };
+		default: return { type, children: parseInline(text, i + mark.length, end - mark.length), end };
+	}
 }

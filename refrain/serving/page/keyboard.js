@@ -7,52 +7,51 @@ import { openHistory } from "./history.js";
 import { showSettings } from "./settings_panel.js";
 
 const KEYS = [
-  ["Enter", "ask; with Shift a new line"],
-  ["Esc", "stop the answer"],
-  ["↑ in the empty box", "edit the last question"],
-  ["Alt N", "a new chat"],
-  ["Ctrl K", "search all chats"],
-  ["Alt S", "settings"],
-  ["Alt P", "show or hide how likely each token was"],
-  ["← → in an answer", "walk its tokens; Enter shows the alternatives"],
-  ["?", "this list, outside of a text field; Ctrl / anywhere"],
+	["Enter", "ask; with Shift a new line"],
+	["Esc", "stop the answer"],
+	["↑ in the empty box", "edit the last question"],
+	["Alt N", "a new chat"],
+	["Ctrl K", "search all chats"],
+	["Alt S", "settings"],
+	["Alt P", "show or hide how likely each token was"],
+	["← → in an answer", "walk its tokens; Enter shows the alternatives"],
+	["?", "this list, outside of a text field; Ctrl / anywhere"],
 ];
 
-/** Listen to keys, for a page that can begin a new chat and show the tokens. */
 export function listenToKeys({ startChat, toggleTokens }) {
-  const by = {
-    "alt n": startChat,
-    "ctrl k": () => document.querySelector("dialog[open]") ?? openHistory(),
-    "alt s": () => showSettings($("settings").hidden),
-    "alt p": toggleTokens,
-    "ctrl /": openHelp,
-  };
-  document.addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest("input, textarea, select");
-    const hold = event.ctrlKey || event.metaKey ? "ctrl " : event.altKey ? "alt " : "";
-    const letter = event.altKey && event.code.startsWith("Key") ? event.code.slice(3) : event.key; // Alt writes signs on a Mac
-    const act = hold && by[hold + letter.toLowerCase()];
-    if (act) event.preventDefault(), act();
-    else if (event.key === "?" && !isTyping && !hold) openHelp();
-    else if (event.key === "Escape" && state.running && !document.querySelector("dialog[open], :popover-open")) stop();
-  });
-  $("box").addEventListener("keydown", (event) => {
-    if (event.key === "ArrowUp" && !$("box").value) editLast(event);
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), $("composer").requestSubmit();
-  });
+	const by = {
+		"alt n": startChat,
+		"ctrl k": () => document.querySelector("dialog[open]") ?? openHistory(),
+		"alt s": () => showSettings($("settings").hidden),
+		"alt p": toggleTokens,
+		"ctrl /": openHelp,
+	};
+	document.addEventListener("keydown", (event) => {
+		const isTyping = event.target.closest("input, textarea, select");
+		const hold = event.ctrlKey || event.metaKey ? "ctrl " : event.altKey ? "alt " : "";
+		const letter = event.altKey && event.code.startsWith("Key") ? event.code.slice(3) : event.key; // Alt writes signs on a Mac
+		const act = hold && by[hold + letter.toLowerCase()];
+		if (act) event.preventDefault(), act();
+		else if (event.key === "?" && !isTyping && !hold) openHelp();
+		else if (event.key === "Escape" && state.running && !document.querySelector("dialog[open], :popover-open")) stop();
+	});
+	$("box").addEventListener("keydown", (event) => {
+		if (event.key === "ArrowUp" && !$("box").value) editLast(event);
+		if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), $("composer").requestSubmit();
+	});
 }
 
 function editLast(event) {
-  const last = shownTurns(state.chat).findLast((turn) => turn.role === "user");
-  if (!last) return;
-  event.preventDefault();
-  document.querySelector(`#turn-${last.id} .edit`).click();
+	const last = shownTurns(state.chat).findLast((turn) => turn.role === "user");
+	if (!last) return;
+	event.preventDefault();
+	document.querySelector(`#turn-${last.id} .edit`).click();
 }
 
 export function openHelp() {
-  if (document.querySelector("dialog[open]")) return;
-  openDialog("Help",
-    h("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-    h("p", {}, "A token that was not the only likely one is underlined, the stronger the less likely it was. Click it to see what could have come instead, and to go on from there."),
-    h("p", {}, "Chats are kept in this browser alone. Lineage tells which artifact answered, and which training rows are most like the question."));
+	if (document.querySelector("dialog[open]")) return;
+	openDialog("Help",
+		h("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
+		h("p", {}, "The less likely a token was, the stronger it is underlined. Click one to see what could have come instead, and to go on from there."),
+		h("p", {}, "Lineage tells which artifact answered, and which training rows are like the question. Chats are kept in this browser alone."));
 }

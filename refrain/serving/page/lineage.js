@@ -1,72 +1,53 @@
-/** Where an answer comes from: the artifact, what decided the answer, and the rows that the model learned from. */
+/** Where an answer comes from: the artifact, its settings, the training rows. */
 
 import { call } from "./api.js";
 import { button, h } from "./dom.js";
 
 const ROWS = 3; // of training that are shown
+const HIDDEN = ["id", "object", "created", "request", "text", "texts", "prompt_ids"];
 
-/** The panel for an answer; what the server tells comes into it as it comes. */
 export function buildLineage(reply, question) {
-  const facts = h("dl", { class: "facts" }), training = h("div", { class: "training" }), proof = h("p", { class: "proof", role: "status" });
-  const panel = h("div", { class: "lineage", role: "region", "aria-label": "Lineage" }, facts, replayButton(reply, proof), proof, training);
-  showFacts(facts, ownFacts(reply));
-  if (reply.id)
-    call(`v1/refrain/lineage/${encodeURIComponent(reply.id)}`)
-      .then((told) => showFacts(facts, { ...ownFacts(reply), ...flatten(told) }))
-      .catch((error) => facts.after(h("p", { class: "hint" }, `The server knows no more of it: ${error.message}`)));
-  showTraining(training, question);
-  return panel;
+	const facts = h("dl", { class: "facts" }), training = h("div", { class: "training" }), proof = h("p", { class: "proof", role: "status" });
+	const replay = button("Say it again", () => sayAgain(reply, proof), { class: "replay" });
+	showFacts(facts, factsOf(reply));
+	fill(facts, "It knows no more of this answer", async () => showFacts(facts, { ...factsOf(reply), ...flatten(await call(`v1/refrain/lineage/${reply.id}`)) }));
+	fill(training, "Training rows", () => showTraining(training, question));
+	return h("div", { class: "lineage", role: "region", "aria-label": "Lineage" }, facts, replay, proof, training);
 }
 
-function ownFacts({ model, refrain = {}, request }) {
-  const { model: _, logprobs, top_logprobs: __, seed, ...settings } = request;
-  const asked = Object.entries(settings).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ");
-  return { model, variant: refrain.variant, seal: refrain.seal, commit: refrain.commit, seed: refrain.seed ?? seed, settings: asked || "the server’s own" };
+/** Let an element be filled; where that fails, the reason stands behind it. */
+const fill = (element, what, act) => act().catch((error) => element.after(h("p", { class: "hint" }, `${what}: ${error.message}`)));
+
+function factsOf({ model, refrain = {}, request }) {
+	const { model: _, logprobs, top_logprobs: __, seed, ...settings } = request;
+	const asked = Object.entries(settings).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ");
+	return { model, variant: refrain.variant, seal: refrain.seal, commit: refrain.commit, seed: refrain.seed ?? seed, settings: asked || "the server’s own" };
 }
 
-/** Nested facts side by side, by their last name; what is empty left out. */
+/** Nested facts by their last name. */
 function flatten(told) {
-  const flat = {};
-  for (const [name, value] of Object.entries(told)) {
-    if (value === null || value === "" || ["id", "object", "created", "request", "text", "texts"].includes(name)) continue;
-    if (typeof value === "object" && !Array.isArray(value)) Object.assign(flat, flatten(value));
-    else flat[name] = value;
-  }
-  return flat;
+	const pairs = Object.entries(told).filter(([name, value]) => value !== null && !HIDDEN.includes(name));
+	return Object.assign({}, ...pairs.map(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? flatten(value) : { [name]: value })));
 }
 
 function showFacts(list, facts) {
-  const shown = Object.entries(facts).filter(([, value]) => value !== undefined && value !== null && String(value) !== "");
-  list.replaceChildren(...shown.flatMap(([name, value]) => [
-    h("dt", {}, name.replaceAll("_", " ")),
-    h("dd", {}, Array.isArray(value) ? value.join(", ") : String(value)),
-  ]));
+	const shown = Object.entries(facts).filter(([, value]) => String(value ?? "") !== "");
+	list.replaceChildren(...shown.flatMap(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, String(value))]));
 }
 
-function replayButton(reply, proof) {
-  const replay = async () => {
-    proof.textContent = "Saying it again …";
-    try {
-      const { equal, reason } = await call(`v1/refrain/replay/${encodeURIComponent(reply.id)}`, {});
-      proof.textContent = equal ? "The same again, byte for byte." : `Not the same: ${reason ?? "the texts differ"}.`;
-    } catch (error) {
-      proof.textContent = `It cannot be said again: ${error.message}`;
-    }
-  };
-  return button("Say it again", replay, { class: "replay", disabled: !reply.id });
+async function sayAgain(reply, proof) {
+	proof.textContent = "…";
+	proof.textContent = await call(`v1/refrain/replay/${reply.id}`, {}).then(
+		({ equal, reason }) => (equal ? "The same again, byte for byte." : `Not the same: ${reason ?? "the texts differ"}.`),
+		(error) => `It cannot be said again: ${error.message}`,
+	);
 }
 
-async function showTraining(element, question) {
-  element.textContent = "Looking through the training rows …";
-  try {
-    const { asked_in: asked, nearest } = await call("v1/refrain/training-rows", { text: question, limit: ROWS });
-    const known = asked ? `This question was in ${asked.split}: ${asked.id}.` : "This question was in no split of the data.";
-    const rows = nearest.map((row) => h("li", {},
-      h("p", { class: "row-question" }, row.question), h("p", {}, row.answer),
-      h("p", { class: "hint" }, `${row.split} · ${row.id} · ${Math.round(row.score * 100)} % alike`)));
-    element.replaceChildren(h("p", { class: asked?.split === "train" ? "asked in-training" : "asked" }, known),
-      rows.length ? h("ol", {}, ...rows) : h("p", { class: "hint" }, "No row is like it."));
-  } catch (error) {
-    element.replaceChildren(h("p", { class: "hint" }, `Training rows: ${error.message}`));
-  }
+async function showTraining(element, text) {
+	const { asked_in: asked, nearest } = await call("v1/refrain/training-rows", { text, limit: ROWS });
+	const known = asked ? `This question was in ${asked.split}: ${asked.id}.` : "This question was in no split of the data.";
+	const rows = nearest.map((row) => h("li", {},
+		h("p", { class: "row-question" }, row.question), h("p", {}, row.answer),
+		h("p", { class: "hint" }, `${row.split} · ${row.id} · ${Math.round(row.score * 100)} % alike`)));
+	element.replaceChildren(h("p", { class: asked?.split === "train" ? "in-training" : "" }, known), h("ol", {}, ...rows));
 }

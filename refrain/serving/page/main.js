@@ -1,7 +1,7 @@
 /** The page: what is where, and who hears of what. */
 
 import { call } from "./api.js";
-import { newChat, shownTurns } from "./chat.js";
+import { newChat, repliesOf, shownTurns } from "./chat.js";
 import { ask, listeners, openChat, state, stop } from "./conversation.js";
 import { $, notice, oncePerFrame } from "./dom.js";
 import { measureSoon } from "./gauge.js";
@@ -11,83 +11,81 @@ import { updateReply } from "./reply_view.js";
 import { sayAnswer } from "./said.js";
 import { loadSettings, onSettings } from "./settings.js";
 import { buildSettings } from "./settings_panel.js";
-import { buildAnswer, buildQuestion } from "./turn_view.js";
+import { showTurns } from "./turn_view.js";
 
 const fresh = new Set(); // replies with something that is not drawn yet
 const drawFresh = oncePerFrame(() => followEnd(() => {
-  fresh.forEach((reply) => (updateReply(reply), sayAnswer(reply)));
-  fresh.clear();
+	fresh.forEach((reply) => (updateReply(reply), sayAnswer(reply)));
+	fresh.clear();
 }));
 
-/** Change the page; whoever reads its end still sees the end. */
+/** Change the page; who reads its end still sees it. */
 function followEnd(change) {
-  const root = document.scrollingElement;
-  const isAtEnd = root.scrollHeight - root.scrollTop - root.clientHeight < 80;
-  change();
-  if (isAtEnd) root.scrollTop = root.scrollHeight;
+	const root = document.scrollingElement;
+	const isAtEnd = root.scrollHeight - root.scrollTop - root.clientHeight < 80;
+	change();
+	if (isAtEnd) root.scrollTop = root.scrollHeight;
 }
 
 function showChat() {
-  const turns = shownTurns(state.chat), isRunning = Boolean(state.running);
-  const views = turns.map((turn) => (turn.role === "user" ? buildQuestion(turn) : buildAnswer(turn)));
-  followEnd(() => $("turns").replaceChildren(...views));
-  $("intro").hidden = turns.length > 0;
-  $("title").textContent = state.chat.title;
-  document.title = state.chat.title ? `${state.chat.title} · Refrain` : "Refrain";
-  $("conversation").setAttribute("aria-busy", String(isRunning));
-  $("send").hidden = isRunning;
-  $("stop").hidden = !isRunning;
-  turns.flatMap((turn) => [turn.reply, turn.beside]).filter((reply) => reply && !reply.isRunning && fresh.has(reply)).forEach(sayAnswer);
-  measureSoon();
+	const turns = shownTurns(state.chat), isRunning = Boolean(state.running);
+	followEnd(() => showTurns($("turns"), turns));
+	$("intro").hidden = turns.length > 0;
+	$("title").textContent = state.chat.title;
+	document.title = state.chat.title ? `${state.chat.title} · Refrain` : "Refrain";
+	$("conversation").setAttribute("aria-busy", String(isRunning));
+	$("send").hidden = isRunning;
+	$("stop").hidden = !isRunning;
+	fresh.forEach(sayAnswer);
+	measureSoon();
 }
 
 function startChat() {
-  openChat(newChat());
-  $("box").focus();
+	openChat(newChat());
+	$("box").focus();
 }
 
 function toggleTokens() {
-  document.body.classList.toggle("with-tokens");
-  showChat();
+	document.body.classList.toggle("with-tokens");
+	shownTurns(state.chat).flatMap(repliesOf).forEach(updateReply);
 }
 
 function send(event) {
-  event.preventDefault();
-  const text = $("box").value;
-  if (!text.trim() || state.running) return;
-  $("box").value = "";
-  fitBox();
-  document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
-  ask(text);
+	event.preventDefault();
+	const text = $("box").value;
+	if (!text.trim() || state.running) return;
+	$("box").value = "";
+	fitBox();
+	document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+	ask(text);
 }
 
-/** The box is as high as what is in it, up to a third of the window. */
 function fitBox() {
-  $("box").style.height = "auto";
-  $("box").style.height = `${Math.min($("box").scrollHeight, innerHeight / 3)}px`;
+	$("box").style.height = "auto";
+	$("box").style.height = `${Math.min($("box").scrollHeight, innerHeight / 3)}px`;
 }
 
 async function start() {
-  Object.assign(listeners, {
-    onChat: showChat,
-    onTurn: (_, reply) => (fresh.add(reply), drawFresh()),
-    onProblem: (error) => notice(`${error.message}.`),
-  });
-  document.body.classList.add("with-tokens");
-  loadSettings();
-  onSettings(measureSoon);
-  $("composer").onsubmit = send;
-  $("box").oninput = () => (fitBox(), measureSoon());
-  $("stop").onclick = () => (stop(), $("box").focus());
-  $("new-chat").onclick = startChat;
-  $("open-history").onclick = openHistory;
-  $("open-help").onclick = openHelp;
-  listenToKeys({ startChat, toggleTokens });
-  $("box").value = new URLSearchParams(location.hash.slice(1)).get("q") ?? "";
-  fitBox();
-  showChat();
-  const models = await call("v1/models").catch((error) => (notice(`${error.message}.`), { data: [] }));
-  buildSettings(models.data.map((model) => model.id));
+	Object.assign(listeners, {
+		onChat: showChat,
+		onTurn: (_, reply) => (fresh.add(reply), drawFresh()),
+		onProblem: (error) => notice(`${error.message}.`),
+	});
+	document.body.classList.add("with-tokens");
+	loadSettings();
+	onSettings(measureSoon);
+	$("composer").onsubmit = send;
+	$("box").oninput = () => (fitBox(), measureSoon());
+	$("stop").onclick = () => (stop(), $("box").focus());
+	$("new-chat").onclick = startChat;
+	$("open-history").onclick = openHistory;
+	$("open-help").onclick = openHelp;
+	listenToKeys({ startChat, toggleTokens });
+	$("box").value = new URLSearchParams(location.hash.slice(1)).get("q") ?? "";
+	fitBox();
+	showChat();
+	const models = await call("v1/models").catch((error) => (notice(`${error.message}.`), { data: [] }));
+	buildSettings(models.data.map((model) => model.id));
 }
 
 start();

@@ -1,4 +1,4 @@
-/** One model's answer: its text, how it was made, and what can be done with it. */
+/** One model’s answer: its text, its figures, what can be done with it. */
 
 import { walkTokens } from "./alternatives.js";
 import { differences } from "./compare.js";
@@ -13,77 +13,76 @@ import { renderText } from "./render.js";
 import { numTokens, speed } from "./reply.js";
 
 const ENDINGS = { length: "It stopped at the most tokens that were allowed.", cancelled: "Stopped.", timeout: "It ran out of time." };
-const views = new WeakMap(); // by reply: what is drawn anew as it grows
+const views = new WeakMap();
 
-/** The section of a reply; updateReply draws what has come. */
 export function buildReply(turn, reply) {
-  const text = h("div", { class: "text" }), note = h("p", { class: "note" }), figures = h("p", { class: "figures" });
-  const isPair = Boolean(turn.beside);
-  const head = isPair ? h("h3", {}, reply.request.model ?? reply.model ?? "default") : null;
-  const section = h("section", { class: "reply", "aria-label": isPair ? `Answer of ${reply.request.model ?? "the default model"}` : null }, head, text, note, figures, actions(turn, reply));
-  walkTokens(text, reply, (i, other) => goOnFrom(turn, reply, i, other));
-  views.set(reply, { section, text, note, figures, ranges: isPair && !turn.reply.isRunning && !turn.beside.isRunning ? rangesOf(turn, reply) : [] });
-  updateReply(reply);
-  return section;
+	const text = h("div", { class: "text" }), note = h("p", { class: "note" }), figures = h("p", { class: "figures" });
+	const isPair = Boolean(turn.beside);
+	const head = isPair ? h("h3", {}, reply.request.model ?? reply.model ?? "default") : null;
+	const section = h("section", { class: "reply", "aria-label": isPair ? `Answer of ${reply.request.model ?? "the default model"}` : null }, head, text, note, figures, actions(turn, reply));
+	walkTokens(text, reply, (i, other) => goOnFrom(turn, reply, i, other));
+	views.set(reply, { section, text, note, figures, ranges: isPair && !turn.reply.isRunning && !turn.beside.isRunning ? rangesOf(turn, reply) : [] });
+	updateReply(reply);
+	return section;
 }
 
 function rangesOf(turn, reply) {
-  const [first, second] = differences(turn.reply.content, turn.beside.content);
-  return reply === turn.reply ? first : second;
+	const [first, second] = differences(turn.reply.content, turn.beside.content);
+	return reply === turn.reply ? first : second;
 }
 
-/** Draw what has come since the last time. */
+/** Draw what has come. */
 export function updateReply(reply) {
-  const view = views.get(reply);
-  if (!view) return;
-  const showsTokens = document.body.classList.contains("with-tokens") && reply.tokens.length > 0;
-  renderText(view.text, reply.content, labelsOf(reply, showsTokens, view.ranges));
-  view.section.classList.toggle("is-running", reply.isRunning);
-  view.text.tabIndex = showsTokens ? 0 : -1;
-  for (const [name, value] of [["role", "group"], ["aria-label", "Tokens of the answer: arrows walk, Enter shows alternatives"]])
-    showsTokens ? view.text.setAttribute(name, value) : view.text.removeAttribute(name);
-  view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
-  view.note.classList.toggle("is-error", Boolean(reply.error));
-  view.note.hidden = !view.note.textContent;
-  view.figures.textContent = figuresOf(reply);
+	const view = views.get(reply);
+	if (!view) return;
+	const showsTokens = document.body.classList.contains("with-tokens") && reply.tokens.length > 0;
+	renderText(view.text, reply.content, labelsOf(reply, showsTokens, view.ranges));
+	view.section.classList.toggle("is-running", reply.isRunning);
+	view.text.tabIndex = showsTokens ? 0 : -1;
+	for (const [name, value] of [["role", "group"], ["aria-label", "Tokens of the answer: arrows walk, Enter shows alternatives"]])
+		showsTokens ? view.text.setAttribute(name, value) : view.text.removeAttribute(name);
+	view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
+	view.note.classList.toggle("is-error", Boolean(reply.error));
+	view.note.hidden = !view.note.textContent;
+	view.figures.textContent = figuresOf(reply);
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 function figuresOf(reply) {
-  const { usage, refrain = {}, first } = reply, count = numTokens(reply), rate = speed(reply);
-  const cached = usage?.prompt_tokens_details?.cached_tokens ?? refrain.cached_tokens;
-  return [
-    refrain.variant ?? reply.model,
-    refrain.seed !== undefined && `seed ${refrain.seed}`,
-    usage && `${usage.prompt_tokens} prompt tokens${cached ? `, ${cached} cached` : ""}`,
-    count && `${count} ${count === 1 ? "token" : "tokens"}`,
-    rate && `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second`,
-    first !== undefined && `first after ${first < 1 ? `${Math.round(first * 1000)} ms` : `${first.toFixed(1)} s`}`,
-    refrain.cache === "hit" && "from the cache",
-  ].filter(Boolean).join(" · ");
+	const { usage, refrain = {}, first } = reply, count = numTokens(reply), rate = speed(reply);
+	const cached = usage?.prompt_tokens_details?.cached_tokens ?? refrain.cached_tokens;
+	return [
+		refrain.variant ?? reply.model,
+		refrain.seed !== undefined && `seed ${refrain.seed}`,
+		usage && `${usage.prompt_tokens} prompt tokens${cached ? `, ${cached} cached` : ""}`,
+		count && `${count} ${count === 1 ? "token" : "tokens"}`,
+		rate && `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second`,
+		first !== undefined && `first after ${first < 1 ? `${Math.round(first * 1000)} ms` : `${first.toFixed(1)} s`}`,
+		refrain.cache === "hit" && "from the cache",
+	].filter(Boolean).join(" · ");
 }
 
 function actions(turn, reply) {
-  const { chat } = state, messages = () => promptOf(chat, turn);
-  const begun = reply.request.continue_final_message ? [{ role: "assistant", content: reply.content.slice(0, reply.prefix) }] : [];
-  const body = () => ({ model: reply.model ?? reply.request.model, ...reply.request, messages: [...messages(), ...begun] });
-  const copy = (label, text) => {
-    const pressed = button(label, () => copyText(text(), pressed));
-    return pressed;
-  };
-  const lineage = button("Lineage", () => toggleLineage(lineage, turn, reply), { "aria-expanded": "false" });
-  return h("p", { class: "acts" },
-    button("Again", () => askAgain(turn), { class: "again" }),
-    turn.beside && reply === turn.beside ? button("Go on with this one", () => swapReplies(turn)) : null,
-    copy("Copy", () => reply.content), copy("curl", () => asCurl(body())), copy("Python", () => asPython(body())),
-    button("Correct", () => openCorrection(reply, messages())),
-    button("Prompt", () => openPrompt(reply, [...messages(), ...begun])), lineage);
+	const { chat } = state, messages = () => promptOf(chat, turn);
+	const begun = reply.request.continue_final_message ? [{ role: "assistant", content: reply.content.slice(0, reply.prefix) }] : [];
+	const body = () => ({ model: reply.model ?? reply.request.model, ...reply.request, messages: [...messages(), ...begun] });
+	const copy = (label, text) => {
+		const pressed = button(label, () => copyText(text(), pressed));
+		return pressed;
+	};
+	const lineage = button("Lineage", () => toggleLineage(lineage, turn, reply), { "aria-expanded": "false" });
+	return h("p", { class: "acts" },
+		button("Again", () => askAgain(turn), { class: "again" }),
+		turn.beside && reply === turn.beside ? button("Go on with this one", () => swapReplies(turn)) : null,
+		copy("Copy", () => reply.content), copy("curl", () => asCurl(body())), copy("Python", () => asPython(body())),
+		button("Correct", () => openCorrection(reply, messages())),
+		button("Prompt", () => openPrompt(reply, [...messages(), ...begun])), lineage);
 }
 
 function toggleLineage(pressed, turn, reply) {
-  const section = pressed.closest(".reply"), there = section.querySelector(".lineage");
-  pressed.setAttribute("aria-expanded", String(!there));
-  if (there) return there.remove();
-  section.append(buildLineage(reply, state.chat.turns[turn.parent].content));
+	const section = pressed.closest(".reply"), there = section.querySelector(".lineage");
+	pressed.setAttribute("aria-expanded", String(!there));
+	if (there) return there.remove();
+	section.append(buildLineage(reply, state.chat.turns[turn.parent].content));
 }

@@ -1,4 +1,4 @@
-/** What a screen reader hears of an answer: whole sentences, when they are there. */
+/** What a screen reader hears of an answer: whole sentences. */
 
 import { $, h } from "./dom.js";
 
@@ -7,15 +7,15 @@ const heard = new WeakMap(); // how much of each answer
 
 /** Say the sentences that an answer has by now; all of it where it has ended. */
 export function sayAnswer(reply) {
-  const begin = heard.get(reply) ?? reply.prefix;
-  const rest = reply.content.slice(begin);
-  const end = reply.isRunning ? Math.max(0, ...[...rest.matchAll(/[.!?…:]["”’)]*\s|\n/g)].map(({ 0: mark, index }) => index + mark.length)) : rest.length;
-  if (!end) return;
-  heard.set(reply, begin + end);
-  say(rest.slice(0, end).trim());
+	const begin = heard.get(reply) ?? reply.prefix;
+	const rest = reply.content.slice(begin);
+	const end = reply.isRunning ? Math.max(0, ...[...rest.matchAll(/[.!?…:]["”’)]*\s|\n/g)].map(({ 0: mark, index }) => index + mark.length)) : rest.length;
+	if (!end) return;
+	heard.set(reply, begin + end);
+	say(rest.slice(0, end).trim());
 }
 
 export function say(text) {
-  if (text) $("said").append(h("p", {}, text));
-  while ($("said").children.length > MOST) $("said").firstChild.remove();
+	if (text) $("said").append(h("p", {}, text));
+	while ($("said").children.length > MOST) $("said").firstChild.remove();
 }

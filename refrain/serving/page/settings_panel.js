@@ -1,4 +1,4 @@
-/** The settings beside the chat: what differs from the server's own values is marked, and can be taken back. */
+/** The settings beside the chat; what is set is marked, and can be taken back. */
 
 import { copyText } from "./copy.js";
 import { $, button, h } from "./dom.js";
@@ -6,61 +6,54 @@ import { FIELDS, changedNames, linkTo, onSettings, parse, resetSettings, setSett
 
 const rows = new Map(); // by name: the row, its control, the button that takes the value back
 
-/** Fill the panel, for models by these names; the first is the one that answers where none is named. */
+/** Fill the panel, for models by these names; the first is the default. */
 export function buildSettings(models) {
-  const head = h("header", {}, h("h2", {}, "Settings"), button("Close", () => showSettings(false), { class: "close" }));
-  const link = button("Copy link", () => copyText(linkTo($("box").value), link));
-  const actions = h("p", { class: "acts" }, button("Reset all", resetSettings), link);
-  $("settings").replaceChildren(head, ...FIELDS.map((field) => buildRow(field, models)), actions);
-  $("open-settings").onclick = () => showSettings($("settings").hidden);
-  $("settings").onkeydown = (event) => event.key === "Escape" && showSettings(false);
-  onSettings(showValues);
-  showValues();
+	const head = h("header", {}, h("h2", {}, "Settings"), button("Close", () => showSettings(false), { class: "close" }));
+	const link = button("Copy link", () => copyText(linkTo($("box").value), link));
+	const actions = h("p", { class: "acts" }, button("Reset all", resetSettings), link);
+	$("settings").replaceChildren(head, ...FIELDS.map((field) => buildRow(field, models)), actions);
+	$("open-settings").onclick = () => showSettings($("settings").hidden);
+	$("settings").onkeydown = (event) => event.key === "Escape" && showSettings(false);
+	onSettings(showValues);
+	showValues();
 }
 
 export function showSettings(isShown) {
-  $("settings").hidden = !isShown;
-  document.body.classList.toggle("with-settings", isShown);
-  $("open-settings").setAttribute("aria-expanded", String(isShown));
-  if (isShown) $("settings").querySelector("select, input, textarea").focus();
-  else $("open-settings").focus();
+	$("settings").hidden = !isShown;
+	document.body.classList.toggle("with-settings", isShown);
+	$("open-settings").setAttribute("aria-expanded", String(isShown));
+	if (isShown) $("settings").querySelector("select, input, textarea").focus();
+	else $("open-settings").focus();
 }
 
 function buildRow(field, models) {
-  const id = `setting-${field.name}`;
-  const control = buildControl(field, id, models);
-  control.onchange = () => {
-    const value = parse(field, control.value);
-    if (value === "" && control.value.trim()) control.reportValidity();
-    else setSettings({ [field.name]: value });
-  };
-  const reset = button("reset", () => setSettings({ [field.name]: "" }), { "aria-label": `Reset ${field.label}`, class: "reset" });
-  const hint = field.hint && h("span", { class: "hint", id: `${id}-hint` }, field.hint);
-  if (hint) control.setAttribute("aria-describedby", hint.id);
-  const row = h("div", { class: "setting" }, h("label", { htmlFor: id }, field.label), reset, control, hint);
-  rows.set(field.name, { row, control, reset });
-  return row;
+	const id = `setting-${field.name}`;
+	const control = buildControl(field, id, models);
+	control.onchange = () => setSettings({ [field.name]: parse(field, control.value) });
+	const reset = button("reset", () => setSettings({ [field.name]: "" }), { "aria-label": `Reset ${field.label}`, class: "reset" });
+	const hint = field.hint && h("span", { class: "hint", id: `${id}-hint` }, field.hint);
+	if (hint) control.setAttribute("aria-describedby", hint.id);
+	const row = h("div", { class: "setting" }, h("label", { htmlFor: id }, field.label), reset, control, hint);
+	rows.set(field.name, { row, control, reset });
+	return row;
 }
 
 function buildControl(field, id, models) {
-  if (field.kind === "text") return h("textarea", { id, rows: 2 });
-  if (field.kind !== "model") {
-    const { min, max, step } = field;
-    return h("input", { id, type: "number", min, max, step: step < 1 ? "any" : step, inputMode: "decimal", placeholder: "server’s" });
-  }
-  const none = field.name === "model" ? `${models[0] ?? "the server’s"} (default)` : "none";
-  return h("select", { id }, h("option", { value: "" }, none), ...models.map((name) => h("option", { value: name }, name)));
+	if (field.kind === "text") return h("textarea", { id, rows: 2 });
+	if (field.kind !== "model") return h("input", { id, type: "number", step: "any", placeholder: "server’s" });
+	const none = field.name === "model" ? `${models[0] ?? "the server’s"} (default)` : "none";
+	return h("select", { id }, h("option", { value: "" }, none), ...models.map((name) => h("option", { value: name }, name)));
 }
 
 function showValues() {
-  for (const [name, { row, control, reset }] of rows) {
-    const value = setting(name) ?? "";
-    if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value))
-      control.append(h("option", { value }, value)); // a link may name a model that is not here: the server says so
-    control.value = value;
-    row.classList.toggle("is-changed", value !== "");
-    reset.hidden = value === "";
-  }
-  const names = changedNames();
-  $("changed").textContent = names.map((name) => `${name} ${String(setting(name)).slice(0, 24)}`).join(" · ");
+	for (const [name, { row, control, reset }] of rows) {
+		const value = setting(name) ?? "";
+		if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value))
+			control.append(h("option", { value }, value)); // a link may name a model that is not here: the server says so
+		control.value = value;
+		row.classList.toggle("is-changed", value !== "");
+		reset.hidden = value === "";
+	}
+	const names = changedNames();
+	$("changed").textContent = names.map((name) => `${name} ${String(setting(name)).slice(0, 24)}`).join(" · ");
 }
