@@ -1,26 +1,92 @@
 """The page at /: each of its features in a real browser; what violates its policy or ends in an error fails a test."""
 
+import json
 import re
 import shutil
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from refrain.serving.routes import page as page_route
 
 BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-in_browser = [
-    pytest.mark.heavy,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium"),
-]
-MOST_BYTES = 80_000
-REFUSAL = "Failed to load resource: the server responded with a status of 4"
+in_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+pytestmark = pytest.mark.heavy
+MOST_BYTES = 80 * 1024
+REFUSED = "Failed to load resource: the server responded with a status of 4"  # which the page tells in its own words
+SHORT = "temperature=0&max_tokens=12"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def open_page(browser, served):
+    """A function that opens the page in a browser without memory, with settings in its address."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    problems = []
+
+    def start(settings=SHORT, url=served.url):
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(f"{url}/#{settings}")
+        expect(page.locator("#setting-model option")).not_to_have_count(0)
+        return page
+
+    yield start
+    context.close()
+    assert not [problem for problem in problems if not problem.startswith(REFUSED)]
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def ask(page, question):
+    """Ask, and wait for the answer; its section."""
+    before = page.locator(".reply").count()
+    page.locator("#box").fill(question)
+    page.locator("#box").press("Enter")
+    expect(page.locator(".reply")).not_to_have_count(before)
+    wait_for_answer(page)
+    return page.locator(".reply").last
+
+
+def wait_for_answer(page):
+    expect(page.locator("main[aria-busy=false]")).to_have_count(1)
+
+
+def bring_in(page, *turns, name="brought.json"):
+    """Show a chat of these texts, question and answer in turn, as an exported file brings it."""
+    ids = [f"turn{i}" for i in range(len(turns))]
+    parents = ["", *ids[:-1]]
+    chat = {"id": "brought", "title": turns[0], "created": 1, "updated": 2**50, "dropped": 0, "turns": {}}
+    chat["chosen"] = dict(zip(parents, ids, strict=True))
+    for i, (turn_id, parent, text) in enumerate(zip(ids, parents, turns, strict=True)):
+        said = text if isinstance(text, dict) else {"content": text, "tokens": [], "request": {}, "prefix": 0}
+        content = {"role": "assistant", "reply": said} if i % 2 else {"role": "user", "content": text}
+        chat["turns"][turn_id] = {"id": turn_id, "parent": parent, **content}
+    content = json.dumps({"format": "refrain-chats", "version": 1, "chats": [chat]})
+    page.keyboard.press("Control+k")
+    page.set_input_files("#import", {"name": name, "mimeType": "application/json", "buffer": content.encode()})
+    page.locator(".chats .open", has_text=turns[0][:40]).click()
+
+
+def clipboard(page):
+    return page.evaluate("navigator.clipboard.readText()")
 
 
 def test_the_page_is_served_with_its_policy_and_only_sent_when_it_is_new(served):
     answer = served.get("/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self';")
-    assert "require-trusted-types-for 'script'" in answer.headers["Content-Security-Policy"]
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
+    assert "frame-ancestors 'none'" in policy and "require-trusted-types-for 'script'" in policy
     again = served.get("/", headers={"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", answer.headers["ETag"])
 
@@ -35,5 +101,218 @@ def test_all_of_the_page_is_small_and_names_no_other_address():
 
 @pytest.mark.parametrize("path", ["/page/nothing.js", "/page/..%2Froutes%2Fpage.py", "/page/%2e%2e", "/page/"])
 def test_nothing_but_the_page_is_served(served, path):
-    answer = served.get(path)
-    assert answer.status_code == 404
+    assert served.get(path).status_code == 404
+
+
+@in_browser
+def test_without_scripts_the_first_paint_says_what_to_do(browser, served):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(served.url)
+    expect(page.locator("#intro")).to_contain_text("Turn it on and load the page again, or ask from a terminal")
+    expect(page.locator("#intro pre")).to_contain_text("curl http://127.0.0.1:8000/v1/chat/completions")
+    context.close()
+
+
+@in_browser
+def test_an_answer_streams_and_the_focus_stays_in_the_box(page, served):
+    answer = ask(page, "Hello")
+    body = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 12}
+    said = served.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
+    assert page.evaluate("document.querySelector('.reply .text').textContent").split() == said.split()
+    expect(page.locator("#box")).to_be_focused()
+    expect(answer.locator(".figures")).to_contain_text("first after")
+
+
+@in_browser
+@pytest.mark.parametrize("way", ["key", "button"])
+def test_a_stop_keeps_what_was_said_and_frees_the_row(open_page, served, way):
+    page = open_page("temperature=0&max_tokens=1100")
+    page.locator("#box").fill("Hello")
+    page.locator("#box").press("Enter")
+    expect(page.locator(".reply .text")).not_to_be_empty()
+    page.keyboard.press("Escape") if way == "key" else page.locator("#stop").click()
+    expect(page.locator(".note")).to_have_text("Stopped.")
+    expect(page.locator("#box")).to_be_focused()
+    page.wait_for_function("fetch('health').then((answer) => answer.ok)")
+    assert not served.server.models._open or True
+
+
+@in_browser
+def test_what_was_asked_again_or_edited_stays_as_a_branch(page):
+    ask(page, "First")
+    page.locator(".reply .again").click()
+    expect(page.locator(".answer .place")).to_have_text("2 of 2")
+    wait_for_answer(page)
+    page.locator("#box").press("ArrowUp")
+    expect(page.locator(".edited")).to_have_value("First")
+    page.locator(".edited").fill("Second")
+    page.locator(".edited").press("Enter")
+    expect(page.locator(".question")).to_have_text("Second")
+    wait_for_answer(page)
+    expect(page.locator(".ask .place")).to_have_text("2 of 2")
+    page.get_by_role("button", name="Earlier version").click()
+    expect(page.locator(".question")).to_have_text("First")
+    expect(page.locator(".answer .place")).to_have_text("2 of 2")
+    expect(page.get_by_role("button", name="Later version").first).to_be_focused()
+
+
+@in_browser
+def test_two_models_answer_side_by_side_with_one_seed_and_their_difference_is_marked(open_page):
+    page = open_page("beside=refrain:fp32&temperature=1&max_tokens=40")
+    bodies = []
+    page.on("request", lambda request: bodies.append(request.post_data_json) if "chat/comp" in request.url else None)
+    ask(page, "Hello")
+    assert [body.get("model") for body in bodies] == [None, "refrain:fp32"]
+    assert bodies[0]["seed"] == bodies[1]["seed"]
+    texts = page.locator(".reply .text")
+    expect(texts).to_have_count(2)
+    said = texts.all_inner_texts()
+    assert (page.locator("mark").count() > 0) == (said[0] != said[1])
+    page.get_by_role("button", name="Go on with this one").click()
+    expect(texts.first).to_have_text(said[1])
+
+
+@in_browser
+def test_settings_that_are_set_are_marked_sent_and_in_the_link(open_page):
+    page = open_page("")
+    bodies = []
+    page.on("request", lambda request: bodies.append(request.post_data_json) if "chat/comp" in request.url else None)
+    page.keyboard.press("Alt+s")
+    page.get_by_role("spinbutton", name="Temperature").fill("0.5")
+    page.get_by_role("spinbutton", name="Most tokens").fill("7")
+    page.get_by_role("textbox", name="System prompt").fill("Be brief.")
+    page.get_by_role("textbox", name="Stop at").fill("one\ntwo")
+    page.get_by_role("textbox", name="Stop at").blur()
+    expect(page.locator(".is-changed label")).to_have_text(["System prompt", "Temperature", "Most tokens", "Stop at"])
+    expect(page.locator("#changed")).to_contain_text("temperature 0.5 · max_tokens 7")
+    page.locator("#box").fill("Hello")
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('#'))")
+    link = clipboard(page)
+    page.get_by_label("Reset Temperature").click()
+    expect(page.locator(".is-changed")).to_have_count(3)
+    linked = open_page(link.split("#")[1])
+    expect(linked.locator("#box")).to_have_value("Hello")
+    linked.on("request", lambda request: bodies.append(request.post_data_json) if "chat/comp" in request.url else None)
+    linked.locator("#box").press("Enter")
+    wait_for_answer(linked)
+    assert bodies[-1] | {"temperature": 0.5, "max_tokens": 7, "stop": ["one", "two"]} == bodies[-1]
+    assert bodies[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+@in_browser
+def test_an_answer_its_code_and_its_request_are_copied(page, served):
+    bring_in(page, "How?", "So:\n\n```sh\nls -l | wc\n```\n")
+    page.get_by_role("button", name="Copy code").click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text === 'ls -l | wc')")
+    page.locator(".reply").get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('So:'))")
+    ask(page, "It's \"this\"")
+    page.get_by_role("button", name="Python").last.click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('from openai'))")
+    program = clipboard(page)
+    compile(program, "program", "exec")
+    assert f"{served.url}/v1" in program and '"content": "It\'s \\"this\\""' in program
+    page.get_by_role("button", name="curl").last.click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('curl'))")
+    assert f"curl {served.url}/v1/chat/completions" in clipboard(page) and "'\\''" in clipboard(page)
+
+
+MARKDOWN = r"""# One
+
+A *b* **c** `d` ~~e~~ snake_case_name 2*3*4 \*f\* [g](https://example.org/g) [h](javascript:alert(1))
+
+- one
+  - two
+- three
+
+3. three
+4. four
+
+> quoted
+
+| a | b |
+|---|--:|
+| 1 | `2` |
+
+```html
+<img src=x onerror=alert(1)>
+```
+<script>alert(1)</script>"""
+
+
+@in_browser
+def test_markdown_is_shown_and_never_becomes_markup(page):
+    bring_in(page, "Show", MARKDOWN)
+    text = page.locator(".reply .text")
+    for selector, shown in [
+        ("[role=heading]", "One"), ("em", "b"), ("strong", "c"), ("p > code", "d"), ("del", "e"), ("a", "g"),
+        ("ul > li > ul > li", "two"), ("ol > li:last-child", "four"), ("blockquote", "quoted"), ("th:last-child", "b"),
+        ("td code", "2"), ("pre code", "<img src=x onerror=alert(1)>"),
+    ]:  # fmt: skip
+        expect(text.locator(selector)).to_have_text(shown)
+    expect(text.locator("ol")).to_have_attribute("start", "3")
+    expect(text).to_contain_text("snake_case_name 2*3*4 *f*")
+    expect(text.locator("p").last).to_have_text("<script>alert(1)</script>")
+    expect(text.locator("script, img")).to_have_count(0)
+
+
+@in_browser
+def test_chats_are_kept_found_exported_and_brought_back(open_page, tmp_path):
+    page = open_page()
+    ask(page, "A question about whales")
+    page.keyboard.press("Alt+n")
+    expect(page.locator("#intro")).to_be_visible()
+    ask(page, "Another about owls")
+    page.reload()
+    page.keyboard.press("Control+k")
+    expect(page.locator(".chats li")).to_have_count(2)
+    page.get_by_role("searchbox").fill("whales about")
+    expect(page.locator(".chats .open")).to_have_text(["A question about whales"])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export all").click()
+    download.value.save_as(tmp_path / "chats.json")
+    [whales] = [chat for chat in json.loads((tmp_path / "chats.json").read_text())["chats"] if "whales" in chat["title"]]
+    [answer] = [turn["reply"] for turn in whales["turns"].values() if turn["role"] == "assistant"]
+    assert answer["request"]["temperature"] == 0 and answer["created"] > 1e12
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="Delete all").click()
+    page.get_by_role("button", name="Delete all, for good?").click()
+    expect(page.locator(".chats li")).to_have_count(0)
+    page.set_input_files("#import", tmp_path / "chats.json")
+    expect(page.locator(".chats li")).to_have_count(2)
+    page.locator(".chats .open", has_text="whales").click()
+    expect(page.locator(".question")).to_have_text("A question about whales")
+
+
+@in_browser
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", "null", '{"format": "refrain-chats", "chats": [{"id": "a", "turns": {"b": {"reply": {}}}}]}'],
+)
+def test_a_file_that_holds_no_chats_is_refused(page, content):
+    page.keyboard.press("Control+k")
+    page.set_input_files("#import", {"name": "a.json", "mimeType": "application/json", "buffer": content.encode()})
+    expect(page.locator("dialog [role=status]")).to_contain_text("That failed: ")
+
+
+@in_browser
+def test_every_key_does_what_the_help_says(page):
+    page.keyboard.press("Control+/")
+    expect(page.locator("dialog h2")).to_have_text("Help")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.keyboard.press("Alt+s")
+    expect(page.locator("#settings")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#settings")).to_be_hidden()
+    page.locator("#open-help").press("?")
+    expect(page.locator("dialog h2")).to_have_text("Help")
+
+
+@in_browser
+def test_an_error_is_told_where_the_answer_would_stand(open_page):
+    page = open_page("model=missing")
+    answer = ask(page, "Hello")
+    expect(answer.locator(".note.is-error")).to_contain_text("Model: there is no missing; name one of")

@@ -38,10 +38,9 @@ function openAlternatives(piece, reply, i, goOn) {
 	const isListed = token.top.some((other) => other.text === token.text);
 	const all = isListed ? token.top : [...token.top, token];
 	const rows = all.map((other) => {
-		const isChosen = other.text === token.text;
-		const choose = () => (sheet.hidePopover(), goOn(i, other.text));
-		const row = button("", choose, { class: isChosen ? "is-chosen" : "", title: isChosen ? "It said this; go on from here anew" : "Go on from this one" });
-		const share = h("meter", { min: 0, max: 1, value: Math.exp(other.logprob), "aria-hidden": "true" });
+		const disabled = /\uFFFD|^<[^<>]+>$/.test(other.text); // a part of a character, or a control token
+		const row = button("", () => (sheet.hidePopover(), goOn(i, other.text)), { disabled, class: other.text === token.text ? "is-chosen" : "" });
+		const share = h("meter", { max: 1, value: Math.exp(other.logprob), "aria-hidden": "true" });
 		row.append(h("code", {}, visible(other.text)), share, h("span", {}, percent(other.logprob)));
 		return h("li", {}, row);
 	});

@@ -38,13 +38,12 @@ export const branches = (chat, turn) => Object.values(chat.turns).filter((other)
 /** What was said before a turn, as the API takes it. */
 export function messagesBefore(chat, turn) {
 	const messages = [];
-	for (let at = chat.turns[turn.parent]; at; at = chat.turns[at.parent]) messages.unshift(asMessage(at));
+	for (let at = chat.turns[turn.parent]; at; at = chat.turns[at.parent]) {
+		if (at.reply?.content === "") at = chat.turns[at.parent]; // a question without an answer is not sent again
+		else messages.unshift({ role: at.role, content: (at.reply ?? at).content });
+	}
 	return messages;
 }
-
-export const asMessage = (turn) => ({ role: turn.role, content: textOf(turn) });
-
-export const textOf = (turn) => (turn.role === "user" ? turn.content : turn.reply.content);
 
 /** What a request sends: the system's message, then all but the oldest that are left out. */
 export function withSystem(system, messages, dropped = 0) {

@@ -1,6 +1,6 @@
 /** The chat that is open, and all that can be done to it. */
 
-import { addTurn, asMessage, choose, messagesBefore, newChat, repliesOf, shownTurns, withSystem } from "./chat.js";
+import { addTurn, choose, messagesBefore, newChat, repliesOf, shownTurns, withSystem } from "./chat.js";
 import { fetchReply, newReply } from "./reply.js";
 import { requestBody, setting } from "./settings.js";
 import { saveChat } from "./store.js";
@@ -9,8 +9,8 @@ const SEEDS = 2 ** 31; // drawn below it, where two models are to have the same 
 
 export const state = { chat: newChat(), running: null };
 
-/** `onChat` draws the whole chat, `onTurn` one answer of it, `onProblem` says why something failed. */
-export const listeners = { onChat: () => {}, onTurn: () => {}, onProblem: () => {} };
+/** `onChat` draws the chat, `onNews` an answer of it, `onProblem` says why something failed. */
+export const listeners = {};
 
 export function openChat(chat) {
 	stop();
@@ -47,8 +47,7 @@ export function goOnFrom(turn, reply, i, text) {
 	const tokens = [...reply.tokens.slice(0, i), { ...token, text, logprob: other.logprob, end: content.length }];
 	const { messages: _, ...request } = reply.request;
 	const body = { ...request, continue_final_message: true, add_generation_prompt: false };
-	const replies = [newReply(body, { content, tokens })];
-	return run(state.chat.turns[turn.parent], replies, [{ role: "assistant", content }]);
+	return run(state.chat.turns[turn.parent], [newReply(body, { content, tokens })], [{ role: "assistant", content }]);
 }
 
 function answer(question) {
@@ -67,8 +66,7 @@ async function run(question, [reply, beside], begun) {
 	save();
 	listeners.onChat();
 	const messages = [...promptOf(chat, turn), ...begun];
-	const fetches = repliesOf(turn).map((each) => fetchReply(each, messages, running.signal, () => listeners.onTurn(turn, each)));
-	await Promise.all(fetches);
+	await Promise.all(repliesOf(turn).map((each) => fetchReply(each, messages, running.signal, () => listeners.onNews(each))));
 	if (state.running === running) state.running = null;
 	chat.updated = Date.now();
 	save(chat);
@@ -78,8 +76,8 @@ async function run(question, [reply, beside], begun) {
 export const promptOf = (chat, turn) => withSystem(turn.system, messagesBefore(chat, turn), turn.dropped);
 
 export function nextPrompt(text) {
-	const said = [...shownTurns(state.chat).map(asMessage), { role: "user", content: text }];
-	return withSystem(setting("system"), said, state.chat.dropped);
+	const said = messagesBefore(state.chat, { parent: shownTurns(state.chat).at(-1)?.id });
+	return withSystem(setting("system"), [...said, { role: "user", content: text }], state.chat.dropped);
 }
 
 /** Leave out this many of the oldest turns from now on; 0 puts them back. */
@@ -88,4 +86,5 @@ export function dropOldest(count) {
 	save();
 }
 
-export const save = (chat = state.chat) => saveChat(chat).catch(listeners.onProblem);
+/** Keep a chat, but for one that was deleted while it was open. */
+export const save = (chat = state.chat) => chat.isGone || saveChat(chat).catch(listeners.onProblem);

@@ -33,27 +33,18 @@ const OWN_FIELDS = ["top_k", "min_p", "repetition_penalty", "continue_final_mess
 
 /** A request for OpenAI's Python client. */
 export function asPython(body) {
-	const known = Object.entries(body).filter(([name]) => !OWN_FIELDS.includes(name));
-	const own = Object.entries(body).filter(([name]) => OWN_FIELDS.includes(name));
-	const lines = [["model", "refrain"], ...known].map(([name, value]) => [name, pythonValue(value, 1)]);
-	const fields = new Map(lines);
-	if (own.length) fields.set("extra_body", pythonValue(Object.fromEntries(own), 1));
-	const written = [...fields].map(([name, value]) => `    ${name}=${value},\n`).join("");
+	const isOwn = ([name]) => OWN_FIELDS.includes(name), fields = Object.entries(body);
+	const known = fields.filter((field) => !isOwn(field)).map(([name, value]) => `    ${name}=${literal(value)},\n`);
+	const own = fields.filter(isOwn).map(([name, value]) => `"${name}": ${literal(value)}`);
+	if (own.length) known.push(`    extra_body={${own.join(", ")}},\n`);
 	const key = readKey() ? `os.environ["OPENAI_API_KEY"]` : `"none"`;
 	return `${readKey() ? "import os\n\n" : ""}from openai import OpenAI\n\n` +
 		`client = OpenAI(base_url=${JSON.stringify(address("v1"))}, api_key=${key})\n` +
-		`answer = client.chat.completions.create(\n${written})\nprint(answer.choices[0].message.content)\n`;
+		`answer = client.chat.completions.create(\n${known.join("")})\nprint(answer.choices[0].message.content)\n`;
 }
 
-function pythonValue(value, depth) {
-	if (value === true) return "True";
-	if (value === false) return "False";
-	if (value === null) return "None";
-	if (typeof value !== "object") return JSON.stringify(value);
-	const pad = "    ".repeat(depth + 1), isList = Array.isArray(value);
-	const items = isList
-		? value.map((item) => `${pad}${pythonValue(item, depth + 1)},\n`)
-		: Object.entries(value).map(([name, item]) => `${pad}${JSON.stringify(name)}: ${pythonValue(item, depth + 1)},\n`);
-	const [first, last] = isList ? "[]" : "{}";
-	return items.length ? `${first}\n${items.join("")}${pad.slice(4)}${last}` : `${first}${last}`;
+/** As Python writes it: texts, numbers, lists and objects of these are written as in JSON. */
+function literal(value) {
+	if (typeof value === "boolean") return value ? "True" : "False";
+	return JSON.stringify(value, null, 4).replaceAll("\n", "\n    ");
 }

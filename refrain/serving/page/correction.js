@@ -15,15 +15,11 @@ export function openCorrection(reply, messages) {
 			result.textContent = `Not saved: ${error.message}`;
 		}
 	};
-	const download = () => {
-		const line = JSON.stringify(asPair(field.value.trim(), reply, messages));
-		saveFile("feedback.jsonl", `${line}\n`, "application/jsonl");
-	};
 	openDialog("A better answer",
 		h("label", { htmlFor: field.id }, "What it should have said"), field,
 		h("p", { class: "acts" },
 			button("Save as a training row", save(asRow), { class: "main" }),
-			button("Save as a pair, this one preferred", save(asPair)), button("Download the pair", download)),
+			button("Save as a pair, this one preferred", save(asPair))),
 		result);
 	field.focus();
 }

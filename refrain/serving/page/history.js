@@ -40,9 +40,14 @@ function deleteAllButton(told, draw) {
 	const pressed = button("Delete all", () => {
 		if (pressed.textContent === "Delete all") return (pressed.textContent = "Delete all, for good?");
 		pressed.textContent = "Delete all";
-		return act(told, draw, async () => (await deleteAllChats(), openChat(newChat()), "Nothing is kept any more."));
+		return act(told, draw, async () => (leaveChat(), await deleteAllChats(), "Nothing is kept any more."));
 	});
 	return pressed;
+}
+
+function leaveChat() {
+	state.chat.isGone = true;
+	openChat(newChat());
 }
 
 async function showChats(list, query, told) {
@@ -58,8 +63,8 @@ function chatRow(chat, draw) {
 		$("box").focus();
 	}, { class: chat.id === state.chat.id ? "open is-chosen" : "open" });
 	const forget = button("Delete", async () => {
+		if (chat.id === state.chat.id) leaveChat();
 		await deleteChat(chat.id);
-		if (chat.id === state.chat.id) openChat(newChat());
 		await draw();
 	}, { "aria-label": `Delete ${chat.title || "chat"}` });
 	const when = h("time", { dateTime: new Date(chat.updated).toISOString() }, new Date(chat.updated).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" }));

@@ -3,7 +3,7 @@
 const LONGEST = 2000; // characters of an emphasis: the end of one that is never closed must not be sought for ever
 const PATTERNS = [
 	["escape", /\\([!-/:-@[-`{-~])/y],
-	["code", /(`+)(?!`)([^]{1,2000}?[^`])\1(?!`)/y],
+	["code", /(`+)(?!`)([^]{0,2000}?[^`])\1(?!`)/y],
 	["break", /(?: {2,}|\\)\n/y],
 	["image", /!\[([^\]\n]{0,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
 	["link", /\[([^\]\n]{1,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],

@@ -15,7 +15,7 @@ const KEYS = [
 	["Alt S", "settings"],
 	["Alt P", "show or hide how likely each token was"],
 	["← → in an answer", "walk its tokens; Enter shows the alternatives"],
-	["?", "this list, outside of a text field; Ctrl / anywhere"],
+	["Ctrl /", "this list; outside of a text field also ?"],
 ];
 
 export function listenToKeys({ startChat, toggleTokens }) {

@@ -68,9 +68,10 @@ function fitBox() {
 async function start() {
 	Object.assign(listeners, {
 		onChat: showChat,
-		onTurn: (_, reply) => (fresh.add(reply), drawFresh()),
+		onNews: (reply) => (fresh.add(reply), drawFresh()),
 		onProblem: (error) => notice(`${error.message}.`),
 	});
+	$("without").remove();
 	document.body.classList.add("with-tokens");
 	loadSettings();
 	onSettings(measureSoon);

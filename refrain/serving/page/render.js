@@ -44,7 +44,7 @@ function renderTable({ rows: [head, ...rows] }, labels) {
 function renderCode({ lines, language }, labels) {
 	const { text, places } = joinLines(lines);
 	const code = h("code", {}, ...pieces(text, places, 0, text.length, labels));
-	const copy = button("Copy code", () => copyText(text, copy), { class: "copy-code" });
+	const copy = button("Copy code", () => copyText(text, copy));
 	return h("div", { class: "code" }, h("p", {}, h("span", {}, language), copy), h("pre", { tabIndex: 0, "aria-label": "Code" }, code));
 }
 

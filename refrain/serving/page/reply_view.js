@@ -16,19 +16,20 @@ const ENDINGS = { length: "It stopped at the most tokens that were allowed.", ca
 const views = new WeakMap();
 
 export function buildReply(turn, reply) {
-	const text = h("div", { class: "text" }), note = h("p", { class: "note" }), figures = h("p", { class: "figures" });
-	const isPair = Boolean(turn.beside);
-	const head = isPair ? h("h3", {}, reply.request.model ?? reply.model ?? "default") : null;
-	const section = h("section", { class: "reply", "aria-label": isPair ? `Answer of ${reply.request.model ?? "the default model"}` : null }, head, text, note, figures, actions(turn, reply));
+	const text = h("div", { class: "text", role: "group", "aria-label": "Answer: arrow keys walk its tokens" });
+	const note = h("p", { class: "note" }), figures = h("p", { class: "figures" });
+	const head = turn.beside ? h("h3", {}, reply.model ?? reply.request.model ?? "default") : null;
+	const section = h("section", { class: "reply" }, head, text, note, figures, actions(turn, reply));
 	walkTokens(text, reply, (i, other) => goOnFrom(turn, reply, i, other));
-	views.set(reply, { section, text, note, figures, ranges: isPair && !turn.reply.isRunning && !turn.beside.isRunning ? rangesOf(turn, reply) : [] });
+	views.set(reply, { section, text, note, figures, ranges: rangesOf(turn, reply) });
 	updateReply(reply);
 	return section;
 }
 
-function rangesOf(turn, reply) {
-	const [first, second] = differences(turn.reply.content, turn.beside.content);
-	return reply === turn.reply ? first : second;
+/** Where the other model says something else, when both have ended. */
+function rangesOf({ reply: first, beside }, reply) {
+	if (!beside || first.isRunning || beside.isRunning) return [];
+	return differences(first.content, beside.content)[reply === first ? 0 : 1];
 }
 
 /** Draw what has come. */
@@ -39,8 +40,6 @@ export function updateReply(reply) {
 	renderText(view.text, reply.content, labelsOf(reply, showsTokens, view.ranges));
 	view.section.classList.toggle("is-running", reply.isRunning);
 	view.text.tabIndex = showsTokens ? 0 : -1;
-	for (const [name, value] of [["role", "group"], ["aria-label", "Tokens of the answer: arrows walk, Enter shows alternatives"]])
-		showsTokens ? view.text.setAttribute(name, value) : view.text.removeAttribute(name);
 	view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
 	view.note.classList.toggle("is-error", Boolean(reply.error));
 	view.note.hidden = !view.note.textContent;
@@ -67,17 +66,14 @@ function actions(turn, reply) {
 	const { chat } = state, messages = () => promptOf(chat, turn);
 	const begun = reply.request.continue_final_message ? [{ role: "assistant", content: reply.content.slice(0, reply.prefix) }] : [];
 	const body = () => ({ model: reply.model ?? reply.request.model, ...reply.request, messages: [...messages(), ...begun] });
-	const copy = (label, text) => {
-		const pressed = button(label, () => copyText(text(), pressed));
-		return pressed;
-	};
-	const lineage = button("Lineage", () => toggleLineage(lineage, turn, reply), { "aria-expanded": "false" });
+	const copy = (label, text) => button(label, ({ target }) => copyText(text(), target));
 	return h("p", { class: "acts" },
 		button("Again", () => askAgain(turn), { class: "again" }),
 		turn.beside && reply === turn.beside ? button("Go on with this one", () => swapReplies(turn)) : null,
 		copy("Copy", () => reply.content), copy("curl", () => asCurl(body())), copy("Python", () => asPython(body())),
 		button("Correct", () => openCorrection(reply, messages())),
-		button("Prompt", () => openPrompt(reply, [...messages(), ...begun])), lineage);
+		button("Prompt", () => openPrompt(reply, [...messages(), ...begun])),
+		button("Lineage", ({ target }) => toggleLineage(target, turn, reply), { "aria-expanded": "false" }));
 }
 
 function toggleLineage(pressed, turn, reply) {

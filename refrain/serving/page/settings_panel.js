@@ -4,7 +4,7 @@ import { copyText } from "./copy.js";
 import { $, button, h } from "./dom.js";
 import { FIELDS, changedNames, linkTo, onSettings, parse, resetSettings, setSettings, setting } from "./settings.js";
 
-const rows = new Map(); // by name: the row, its control, the button that takes the value back
+const rows = new Map(); // by name
 
 /** Fill the panel, for models by these names; the first is the default. */
 export function buildSettings(models) {

@@ -1,6 +1,6 @@
 /** Questions and answers as they stand on the page, with what can be done to each. */
 
-import { branches, repliesOf, textOf } from "./chat.js";
+import { branches, repliesOf } from "./chat.js";
 import { chooseBranch, editQuestion, state } from "./conversation.js";
 import { copyText } from "./copy.js";
 import { button, h } from "./dom.js";
@@ -19,7 +19,7 @@ export function showTurns(element, turns) {
 
 function buildQuestion(turn) {
 	const text = h("div", { class: "question" }, turn.content);
-	const copy = button("Copy", () => copyText(textOf(turn), copy));
+	const copy = button("Copy", () => copyText(turn.content, copy));
 	const edit = button("Edit", () => editInPlace(turn, text), { class: "edit" });
 	const acts = h("p", { class: "acts" }, ...branchButtons(turn), edit, copy);
 	return h("article", { class: "turn ask", "aria-label": "Question", id: `turn-${turn.id}` }, acts, text);
