@@ -142,6 +142,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "pipeline/paths": ("test_architecture.py", "held to dvc.yaml"),
     "runtime/loading": ("runtime/test_sessions.py", "a graph is opened as what it is"),
     "runtime/onnx_folder": ("export/onnx/test_selection.py", "the size that a choice weighs"),
+    "serving/routes/page": ("serving/test_page.py", "what a browser shows of it"),
     "serving/routes/metrics": ("serving/test_metrics.py", "counted there, and asked for as Prometheus does"),
     "serving/artifact": ("serving/test_model_pool.py", "a folder is verified before it is opened"),
     "serving/model_names": ("serving/test_model_pool.py", "names that are found"),
@@ -164,6 +165,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "evaluation/test_depth.py": "the bars of merge and export on a deep model",
     "evaluation/test_planted_faults.py": "the stages merge and export_onnx",
     "pipeline/test_closed_choices.py": "validation, and the tables of other rooms",
+    "serving/test_page.py": "the page as a whole, in a browser",
     "serving/test_company.py": "engine, thread and cache, by many clients at once",
     "runtime/test_sessions.py": "both kinds of session",
 }

@@ -126,16 +126,16 @@ def test_an_answer_streams_and_the_focus_stays_in_the_box(page, served):
 
 @in_browser
 @pytest.mark.parametrize("way", ["key", "button"])
-def test_a_stop_keeps_what_was_said_and_frees_the_row(open_page, served, way):
+def test_a_stop_keeps_what_was_said_and_frees_the_row(open_page, way):
     page = open_page("temperature=0&max_tokens=1100")
-    page.locator("#box").fill("Hello")
+    page.locator("#box").fill(f"Stop by {way}")  # another question each time: what was cached would be there at once
     page.locator("#box").press("Enter")
     expect(page.locator(".reply .text")).not_to_be_empty()
     page.keyboard.press("Escape") if way == "key" else page.locator("#stop").click()
     expect(page.locator(".note")).to_have_text("Stopped.")
     expect(page.locator("#box")).to_be_focused()
-    page.wait_for_function("fetch('health').then((answer) => answer.ok)")
-    assert not served.server.models._open or True
+    idle = "fetch('metrics').then((answer) => answer.text()).then((text) => /requests_running.* 0.0/.test(text))"
+    page.wait_for_function(idle)
 
 
 @in_browser
@@ -208,7 +208,7 @@ def test_an_answer_its_code_and_its_request_are_copied(page, served):
     page.wait_for_function("navigator.clipboard.readText().then((text) => text === 'ls -l | wc')")
     page.locator(".reply").get_by_role("button", name="Copy", exact=True).click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('So:'))")
-    ask(page, "It's \"this\"")
+    ask(page, 'It\'s "this"')
     page.get_by_role("button", name="Python").last.click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('from openai'))")
     program = clipboard(page)
@@ -273,7 +273,9 @@ def test_chats_are_kept_found_exported_and_brought_back(open_page, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Export all").click()
     download.value.save_as(tmp_path / "chats.json")
-    [whales] = [chat for chat in json.loads((tmp_path / "chats.json").read_text())["chats"] if "whales" in chat["title"]]
+    [whales] = [
+        chat for chat in json.loads((tmp_path / "chats.json").read_text())["chats"] if "whales" in chat["title"]
+    ]
     [answer] = [turn["reply"] for turn in whales["turns"].values() if turn["role"] == "assistant"]
     assert answer["request"]["temperature"] == 0 and answer["created"] > 1e12
     page.get_by_role("searchbox").fill("")
