@@ -17,6 +17,7 @@ from refrain.serving.errors import ApiError
 
 log = logging.getLogger(__name__)
 IDLE_BEAT = 1.0  # seconds after which a thread without work shows that it lives
+MOST_CHUNKS = 4  # of prompts that are read before the next token of those who run
 SLOWEST_STEP = 60.0  # seconds without a beat after which the thread is believed dead
 
 Delivery = tuple[Reply, Piece | ApiError]
@@ -106,22 +107,31 @@ class EngineThread:
                         self._last_beat = time.monotonic()
                     if self._is_closed:
                         return self._fail("the server: it is closing")
-                self._deliver([*self._leave_early(), *self._enter(), *self._step()])
+                self._deliver([*self._leave_early(), *self._step()])
         except Exception as error:
             log.exception("the engine has failed")
             self._failure = f"the engine has failed ({error}); restart the server"
             self._fail(self._failure)
 
-    def _enter(self) -> list[Delivery]:
-        """Let those who are next begin, as far as there is room."""
+    def _enter(self) -> None:
+        """Let the next one begin, where there is room."""
         with self._wake:
             if not self._waiting or not self._engine.has_room(self._waiting[0].sequence):
-                return []
+                return
             reply = self._waiting.popleft()
             self._replies[id(reply.sequence)] = reply
         reply.begin()
         self._engine.begin(reply.sequence)
-        return []
+
+    def _prefill(self) -> list[Delivery]:
+        """Read prompts of those who are next, but for the chunk that the step reads: more where more wait than run."""
+        for _ in range(min(MOST_CHUNKS - 1, len(self._waiting) // max(1, len(self._engine.running)))):
+            self._enter()
+            if self._engine.entering is None:
+                break
+            self._engine.prefill_chunk()
+        self._enter()
+        return self._collect() if any(sequence.finish_reason for sequence in self._engine.running) else []
 
     def _leave_early(self) -> list[Delivery]:
         """Take out those who are cancelled or late."""
@@ -145,12 +155,16 @@ class EngineThread:
 
     def _step(self) -> list[Delivery]:
         """One step of the engine, and what it has brought."""
-        if not self._replies:
-            return []
         begin = time.monotonic()
-        self._engine.step()
+        brought = self._prefill()
+        if self._replies:
+            self._engine.step()
         self._last_beat = time.monotonic()
         self._token_seconds += 0.1 * (self._last_beat - begin - self._token_seconds)
+        return brought + self._collect()
+
+    def _collect(self) -> list[Delivery]:
+        """What those who run have said, and take out those who have ended."""
         brought: list[Delivery] = []
         for sequence in self._engine.running:
             reply = self._replies[id(sequence)]

@@ -63,7 +63,8 @@ class Reply:
     async def __aiter__(self) -> AsyncIterator[Piece]:
         while True:
             await self._news.wait()
-            self._news.clear()
+            if not self.has_ended:
+                self._news.clear()
             piece, reason = self._piece, self._piece.finish_reason
             self._piece = Piece(finish_reason=reason)
             if piece.ids or piece.text or reason is not None:

@@ -14,7 +14,7 @@ from refrain.serving.backends.engine_thread import EngineThread
 from refrain.serving.errors import ApiError
 
 GREEDY = SamplingParams()
-FOREVER = 150
+FOREVER = 1000
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_who_is_cancelled_leaves_at_once_and_changes_nobody(place, start):
         backend = start(slots=1 if place == "queue" else 2)
         right = await read(backend.submit(ask("other", 60)))
         other = backend.submit(ask("other", 60))
-        leaving = backend.submit(ask("x" * (200 if place == "prompt" else 5), 50))
+        leaving = backend.submit(ask("x" * (200 if place == "prompt" else 5), FOREVER))
         if place == "word":
             await first_piece(leaving)
         leaving.cancel()
