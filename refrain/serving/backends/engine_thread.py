@@ -46,10 +46,14 @@ class EngineThread:
     def submit(self, request: GenerationRequest, deadline: float | None = None) -> Reply:
         """A reply that begins when it is its turn; at `deadline`, by time.monotonic, it ends.
 
-        ApiError 429 when the queue is full, 503 when the engine has failed or is closed.
+        ApiError 400 for more than fits, 429 when the queue is full, 503 when the engine has failed or is closed.
         """
         self._loop = asyncio.get_running_loop()
-        reply = Reply(generation_request.start_sequence(self.tokenizer, request), deadline, self._cancel)
+        sequence = generation_request.start_sequence(self.tokenizer, request)
+        if sequence.max_length > self.context:
+            raise ApiError(400, "context_length_exceeded", f"prompt and reply: {sequence.max_length} tokens, "
+                           f"but the model sees {self.context}; shorten the text")  # fmt: skip
+        reply = Reply(sequence, deadline, self._cancel)
         with self._wake:
             if self._failure or self._is_closed:
                 raise ApiError(503, "engine_failed", self._failure or "the server: it is closing", retry_after=5)

@@ -154,6 +154,18 @@ def test_a_queue_that_is_full_refuses_and_says_when_to_come_again(start):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("max_tokens", [None, 300])
+def test_more_than_the_model_sees_is_refused_and_nobody_else_harmed(max_tokens, start):
+    async def main():
+        backend = start(max_tokens=max_tokens)
+        with pytest.raises(ApiError, match=f"but the model sees {backend.context}") as raised:
+            backend.submit(ask("x" * (backend.context - 3), 4))
+        assert (raised.value.status, raised.value.code) == (400, "context_length_exceeded")
+        assert (await read(backend.submit(ask("x" * (backend.context - 3), 3))))[2] == "length"
+
+    asyncio.run(main())
+
+
 def test_without_a_queue_there_are_slots_still(start):
     async def main():
         backend = start(slots=2, waiting=0)
