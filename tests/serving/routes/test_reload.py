@@ -1,9 +1,11 @@
 """Another model in the same place, while the old one speaks."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
-from shutil import copytree, rmtree
+from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from refrain.pipeline import manifest
 from refrain.runtime import onnx_folder
@@ -15,7 +17,7 @@ WEIGHTS = onnx_folder.EXTERNAL_DATA
 
 @pytest.fixture
 def folder(served_folder, tmp_path):
-    return copytree(served_folder, tmp_path / "onnx")
+    return shutil.copytree(served_folder, tmp_path / "onnx")
 
 
 @pytest.fixture
@@ -28,13 +30,37 @@ def guarded(serve):
     return serve(admin_key="open sesame")
 
 
-def replace_best(folder):
+def rename_over_best(folder):
     """The files of another variant in place of the best one's, each renamed over the old, and their manifest."""
     for file in (folder / "fp32").iterdir():
         part = folder / "best" / "part"
         part.write_bytes(file.read_bytes())
         part.replace(folder / "best" / file.name)
     manifest.write_manifest(folder, {"best": "fp32"})
+
+
+@pytest.fixture(params=["rename", pytest.param("dvc checkout", marks=pytest.mark.heavy)])
+def replace_best(request, folder, monkeypatch):
+    """A function that puts the other model in place of the best one."""
+    if request.param == "rename":
+        yield lambda: rename_over_best(folder)
+        return
+    monkeypatch.chdir(folder.parent)
+    shutil.copytree(folder, "first")
+    record = Path(f"{folder.name}.dvc")
+    with Repo.init(no_scm=True) as repo:
+        rename_over_best(folder)
+        repo.add(folder.name)
+        other = record.read_text()
+        shutil.rmtree(folder)
+        shutil.copytree("first", folder)
+        repo.add(folder.name)
+
+        def check_out():
+            record.write_text(other)
+            repo.checkout(force=True)
+
+        yield check_out
 
 
 def ask(server, prompt, **fields):
@@ -50,7 +76,7 @@ def ask_for_stream(server, prompt):
     return "".join(texts), events[-1]["system_fingerprint"]
 
 
-def test_what_runs_ends_on_the_old_model_and_what_comes_begins_on_the_new(served_copy, folder, monkeypatch):
+def test_what_runs_ends_on_the_old_model_and_what_comes_begins_on_the_new(replace_best, served_copy, monkeypatch):
     cache, pool = served_copy.server.cache, served_copy.server.models
     expected = [ask(served_copy, prompt) for prompt in PROMPTS]
     cache.configure(CacheSettings(max_bytes=0))
@@ -61,7 +87,7 @@ def test_what_runs_ends_on_the_old_model_and_what_comes_begins_on_the_new(served
         while not answers and pool.num_running() + pool.num_waiting() < len(PROMPTS):
             pass
         if not answers and old.num_running() == len(PROMPTS):
-            replace_best(folder)
+            replace_best()
             answers.append(served_copy.post("/v1/refrain/reload").json())
 
     step = old._engine.step
@@ -84,7 +110,7 @@ def test_what_was_kept_of_another_model_is_not_said(served_copy, folder):
     cache = served_copy.server.cache
     first = ask(served_copy, "one")
     assert ask(served_copy, "one") == first and cache.hits == 1
-    replace_best(folder)
+    rename_over_best(folder)
     assert served_copy.post("/v1/refrain/reload").status_code == 200
     assert ask(served_copy, "one") != first and cache.hits == 1
 
@@ -99,7 +125,7 @@ def test_what_is_damaged_changes_nothing(served_copy, folder):
     refusal = served_copy.post("/v1/refrain/reload")
     assert refusal.status_code == 409 and refusal.json()["error"]["code"] == "artifact_damaged"
     assert f"{WEIGHTS}: checksum mismatch" in refusal.json()["error"]["message"]
-    rmtree(folder / "best")
+    shutil.rmtree(folder / "best")
     assert "checksum" not in served_copy.post("/v1/refrain/reload").json()["error"]["message"]
     assert ask(served_copy, "one") == before and ask(served_copy, "1 more")[1] == before[1]
 
