@@ -9,7 +9,6 @@ other rounding. So of two tokens that are all but equally likely it may say the 
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 
 import numpy as np
 
@@ -78,10 +77,14 @@ class Engine:
             raise sequence.error
 
     def longest_shared_prefix(self, prompt: list[int]) -> tuple[int, int]:
-        """The first slot whose prompt begins most like this one, and how many tokens of it can be copied."""
-        lengths = [common_prefix(prefilled, prompt[:-1]) for prefilled in self._prefilled]
+        """A slot whose prompt begins most like this one, and how many tokens of it can be copied.
+
+        Of several a free one in which the new prompt can go on, so that nothing is copied.
+        """
+        lengths = [shared_chunks(prefilled, prompt[:-1]) for prefilled in self._prefilled]
         longest = max(lengths)
-        return lengths.index(longest), longest // PREFILL_CHUNK * PREFILL_CHUNK
+        alike = [slot for slot, length in enumerate(lengths) if length == longest]
+        return next((slot for slot in alike if self._can_go_on(slot, longest)), alike[0]), longest
 
     def step(self) -> None:
         """One more token for every running sequence, several for a lone one that repeats itself or its prompt.
@@ -133,12 +136,21 @@ class Engine:
         else:
             slot = len(self.running) - 1
             left = self.running.index(sequence)
-            self._swap(left, slot)
+            self._move_last(left, slot)
             self.running[left] = self.running[slot]
             self.running.pop()
         self._slots.release(slot, len(self._prefilled[slot]))
         self._num_left += 1
         self._last_use[slot] = self._num_left
+
+    def _move_last(self, left: int, last: int) -> None:
+        """Put the last sequence where one has left; what another prompt could begin with stays, there or here."""
+        kept, moved = self._prefilled[left], self._prefilled[last]
+        if (length := shared_chunks(kept, moved)) < whole_chunks(len(kept)):
+            return self._swap(left, last)
+        self._slots.copy(last, left, int(self._slots.lengths[last]))
+        self._prefilled[left], self._prefilled[last] = moved, moved[:length]
+        return None
 
     def _swap(self, first: int, second: int) -> None:
         """Exchange what two slots hold."""
@@ -150,10 +162,14 @@ class Engine:
 
     def _choose_slot(self, source: int, length: int) -> int:
         """The free slot whose prompt is missed least: it goes on in the new one, or is the oldest."""
-        free = range(len(self.running), self._num_slots)
-        if source in free and len(self._prefilled[source]) - length < PREFILL_CHUNK:
+        if self._can_go_on(source, length):
             return source
+        free = range(len(self.running), self._num_slots)
         return min(free, key=lambda slot: (len(self._prefilled[slot]) > 0, slot == source, self._last_use[slot]))
+
+    def _can_go_on(self, slot: int, length: int) -> bool:
+        """Whether a slot is free, and nothing is lost of it that could be copied when all but so many tokens go."""
+        return slot >= len(self.running) and len(self._prefilled[slot]) - length < PREFILL_CHUNK
 
     def _release_room(self) -> None:
         """Forget the prompts of free slots, the oldest first, until all that is reserved and kept has room."""
@@ -205,6 +221,13 @@ def run(engine: Engine, waiting: Iterable[Sequence]) -> Iterator[Sequence]:
             yield sequence
 
 
-def common_prefix(first: list[int], second: list[int]) -> int:
-    """How many ids two lists begin with in common."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+def shared_chunks(first: list[int], second: list[int]) -> int:
+    """How many ids two lists begin with in common, in whole chunks."""
+    end = 0
+    while first[end : end + PREFILL_CHUNK] == second[end : end + PREFILL_CHUNK] and end + PREFILL_CHUNK <= len(first):
+        end += PREFILL_CHUNK
+    return end
+
+
+def whole_chunks(length: int) -> int:
+    return length // PREFILL_CHUNK * PREFILL_CHUNK

@@ -54,7 +54,7 @@ class Counted:
     """A model and its rows as they are, and how many ids each call was given."""
 
     def __init__(self, lm):
-        self.lm, self.context, self.fed, self.stepped = lm, lm.context, [], []
+        self.lm, self.context, self.fed, self.stepped, self.moved = lm, lm.context, [], [], []
 
     def allocate_slots(self, rows):
         self.own = self.lm.allocate_slots(rows)
@@ -67,6 +67,14 @@ class Counted:
     def decode(self, ids):
         self.stepped.append(len(ids))
         return self.own.decode(ids)
+
+    def copy(self, source, target, length):
+        self.moved += [("copy", length)] if source != target and length else []
+        self.own.copy(source, target, length)
+
+    def swap(self, first, second):
+        self.moved.append(("swap", first, second))
+        self.own.swap(first, second)
 
     def __getattr__(self, name):
         return getattr(self.own, name)
@@ -241,6 +249,31 @@ def test_a_chat_that_grows_is_not_read_again_but_what_was_said_is(llama):
     kept = [0, *(length // PREFILL_CHUNK * PREFILL_CHUNK for length in lengths)]
     assert sum(lm.fed) == sum(length - before for length, before in zip(lengths, kept, strict=False))
     assert kept[-1] > 2 * PREFILL_CHUNK
+
+
+def test_whoever_follows_with_the_same_beginning_goes_on_in_the_place_of_who_left(llama):
+    begin = IDS[: 2 * PREFILL_CHUNK]
+    lm = Counted(llama)
+    engine = Engine(lm, 3)
+    for i in range(3):
+        engine.add(greedy([*begin, 1, i], 30 if i else 4))
+    assert lm.moved == [("copy", len(begin))] * 2, "the beginning, for two who came while others ran"
+    while not engine.remove_finished():
+        engine.step()
+    lm.moved.clear()
+    engine.add(late := greedy([*begin, 2, 3], 4))
+    assert lm.moved == [] and late.num_cached_tokens == len(begin)
+
+
+def test_who_leaves_is_replaced_by_a_copy_where_nothing_of_its_prompt_is_missed(llama):
+    lm = Counted(llama)
+    for question, moved in ((IDS[:2], "copy"), (IDS[: 2 * PREFILL_CHUNK], "swap")):
+        engine = Engine(lm, 2)
+        engine.add(first := greedy(question))
+        engine.add(greedy(IDS[1:40]))
+        lm.moved.clear()
+        engine.remove(first)
+        assert [name for name, *_ in lm.moved] == [moved]
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_the_others_go_on(lm):
