@@ -2,6 +2,8 @@
 
 from typing import Any
 
+SECONDS_OF_A_RESTART = 5.0  # after which it is worth trying again
+
 
 class ApiError(Exception):
     """A request that is refused, or a reply that failed: the status, OpenAI's type and code, and one sentence."""

@@ -1,9 +1,10 @@
 """The application: what its routes share, and the routes themselves."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,13 +12,17 @@ from starlette.responses import JSONResponse
 
 from refrain.generation.request import GenerationRequest
 from refrain.serving.answer_log import AnswerLog
+from refrain.serving.api_keys import ApiKeys, read_keys
 from refrain.serving.backends.protocol import Generation
 from refrain.serving.errors import ApiError
 from refrain.serving.metrics import Metrics
-from refrain.serving.model_pool import ModelPool, ServedModel
+from refrain.serving.middleware.stack import middleware_stack
+from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
+from refrain.serving.readiness import Readiness
 from refrain.serving.response_cache import ResponseCache
 from refrain.serving.routes import chat_completions, health, metrics, models, page, reload
 from refrain.serving.settings import ServeSettings
+from refrain.serving.warmup import warm_up
 
 
 @dataclass
@@ -29,6 +34,15 @@ class Server:
     answers: AnswerLog
     cache: ResponseCache
     metrics: Metrics
+    keys: ApiKeys
+    readiness: Readiness = field(default_factory=Readiness)
+
+    async def change_settings(self, settings: ServeSettings, keys: ApiKeys) -> list[Replacement]:
+        """Go on with other settings and with what the folders of models hold now; ApiError where one is damaged."""
+        replacements = await self.models.reload(settings)
+        self.cache.configure(settings.cache)
+        self.settings, self.keys = settings, keys
+        return replacements
 
     def submit(self, model: ServedModel, request: GenerationRequest, uses_cache: bool = True) -> Generation:
         """Start one reply; ApiError where the queue is full. The one way from a route to a backend."""
@@ -44,15 +58,24 @@ class Server:
 
 def create_app(settings: ServeSettings) -> Starlette:
     """The server as an ASGI application; ValueError when its model does not open."""
-    server = Server(settings, ModelPool(settings), AnswerLog(), ResponseCache(settings.cache), Metrics())
+    server = Server(
+        settings, ModelPool(settings), AnswerLog(), ResponseCache(settings.cache), Metrics(), read_keys(settings)
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        warming = asyncio.create_task(warm_up(server.models.default.backend, server.readiness))
         yield
+        warming.cancel()
         server.models.close()
 
     routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *page.ROUTES, *reload.ROUTES]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={ApiError: answer_error})
+    middleware = middleware_stack(
+        lambda: server.settings, lambda: server.keys, server.readiness, lambda: server.models.is_alive()
+    )
+    app = Starlette(
+        routes=routes, lifespan=lifespan, middleware=middleware, exception_handlers={ApiError: answer_error}
+    )
     app.state.server = server
     return app
 

@@ -7,9 +7,9 @@ import msgspec
 Level = Literal["debug", "info", "warning", "error"]
 
 
-def about(text: str, *, restart: bool = False, secret: bool = False, **limits: Any) -> msgspec.Meta:
-    """What a setting is for; whether it can change only at a start, or must not be shown; msgspec's limits on it."""
-    return msgspec.Meta(description=text, extra={"restart": restart, "secret": secret}, **limits)
+def about(text: str, *, restart: bool = False, secret: bool = False, path: bool = False, **limits: Any) -> msgspec.Meta:
+    """What a setting is for; whether it changes only at a start, is hidden, names a file; msgspec's limits on it."""
+    return msgspec.Meta(description=text, extra={"restart": restart, "secret": secret, "path": path}, **limits)
 
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -65,8 +65,8 @@ class LogSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froz
 class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Everything that `conf/serve.yaml`, REFRAIN_SERVE_* and the options of `refrain serve` may say."""
 
-    model: Annotated[str, about("a folder of variants, or one of them")] = "models/onnx"
-    models: Annotated[dict[str, str], about("further folders by the names that requests call them")] = {}
+    model: Annotated[str, about("a folder of variants, or one of them", path=True)] = "models/onnx"
+    models: Annotated[dict[str, str], about("further folders by the names that requests call them", path=True)] = {}
     served_model_name: Annotated[str, about("what requests call it; variants are NAME:VARIANT", restart=True)] = (
         "refrain"
     )
@@ -87,7 +87,7 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
         None
     )
     admin_key: Annotated[str | None, about("the key that may reload from elsewhere", secret=True)] = None
-    keys: Annotated[str | None, about("a file of keys, one a line: KEY or sha256:HEX, and a name")] = None
+    keys: Annotated[str | None, about("a file of keys, one a line: KEY or sha256:HEX, and a name", path=True)] = None
     metrics_open: Annotated[bool, about("/metrics without a key")] = False
     hosts: Annotated[list[str], about("names in the Host header beside this machine's own; * for any")] = []
     origins: Annotated[list[str], about("web pages elsewhere that may call it (CORS); * for any")] = []

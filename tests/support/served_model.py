@@ -14,10 +14,11 @@ from typing import Any
 import compact_model
 import httpx
 import traced_model
-import uvicorn
 from starlette.applications import Starlette
 
 from refrain.pipeline import manifest
+from refrain.serving.lifecycle import GracefulServer
+from refrain.serving.listening import describe_address, open_sockets
 from refrain.serving.server import Server, create_app
 from refrain.serving.settings import ServeSettings
 
@@ -78,11 +79,11 @@ class RunningServer:
         return [json.loads(event) for event in events[:-1]]
 
 
-class NoticingServer(uvicorn.Server):
+class NoticingServer(GracefulServer):
     """Says when it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(app)
         self.has_started = threading.Event()
         self.loop: asyncio.AbstractEventLoop
 
@@ -95,14 +96,13 @@ class NoticingServer(uvicorn.Server):
 @contextmanager
 def run_server(settings: ServeSettings) -> Iterator[RunningServer]:
     """The server with these settings, until the end of the block."""
-    app = create_app(settings)
-    server = NoticingServer(uvicorn.Config(app, host="127.0.0.1", port=0, http="h11", log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    app, sockets = create_app(settings), open_sockets("127.0.0.1", 0, has_keys=False)
+    server = NoticingServer(app)
+    thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
         assert server.has_started.wait(30)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield RunningServer(f"http://127.0.0.1:{port}", app, server.loop)
+        yield RunningServer(describe_address(sockets[0]), app, server.loop)
     finally:
         server.should_exit = True
         thread.join()

@@ -13,7 +13,7 @@ from refrain.generation.request import GenerationRequest
 from refrain.runtime.loading import Session
 from refrain.serving.backends.protocol import Piece
 from refrain.serving.backends.reply import Reply
-from refrain.serving.errors import ApiError
+from refrain.serving.errors import SECONDS_OF_A_RESTART, ApiError
 
 log = logging.getLogger(__name__)
 IDLE_BEAT = 1.0  # seconds after which a thread without work shows that it lives
@@ -56,7 +56,7 @@ class EngineThread:
         reply = Reply(sequence, deadline, self._cancel)
         with self._wake:
             if self._failure or self._is_closed:
-                raise ApiError(503, "engine_failed", self._failure or "the server: it is closing", retry_after=5)
+                raise self._why_not()
             if len(self._waiting) >= self._max_waiting and not self._has_free_slot():
                 raise ApiError(
                     429, "queue_full", f"the queue: {len(self._waiting)} requests wait; try again later",
@@ -110,12 +110,12 @@ class EngineThread:
                         self._wake.wait(IDLE_BEAT)
                         self._last_beat = time.monotonic()
                     if self._is_closed:
-                        return self._fail("the server: it is closing")
+                        return self._fail()
                 self._deliver([*self._leave_early(), *self._step()])
         except Exception as error:
             log.exception("the engine has failed")
             self._failure = f"the engine has failed ({error}); restart the server"
-            self._fail(self._failure)
+            self._fail()
 
     def _enter(self) -> None:
         """Let the next one begin, where there is room."""
@@ -180,12 +180,18 @@ class EngineThread:
             del self._replies[id(sequence)]
         return brought
 
-    def _fail(self, why: str) -> None:
+    def _why_not(self) -> ApiError:
+        """What is told to those who get no answer any more."""
+        if self._failure:
+            return ApiError(503, "engine_failed", self._failure, retry_after=SECONDS_OF_A_RESTART)
+        return ApiError(503, "draining", "the server: it is ending; try again later", retry_after=SECONDS_OF_A_RESTART)
+
+    def _fail(self) -> None:
         """Tell all who wait or run that nothing comes any more."""
         with self._wake:
             left = [*self._replies.values(), *self._waiting]
             self._replies, self._waiting = {}, deque()
-        self._deliver([(reply, ApiError(503, "engine_failed", why)) for reply in left])
+        self._deliver([(reply, self._why_not()) for reply in left])
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         """Hand over to the event loop, all of a step in one call."""

@@ -11,4 +11,11 @@ async def healthz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok" if is_alive else "failed"}, 200 if is_alive else 500)
 
 
-ROUTES = [Route(path, healthz) for path in ("/healthz", "/health", "/readyz")]
+async def readyz(request: Request) -> JSONResponse:
+    """200 after a first token and until the server is asked to end, busy or not."""
+    server = request.app.state.server
+    status = server.readiness.status() if server.models.is_alive() else "failed"
+    return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+
+ROUTES = [Route("/healthz", healthz), Route("/health", healthz), Route("/readyz", readyz)]

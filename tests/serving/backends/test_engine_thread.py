@@ -208,7 +208,7 @@ def test_a_backend_that_is_closed_fails_what_runs(start):
         running = backend.submit(ask("one", FOREVER))
         await first_piece(running)
         await asyncio.to_thread(backend.close)
-        with pytest.raises(ApiError, match="closing"):
+        with pytest.raises(ApiError, match="ending"):
             await read(running)
 
     asyncio.run(main())
