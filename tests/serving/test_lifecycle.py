@@ -98,7 +98,7 @@ def test_what_has_begun_is_answered_and_what_is_new_is_refused(served_folder, en
 
 
 def test_what_is_not_done_in_time_is_told_so(served_folder):
-    with running(served_folder, "--drain=0", "--max-num-seqs=1") as server, ExitStack() as stack:
+    with running(served_folder, "--drain=0", "--max-num-seqs=1", "--cache-max-bytes=0") as server, ExitStack() as stack:
         url = f"{server.url}/v1/chat/completions"
         streams = [stack.enter_context(httpx.stream("POST", url, json=LONG)) for _ in range(24)]
         server.process.terminate()
