@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from refrain.chat import model_folder, special_tokens, templates, tokenization, tool_form
 from refrain.chat.records import Message, Row, Tool, is_learned, is_text_alone
+from refrain.chat.template_overhead import TemplateOverhead
 from refrain.chat.tokenization import TokenizerIndex
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy skips
@@ -39,6 +40,10 @@ class ChatTokenizer:
     @cached_property
     def index(self) -> TokenizerIndex:
         return TokenizerIndex(self.tokenizer)
+
+    @cached_property
+    def overhead(self) -> TemplateOverhead:
+        return TemplateOverhead(self.template, self.special_tokens)
 
     @cached_property
     def end_marker(self) -> str:

@@ -102,7 +102,7 @@ def surely_fits(tokenizer: ChatTokenizer, row: Row, limit: int) -> bool:
 
     A row that the template refuses is not certain.
     """
-    if sum(len(message["content"]) for message in row["messages"]) > limit:
+    if sum([len(message["content"]) for message in row["messages"]]) > limit:
         return False
     try:
         return all(
@@ -122,6 +122,9 @@ def token_upper_bound(
     """
     growth = tokenizer_growth(tokenizer.tokenizer)
     if growth is not None and not (growth.needs_ascii or growth.adds_prefix):
+        bound = None if tools else tokenizer.overhead.count_bytes(messages)  # without rendering them
+        if bound is not None and bound <= enough:
+            return bound
         byte_count = len(encoding.render_text(tokenizer, messages, tools).encode())
         if byte_count <= enough:
             return byte_count
