@@ -39,6 +39,9 @@ def write(folder: Path, path: Path, precision: str) -> None:
         raise ValueError(f"{folder}: model_type={config['model_type']} is not written as GGUF; "
                          f"those that are: {', '.join(ARCHITECTURES)}")  # fmt: skip
     decoder, tensors = families.read_decoder(folder)
+    if architecture == "qwen2" and decoder.heads * decoder.head_dim != decoder.embedding.shape[1]:
+        raise ValueError(f"config.json: head_dim={decoder.head_dim} is not written as GGUF, whose qwen2 has as many "
+                         "numbers in all heads as in a token's vector")  # fmt: skip
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_type("model")
     writer.add_name(path.stem)
@@ -60,6 +63,8 @@ def write(folder: Path, path: Path, precision: str) -> None:
 def describe_decoder(writer: gguf.GGUFWriter, decoder: Decoder, config: dict) -> None:
     """The numbers that llama.cpp builds the graph from."""
     layer = decoder.read_layer(0)
+    if not (decoder.gated and decoder.activation == "silu"):
+        raise ValueError(f"config.json: an activation of {decoder.activation} is not written as GGUF")
     writer.add_block_count(decoder.layers)
     writer.add_context_length(decoder.context)
     writer.add_embedding_length(decoder.embedding.shape[1])

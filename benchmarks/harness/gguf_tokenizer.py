@@ -16,6 +16,8 @@ from refrain.chat.encoding import ChatTokenizer
 
 SPLITS = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}": "qwen2"}  # what a pattern does with digits, the longer one first
 
+NO_MERGE = "none none"  # of tokens that are no bytes, so that it applies to nothing: a list in GGUF is never empty
+
 
 def describe_tokenizer(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None:
     """Tokens, merges, control tokens and the template; `rows` are those of the embedding, which may be more."""
@@ -26,9 +28,8 @@ def describe_tokenizer(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None
     writer.add_tokenizer_pre(name_pre_tokenizer(content))
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    writer.add_token_merges(
-        [merge if isinstance(merge, str) else " ".join(merge) for merge in content["model"]["merges"]]
-    )
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in content["model"]["merges"]]
+    writer.add_token_merges(merges or [NO_MERGE])
     describe_control_tokens(writer, tokenizer, [i for i, kind in enumerate(types) if kind == TokenType.CONTROL])
     writer.add_chat_template(tokenizer.template)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +22,16 @@ ROOT = Path(__file__).parents[2]
 def run_server(model: Path, *options: str) -> Iterator[str]:
     """The address of a server, `http://127.0.0.1:PORT`, that is ready and ends with the block."""
     command = [sys.executable, "-m", "benchmarks.harness.llama_server", str(model), *options]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+    with (
+        TemporaryFile("w+") as log,
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
         try:
-            address = process.stdout.readline().strip() if process.stdout else ""
+            address = process.stdout.readline().decode().strip() if process.stdout else ""
             if not address:
-                raise RuntimeError(f"llama.cpp's server ended with status {process.wait()}; does it open {model}?")
+                log.seek(0)
+                reason = next((line for line in log if "error" in line), "it says no more")
+                raise RuntimeError(f"llama.cpp's server ended with status {process.wait()}: {reason.strip()}")
             yield address
         finally:
             process.terminate()
