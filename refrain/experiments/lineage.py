@@ -73,12 +73,14 @@ def describe_origin(folder: Path) -> str:
 
 
 def find_commit(md5: str) -> str:
-    """HEAD or the newest other commit whose dvc.lock names what has this md5; empty where none does."""
+    """HEAD where its dvc.lock names what has this md5, else the newest commit that recorded it; empty for none."""
     if not md5:
         return ""
     if git.run_git("grep", "-l", "-F", md5, "HEAD", "--", "dvc.lock"):
         return git.commit_of("HEAD")
-    return git.run_git("log", "--all", "-1", "--format=%H", f"-S{md5}", "--", "dvc.lock")
+    changes = git.run_git("log", "--all", "--format=%H", f"-S{md5}", "--", "dvc.lock").split()  # to it, or away from it
+    holding = git.run_git("grep", "-l", "-F", md5, *changes, "--", "dvc.lock") if changes else ""
+    return holding.partition(":")[0]
 
 
 def find_data(md5: str, commit: str) -> str:

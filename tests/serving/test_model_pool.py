@@ -5,10 +5,12 @@ import os
 import threading
 from shutil import copy, copytree
 
+import pipeline_repository
 import pytest
 
 from refrain.pipeline import manifest
 from refrain.runtime import onnx_folder
+from refrain.serving import artifact
 from refrain.serving.errors import ApiError
 from refrain.serving.model_pool import ModelPool
 from refrain.serving.settings import ServeSettings
@@ -242,3 +244,20 @@ def test_a_folder_without_a_manifest_is_taken_as_it_is(folder, tmp_path, caplog)
     copy(folder / "manifest.json", tmp_path / "got")
     assert pool.names() == ["refrain"]
     pool.close()
+
+
+def test_the_commit_that_recorded_a_model_is_known(folder, tmp_path, monkeypatch):
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    monkeypatch.chdir(repository)
+    manifest.write_manifest(folder, {"best": "int8", "made_of": {"models/merged": "1234.dir"}})
+    assert artifact.verify_artifact(folder / "best").commit is None, "there is no repository"
+    pipeline_repository.run(repository, "git", "init", "-q", "-b", "main")
+    commits = []
+    for md5 in ("1234.dir", "5678.dir"):
+        (repository / "dvc.lock").write_text(f"outs: [{{path: models/merged, md5: {md5}}}]\n")
+        pipeline_repository.run(repository, "git", "add", "-A")
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        pipeline_repository.run(repository, "git", *identity, "commit", "-qm", md5)
+        commits.append(pipeline_repository.run(repository, "git", "rev-parse", "HEAD").strip())
+    assert artifact.verify_artifact(folder / "best").commit == commits[0], "an older one than HEAD"
