@@ -145,6 +145,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/routes/page": ("serving/test_page.py", "what a browser shows of it"),
     "serving/routes/metrics": ("serving/test_metrics.py", "counted there, and asked for as Prometheus does"),
     "serving/artifact": ("serving/test_model_pool.py", "a folder is verified before it is opened"),
+    "serving/training_index": ("serving/test_training_search.py", "what is searched"),
+    "serving/trust": ("serving/routes/test_reload.py", "who may do what is not for everybody"),
     "serving/model_names": ("serving/test_model_pool.py", "names that are found"),
     "serving/opening": ("serving/test_model_pool.py", "what a pool opens"),
     "training/audit/faults": ("test_pages.py", "the list is the page's"),

@@ -11,17 +11,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from refrain.generation.request import GenerationRequest
+from refrain.pipeline import paths
 from refrain.serving.answer_log import AnswerLog
 from refrain.serving.api_keys import ApiKeys, read_keys
 from refrain.serving.backends.protocol import Generation
 from refrain.serving.errors import ApiError
 from refrain.serving.metrics import Metrics
 from refrain.serving.middleware.stack import middleware_stack
+from refrain.serving.model_lineage import ModelLineage
 from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
 from refrain.serving.readiness import Readiness
 from refrain.serving.response_cache import ResponseCache
 from refrain.serving.routes import chat_completions, health, metrics, models, page, reload
+from refrain.serving.session_store import SessionStore, open_sessions
 from refrain.serving.settings import ServeSettings
+from refrain.serving.training_search import TrainingSearch
 from refrain.serving.warmup import warm_up
 
 
@@ -35,6 +39,9 @@ class Server:
     cache: ResponseCache
     metrics: Metrics
     keys: ApiKeys
+    sessions: SessionStore
+    training: TrainingSearch = field(default_factory=lambda: TrainingSearch(paths.PREPARED))
+    lineage: ModelLineage = field(default_factory=ModelLineage)
     readiness: Readiness = field(default_factory=Readiness)
 
     async def change_settings(self, settings: ServeSettings, keys: ApiKeys) -> list[Replacement]:
@@ -58,9 +65,11 @@ class Server:
 
 def create_app(settings: ServeSettings) -> Starlette:
     """The server as an ASGI application; ValueError when its model does not open."""
+    sessions = open_sessions(settings)
     server = Server(
-        settings, ModelPool(settings), AnswerLog(), ResponseCache(settings.cache), Metrics(), read_keys(settings)
-    )
+        settings, ModelPool(settings), AnswerLog(settings.answers_memory), ResponseCache(settings.cache), Metrics(),
+        read_keys(settings), sessions,
+    )  # fmt: skip
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -68,6 +77,8 @@ def create_app(settings: ServeSettings) -> Starlette:
         yield
         warming.cancel()
         server.models.close()
+        server.sessions.close()
+        server.training.close()
 
     routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *page.ROUTES, *reload.ROUTES]
     middleware = middleware_stack(

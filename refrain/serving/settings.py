@@ -91,6 +91,19 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     metrics_open: Annotated[bool, about("/metrics without a key")] = False
     hosts: Annotated[list[str], about("names in the Host header beside this machine's own; * for any")] = []
     origins: Annotated[list[str], about("web pages elsewhere that may call it (CORS); * for any")] = []
+    sessions: Annotated[
+        str | None,
+        about("a folder for conversations, which stay there; null: responses in memory", restart=True, path=True),
+    ] = None
+    sessions_memory: Annotated[
+        int, about("bytes for responses where there is no such folder; the oldest leave", restart=True, ge=2**16)
+    ] = 32 * 2**20
+    answers_memory: Annotated[int, about("bytes for answers that lineage and replay know", restart=True, ge=0)] = (
+        32 * 2**20
+    )
+    feedback: Annotated[
+        str | None, about("a file for corrected answers; null for data/raw/feedback.jsonl of a repository", path=True)
+    ] = None
     sampling: SamplingSettings = SamplingSettings()
     limits: LimitSettings = LimitSettings()
     cache: CacheSettings = CacheSettings()

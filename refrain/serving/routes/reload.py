@@ -1,7 +1,6 @@
 """POST /v1/refrain/reload: what the folders hold now, in place of what is open."""
 
 import hmac
-import ipaddress
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -9,8 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from refrain.serving.errors import ApiError
-
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")  # a proxy on this machine speaks for somebody else
+from refrain.serving.trust import is_local
 
 
 async def reload(request: Request) -> JSONResponse:
@@ -22,24 +20,11 @@ async def reload(request: Request) -> JSONResponse:
 
 
 def may_reload(request: Request, admin_key: str | None) -> bool:
-    """Whether it comes from this machine, and from no web page of elsewhere, or has the admin key."""
+    """Whether it comes from this machine itself, or has the admin key."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if admin_key is not None and scheme.lower() == "bearer" and hmac.compare_digest(key.encode(), admin_key.encode()):
         return True
-    is_from_page = request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-    is_forwarded = any(name in request.headers for name in FORWARDED)
-    return is_loopback(request) and not is_from_page and not is_forwarded
-
-
-def is_loopback(request: Request) -> bool:
-    """Whether the other end of the connection is on this machine; that of a Unix socket is."""
-    if request.client is None:
-        return True
-    try:
-        address = ipaddress.ip_address(request.client.host)
-    except ValueError:  # what a proxy has written
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return is_local(request)
 
 
 ROUTES = [Route("/v1/refrain/reload", reload, methods=["POST"])]
