@@ -52,8 +52,8 @@ class ServedContender:
 class RunningServer:
     """A process that speaks HTTP."""
 
-    def __init__(self, command: list[str], log: Path, conditions: Conditions, **environment: str) -> None:
-        self._process = ServerProcess(command, log, environment | {"OMP_NUM_THREADS": str(conditions.threads)})
+    def __init__(self, command: list[str], ready: str, log: Path, conditions: Conditions, **environment: str) -> None:
+        self._process = ServerProcess(command, ready, log, environment | {"OMP_NUM_THREADS": str(conditions.threads)})
         self._temperature, self._clients = conditions.temperature, list[HttpClient]()
         self.pid, self.ready_s = self._process.pid, self._process.ready_s
 
@@ -119,7 +119,7 @@ class RunningLoop:
 def start_refrain(_: Path, out: Path, conditions: Conditions) -> Running:
     settings = {"MAX_NUM_SEQS": conditions.slots, "THREADS": conditions.threads}
     command = [sys.executable, "-m", "refrain.cli.main", "serve", "--model", str(out), "--port", "{port}"]
-    return RunningServer(command, out.with_suffix(".log"), conditions,
+    return RunningServer(command, "/readyz", out.with_suffix(".log"), conditions,
                          **{f"REFRAIN_SERVE_{name}": str(value) for name, value in settings.items()})  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def start_llama(_: Path, out: Path, conditions: Conditions) -> Running:
     options = {"threads": conditions.threads, "slots": conditions.slots, "context": conditions.context}
     command = [sys.executable, "-m", "benchmarks.harness.llama_server", str(out), "--port", "{port}"]
     return RunningServer([*command, *(word for name, value in options.items() for word in (f"--{name}", str(value)))],
-                         out.with_suffix(".log"), conditions)  # fmt: skip
+                         "/health", out.with_suffix(".log"), conditions)  # fmt: skip
 
 
 def build_genai(source: Path, out: Path) -> None:

@@ -15,31 +15,31 @@ PATIENCE = 60.0
 
 
 class ServerProcess:
-    """Started by a command that has {port} in it; `ready_s` passed until it said that it is."""
+    """Started by a command that has {port} in it; `ready_s` passed until it said that it is, at the path `ready`."""
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], ready: str, log: Path, environment: dict[str, str]) -> None:
         port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         begin = time.perf_counter()
         with log.open("w") as errors:
             self._process = subprocess.Popen(
                 [part.format(port=port) for part in command],
-                stdin=subprocess.PIPE, stdout=errors, stderr=errors, env=os.environ | environment,
+                stdin=subprocess.PIPE, stdout=errors, stderr=errors, env=installed_environment() | environment,
             )  # fmt: skip
         self.pid = self._process.pid
         try:
-            self._wait(begin + PATIENCE, log)
+            self._wait(ready, begin + PATIENCE, log)
         except BaseException:
             self.close()
             raise
         self.ready_s = time.perf_counter() - begin
 
-    def _wait(self, end: float, log: Path) -> None:
+    def _wait(self, ready: str, end: float, log: Path) -> None:
         while True:
             if self._process.poll() is not None or time.perf_counter() > end:
                 raise RuntimeError(f"{self._process.args[0]} does not answer; {log} has what it said")
             try:
-                with urlopen(f"{self.url}/health") as response:
+                with urlopen(self.url + ready) as response:
                     if response.status == 200:
                         return
             except OSError:  # refused while there is no socket, 503 while the model is being opened
@@ -53,6 +53,11 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+
+
+def installed_environment() -> dict[str, str]:
+    """The variables of this process, but for one that would have modules compiled anew at every start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def find_free_port() -> int:
