@@ -19,19 +19,23 @@ SPACING = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator
 
 
 class Grammar:
-    """What every reply must match, compiled once: exactly one of a JSON schema and a regular expression.
+    """What every reply must match, compiled once: a JSON schema, a regular expression or a grammar in Lark's notation.
 
     Replies end with the stop tokens of the tokenizer; a text marker that a template has in their place is no part.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None) -> None:
-        if (schema is None) == (regex is None):
+    def __init__(
+        self, tokenizer: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None, lark: str | None = None
+    ) -> None:
+        given = {"JSON schema": schema, "regular expression": regex, "grammar": lark}
+        name, *others = [name for name, value in given.items() if value is not None] or ["grammar", "grammar"]
+        if others:
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
-        self.source = GRAMMAR_OPTIONS + (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
+        rules = lark or (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
+        self.source = GRAMMAR_OPTIONS + rules
         self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), self.source, log_level=0)
         self.initial_state.compute_bitmask()
         if self.initial_state.is_error():
-            name = "JSON schema" if regex is None else "regular expression"
             raise ValueError(f"the {name}: {describe_error(self.initial_state)}; write it another way")
 
 
@@ -82,7 +86,7 @@ def describe_error(state: LLMatcher) -> str:
     return message.splitlines()[0].replace("NoExtensionBias", "no token of this model fits")
 
 
-@lru_cache(maxsize=1)  # it takes a second where there are many, and one model speaks at a time
+@lru_cache(maxsize=8)  # it takes a second where there are many; a server has some models open
 def token_bytes(tokenizer: Tokenizer, stop_ids: frozenset[int]) -> LLTokenizer:
     """The bytes of every token; ValueError where they cannot be told, or where no token ends a reply."""
     if not stop_ids:

@@ -7,22 +7,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from refrain.generation.request import GenerationRequest
 from refrain.pipeline import paths
 from refrain.serving.answer_log import AnswerLog
 from refrain.serving.api_keys import ApiKeys, read_keys
 from refrain.serving.backends.protocol import Generation
-from refrain.serving.errors import ApiError
+from refrain.serving.errors import EXCEPTION_HANDLERS
+from refrain.serving.grammars import GrammarCache
 from refrain.serving.metrics import Metrics
 from refrain.serving.middleware.stack import middleware_stack
 from refrain.serving.model_lineage import ModelLineage
 from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
 from refrain.serving.readiness import Readiness
 from refrain.serving.response_cache import ResponseCache
-from refrain.serving.routes import chat_completions, health, metrics, models, page, reload
+from refrain.serving.routes import chat_completions, completions, health, metrics, models, page, reload, tokens
+from refrain.serving.served_tokenizer import ServedTokenizers
 from refrain.serving.session_store import SessionStore, open_sessions
 from refrain.serving.settings import ServeSettings
 from refrain.serving.training_search import TrainingSearch
@@ -43,6 +43,8 @@ class Server:
     training: TrainingSearch = field(default_factory=lambda: TrainingSearch(paths.PREPARED))
     lineage: ModelLineage = field(default_factory=ModelLineage)
     readiness: Readiness = field(default_factory=Readiness)
+    tokenizers: ServedTokenizers = field(default_factory=ServedTokenizers)
+    grammars: GrammarCache = field(default_factory=GrammarCache)
 
     async def change_settings(self, settings: ServeSettings, keys: ApiKeys) -> list[Replacement]:
         """Go on with other settings and with what the folders of models hold now; ApiError where one is damaged."""
@@ -79,19 +81,14 @@ def create_app(settings: ServeSettings) -> Starlette:
         server.models.close()
         server.sessions.close()
         server.training.close()
+        server.grammars.close()
 
-    routes = [*chat_completions.ROUTES, *models.ROUTES, *health.ROUTES, *metrics.ROUTES, *page.ROUTES, *reload.ROUTES]
+    families = (chat_completions, completions, health, metrics, models, page, reload, tokens)
+    routes = [route for family in families for route in family.ROUTES]
     middleware = middleware_stack(
         lambda: server.settings, lambda: server.keys, server.readiness, lambda: server.models.is_alive()
     )
-    app = Starlette(
-        routes=routes, lifespan=lifespan, middleware=middleware, exception_handlers={ApiError: answer_error}
-    )
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
+    app.router.redirect_slashes = False  # a POST that is sent elsewhere loses its body with some clients
     app.state.server = server
     return app
-
-
-async def answer_error(_: Request, error: Exception) -> JSONResponse:
-    """The one shape of every error."""
-    assert isinstance(error, ApiError)
-    return JSONResponse(error.body(), error.status, error.headers())

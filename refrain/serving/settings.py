@@ -104,6 +104,7 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     feedback: Annotated[
         str | None, about("a file for corrected answers; null for data/raw/feedback.jsonl of a repository", path=True)
     ] = None
+    lenient: Annotated[bool, about("ignore unknown parameters and name them in a header, in place of a 400")] = False
     sampling: SamplingSettings = SamplingSettings()
     limits: LimitSettings = LimitSettings()
     cache: CacheSettings = CacheSettings()

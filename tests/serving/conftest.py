@@ -3,7 +3,7 @@ from contextlib import ExitStack
 import pytest
 import served_model
 
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings import CacheSettings, ServeSettings
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,7 @@ def serve(served_folder):
 
 @pytest.fixture(scope="session")
 def served(served_folder):
-    """The server as it is without settings, for all modules: its url, its client, and its insides."""
-    with served_model.run_server(ServeSettings(model=str(served_folder), port=0, threads=1)) as running:
+    """One server for all modules, whose replies are made anew each time: its url, its client, and its insides."""
+    settings = ServeSettings(model=str(served_folder), port=0, threads=1, cache=CacheSettings(max_bytes=0))
+    with served_model.run_server(settings) as running:
         yield running
