@@ -47,7 +47,7 @@ def resolve(host: str, port: int) -> list[tuple[int, Address]]:
 
 
 def open_socket(family: int, address: Address) -> socket.socket:
-    opened = socket.socket(family)
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # only then each piece is sent at once
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

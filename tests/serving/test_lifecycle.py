@@ -1,5 +1,6 @@
 """A server from its first to its last second: signals to real processes, probes, addresses."""
 
+import asyncio
 import json
 import os
 import re
@@ -172,3 +173,19 @@ def test_a_name_of_several_addresses_has_one_port():
     assert len({opened.getsockname()[1] for opened in sockets}) == 1
     for opened in sockets:
         opened.close()
+
+
+def test_a_piece_is_sent_when_it_is_there_not_when_the_last_one_was_acknowledged():
+    (opened,) = open_sockets("127.0.0.1", 0, False)
+
+    async def accept():
+        accepted = asyncio.get_running_loop().create_future()
+        async with await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=opened):
+            _, client = await asyncio.open_connection(*opened.getsockname())
+            server_side = await accepted
+            delays = not server_side.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for writer in (client, server_side):
+                writer.close()
+            return delays
+
+    assert not asyncio.run(accept())
