@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from refrain.serving.selftest.own_server import OwnServer
 
 SECONDS = 120.0  # for which an answer is waited for
+LONG_TEXT = {
+    "type": "object",
+    "properties": {"a": {"type": "string", "minLength": 700}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+LONG_REPLY: dict[str, Any] = {  # what keeps a model from ending early
+    "max_tokens": 100_000,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "long", "strict": True, "schema": LONG_TEXT}},
+}
 
 
 @dataclass(frozen=True)

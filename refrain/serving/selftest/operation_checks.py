@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from refrain.serving.selftest.client import Answer, Target, pieces_of, text_of
+from refrain.serving.selftest.client import LONG_REPLY, Answer, Target, pieces_of, text_of
 from refrain.serving.selftest.outcome import Check, NotApplicableError, require
 from refrain.serving.selftest.own_server import OwnServer, resident_mb, start_server
 
@@ -30,7 +30,7 @@ def check_queue(target: Target) -> str:
     """A full queue refuses, and says when to come back."""
     own = require_own(target)
     with start_server(own, max_num_seqs=1, max_waiting=2) as server:
-        streams = [server.stream_chat(f"Go on {number}", max_tokens=100000) for number in range(8)]
+        streams = [server.stream_chat(f"Go on {number}", **LONG_REPLY) for number in range(8)]
         refused = [stream for stream in streams if stream.status == 429]
         for stream in streams:
             stream.hang_up()
@@ -43,16 +43,10 @@ def check_timeout(target: Target) -> str:
     """A reply that takes too long ends as one that is too long."""
     own = require_own(target)
     with start_server(own, timeout=0.05) as server:
-        answer = server.chat("Tell me everything", max_tokens=100000, logit_bias=no_ends(server))
+        answer = server.chat("Tell me everything", **LONG_REPLY)
         late = answer.status == 408 or (answer.json() or {}).get("refrain", {}).get("reason") == "timeout"
     require(late, f"0.05 s were given: {answer.status} {answer.body[:120]!r}")
     return f"{answer.status} after its time"
-
-
-def no_ends(target: Target) -> dict[str, int]:
-    """A bias against the tokens that end a reply, where /v1/models names them."""
-    models = (target.get("/v1/models").json() or {}).get("data", [{}])
-    return {str(token): -100 for token in models[0].get("stop_token_ids", [])}
 
 
 def check_engine_failure(target: Target) -> str:
@@ -228,13 +222,13 @@ def check_embeddings(target: Target) -> str:
 def check_retries(target: Target) -> str:
     """Who hangs up and comes again finds the slots free."""
     own = require_own(target)
-    with start_server(own, max_num_seqs=1, max_waiting=1) as server:
-        for number in range(20):
-            with server.stream_chat(f"Go on {number}", max_tokens=100000) as stream:
+    with start_server(own, max_num_seqs=1, max_waiting=8) as server:
+        for number in range(40):
+            with server.stream_chat(f"Go on {number}", **LONG_REPLY) as stream:
                 require(stream.status == 200, f"try {number + 1}: {stream.status}")
         begin = time.monotonic()
-        require(server.chat("Hi").status == 200, "after 20 tries nobody is answered")
-    return f"20 tries, then an answer in {time.monotonic() - begin:.1f} s"
+        require(server.chat("Hi").status == 200, "after 40 tries nobody is answered")
+    return f"40 tries, then an answer in {time.monotonic() - begin:.1f} s"
 
 
 def check_late(target: Target) -> str:

@@ -212,8 +212,14 @@ def check_tools(target: Target) -> str:
 
 def check_content_parts(target: Target) -> str:
     """Text in parts, a prompt in every form, the role developer."""
-    parts = [{"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "it?"}]}]
-    require(text_of(target.chat(parts)) == text_of(target.chat("What is it?")), "parts of text are not joined")
+    whole = text_of(target.chat("What is it?"))
+    parts = [{"type": "text", "text": "What is it?"}]
+    require(text_of(target.chat([{"role": "user", "content": parts}])) == whole, "a part of text is not the text")
+    parts = [{"type": "text", "text": f"{number} words in a part."} for number in range(5)]
+    grown = usage(target.chat([{"role": "user", "content": parts}]), "prompt_tokens") - usage(
+        target.chat(parts[0]["text"]), "prompt_tokens"
+    )
+    require(grown > 15, f"4 parts more are {grown} tokens more of the prompt")
     roles = [[{"role": role, "content": "Be brief."}, {"role": "user", "content": "Hi"}] for role in
              ("developer", "system")]  # fmt: skip
     developer, system = (target.chat(messages) for messages in roles)
@@ -222,7 +228,7 @@ def check_content_parts(target: Target) -> str:
     for prompt in ("Hi", ["Hi", "Ho"], [72, 105], [[72, 105]]):
         answer = target.post("/v1/completions", {**model, "prompt": prompt, "max_tokens": 2, "temperature": 0})
         require(answer.status == 200, f"prompt {prompt!r}: {answer.status} {answer.error.get('message')}")
-    return "joined; 4 forms of a prompt"
+    return "all parts read; 4 forms of a prompt"
 
 
 def check_control_tokens(target: Target) -> str:

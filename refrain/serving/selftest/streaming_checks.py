@@ -6,7 +6,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from refrain.serving.selftest.client import Target, pieces_of, text_of
+from refrain.serving.selftest.client import LONG_REPLY, Target, pieces_of, text_of
 from refrain.serving.selftest.outcome import Check, CheckFailedError, NotApplicableError, require
 
 LONG = "Tell me everything you know, and never stop. " * 3
@@ -38,7 +38,7 @@ def wait_until_idle(target: Target, what: str) -> str:
 def check_disconnect(target: Target) -> str:
     """Hang up a streamed and a plain request."""
     wait_until_idle(target, "before the check")
-    with target.stream_chat(LONG, max_tokens=100000) as stream:
+    with target.stream_chat(LONG, **LONG_REPLY) as stream:
         next(stream.events())
     streamed = wait_until_idle(target, "the client of a stream left")
     hang_up_plain(target)
@@ -48,7 +48,7 @@ def check_disconnect(target: Target) -> str:
 def hang_up_plain(target: Target) -> None:
     """Send a plain request on a raw socket, and close it without waiting for the answer."""
     parts = urlsplit(target.url)
-    body = json.dumps(target.chat_body(LONG, {"max_tokens": 100000, "logit_bias": {}})).encode()
+    body = json.dumps(target.chat_body(LONG, LONG_REPLY)).encode()
     key = f"Authorization: Bearer {target.api_key}\r\n" if target.api_key else ""
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n{key}"
     with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
