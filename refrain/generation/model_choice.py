@@ -43,6 +43,17 @@ def choose_weights(name: str) -> Path:
     return place
 
 
+def choose_tokenizer(name: str) -> Path:
+    """The folder with a tokenizer that is meant: this one, or that of the best of these variants."""
+    place = Path(name)
+    for folder in (place, place / paths.BEST):
+        if (folder / "tokenizer.json").is_file():
+            return folder
+    raise ValueError(
+        f"{name}: there is no tokenizer.json in it; name {DEFAULT}, or a folder with the model's tokenizer"
+    )
+
+
 def explain_absence(name: str) -> str:
     """Why a name that is no place stands for no model either."""
     if "/" not in name and onnx_folder.has_model(paths.ONNX / name):

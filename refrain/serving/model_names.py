@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from refrain.generation import model_choice
+from refrain.generation import model_choice, sessions
 from refrain.pipeline import manifest, paths
 from refrain.runtime import onnx_folder
 from refrain.serving import artifact
@@ -19,12 +19,21 @@ def find_folders(settings: ServeSettings) -> dict[str, Path]:
         if name in folders or (name == settings.served_model_name and name in settings.models):
             raise ValueError(f"models: {name} is a name already; give {place} another one")
         try:
-            default = model_choice.choose_model(place)
+            default = choose_folder(place, settings)
         except ValueError as error:
             raise error if name == settings.served_model_name else ValueError(f"models.{name}: {error}") from error
         folders[name] = artifact.same_files(default)
+        if settings.backend != "onnx":
+            continue
         folders |= {f"{name}:{folder.name}": artifact.same_files(folder) for folder in find_variants(default)}
     return folders
+
+
+def choose_folder(place: str, settings: ServeSettings) -> Path:
+    """The folder of a model, as the backend opens it; of one that answers elsewhere, that of its tokenizer."""
+    if settings.backend == "openai":
+        return model_choice.choose_tokenizer(place)
+    return sessions.choose_folder(place, settings.backend)
 
 
 def find_variants(folder: Path) -> list[Path]:

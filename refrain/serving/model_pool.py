@@ -7,7 +7,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from refrain.runtime import onnx_folder
 from refrain.serving import artifact, model_names, opening
 from refrain.serving.artifact import Artifact
 from refrain.serving.backends.protocol import Backend
@@ -164,7 +163,7 @@ class ModelPool:
 
     def _make_room(self, folder: Path) -> None:
         """Let models leave until there is room for another one."""
-        needed, default = onnx_folder.model_bytes(folder), self._open[self._default_folder]
+        needed, default = opening.weight_bytes(folder), self._open[self._default_folder]
         if needed > (left := max(0, self._memory - default.num_bytes)):
             sentence = f"model: it takes {needed} bytes, and models_memory leaves {left} beside the default; raise that"
             raise ApiError(400, "unsupported", sentence, "model")
@@ -175,7 +174,7 @@ class ModelPool:
             self._retire(least_recent)
 
     def _bytes_in_use(self) -> int:
-        opening_bytes = sum(onnx_folder.model_bytes(folder) for folder in self._opening)
+        opening_bytes = sum(opening.weight_bytes(folder) for folder in self._opening)
         return opening_bytes + sum(opened.num_bytes for opened in self._open.values())
 
     async def _reload(self, settings: ServeSettings) -> list[Replacement]:

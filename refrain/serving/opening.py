@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from refrain.chat import encoding
+from refrain.chat import encoding, model_folder
 from refrain.chat.encoding import ChatTokenizer
 from refrain.experiments import machine
+from refrain.generation import sessions
 from refrain.runtime import loading, onnx_folder
 from refrain.runtime.loading import Session
 from refrain.serving import artifact
 from refrain.serving.artifact import Artifact
+from refrain.serving.backends import upstream
 from refrain.serving.backends.engine_thread import EngineThread
+from refrain.serving.backends.openai import OpenAIBackend
 from refrain.serving.backends.protocol import Backend
 from refrain.serving.settings import ServeSettings
 
@@ -52,10 +55,13 @@ def open_verified(verified: Artifact, settings: ServeSettings) -> OpenModel:
     return start_engine(verified, *load(verified.folder, settings), settings)
 
 
-def load(folder: Path, settings: ServeSettings) -> tuple[Session, ChatTokenizer]:
-    """Graph and tokenizer; a first token is made, so that what is allocated then is there when somebody asks."""
+def load(folder: Path, settings: ServeSettings) -> tuple[Session | OpenAIBackend, ChatTokenizer]:
+    """What answers, and the tokenizer; a first token is made, so that what is allocated then is there."""
     try:
-        lm, tokenizer = loading.load_model(folder, settings.threads), encoding.load_tokenizer(folder)
+        tokenizer = encoding.load_tokenizer(folder)
+        if settings.backend == "openai":
+            return connect(folder, tokenizer, settings), tokenizer
+        lm = sessions.open_session(folder, settings.backend, settings.threads, settings.device)
     except OSError as error:
         raise ValueError(f"{folder}: it cannot be read ({error}); fetch it again") from error
     slots = lm.allocate_slots(1)
@@ -64,15 +70,37 @@ def load(folder: Path, settings: ServeSettings) -> tuple[Session, ChatTokenizer]
     return lm, tokenizer
 
 
-def start_engine(verified: Artifact, lm: Session, tokenizer: ChatTokenizer, settings: ServeSettings) -> OpenModel:
+def connect(folder: Path, tokenizer: ChatTokenizer, settings: ServeSettings) -> OpenAIBackend:
+    """The other server, compared with the exported model where the tokenizer lies beside one."""
+    if settings.backend_url is None:
+        raise ValueError("backend_url: backend=openai asks another server; say which, as http://127.0.0.1:8080/v1")
+    lm = loading.load_model(folder, settings.threads) if onnx_folder.has_model(folder) else None
+    key = settings.backend_api_key
+    found, context = upstream.connect(settings.backend_url, settings.backend_model, key, tokenizer, lm)
+    own = model_folder.read_context_length(folder) if (folder / "config.json").is_file() else None
+    if (seen := min((length for length in (context, own) if length), default=None)) is None:
+        raise ValueError(f"{folder}: neither its config.json nor {found.address} says how many tokens the model sees")
+    return OpenAIBackend(found, tokenizer, seen, settings.max_num_seqs + settings.max_waiting)
+
+
+def start_engine(
+    verified: Artifact, lm: Session | OpenAIBackend, tokenizer: ChatTokenizer, settings: ServeSettings
+) -> OpenModel:
     """An engine for an open graph; ValueError where a file was changed since it was verified."""
     if artifact.read_stamps(verified.folder) != verified.stamps:
         raise ValueError(f"{verified.folder}: its files changed while it was opened; try again when all are there")
+    if isinstance(lm, OpenAIBackend):
+        return OpenModel(verified, lm, 0)
     room = kv_room(lm, settings)
     if room < lm.context:
         log.warning("%s: there is room for %d of %d tokens of its context", verified.folder, room, lm.context)
     backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting, room)
-    return OpenModel(verified, backend, onnx_folder.model_bytes(verified.folder))
+    return OpenModel(verified, backend, weight_bytes(verified.folder))
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of the weights in a folder, exported or for PyTorch."""
+    return onnx_folder.model_bytes(folder) or sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def kv_room(lm: Session, settings: ServeSettings) -> int:

@@ -58,7 +58,7 @@ class Server:
         deadline = time.monotonic() + self.settings.timeout
 
         def start() -> Generation:
-            if uses_cache:
+            if uses_cache and self.settings.backend != "openai":  # another server need not say the same again
                 return self.cache.submit(model, request, deadline, self.settings.threads)
             return model.backend.submit(request, deadline)
 

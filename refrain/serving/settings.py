@@ -67,6 +67,16 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
 
     model: Annotated[str, about("a folder of variants, or one of them", path=True)] = "models/onnx"
     models: Annotated[dict[str, str], about("further folders by the names that requests call them", path=True)] = {}
+    backend: Annotated[
+        Literal["onnx", "pytorch", "openai"],
+        about("what answers: the exported model, the merged one in PyTorch, or another server", restart=True),
+    ] = "onnx"
+    device: Annotated[str | None, about("of PyTorch, by its name for it; null for the fastest", restart=True)] = None
+    backend_url: Annotated[str | None, about("the other server, such as http://127.0.0.1:8080/v1", restart=True)] = None
+    backend_model: Annotated[str | None, about("its model; null where it has one alone", restart=True)] = None
+    backend_api_key: Annotated[
+        str | None, about("the key that it asks for; safer in the environment", restart=True, secret=True)
+    ] = None
     served_model_name: Annotated[str, about("what requests call it; variants are NAME:VARIANT", restart=True)] = (
         "refrain"
     )
