@@ -40,6 +40,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 OBSTACLES = "models/pretrained/preflight/test_obstacles.py"
+OTHER_SERVER = "serving/backends/test_openai.py"
 TESTED_IN = {  # modules without a test file of their own: where they are tested, and why there
     "chat/examples": ("training/audit/test_checks.py", "an example is what the audit holds to its row"),
     "chat/model_folder": ("chat/test_encoding.py", "a folder is copied to be read as a tokenizer again"),
@@ -159,6 +160,9 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/prompts": ("serving/routes/test_chat_completions.py", "prompts that fit or do not"),
     "serving/served_tokenizer": ("serving/test_call_reader.py", "templates with tools and without"),
     "serving/sse": ("serving/routes/test_chat_completions.py", "streams as clients read them"),
+    "serving/backends/http_stream": (OTHER_SERVER, "what other servers answer, whole and broken"),
+    "serving/backends/openai_format": (OTHER_SERVER, "what other servers answer, whole and broken"),
+    "serving/backends/upstream": (OTHER_SERVER, "what a server is asked before it is taken"),
     "serving/routes/page": ("serving/test_page.py", "what a browser shows of it"),
     "serving/routes/metrics": ("serving/test_metrics.py", "counted there, and asked for as Prometheus does"),
     "serving/artifact": ("serving/test_model_pool.py", "a folder is verified before it is opened"),

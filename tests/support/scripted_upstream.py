@@ -1,10 +1,11 @@
 """A server that answers what a test has written down, byte for byte, and keeps what it was asked."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MODELS = {"data": [{"id": "m", "max_model_len": 200}]}
 
@@ -44,22 +45,23 @@ class ScriptedUpstream:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection:
-                head, body = self._read(connection)
-                self.asked.append((head, json.loads(body or "null")))
-                connection.sendall(self.models if head.startswith("GET") else self.answers.pop(0))
+            with connection, suppress(ConnectionError):
+                if (asked := read_request(connection)) is not None:
+                    self.asked.append(asked)
+                    connection.sendall(self.models if asked[0].startswith("GET") else self.answers.pop(0))
 
-    def _read(self, connection):
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
-        head, _, body = data.partition(b"\r\n\r\n")
-        [length] = [
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-        ]
-        while len(body) < length:
-            body += connection.recv(65536)
-        return head.decode(), body.decode()
+
+def read_request(connection):
+    """The head and the JSON of a request; None where the client has left."""
+    data, length = b"", None
+    while length is None or len(data) < length:
+        if not (part := connection.recv(65536)):
+            return None
+        data += part
+        if length is None and b"\r\n\r\n" in data:
+            head, _, data = data.partition(b"\r\n\r\n")
+            length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])
+    return head.decode(), json.loads(data or "null")
 
 
 @contextmanager

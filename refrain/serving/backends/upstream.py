@@ -141,16 +141,16 @@ async def compare_tokens(upstream: Upstream, tokenizer: ChatTokenizer) -> None:
 
 async def compare_logprobs(upstream: Upstream, tokenizer: ChatTokenizer, lm: Session) -> float:
     """The mean difference of the log-probabilities of first tokens, here and there."""
-    differences = []
+    differences: list[float] = []
     for question in QUESTIONS:
         request = make_question(tokenizer, question, 1, 1)
         logits = lm.allocate_slots(1).prefill(0, np.array(request.prompt_ids, dtype=np.int64))[-1]
         async with aclosing(upstream.stream(tokenizer, request)) as chunks:
             async for chunk in chunks:
-                differences += [
-                    abs(found.logprob - sampling.token_logprobs(logits, found.id, 0).chosen)
-                    for found in chunk.piece.logprobs
-                ]
+                for found in chunk.piece.logprobs:
+                    if found.id >= len(logits):
+                        raise UpstreamError(f"its tokens are others: {found.id} is none here")
+                    differences.append(abs(found.logprob - sampling.token_logprobs(logits, found.id, 0).chosen))
     return float(np.mean(differences)) if differences else 0.0
 
 

@@ -1,8 +1,10 @@
 """Another server behind ours: a real llama.cpp, and one that answers what vLLM or a broken one would."""
 
 import asyncio
+import re
 import time
 
+import httpx
 import pytest
 import scripted_upstream
 import served_model
@@ -14,10 +16,12 @@ from refrain.chat import encoding
 from refrain.generation import grammar
 from refrain.generation.request import GenerationRequest
 from refrain.generation.sampling import SamplingParams
-from refrain.serving.backends import http_stream
+from refrain.runtime import loading
+from refrain.serving.backends import http_stream, upstream
 from refrain.serving.backends.openai import OpenAIBackend
 from refrain.serving.backends.upstream import Upstream
 from refrain.serving.errors import ApiError
+from refrain.serving.server import create_app
 from refrain.serving.settings import ServeSettings
 
 QUESTIONS = ["hello 🙂", "the user", "não, the assistant there", "hello the user and the assistant"]
@@ -64,15 +68,14 @@ def test_llama_cpp_stops_when_the_client_does(server, llama):
             reply.cancel()
         return reply
 
-    async def count_busy():
-        slots = await backend.upstream.get("/../slots")
-        return sum(slot["is_processing"] for slot in slots)
+    def count_busy():
+        return sum(slot["is_processing"] for slot in httpx.get(f"{llama}/slots").json())
 
     asyncio.run(leave())
     deadline = time.monotonic() + 10
-    while asyncio.run(count_busy()) and time.monotonic() < deadline:
+    while count_busy() and time.monotonic() < deadline:
         pass
-    assert asyncio.run(count_busy()) == 0 and backend.num_running() == 0
+    assert count_busy() == 0 and backend.num_running() == 0
 
 
 @pytest.fixture
@@ -227,3 +230,89 @@ def test_a_reply_that_is_cancelled_before_it_was_sent_ends_too(backend):
         return [piece.finish_reason async for piece in reply]
 
     assert asyncio.run(leave()) == ["cancelled"] and backend.num_running() == 0
+
+
+def connect(scripted, talk, model=None, lm=None):
+    return upstream.connect(scripted.url, model, None, talk, lm)
+
+
+def test_the_other_server_is_taken_when_it_speaks_in_our_tokens(scripted, talk):
+    ids = talk.tokenizer.encode("hello", add_special_tokens=False).ids
+    scripted.answers = [events(vllm_event("hello", *ids, reason="stop"))]
+    found, context = connect(scripted, talk)
+    assert (found.model, context) == ("m", 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "fields", "sentence"),
+    [
+        ("other", [20, 21], {}, "its tokens are others"),
+        ("hello", [], {}, "it does not tell the ids of its tokens"),
+        ("hello", [20], {"usage": {"prompt_tokens": 3}}, "tokens; serve this model there with vLLM or llama.cpp"),
+    ],
+)
+def test_the_other_server_is_refused_at_the_start_when_it_does_not(scripted, talk, text, ids, fields, sentence):
+    scripted.answers = [events(vllm_event(text, *ids, reason="stop", **fields))]
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        connect(scripted, talk)
+
+
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [(7, "m is another model: its log-probabilities differ by"), (3000, "its tokens are others: 3000 is none here")],
+)
+def test_another_model_behind_the_same_tokens_is_refused(token, sentence, scripted, merged, talk, onnx):
+    lm = loading.load_model(onnx / "fp32", 1)
+    ids = talk.tokenizer.encode("hello", add_special_tokens=False).ids
+    scripted.answers = [events(vllm_event("hello", *ids, reason="stop"))] + 4 * [
+        events(vllm_event("!", token, reason="length"))
+    ]
+    with pytest.raises(ValueError, match=sentence):
+        connect(scripted, talk, lm=lm)
+
+
+@pytest.mark.parametrize(
+    ("models", "name", "sentence"),
+    [
+        ({"data": []}, None, "/v1 has no model; name one of those"),
+        ({"data": [{"id": "a"}, {"id": "b"}]}, None, "/v1 has a, b; name one of those"),
+        ({"data": [{"id": "a"}]}, "b", "/v1 has no b, but a; name one of those"),
+        ({"object": "list"}, None, "GET /v1/models lists no models"),
+        ([], None, "GET /v1/models lists no models"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_those_that_are(scripted, talk, models, name, sentence):
+    scripted.models = plain(models)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        connect(scripted, talk, name)
+
+
+@pytest.mark.parametrize("url", ["", "localhost:80", "ftp://a", "http://", "http://a:b", "http://a/?b", "http://u:p@a"])
+def test_an_address_that_is_none_is_refused(talk, url):
+    with pytest.raises(ValueError, match=r"backend_url: .* is no address"):
+        upstream.connect(url, None, None, talk, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"backend": "openai"}, "backend_url: backend=openai asks another server; say which"),
+        ({"backend": "openai", "model": "nowhere"}, "nowhere: there is no tokenizer.json in it"),
+        ({"backend": "onnx", "device": "cuda"}, "device: cuda is for backend=pytorch"),
+        ({"backend": "pytorch"}, "and PyTorch opens safetensors"),
+    ],
+)
+def test_settings_that_do_not_fit_together_say_so(onnx, given, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        create_app(ServeSettings(**{"model": str(onnx / "fp32"), "threads": 1, **given}))
+
+
+@pytest.mark.heavy
+def test_the_merged_model_is_served_by_pytorch(merged, onnx):
+    with (
+        served_model.run_server(ServeSettings(model=str(merged), backend="pytorch", device="cpu", threads=1)) as server,
+        refrain.load(onnx / "fp32", threads=1) as model,
+    ):
+        said = [server.chat(question, temperature=0, max_tokens=12).json() for question in QUESTIONS]
+        right = [model.chat(question, max_tokens=12).text for question in QUESTIONS]
+    assert [answer["choices"][0]["message"]["content"] for answer in said] == right
