@@ -20,6 +20,7 @@ export function walkTokens(element, reply, goOn) {
 		event.preventDefault();
 		if (!step) return current >= 0 && show(current);
 		current = nextToken(element, reply, current, step);
+		if (current < 0) return;
 		element.querySelectorAll(".is-current").forEach((piece) => piece.classList.remove("is-current"));
 		element.querySelectorAll(`[data-token="${current}"]`).forEach((piece) => piece.classList.add("is-current"));
 		say(`${visible(reply.tokens[current].text)}, ${percent(reply.tokens[current].logprob)}`);
@@ -47,7 +48,7 @@ function openAlternatives(piece, reply, i, goOn) {
 	sheet.replaceChildren(h("p", {}, "Go on from"), h("ul", {}, ...rows));
 	sheet.showPopover();
 	place(sheet, piece.getBoundingClientRect());
-	sheet.querySelector("button").focus();
+	sheet.querySelector("button:enabled")?.focus();
 }
 
 function place(sheet, spot) {

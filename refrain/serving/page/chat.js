@@ -16,13 +16,11 @@ export function addTurn(chat, parent, fields) {
 	return turn;
 }
 
-/** Show this branch. */
 export function choose(chat, turn) {
 	chat.chosen[turn.parent] = turn.id;
 	chat.updated = Date.now();
 }
 
-/** The turns that are shown, in order. */
 export function shownTurns(chat) {
 	const turns = [];
 	for (let id = ""; ; id = turns.at(-1).id) {
@@ -32,7 +30,6 @@ export function shownTurns(chat) {
 	}
 }
 
-/** All turns in the place of this one. */
 export const branches = (chat, turn) => Object.values(chat.turns).filter((other) => other.parent === turn.parent);
 
 /** What was said before a turn, as the API takes it. */

@@ -1,6 +1,6 @@
 /** Where two texts differ, word by word. */
 
-const MOST = 4_000_000; // pairs of words that are compared; longer texts are marked whole between what they share
+const MOST = 4_000_000; // pairs of words that are compared
 
 /** The ranges of each text that the other does not have: [of the first, of the second]. */
 export function differences(one, other) {

@@ -14,6 +14,8 @@ export const listeners = {};
 
 export function openChat(chat) {
 	stop();
+	const replies = Object.values(chat.turns).flatMap(repliesOf);
+	for (const reply of replies.filter((each) => each.isRunning)) Object.assign(reply, { isRunning: false, finish: "cancelled" }); // the tab was closed
 	state.chat = chat;
 	listeners.onChat();
 }

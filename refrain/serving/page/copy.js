@@ -2,7 +2,6 @@
 
 import { readKey } from "./key.js";
 
-/** Put text on the clipboard; the button says so. */
 export async function copyText(text, pressed) {
 	if (navigator.clipboard) await navigator.clipboard.writeText(text);
 	else copyWithSelection(text); // an address without TLS

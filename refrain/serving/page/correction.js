@@ -5,21 +5,17 @@ import { button, h, openDialog } from "./dom.js";
 
 export function openCorrection(reply, messages) {
 	const field = h("textarea", { id: "better", rows: 8, value: reply.content });
-	const result = h("p", { role: "status", class: "hint" });
+	const result = h("p", { role: "status", class: "hint" }, "A pair has the model’s answer as the rejected one.");
 	const save = (build) => async () => {
 		result.textContent = "Saving …";
-		try {
-			await call("v1/refrain/feedback", build(field.value.trim(), reply, messages));
-			result.textContent = "Saved to data/raw/feedback.jsonl on the server.";
-		} catch (error) {
-			result.textContent = `Not saved: ${error.message}`;
-		}
+		result.textContent = await call("v1/refrain/feedback", build(field.value.trim(), reply, messages)).then(
+			({ file }) => `Saved as a row of ${file}.`, (error) => `Not saved: ${error.message}`);
 	};
 	openDialog("A better answer",
 		h("label", { htmlFor: field.id }, "What it should have said"), field,
 		h("p", { class: "acts" },
 			button("Save as a training row", save(asRow), { class: "main" }),
-			button("Save as a pair, this one preferred", save(asPair))),
+			button("Save as a pair", save(asPair))),
 		result);
 	field.focus();
 }

@@ -6,12 +6,12 @@ export const $ = (id) => document.getElementById(id);
 export function h(name, properties = {}, ...children) {
 	const element = document.createElement(name);
 	for (const [key, value] of Object.entries(properties)) {
-		if (value === undefined || value === null || value === false) continue;
+		if ((value ?? false) === false) continue;
 		if (key === "class") element.className = value;
 		else if (key in element) element[key] = value;
 		else element.setAttribute(key, value === true ? "" : value);
 	}
-	element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+	element.append(...children.filter((child) => (child ?? "") !== ""));
 	return element;
 }
 
@@ -19,12 +19,9 @@ export function button(label, onclick, properties = {}) {
 	return h("button", { type: "button", onclick, ...properties }, label);
 }
 
-/** A dialog with a heading and a way out. */
 export function openDialog(title, ...children) {
-	const close = button("Close", () => dialog.close(), { class: "close" });
-	const heading = h("h2", { id: "dialog-title" }, title);
 	const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() });
-	dialog.append(h("div", { class: "sheet" }, h("header", {}, heading, close), ...children));
+	dialog.append(h("div", { class: "sheet" }, h("header", {}, h("h2", { id: "dialog-title" }, title), button("Close", () => dialog.close())), ...children));
 	dialog.onclick = (event) => event.target === dialog && dialog.close();
 	document.body.append(dialog);
 	dialog.showModal();
@@ -35,17 +32,4 @@ export function openDialog(title, ...children) {
 export function notice(text = "", ...actions) {
 	$("notice").replaceChildren(text, ...actions.flatMap((action) => [" ", action]));
 	$("notice").hidden = !text;
-}
-
-/** Act once for all that comes between two frames. */
-export function oncePerFrame(act) {
-	let waits = false;
-	return () => {
-		if (waits) return;
-		waits = true;
-		requestAnimationFrame(() => {
-			waits = false;
-			act();
-		});
-	};
 }

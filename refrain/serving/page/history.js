@@ -4,12 +4,12 @@ import { newChat } from "./chat.js";
 import { openChat, state } from "./conversation.js";
 import { saveFile } from "./correction.js";
 import { $, button, h, openDialog } from "./dom.js";
-import { deleteAllChats, deleteChat, exportChats, importChats, listChats, matches } from "./store.js";
+import { bringChats, deleteAllChats, deleteChat, exportChats, importChats, listChats, matches } from "./store.js";
 
 export async function openHistory() {
 	const field = h("input", { type: "search", id: "search", "aria-label": "Search all chats", placeholder: "Search" });
 	const list = h("ul", { class: "chats" }), told = h("p", { role: "status", class: "hint" });
-	const draw = () => showChats(list, field.value, told);
+	const draw = () => showChats(list, field.value);
 	const file = h("input", { type: "file", accept: ".json,application/json", hidden: true, id: "import" });
 	file.onchange = () => act(told, draw, async () => `${await importChats(await file.files[0].text())} chats were taken in.`);
 	const acts = h("p", { class: "acts" },
@@ -17,15 +17,14 @@ export async function openHistory() {
 	field.oninput = draw;
 	openDialog("Chats", field, list, told, acts);
 	field.focus();
-	await act(told, draw, () => "");
+	await act(told, draw, bringChats);
 }
 
 /** Do something, and show what came of it. */
 async function act(told, draw, what) {
 	try {
-		const result = await what();
+		told.textContent = (await what()) ?? told.textContent;
 		await draw();
-		if (result) told.textContent = result;
 	} catch (error) {
 		told.textContent = `That failed: ${error.message}.`;
 	}
@@ -50,10 +49,10 @@ function leaveChat() {
 	openChat(newChat());
 }
 
-async function showChats(list, query, told) {
+async function showChats(list, query) {
 	const chats = (await listChats()).filter((chat) => matches(chat, query));
-	list.replaceChildren(...chats.map((chat) => chatRow(chat, () => showChats(list, query, told))));
-	told.textContent = chats.length ? "" : query ? "No chat has these words." : "No chats are kept yet.";
+	const rows = chats.map((chat) => chatRow(chat, () => showChats(list, query)));
+	list.replaceChildren(...(rows.length ? rows : [h("li", {}, "No chats")]));
 }
 
 function chatRow(chat, draw) {
@@ -67,6 +66,6 @@ function chatRow(chat, draw) {
 		await deleteChat(chat.id);
 		await draw();
 	}, { "aria-label": `Delete ${chat.title || "chat"}` });
-	const when = h("time", { dateTime: new Date(chat.updated).toISOString() }, new Date(chat.updated).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" }));
+	const when = h("time", {}, new Date(chat.updated).toLocaleDateString());
 	return h("li", {}, open, when, forget);
 }

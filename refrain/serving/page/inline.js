@@ -5,15 +5,13 @@ const PATTERNS = [
 	["escape", /\\([!-/:-@[-`{-~])/y],
 	["code", /(`+)(?!`)([^]{0,2000}?[^`])\1(?!`)/y],
 	["break", /(?: {2,}|\\)\n/y],
-	["image", /!\[([^\]\n]{0,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
 	["link", /\[([^\]\n]{1,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
-	["address", /<(https?:\/\/[^\s<>]+)>/y],
 	["bare", /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_]/y],
 	["strong", new RegExp(`(\\*\\*|__)(?=\\S)([^]{1,${LONGEST}}?\\S?)\\1(?!\\w)`, "y")],
 	["em", new RegExp(`([*_])(?=[^\\s*_])([^]{0,${LONGEST}}?[^\\s*_\\\\])\\1(?![\\w*])`, "y")],
 	["del", /(~~)(?=\S)([^]{1,500}?)\1/y],
 ];
-const SPECIAL = /[\\`!\[<h*_~ ]/;
+const SPECIAL = /[\\`\[h*_~ ]/;
 
 /** Spans from `from` to `to`: {type: "text", from, to}, or with `children` and, for a link, its `address`. */
 export function parseInline(text, from = 0, to = text.length) {
@@ -54,8 +52,6 @@ function asSpan(type, found, text, i, end) {
 		case "break": return { type: "break", end };
 		case "code": return { type: "code", children: plain(i + mark.length, end - mark.length), end };
 		case "link": return { type: "link", address: inner, children: parseInline(text, i + 1, i + 1 + mark.length), end };
-		case "image": return { type: "link", address: inner, children: plain(i + 2, i + 2 + mark.length), end };
-		case "address": return { type: "link", address: mark, children: plain(i + 1, end - 1), end };
 		case "bare": return { type: "link", address: found[0], children: plain(i, end), end };
 		default: return { type, children: parseInline(text, i + mark.length, end - mark.length), end };
 	}

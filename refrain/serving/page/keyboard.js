@@ -45,13 +45,13 @@ function editLast(event) {
 	const last = shownTurns(state.chat).findLast((turn) => turn.role === "user");
 	if (!last) return;
 	event.preventDefault();
-	document.querySelector(`#turn-${last.id} .edit`).click();
+	$(`turn-${last.id}`).querySelector(".edit").click();
 }
 
 export function openHelp() {
 	if (document.querySelector("dialog[open]")) return;
 	openDialog("Help",
 		h("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-		h("p", {}, "The less likely a token was, the stronger it is underlined. Click one to see what could have come instead, and to go on from there."),
-		h("p", {}, "Lineage tells which artifact answered, and which training rows are like the question. Chats are kept in this browser alone."));
+		h("p", {}, "The less likely a token was, the stronger it is underlined. A click shows what could have come instead."),
+		h("p", {}, "Chats are kept in this browser, and on the server where it has --sessions."));
 }

@@ -7,10 +7,7 @@ const LEVELS = [0.9, 0.6, 0.3, 0.1]; // below each of them the underline is one 
 /** How surprising a token was: 0 for not at all, 4 for very. */
 export const surprise = (logprob) => LEVELS.filter((probability) => Math.exp(logprob) < probability).length;
 
-export const percent = (logprob) => {
-	const value = Math.exp(logprob) * 100;
-	return value < 0.1 ? "under 0.1 %" : `${value.toFixed(value < 10 ? 1 : 0)} %`;
-};
+export const percent = (logprob) => `${(Math.exp(logprob) * 100).toFixed(1)} %`;
 
 /** Labels for render.js: tokens where they are wanted, and `ranges` that differ from another answer; null for none. */
 export function labelsOf({ content, tokens }, showsTokens, ranges = []) {

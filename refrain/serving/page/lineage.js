@@ -4,30 +4,27 @@ import { call } from "./api.js";
 import { button, h } from "./dom.js";
 
 const ROWS = 3; // of training that are shown
-const HIDDEN = ["id", "object", "created", "request", "text", "texts", "prompt_ids"];
+const SHOWN = ["base", "method", "data", "data_md5"];
 
 export function buildLineage(reply, question) {
 	const facts = h("dl", { class: "facts" }), training = h("div", { class: "training" }), proof = h("p", { class: "proof", role: "status" });
-	const replay = button("Say it again", () => sayAgain(reply, proof), { class: "replay" });
+	const replay = button("Say it again", () => sayAgain(reply, proof), { class: "main" });
 	showFacts(facts, factsOf(reply));
-	fill(facts, "It knows no more of this answer", async () => showFacts(facts, { ...factsOf(reply), ...flatten(await call(`v1/refrain/lineage/${reply.id}`)) }));
-	fill(training, "Training rows", () => showTraining(training, question));
+	fill(facts, "It knows no more of this answer", async () => showFacts(facts, factsOf(reply, await call(`v1/refrain/lineage/${reply.id}`))));
+	fill(training, "Training rows", () => showTraining(training, question, reply.model));
 	return h("div", { class: "lineage", role: "region", "aria-label": "Lineage" }, facts, replay, proof, training);
 }
 
 /** Let an element be filled; where that fails, the reason stands behind it. */
 const fill = (element, what, act) => act().catch((error) => element.after(h("p", { class: "hint" }, `${what}: ${error.message}`)));
 
-function factsOf({ model, refrain = {}, request }) {
+/** What the answer itself says, and what the server knows of its artifact. */
+function factsOf({ model, refrain = {}, request }, told = {}) {
 	const { model: _, logprobs, top_logprobs: __, seed, ...settings } = request;
 	const asked = Object.entries(settings).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ");
-	return { model, variant: refrain.variant, seal: refrain.seal, commit: refrain.commit, seed: refrain.seed ?? seed, settings: asked || "the server’s own" };
-}
-
-/** Nested facts by their last name. */
-function flatten(told) {
-	const pairs = Object.entries(told).filter(([name, value]) => value !== null && !HIDDEN.includes(name));
-	return Object.assign({}, ...pairs.map(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? flatten(value) : { [name]: value })));
+	const known = SHOWN.map((name) => [name, told[name]]);
+	const { variant, seal, commit } = refrain;
+	return { model, variant, seal, commit, ...Object.fromEntries(known), seed: refrain.seed ?? seed, settings: asked || "the server’s own" };
 }
 
 function showFacts(list, facts) {
@@ -43,8 +40,8 @@ async function sayAgain(reply, proof) {
 	);
 }
 
-async function showTraining(element, text) {
-	const { asked_in: asked, nearest } = await call("v1/refrain/training-rows", { text, limit: ROWS });
+async function showTraining(element, text, model) {
+	const { asked_in: asked, nearest } = await call("v1/refrain/training-rows", { text, model, limit: ROWS });
 	const known = asked ? `This question was in ${asked.split}: ${asked.id}.` : "This question was in no split of the data.";
 	const rows = nearest.map((row) => h("li", {},
 		h("p", { class: "row-question" }, row.question), h("p", {}, row.answer),

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { newChat, repliesOf, shownTurns } from "./chat.js";
 import { ask, listeners, openChat, state, stop } from "./conversation.js";
-import { $, notice, oncePerFrame } from "./dom.js";
+import { $, notice } from "./dom.js";
 import { measureSoon } from "./gauge.js";
 import { openHistory } from "./history.js";
 import { listenToKeys, openHelp } from "./keyboard.js";
@@ -14,10 +14,13 @@ import { buildSettings } from "./settings_panel.js";
 import { showTurns } from "./turn_view.js";
 
 const fresh = new Set(); // replies with something that is not drawn yet
-const drawFresh = oncePerFrame(() => followEnd(() => {
-	fresh.forEach((reply) => (updateReply(reply), sayAnswer(reply)));
+let frame = 0; // in which they are drawn, all at once
+
+function drawFresh() {
+	frame = 0;
+	followEnd(() => fresh.forEach((reply) => (updateReply(reply), sayAnswer(reply))));
 	fresh.clear();
-}));
+}
 
 /** Change the page; who reads its end still sees it. */
 function followEnd(change) {
@@ -68,7 +71,7 @@ function fitBox() {
 async function start() {
 	Object.assign(listeners, {
 		onChat: showChat,
-		onNews: (reply) => (fresh.add(reply), drawFresh()),
+		onNews: (reply) => (fresh.add(reply), (frame ||= requestAnimationFrame(drawFresh))),
 		onProblem: (error) => notice(`${error.message}.`),
 	});
 	$("without").remove();
@@ -87,6 +90,9 @@ async function start() {
 	showChat();
 	const models = await call("v1/models").catch((error) => (notice(`${error.message}.`), { data: [] }));
 	buildSettings(models.data.map((model) => model.id));
+	const { data: [first] } = await call("v1/refrain/lineage").catch(() => ({ data: [] }));
+	const facts = first ? [`${first.model} ${first.variant}`, first.method, first.base, first.commit && `commit ${first.commit.slice(0, 7)}`] : [];
+	$("artifact").textContent = facts.filter(Boolean).join(" · ");
 }
 
 start();

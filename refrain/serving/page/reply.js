@@ -34,13 +34,13 @@ function takeEvent(reply, event, bytes, elapsed) {
 	if (event.usage) reply.usage = event.usage;
 	if (event.refrain) reply.refrain = event.refrain;
 	if (!choice) return;
-	if (choice.delta?.content) {
-		reply.first ??= elapsed / 1000;
-		reply.last = elapsed / 1000;
-		reply.content += choice.delta.content;
-	}
+	reply.content += choice.delta?.content ?? "";
 	for (const token of choice.logprobs?.content ?? []) reply.tokens.push(readToken(reply, token, bytes));
 	if (choice.finish_reason) reply.finish = choice.finish_reason;
+	if (reply.tokens.length > reply.numPrefix || reply.content.length > reply.prefix) {
+		reply.first ??= { at: elapsed / 1000, tokens: reply.tokens.length };
+		reply.last = elapsed / 1000;
+	}
 }
 
 /** A token with the place of its text in the answer. */
@@ -53,11 +53,10 @@ function readToken(reply, { token, logprob, bytes, top_logprobs: top }, decoder)
 
 const readText = ({ token, bytes }) => (bytes ? new TextDecoder().decode(new Uint8Array(bytes)) : token);
 
-/** Tokens that the model wrote. */
 export const numTokens = (reply) => reply.usage?.completion_tokens ?? reply.tokens.length - reply.numPrefix;
 
-/** Tokens a second, after the first one. */
-export function speed(reply) {
-	const [tokens, seconds] = [numTokens(reply) - 1, reply.last - reply.first];
-	return tokens > 0 && seconds > 0 ? tokens / seconds : null;
+/** Tokens a second after the first ones, which come together. */
+export function speed({ tokens, first, last }) {
+	const count = tokens.length - first?.tokens;
+	return count > 0 && last > first.at ? count / (last - first.at) : null;
 }

@@ -12,13 +12,13 @@ import { openPrompt } from "./prompt_view.js";
 import { renderText } from "./render.js";
 import { numTokens, speed } from "./reply.js";
 
-const ENDINGS = { length: "It stopped at the most tokens that were allowed.", cancelled: "Stopped.", timeout: "It ran out of time." };
+const ENDINGS = { length: "It may not be longer.", cancelled: "Stopped.", timeout: "It ran out of time." };
 const views = new WeakMap();
 
 export function buildReply(turn, reply) {
 	const text = h("div", { class: "text", role: "group", "aria-label": "Answer: arrow keys walk its tokens" });
 	const note = h("p", { class: "note" }), figures = h("p", { class: "figures" });
-	const head = turn.beside ? h("h3", {}, reply.model ?? reply.request.model ?? "default") : null;
+	const head = turn.beside ? h("p", { class: "name" }, reply.model ?? reply.request.model ?? "default") : null;
 	const section = h("section", { class: "reply" }, head, text, note, figures, actions(turn, reply));
 	walkTokens(text, reply, (i, other) => goOnFrom(turn, reply, i, other));
 	views.set(reply, { section, text, note, figures, ranges: rangesOf(turn, reply) });
@@ -42,22 +42,21 @@ export function updateReply(reply) {
 	view.text.tabIndex = showsTokens ? 0 : -1;
 	view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
 	view.note.classList.toggle("is-error", Boolean(reply.error));
-	view.note.hidden = !view.note.textContent;
 	view.figures.textContent = figuresOf(reply);
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 function figuresOf(reply) {
-	const { usage, refrain = {}, first } = reply, count = numTokens(reply), rate = speed(reply);
+	const { usage, refrain = {} } = reply, first = reply.first?.at, count = numTokens(reply), rate = speed(reply);
 	const cached = usage?.prompt_tokens_details?.cached_tokens ?? refrain.cached_tokens;
 	return [
 		refrain.variant ?? reply.model,
 		refrain.seed !== undefined && `seed ${refrain.seed}`,
 		usage && `${usage.prompt_tokens} prompt tokens${cached ? `, ${cached} cached` : ""}`,
 		count && `${count} ${count === 1 ? "token" : "tokens"}`,
-		rate && `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second`,
-		first !== undefined && `first after ${first < 1 ? `${Math.round(first * 1000)} ms` : `${first.toFixed(1)} s`}`,
+		rate && `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en")} a second`,
+		first !== undefined && `first after ${Math.round(first * 1000)} ms`,
 		refrain.cache === "hit" && "from the cache",
 	].filter(Boolean).join(" · ");
 }
@@ -81,4 +80,5 @@ function toggleLineage(pressed, turn, reply) {
 	pressed.setAttribute("aria-expanded", String(!there));
 	if (there) return there.remove();
 	section.append(buildLineage(reply, state.chat.turns[turn.parent].content));
+	section.lastChild.scrollIntoView({ block: "nearest" });
 }

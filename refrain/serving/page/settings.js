@@ -1,19 +1,13 @@
 /** What is asked of the model beside the question. What is not set is not sent. */
 
 export const FIELDS = [
-	{ name: "model", label: "Model", kind: "model" },
-	{ name: "beside", label: "Beside it", kind: "model", hint: "a second one answers too, with the same seed" },
-	{ name: "system", label: "System prompt", kind: "text" },
-	{ name: "temperature", label: "Temperature", hint: "0: always the likeliest token" },
-	{ name: "top_p", label: "Top p" },
-	{ name: "top_k", label: "Top k" },
-	{ name: "min_p", label: "Min p" },
-	{ name: "repetition_penalty", label: "Repetition penalty" },
-	{ name: "presence_penalty", label: "Presence penalty" },
-	{ name: "frequency_penalty", label: "Frequency penalty" },
-	{ name: "max_tokens", label: "Most tokens" },
-	{ name: "seed", label: "Seed", hint: "drawn anew for each answer where none is set" },
-	{ name: "stop", label: "Stop at", kind: "text", hint: "one text a line" },
+	{ name: "model", kind: "model" },
+	{ name: "beside", kind: "model", hint: "a second one answers too, with the same seed" },
+	{ name: "system", kind: "text" },
+	{ name: "temperature", hint: "0: always the likeliest token" },
+	...["top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "max_tokens"].map((name) => ({ name })),
+	{ name: "seed", hint: "drawn anew for each answer where none is set" },
+	{ name: "stop", kind: "text", hint: "one text a line" },
 ];
 const ALTERNATIVES = 5; // asked for beside each token
 const KEPT = "refrain-settings";
@@ -57,7 +51,7 @@ export function linkTo(question = "") {
 /** A field's text as its value; "" for none. Which numbers are allowed is known to the server. */
 export const parse = (field, text) => (field.kind ? text : text.trim() === "" || isNaN(text) ? "" : Number(text));
 
-/** The body of a request but for its messages. */
+/** A request without its messages. */
 export function requestBody(model, seed) {
 	const { beside, system, stop, model: _, ...numbers } = values;
 	const lines = stop?.split("\n").filter(Boolean) ?? [];

@@ -8,10 +8,10 @@ const rows = new Map(); // by name
 
 /** Fill the panel, for models by these names; the first is the default. */
 export function buildSettings(models) {
-	const head = h("header", {}, h("h2", {}, "Settings"), button("Close", () => showSettings(false), { class: "close" }));
+	const head = h("header", {}, h("h2", {}, "Settings"), button("Close", () => showSettings(false)));
 	const link = button("Copy link", () => copyText(linkTo($("box").value), link));
 	const actions = h("p", { class: "acts" }, button("Reset all", resetSettings), link);
-	$("settings").replaceChildren(head, ...FIELDS.map((field) => buildRow(field, models)), actions);
+	$("settings").replaceChildren(head, h("p", { class: "hint" }, "What is empty is left to the server."), ...FIELDS.map((field) => buildRow(field, models)), actions);
 	$("open-settings").onclick = () => showSettings($("settings").hidden);
 	$("settings").onkeydown = (event) => event.key === "Escape" && showSettings(false);
 	onSettings(showValues);
@@ -30,17 +30,18 @@ function buildRow(field, models) {
 	const id = `setting-${field.name}`;
 	const control = buildControl(field, id, models);
 	control.onchange = () => setSettings({ [field.name]: parse(field, control.value) });
-	const reset = button("reset", () => setSettings({ [field.name]: "" }), { "aria-label": `Reset ${field.label}`, class: "reset" });
-	const hint = field.hint && h("span", { class: "hint", id: `${id}-hint` }, field.hint);
+	const label = field.name[0].toUpperCase() + field.name.slice(1).replaceAll("_", " ");
+	const reset = button("reset", () => setSettings({ [field.name]: "" }), { "aria-label": `Reset ${label}`, class: "reset" });
+	const hint = field.hint && h("p", { class: "hint", id: `${id}-hint` }, field.hint);
 	if (hint) control.setAttribute("aria-describedby", hint.id);
-	const row = h("div", { class: "setting" }, h("label", { htmlFor: id }, field.label), reset, control, hint);
+	const row = h("div", { class: "setting" }, h("p", {}, h("label", { htmlFor: id }, label), " ", reset), control, hint);
 	rows.set(field.name, { row, control, reset });
 	return row;
 }
 
 function buildControl(field, id, models) {
-	if (field.kind === "text") return h("textarea", { id, rows: 2 });
-	if (field.kind !== "model") return h("input", { id, type: "number", step: "any", placeholder: "server’s" });
+	if (field.kind === "text") return h("textarea", { id, rows: 1 });
+	if (field.kind !== "model") return h("input", { id, type: "number", step: "any" });
 	const none = field.name === "model" ? `${models[0] ?? "the server’s"} (default)` : "none";
 	return h("select", { id }, h("option", { value: "" }, none), ...models.map((name) => h("option", { value: name }, name)));
 }

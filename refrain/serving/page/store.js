@@ -1,6 +1,7 @@
 /** The history: chats in this browser's IndexedDB, or in a file. */
 
 import { repliesOf } from "./chat.js";
+import { fetchChats, sendChat } from "./server_chats.js";
 
 const FORMAT = "refrain-chats";
 let opening;
@@ -10,22 +11,40 @@ export async function listChats() {
 	return chats.sort((one, other) => other.updated - one.updated);
 }
 
-export const saveChat = (chat) => act("readwrite", (store) => store.put(structuredClone(chat)));
+export async function saveChat(chat) {
+	await put(chat);
+	await sendChat("PUT", chat.id, chat);
+}
 
-export const deleteChat = (id) => act("readwrite", (store) => store.delete(id));
+export async function deleteChat(id) {
+	await act("readwrite", (store) => store.delete(id));
+	await sendChat("DELETE", id);
+}
 
-export const deleteAllChats = () => act("readwrite", (store) => store.clear());
+export async function deleteAllChats() {
+	await act("readwrite", (store) => store.clear());
+	await sendChat("DELETE");
+}
+
+/** Bring here what the server has and this browser has not. */
+export async function bringChats() {
+	for (const chat of await fetchChats(await times())) if (isChat(chat)) await put(chat);
+}
+
+const put = (chat) => act("readwrite", (store) => store.put(structuredClone(chat)));
+
+const times = async () => new Map((await listChats()).map(({ id, updated }) => [id, updated]));
 
 /** All chats with settings, times and seeds, as text. */
 export async function exportChats() {
-	return JSON.stringify({ format: FORMAT, version: 1, exported: new Date().toISOString(), chats: await listChats() }, null, 1);
+	return JSON.stringify({ format: FORMAT, version: 1, chats: await listChats() }, null, 1);
 }
 
 /** Take in exported chats, of two versions the newer; how many were taken. */
 export async function importChats(text) {
 	const { format, chats } = JSON.parse(text);
 	if (format !== FORMAT || !chats.every(isChat)) throw new Error("the file holds no chats of this page");
-	const here = new Map((await listChats()).map((chat) => [chat.id, chat.updated]));
+	const here = await times();
 	const newer = chats.filter((chat) => !(here.get(chat.id) >= chat.updated));
 	for (const chat of newer) await saveChat(chat);
 	return newer.length;
@@ -39,7 +58,6 @@ function isChat(chat) {
 	return isText(chat.id, chat.title) && chat.chosen && Object.entries(chat.turns).every(([id, turn]) => turn.id === id && isText(turn.parent) && isTurn(turn));
 }
 
-/** Whether all words stand in a chat. */
 export function matches(chat, query) {
 	const texts = Object.values(chat.turns).flatMap((turn) => [turn, ...repliesOf(turn)].map(({ content }) => content));
 	const text = texts.join(" ").toLowerCase();
@@ -51,7 +69,7 @@ function open() {
 		const request = indexedDB.open("refrain", 1);
 		request.onupgradeneeded = () => request.result.createObjectStore("chats", { keyPath: "id" });
 		request.onsuccess = () => resolve(request.result);
-		request.onerror = () => reject(new Error(`this browser keeps no history here (${request.error.message})`));
+		request.onerror = () => reject(request.error);
 	});
 	return opening;
 }

@@ -3,14 +3,14 @@
 import { branches, repliesOf } from "./chat.js";
 import { chooseBranch, editQuestion, state } from "./conversation.js";
 import { copyText } from "./copy.js";
-import { button, h } from "./dom.js";
+import { $, button, h } from "./dom.js";
 import { buildReply } from "./reply_view.js";
 
 /** Put turns into an element; what would be built the same stays. */
 export function showTurns(element, turns) {
 	const there = new Map([...element.children].map((view) => [view.built, view]));
 	const views = turns.map((turn) => {
-		const built = `${turn.id} ${turn.reply?.request.model} ${turn.reply?.isRunning} ${turn.beside?.isRunning} ${branches(state.chat, turn).map((other) => other.id)}`;
+		const built = `${turn.id} ${turn.reply?.id} ${turn.reply?.isRunning} ${turn.beside?.isRunning} ${branches(state.chat, turn).map((other) => other.id)}`;
 		return there.get(built) ?? Object.assign(turn.role === "user" ? buildQuestion(turn) : buildAnswer(turn), { built });
 	});
 	views.forEach((view, i) => view !== element.children[i] && element.insertBefore(view, element.children[i] ?? null));
@@ -45,22 +45,22 @@ function branchButtons(turn) {
 
 function showBranch(turn, label) {
 	chooseBranch(turn);
-	const arrows = [...document.querySelectorAll(`#turn-${turn.id} .arrow:not(:disabled)`)];
+	const arrows = [...$(`turn-${turn.id}`).querySelectorAll(".arrow:not(:disabled)")];
 	(arrows.find((arrow) => arrow.getAttribute("aria-label") === label) ?? arrows[0])?.focus();
 }
 
 function editInPlace(turn, text) {
 	const field = h("textarea", { value: turn.content, "aria-label": "Your question, changed", class: "edited" });
 	const leave = () => form.replaceWith(text);
-	const form = h("form", { class: "editing" }, field, h("p", { class: "acts" }, h("button", { type: "submit", class: "main" }, "Ask this instead"), button("Leave it", leave)));
+	const form = h("form", { }, field, h("p", { class: "acts" }, h("button", { class: "main" }, "Ask this instead"), button("Leave it", leave)));
 	form.onsubmit = (event) => {
 		event.preventDefault();
 		if (field.value.trim()) editQuestion(turn, field.value);
-		document.getElementById("box").focus();
+		$("box").focus();
 	};
 	field.onkeydown = (event) => {
 		if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), form.requestSubmit();
-		if (event.key === "Escape") event.stopPropagation(), leave(), document.getElementById("box").focus();
+		if (event.key === "Escape") event.stopPropagation(), leave(), $("box").focus();
 	};
 	text.replaceWith(form);
 	field.focus();
