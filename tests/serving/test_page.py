@@ -359,7 +359,7 @@ def test_arrow_keys_walk_the_tokens_and_tell_how_likely_each_was(open_page):
 
 @in_browser
 def test_figures_tell_how_the_answer_was_made(page, served):
-    figures = ask(page, "Hello").locator(".figures")
+    figures = ask(page, "a" * 80).locator(".figures")
     expect(figures).to_contain_text(re.compile(r"^int8 · seed \d+ · \d+ prompt tokens\b.* · 12 tokens"))
     ask(page, "And now?")
     expect(page.locator(".figures").last).to_contain_text(" cached")
@@ -420,8 +420,8 @@ def test_a_better_answer_becomes_a_row_to_learn_from(open_page, serve, tmp_path,
 def test_a_server_with_keys_is_asked_for_one_that_goes_with_the_tab(open_page, serve):
     server = serve(api_key="a-long-enough-key")
     page = open_page(url=server.url, has_key=False)
-    for key in ("wrong", "a-long-enough-key"):
-        page.get_by_label("It is kept until this tab is closed.").fill(key)
+    for why, key in (("asks for a key", "wrong"), ("does not know this key", "a-long-enough-key")):
+        page.get_by_label(why).fill(key)
         page.get_by_role("button", name="Use this key").click()
     expect(page.locator("dialog")).to_have_count(0)
     ask(page, "Hello")

@@ -45,7 +45,7 @@ async function send(path, body, signal, method) {
 			throw new ApiError(0, { message: `the server does not answer (${error.message}); is it still running?` });
 		});
 		if (response.ok) return response;
-		if (response.status === 401 && (await askForKey(Boolean(key)))) continue;
+		if (response.status === 401 && (readKey() !== key || (await askForKey(Boolean(key))))) continue;
 		throw new ApiError(response.status, (await response.json().catch(() => ({}))).error);
 	}
 }

@@ -2,6 +2,8 @@
 
 import { stream } from "./api.js";
 
+const MEASURED = 0.05; // seconds that make a speed
+
 /** An answer that has not begun; `prefix` is what it goes on from. */
 export function newReply(request, prefix = { content: "", tokens: [] }) {
 	const { content, tokens } = prefix;
@@ -58,5 +60,5 @@ export const numTokens = (reply) => reply.usage?.completion_tokens ?? reply.toke
 /** Tokens a second after the first ones, which come together. */
 export function speed({ tokens, first, last }) {
 	const count = tokens.length - first?.tokens;
-	return count > 0 && last > first.at ? count / (last - first.at) : null;
+	return count > 0 && last - first.at > MEASURED ? count / (last - first.at) : null;
 }
