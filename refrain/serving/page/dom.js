@@ -22,7 +22,7 @@ export function button(label, onclick, properties = {}) {
 export function openDialog(title, ...children) {
 	const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() });
 	dialog.append(h("div", { class: "sheet" }, h("header", {}, h("h2", { id: "dialog-title" }, title), button("Close", () => dialog.close())), ...children));
-	dialog.onclick = (event) => event.target === dialog && dialog.close();
+	dialog.onclick = ({ target }) => void (target === dialog && dialog.close()); // false would undo the click
 	document.body.append(dialog);
 	dialog.showModal();
 	return dialog;

@@ -13,7 +13,7 @@ export function buildSettings(models) {
 	const actions = h("p", { class: "acts" }, button("Reset all", resetSettings), link);
 	$("settings").replaceChildren(head, h("p", { class: "hint" }, "What is empty is left to the server."), ...FIELDS.map((field) => buildRow(field, models)), actions);
 	$("open-settings").onclick = () => showSettings($("settings").hidden);
-	$("settings").onkeydown = (event) => event.key === "Escape" && showSettings(false);
+	$("settings").onkeydown = ({ key }) => void (key === "Escape" && showSettings(false));
 	onSettings(showValues);
 	showValues();
 }
