@@ -64,6 +64,10 @@ def load(folder: Path, settings: ServeSettings) -> tuple[Session | OpenAIBackend
         lm = sessions.open_session(folder, settings.backend, settings.threads, settings.device)
     except OSError as error:
         raise ValueError(f"{folder}: it cannot be read ({error}); fetch it again") from error
+    try:
+        _ = tokenizer.stop_strings  # a template that ends no reply is found out now, not by the first request
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
     slots = lm.allocate_slots(1)
     slots.prefill(0, np.zeros(1, dtype=np.int64))
     slots.decode(np.zeros(1, dtype=np.int64))

@@ -17,6 +17,6 @@ async def warm_up(backend: Backend, readiness: Readiness) -> None:
         async for _ in backend.submit(GenerationRequest([0], SamplingParams(), 1)):
             pass
         readiness.is_warm = True
-    except ApiError as error:
-        readiness.warmup_failure = error.message
-        log.error("the model makes no token: %s", error.message)
+    except (ApiError, ValueError) as error:
+        readiness.warmup_failure = str(error)
+        log.error("the model makes no token: %s", error)
