@@ -205,6 +205,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "serving/test_page.py": "the page as a whole, in a browser",
     "serving/test_company.py": "engine, thread and cache, by many clients at once",
     "runtime/test_sessions.py": "both kinds of session",
+    "serving/test_deployment.py": "Dockerfile, compose.yaml and docs/deploy",
 }
 TESTS = ROOT / "tests"
 WITHOUT_ROOM = {"runs", "support"}

@@ -1,18 +1,25 @@
-"""What serves installs alone: small, without PyTorch, and it answers as the whole environment does."""
+"""What serves installs alone, by the steps of the Dockerfile: small, without PyTorch, and it answers as all does."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
+import httpx
 import pipeline_repository
 import pytest
+import served_model
 from places import ROOT
 
 import refrain
 
 pytestmark = pytest.mark.slow
 LIMIT = 250e6  # bytes of site-packages, pip included
+IMAGE_LIMIT = 160e6  # the same in the image, below which are 130 MB of Debian and Python
+STAGES = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").split("\nFROM ")[1:]
 TRAINING = {"torch", "datasets", "dvc", "transformers", "hydra-core", "omegaconf", "onnx", "peft", "optimum", "pyarrow"}
 LISTED = "import importlib.metadata as m; print(*sorted({d.metadata['Name'].lower() for d in m.distributions()}))"
 
@@ -22,12 +29,29 @@ class Environment:
 
     def __init__(self, folder):
         self.folder, self.bin = folder, folder / "env/bin"
-        self.variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
+        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self.variables = kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.sizes = []  # of site-packages, after each step
 
     def run(self, program, *arguments):
         command = [self.bin / program, *map(str, arguments)]
         return subprocess.run(command, cwd=self.folder, env=self.variables, capture_output=True, text=True)
+
+    def build(self, sources):
+        """What the Dockerfile runs to build the image, here instead of in /opt/refrain."""
+        for line in STAGES[0].splitlines():
+            command = line.replace("/opt/refrain", str(self.folder / "env")).split(maxsplit=1)
+            match command:
+                case ["COPY", names]:
+                    pipeline_repository.copy(sources, *names.split()[:-1])
+                case ["RUN", script]:
+                    done = subprocess.run(
+                        script, shell=True, cwd=sources, env=self.variables, capture_output=True, text=True
+                    )
+                    if "NewConnectionError" in done.stderr:
+                        pytest.skip("the package registry is out of reach")
+                    assert done.returncode == 0, done.stderr
+                    self.sizes.append(sum(f.stat().st_size for f in self.site_packages.rglob("*") if f.is_file()))
 
     @property
     def site_packages(self):
@@ -36,21 +60,16 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
-    """`pip install .` with the versions of constraints.txt, from a copy: a build leaves files beside the sources."""
+    """`pip install .` as the image has it, from a copy: a build leaves files beside the sources."""
     environment = Environment(tmp_path_factory.mktemp("core"))
-    sources = tmp_path_factory.mktemp("sources")
-    pipeline_repository.copy(sources, "refrain", "pyproject.toml", "README.md")
-    done = environment.run("python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", sources)
-    if "NewConnectionError" in done.stderr:
-        pytest.skip("the package registry is out of reach")
-    assert done.returncode == 0, done.stderr
+    environment.build(tmp_path_factory.mktemp("sources"))
     return environment
 
 
 def test_the_core_is_small_and_brings_nothing_that_trains(core):
     assert not TRAINING & {*core.run("python", "-c", LISTED).stdout.split()}
-    size = sum(file.stat().st_size for file in core.site_packages.rglob("*") if file.is_file())
-    assert size <= LIMIT, f"{size / 1e6:.0f} MB"
+    print(core.sizes)
+    assert core.sizes[1] <= LIMIT and core.sizes[-1] <= IMAGE_LIMIT, [f"{size / 1e6:.0f} MB" for size in core.sizes]
 
 
 def test_the_wheel_holds_every_room(core):
@@ -115,3 +134,48 @@ def test_the_facts_of_a_model_need_no_extra_and_the_verdict_does(core, merged):
 @pytest.mark.parametrize("arguments", [["--help"], ["clean"]])
 def test_the_rest_of_the_command_line_works(core, arguments):
     assert core.run("refrain", *arguments).returncode == 0
+
+
+def words_of(instruction):
+    """What an instruction of the image's own stage says: its list, or its text."""
+    said = re.search(rf"^{instruction} (.*)$", STAGES[1], re.MULTILINE)[1]
+    return json.loads(said) if said.startswith("[") else said
+
+
+@contextmanager
+def container(core, folder, **variables):
+    """What the image starts, in its folder and with its variables: a process, and the line that it prints."""
+    image = dict(part.split("=") for part in words_of("ENV").split())
+    command = [word.replace("/opt/refrain", str(core.folder / "env")) for word in words_of("ENTRYPOINT")]
+    process = subprocess.Popen(
+        command, cwd=folder, env=core.variables | image | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_image_starts_with_a_key_alone(core, tmp_path):
+    with container(core, tmp_path) as (process, line):
+        assert (line, process.wait(20)) == ("", 1)
+        assert "requests need no key; set REFRAIN_SERVE_API_KEY" in process.stderr.read()
+
+
+def test_the_image_answers_is_healthy_writes_nothing_and_ends_at_sigterm(core, tmp_path):
+    served_model.build(tmp_path / "models")
+    before = {*core.folder.rglob("*"), *tmp_path.rglob("*")}
+    with container(core, tmp_path, REFRAIN_SERVE_API_KEY="sk-1", REFRAIN_SERVE_PORT="0") as (process, line):
+        port = re.match(r"http://0\.0\.0\.0:(\d+) serves refrain: int8", line)[1]
+        body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+        url, bearer = f"http://127.0.0.1:{port}", {"Authorization": "Bearer sk-1"}
+        assert httpx.post(f"{url}/v1/chat/completions", json=body, headers=bearer).json()["choices"]
+        assert (httpx.get(url).status_code, httpx.get(f"{url}/metrics").status_code) == (200, 401)
+        program, *arguments = words_of("HEALTHCHECK .* CMD")
+        healthy = [program.replace("/opt/refrain", str(core.folder / "env")), *arguments]
+        subprocess.run(healthy, env={"REFRAIN_SERVE_PORT": port}, check=True)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert {*core.folder.rglob("*"), *tmp_path.rglob("*")} == before
