@@ -109,7 +109,7 @@ def is_harmless_field(node: nodes.Node, messages: Names) -> bool:
         return False
     whole, key = field
     if is_message(whole, messages):
-        return key != WORDS
+        return bool(key != WORDS)
     if isinstance(whole, nodes.Name) and whole.name == "loop":
         return key in LOOP_NUMBERS
     return leaves_words_alone(whole, messages)

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from time import perf_counter
 
 from refrain.data.parallel import process_pool, ray_cluster
+from refrain.data.parallel.freed_memory import keep_freed_memory
 from refrain.data.parallel.process_pool import Item, Result
 from refrain.pipeline.cores import available_cores
 from refrain.pipeline.schema import DataConfig
@@ -19,6 +20,7 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     Items and results must be picklable, and so must the function, which goes to each worker once: it carries settings,
     and what it loads it keeps in a functools.cache. ValueError when a worker dies, or when Ray is not installed.
     """
+    keep_freed_memory()
     return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, worker_count(data))
 
 

@@ -12,6 +12,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
+from refrain.data.parallel.freed_memory import keep_freed_memory
+
 Item = TypeVar("Item")
 
 
@@ -61,6 +63,7 @@ def start_worker(function: Callable[[Any], Any]) -> Worker:
 def worker_loop(connection: Connection, function: Callable[[Any], Any]) -> None:
     """Apply the function to what comes over the connection until it is closed, by the other side or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the other side ends us
+    keep_freed_memory()
     items: SimpleQueue[Any] = SimpleQueue()
     Thread(target=receive_items, args=(connection, items), daemon=True).start()
     while True:

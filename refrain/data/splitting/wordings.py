@@ -56,15 +56,17 @@ class Wordings:
         prompts = Bounds(turns.starts[first_turn], turns.starts[first_turn + prompt_turns])
         prompt_words = prompts.ends - prompts.starts
         is_in_prompt = np.arange(len(counts)) - np.repeat(first_turn, row_turns) < np.repeat(prompt_turns, row_turns)
+        words_of_prompts = words[np.repeat(is_in_prompt, counts)]
         prompt_shingles, shingle_counts = shingles.shingle_sets(
             np.repeat(np.arange(len(row_turns)), prompt_words),
-            shingles.centred_shingles(words[np.repeat(is_in_prompt, counts)], prompt_words, shingle_size),
+            shingles.centred_shingles(words_of_prompts, prompt_words, shingle_size),
             len(row_turns),
         )
         is_chat = prompt_turns > 1
         asks = np.array(self.is_user, bool)
+        is_said_by_user = (asks & np.repeat(is_chat, row_turns))[is_in_prompt]
         ngrams, ngram_counts = ngram_sets(
-            words, prompts, [np.repeat(turn, counts) for turn in (is_in_prompt, asks & np.repeat(is_chat, row_turns))]
+            words_of_prompts, prompt_words, np.repeat(is_said_by_user, counts[is_in_prompt])
         )
         keys = QuestionKeys(words)
         turn_keys, key_counts = keys.of_turns(turns, asks, np.repeat(prompts.starts, row_turns), row_turns)
@@ -84,20 +86,18 @@ class Wordings:
         return columns, {"words": words, "shingles": prompt_shingles, "ngrams": ngrams, "turn_keys": turn_keys}
 
 
-def ngram_sets(words: Array, rows: Bounds, selections: list[Array]) -> tuple[Array, Array]:
-    """Of each row the n-grams of these selections of its words, without symbols: sets, and the size of each."""
+def ngram_sets(words: Array, lengths: Array, is_said_by_user: Array) -> tuple[Array, Array]:
+    """Of texts of these lengths the n-grams of all words and of those that the user says in a chat, without symbols:
+    two sets of each text, and their sizes."""
+    is_no_symbol, ends = words & np.uint32(1) == 0, np.cumsum(lengths)
     owners, ngrams = [], []
-    for number, selection in enumerate(selections):
-        is_selected = selection & (words & np.uint32(1) == 0)
-        total = np.concatenate([[0], np.cumsum(is_selected)])
-        lengths = total[rows.ends] - total[rows.starts]
-        ngrams_of_all = shingles.all_shingles(words[is_selected], NGRAM_WORDS)
-        ngrams.append(ngrams_of_all[shingles.within_one_text(lengths, NGRAM_WORDS)])
-        owner = np.arange(len(lengths)) * len(selections) + number
-        owners.append(np.repeat(owner, np.maximum(lengths - NGRAM_WORDS + 1, 0)))
-    count = len(rows.starts) * len(selections)
-    sets, sizes = shingles.shingle_sets(np.concatenate(owners), np.concatenate(ngrams), count)
-    return sets, sizes.reshape(-1, len(selections))
+    for number, is_chosen in enumerate((is_no_symbol, is_no_symbol & is_said_by_user)):
+        at = np.flatnonzero(is_chosen)
+        chosen = np.diff(np.searchsorted(at, ends), prepend=0)  # words of each text
+        ngrams.append(shingles.all_shingles(words[at], NGRAM_WORDS)[shingles.within_one_text(chosen, NGRAM_WORDS)])
+        owners.append(np.repeat(np.arange(len(ends)) * 2 + number, np.maximum(chosen - NGRAM_WORDS + 1, 0)))
+    sets, sizes = shingles.shingle_sets(np.concatenate(owners), np.concatenate(ngrams), 2 * len(ends))
+    return sets, sizes.reshape(-1, 2)
 
 
 class QuestionKeys:
