@@ -32,7 +32,7 @@ from refrain.runtime import onnx_folder
 QUESTIONS = 60
 SETTLED = 200  # requests after which memory is taken as what it was
 SAMPLES = 10  # of memory, of which the median counts
-ENVIRONMENT = {"REFRAIN_SERVE_CACHE__MAX_BYTES": "60000"}  # for some of the replies
+ENVIRONMENT = {"REFRAIN_SERVE_CACHE__MAX_BYTES": "20000"}  # for some of the replies
 WORDS = ["what", "is", "the", "capital", "of", "France", "and", "how", "far", "does", "a", "train", "go", "in", "hours"]
 READ_FOREVER = """
 import socket, sys

@@ -1,12 +1,12 @@
 """POST /v1/refrain/reload: what the folders hold now, in place of what is open."""
 
-import hmac
 from dataclasses import asdict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from refrain.serving.api_keys import ApiKeys, digest_key
 from refrain.serving.errors import ApiError
 from refrain.serving.trust import is_local
 
@@ -22,8 +22,10 @@ async def reload(request: Request) -> JSONResponse:
 def may_reload(request: Request, admin_key: str | None) -> bool:
     """Whether it comes from this machine itself, or has the admin key."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if admin_key is not None and scheme.lower() == "bearer" and hmac.compare_digest(key.encode(), admin_key.encode()):
-        return True
+    if admin_key is not None and scheme.lower() == "bearer":
+        admin_keys = ApiKeys({digest_key(admin_key, "admin_key"): "admin_key"})
+        if admin_keys.find(key.strip().encode("latin-1")) is not None:
+            return True
     return is_local(request)
 
 

@@ -1,5 +1,6 @@
 """Another model in the same place, while the old one speaks."""
 
+import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ def served_copy(folder, serve):
 
 @pytest.fixture(scope="module")
 def guarded(serve):
-    return serve(admin_key="open sesame")
+    return serve(admin_key=f"sha256:{hashlib.sha256(b'open sesame').hexdigest()}")
 
 
 def rename_over_best(folder):
