@@ -31,7 +31,6 @@ from refrain.runtime import onnx_folder
 
 QUESTIONS = 60
 SETTLED = 200  # requests after which memory is taken as what it was
-SAMPLES = 10  # of memory, of which the median counts
 ENVIRONMENT = {"REFRAIN_SERVE_CACHE__MAX_BYTES": "20000"}  # for some of the replies
 WORDS = ["what", "is", "the", "capital", "of", "France", "and", "how", "far", "does", "a", "train", "go", "in", "hours"]
 READ_FOREVER = """
@@ -199,10 +198,11 @@ def report(outcome: Outcome) -> int:
     print(", ".join(f"{count} {name}" for name, count in outcome.counts.items()))
     print("\n".join(outcome.differences[:5]) or "every reply is what it is alone")
     settled = [size for replies, size in outcome.memory if replies >= SETTLED]
-    before, after = median(settled[:SAMPLES]), median(settled[-SAMPLES:])
+    quarter = max(1, len(settled) // 4)
+    before, after = median(settled[:quarter]), median(settled[-quarter:])
     growth = after / before - 1
-    print(f"memory: {before:.0f} MB after {SETTLED} replies, {after:.0f} MB at the end ({growth:+.1%}), "
-          f"{max(settled):.0f} MB at most")  # fmt: skip
+    print(f"memory: {before:.0f} MB in the first quarter after {SETTLED} replies, {after:.0f} MB in the last one "
+          f"({growth:+.1%}), {max(settled):.0f} MB at most")  # fmt: skip
     return int(bool(outcome.differences) or growth > 0.05)
 
 

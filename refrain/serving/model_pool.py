@@ -216,7 +216,8 @@ class ModelPool:
             if polls % POLLS_BEFORE_GC == 0 and not is_busy(backend):
                 gc.collect()
         await asyncio.to_thread(backend.close)
-        del self._retired[backend]
+        del self._retired[backend], backend
+        await asyncio.to_thread(opening.give_back_memory)
 
 
 def open_current(current: OpenModel | None, folder: Path, settings: ServeSettings) -> OpenModel:
