@@ -158,17 +158,10 @@ def check_ping(target: Target) -> str:
     raise NotApplicableError("5 s of silence cannot be brought about from outside; its tests do")
 
 
-def check_failure_in_stream(target: Target) -> str:
-    """A reply that fails; a model that fails must be there."""
-    raise NotApplicableError("needs a model that fails in a reply; its tests have one")
-
-
 CHECKS = [
     Check(1, "a client that leaves frees its slot, streamed or plain", check_disconnect),
     Check(2, "a cancelled request changes no other", check_cancel_beside),
     Check(3, "a client that leaves while its prompt is read frees its slot", check_cancel_in_prompt),
-    Check(4, "a failure in a stream is data with an error, without [DONE]", check_failure_in_stream),
-    Check(5, "a stream closes after a failure", check_failure_in_stream),
     Check(6, "what can be refused is refused before a stream begins", check_refused_before_stream),
     Check(7, "usage in a stream comes once, last, when asked for", check_usage),
     Check(8, "a stream names its charset, begins with the role, ends with [DONE]", check_stream_form),

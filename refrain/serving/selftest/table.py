@@ -7,7 +7,7 @@ from refrain.serving.selftest import operation_checks, request_checks, streaming
 from refrain.serving.selftest.client import Target
 from refrain.serving.selftest.outcome import Check, CheckFailedError, NotApplicableError, Outcome
 
-CHECKS: list[Check] = [*streaming_checks.CHECKS, *request_checks.CHECKS, *operation_checks.CHECKS]
+CHECKS: list[Check] = sorted([*streaming_checks.CHECKS, *request_checks.CHECKS, *operation_checks.CHECKS])
 
 
 def run_checks(target: Target, checks: Iterable[Check] = tuple(CHECKS)) -> Iterator[Outcome]:
