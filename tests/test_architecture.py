@@ -189,6 +189,42 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/middleware/request_ids": ("serving/middleware/test_access_log.py", "ids in the log and in answers"),
     "serving/middleware/response_headers": ("serving/middleware/test_failures.py", "headers of every answer"),
     "serving/middleware/stack": ("serving/middleware/test_failures.py", "the order holds for every answer"),
+    "serving/selftest/answer_checks": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/client": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/damage_checks": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/damaged_model": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/operation_checks": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/outcome": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/own_server": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/request_checks": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
+    "serving/selftest/streaming_checks": (
+        "serving/selftest/test_table.py",
+        "the table of all checks, of a good and of a careless server",
+    ),
 }
 OF_NO_MODULE = {  # test files about more than one module
     "data/shapes/test_published_sets.py": "every shape, by rows of public sets",

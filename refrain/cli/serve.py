@@ -2,9 +2,12 @@
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refrain.cli.repository import typed_path
+
+if TYPE_CHECKING:
+    from refrain.serving.settings import ServeSettings
 
 HELP = "serve an exported model over HTTP, with a page to talk to it"
 EPILOG = """\
@@ -20,6 +23,13 @@ def add_parser(commands: Any) -> None:
         description=run.__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--selftest",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="check a server, without a URL one of its own, by what users of servers complain of, and exit",
     )
     parser.set_defaults(run=run)
     parse = parser.parse_known_args
@@ -63,10 +73,24 @@ def run(options: argparse.Namespace) -> int:
 
         print(settings_table(settings, origins))
         return 0
+    if options.selftest is not None:
+        return run_selftest(options.selftest, settings)
     from refrain.serving.lifecycle import serve
 
     serve(sources, settings)
     return 0
+
+
+def run_selftest(url: str, settings: "ServeSettings") -> int:
+    """Print a line for each check as it ends; 1 where one fails."""
+    from refrain.serving.selftest import table
+
+    outcomes = []
+    for outcome in table.check_server(url, settings):
+        print(table.format_outcome(outcome), flush=True)
+        outcomes.append(outcome)
+    print(table.summarise(outcomes))
+    return int(any(outcome.state == "fails" for outcome in outcomes))
 
 
 def read_options(options: argparse.Namespace) -> dict[str, Any]:

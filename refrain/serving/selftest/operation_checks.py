@@ -1,31 +1,20 @@
-"""Checks 28 to 41: load, state, keys, reload, and what a browser or a proxy may ask."""
+"""Checks 28 to 41 but for damage: load, state, keys, and what a browser or a proxy may ask."""
 
 import os
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from refrain.serving.selftest import damaged_model
 from refrain.serving.selftest.client import LONG_REPLY, Answer, Target, pieces_of, text_of
-from refrain.serving.selftest.outcome import Check, NotApplicableError, require
-from refrain.serving.selftest.own_server import OwnServer, resident_mb, start_server
+from refrain.serving.selftest.outcome import Check, require
+from refrain.serving.selftest.own_server import require_own, resident_mb, start_server
 
 EVIL = "http://evil.example"
 MOST_GROWTH = 0.05  # of the memory of a server between its 200th and its last request
+CACHES_MB = 8  # that answers which are kept for a while may take beside it
 REQUESTS = (200, 600)
-
-
-def require_own(target: Target) -> OwnServer:
-    """How to start another server like the target; NotApplicableError for one that somebody else runs."""
-    if target.own is None:
-        raise NotApplicableError("needs a server of its own, with settings of its own; leave the URL out")
-    return target.own
 
 
 def check_queue(target: Target) -> str:
@@ -49,28 +38,6 @@ def check_timeout(target: Target) -> str:
         late = answer.status == 408 or (answer.json() or {}).get("refrain", {}).get("reason") == "timeout"
     require(late, f"0.05 s were given: {answer.status} {answer.body[:120]!r}")
     return f"{answer.status} after its time"
-
-
-def check_engine_failure(target: Target) -> str:
-    """A model that can choose no token fails its replies, one by one, and nothing else."""
-    with start_broken(require_own(target)) as server:
-        answers = [server.chat("Hi") for _ in range(2)]
-        alive = Target(server.url).get("/healthz").status
-    for answer in answers:
-        require(answer.status == 500, f"a model of nan answers {answer.status}")
-        require(bool(answer.error.get("message")), "500 without a sentence")
-    require(alive == 200, f"/healthz after a reply that broke: {alive}")
-    return f"{answers[0].error.get('code')}, twice; alive"
-
-
-@contextmanager
-def start_broken(own: OwnServer) -> Iterator[Target]:
-    """A server whose model has weights that are no numbers."""
-    with tempfile.TemporaryDirectory() as place:
-        copy = damaged_model.copy_model(own.folder, Path(place))
-        damaged_model.fill_with_nan(copy)
-        with start_server(own, model=str(copy)) as server:
-            yield server
 
 
 def check_nothing_is_mixed(target: Target) -> str:
@@ -104,8 +71,7 @@ def check_memory(target: Target) -> str:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda number: server.chat(f"{number} " * (number % 40 + 1), max_tokens=4), range(count)))
             sizes.append(resident_mb(server))
-    growth = sizes[1] / sizes[0] - 1
-    require(growth <= MOST_GROWTH, f"from {sizes[0]:.0f} to {sizes[1]:.0f} MB")
+    require(sizes[1] <= sizes[0] * (1 + MOST_GROWTH) + CACHES_MB, f"from {sizes[0]:.0f} to {sizes[1]:.0f} MB")
     return f"{sizes[0]:.0f} MB, then {sizes[1]:.0f} MB"
 
 
@@ -134,20 +100,6 @@ def check_health(target: Target) -> str:
         status = plain.get(found[0]).status
     require(status == 200, f"{found[0]} while a reply runs: {status}")
     return f"{', '.join(found)}; ready while busy"
-
-
-def check_reload(target: Target) -> str:
-    """A damaged folder is not served, and the old model stays."""
-    own = require_own(target)
-    with tempfile.TemporaryDirectory() as place:
-        copy = damaged_model.copy_model(own.folder, Path(place))
-        with start_server(own, model=str(copy)) as server:
-            before = text_of(server.chat("Hi"))
-            damaged_model.flip_bit(copy)
-            answer = server.post("/v1/refrain/reload", {})
-            require(answer.status == 409, f"reload of a flipped bit: {answer.status}")
-            require(text_of(server.chat("Hi")) == before, "the answer has changed")
-    return str(answer.error.get("code"))
 
 
 def check_cache(target: Target) -> str:
@@ -248,39 +200,13 @@ def check_late(target: Target) -> str:
     return f"{check_timeout(target)}; {check_retries(target)}"
 
 
-def check_failure_in_stream(target: Target) -> str:
-    """A stream that fails says why in a line of data, and is not whole."""
-    with start_broken(require_own(target)) as server, server.stream_chat("Hi") as stream:
-        require(stream.status == 200, f"the stream has status {stream.status}")
-        events = list(stream.events())
-    raw = b"".join(stream.lines)
-    require("error" in events[-1], f"the last event is {events[-1]}")
-    require(b"event:" not in raw, "the error has an event name, which clients skip")
-    require(b"[DONE]" not in raw, "[DONE] follows an error")
-    return str(events[-1]["error"].get("code"))
-
-
-def check_stream_closes(target: Target) -> str:
-    """After the error the connection ends."""
-    with start_broken(require_own(target)) as server, server.stream_chat("Hi") as stream:
-        begin = time.monotonic()
-        list(stream.events())  # to the end of the body
-        seconds = time.monotonic() - begin
-    require(seconds < 1, f"it stays open for {seconds:.1f} s")
-    return f"closed after {1000 * seconds:.0f} ms"
-
-
 CHECKS = [
-    Check(4, "a failure in a stream is data with an error, without [DONE]", check_failure_in_stream),
-    Check(5, "a stream closes after a failure", check_stream_closes),
     Check(28, "a full queue refuses, with Retry-After", check_queue),
     Check(29, "late replies end, and those who try again find room", check_late),
-    Check(30, "a reply that breaks ends alone", check_engine_failure),
     Check(31, "nothing of one request is in another's answer", check_nothing_is_mixed),
     Check(32, "memory stays flat", check_memory),
     Check(33, "SIGTERM lets streams finish", check_drain),
     Check(34, "health and readiness are told apart from being busy", check_health),
-    Check(35, "a damaged model is never served", check_reload),
     Check(36, "nothing that is remembered is wrong", check_cache),
     Check(37, "no page of elsewhere reads an answer", check_origins),
     Check(38, "without its key nothing is answered", check_keys),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.serving.selftest.client import Target
+from refrain.serving.selftest.outcome import NotApplicableError
 
 ADDRESS = re.compile(r"http://[\w.\[\]:-]+:\d+")
 PREFIX = "REFRAIN_SERVE_"
@@ -28,6 +29,13 @@ class OwnServer:
     def wait_for_exit(self, target: Target) -> int:
         """The exit status of a server that was told to end; TimeoutExpired where it does not."""
         return self.processes[target.process_id or 0].wait(60)
+
+
+def require_own(target: Target) -> OwnServer:
+    """How to start another server like the target; NotApplicableError for one that somebody else runs."""
+    if target.own is None:
+        raise NotApplicableError("needs a server of its own, with settings of its own; leave the URL out")
+    return target.own
 
 
 @contextmanager

@@ -2,12 +2,42 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from refrain.serving.selftest import operation_checks, request_checks, streaming_checks
+from refrain.generation import model_choice
+from refrain.pipeline import manifest
+from refrain.serving.selftest import answer_checks, damage_checks, operation_checks, request_checks, streaming_checks
 from refrain.serving.selftest.client import Target
 from refrain.serving.selftest.outcome import Check, CheckFailedError, NotApplicableError, Outcome
+from refrain.serving.selftest.own_server import OwnServer, start_server
+from refrain.serving.settings import ServeSettings
 
-CHECKS: list[Check] = sorted([*streaming_checks.CHECKS, *request_checks.CHECKS, *operation_checks.CHECKS])
+MODULES = (streaming_checks, request_checks, answer_checks, damage_checks, operation_checks)
+CHECKS: list[Check] = sorted(check for module in MODULES for check in module.CHECKS)
+
+
+def check_server(url: str, settings: ServeSettings) -> Iterator[Outcome]:
+    """Check the server at a URL; without one, a server of the model in the settings that is started for it.
+
+    ValueError when that does not start, or nothing answers at the URL.
+    """
+    if url:
+        target = Target(url, settings.api_key)
+        try:
+            target.get("/v1/models")
+        except OSError as error:
+            raise ValueError(f"{url}: nothing answers there ({error}); start the server first") from error
+        yield from run_checks(target)
+        return
+    folder = model_choice.choose_model(settings.model)
+    own = OwnServer(settings.model, find_artifact(folder))
+    with start_server(own) as target:
+        yield from run_checks(target)
+
+
+def find_artifact(folder: Path) -> Path:
+    """The folder with the manifest of a variant: the one around it, or its own."""
+    return folder.parent if (folder.parent / manifest.MANIFEST).is_file() else folder
 
 
 def run_checks(target: Target, checks: Iterable[Check] = tuple(CHECKS)) -> Iterator[Outcome]:
