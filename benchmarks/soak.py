@@ -31,7 +31,10 @@ from refrain.runtime import onnx_folder
 
 QUESTIONS = 60
 SETTLED = 200  # requests after which memory is taken as what it was
-ENVIRONMENT = {"REFRAIN_SERVE_CACHE__MAX_BYTES": "20000"}  # for some of the replies
+ENVIRONMENT = {  # less room than is needed, for what is kept: full from the beginning
+    "REFRAIN_SERVE_CACHE__MAX_BYTES": "20000",
+    "REFRAIN_SERVE_ANSWERS_MEMORY": "500000",
+}
 WORDS = ["what", "is", "the", "capital", "of", "France", "and", "how", "far", "does", "a", "train", "go", "in", "hours"]
 READ_FOREVER = """
 import socket, sys
@@ -67,7 +70,7 @@ def main() -> None:
         folder = Path(scratch, "onnx")
         shutil.copytree(options.folder, folder)
         command = [sys.executable, "-m", "refrain.cli.main", "serve", "--port", "{port}", "--model", str(folder)]
-        server = ServerProcess(command, Path(scratch, "log"), ENVIRONMENT)
+        server = ServerProcess(command, "/readyz", Path(scratch, "log"), ENVIRONMENT)
         try:
             outcome = asyncio.run(Soak(server, folder, options).run())
         finally:
