@@ -21,7 +21,7 @@ from refrain.serving.model_lineage import ModelLineage
 from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
 from refrain.serving.readiness import Readiness
 from refrain.serving.response_cache import ResponseCache
-from refrain.serving.routes import chat_completions, completions, health, metrics, models, page, reload, tokens
+from refrain.serving.routes import chat_completions, completions, health, metrics, models, openapi, page, reload, tokens
 from refrain.serving.served_tokenizer import ServedTokenizers
 from refrain.serving.session_store import SessionStore, open_sessions
 from refrain.serving.settings import ServeSettings
@@ -83,7 +83,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         server.training.close()
         server.grammars.close()
 
-    families = (chat_completions, completions, health, metrics, models, page, reload, tokens)
+    families = (chat_completions, completions, health, metrics, models, openapi, page, reload, tokens)
     routes = [route for family in families for route in family.ROUTES]
     middleware = middleware_stack(
         lambda: server.settings, lambda: server.keys, server.readiness, lambda: server.models.is_alive()

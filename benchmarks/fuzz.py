@@ -1,0 +1,72 @@
+"""Send a server whatever its API document allows, and what it does not: `python -m benchmarks.fuzz http://HOST:PORT`.
+
+Every answer must be one that the document knows, of the form that it gives, and never a failure of the server.
+"""
+
+import argparse
+import json
+import time
+import urllib.request
+from typing import Any
+
+import schemathesis
+import schemathesis.checks
+from hypothesis import HealthCheck, given, seed, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi import checks
+
+from refrain.serving.api.openapi import OPERATIONS
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
+    checks.response_schema_conformance,
+]  # fmt: skip
+EXAMPLES = 50  # of one route at a time
+
+
+def send_requests(
+    url: str, document: dict[str, Any], path: str, mode: GenerationMode, max_examples: int, number: int
+) -> int:
+    """How many requests, which follow from a number, were sent to a route; the error of the first fault."""
+    schema = schemathesis.openapi.from_dict({**document, "paths": {path: document["paths"][path]}})
+    schema.config.update(base_url=url)
+    sent = 0
+    for operation in schema.get_all_operations():
+
+        @seed(number)
+        @settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.ok().as_strategy(generation_mode=mode))
+        def send(case: Case) -> None:
+            nonlocal sent
+            sent += 1
+            case.call_and_validate(checks=CHECKS)
+
+        send()
+    return sent
+
+
+def list_modes(document: dict[str, Any], path: str) -> list[GenerationMode]:
+    """What a route can be sent: without a body nothing is wrong."""
+    has_body = any("requestBody" in operation for operation in document["paths"][path].values())
+    return [*GenerationMode] if has_body else [GenerationMode.POSITIVE]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--seconds", type=float, default=300)
+    options = parser.parse_args()
+    with urllib.request.urlopen(f"{options.url}/openapi.json") as answer:
+        document = json.load(answer)
+    end, number, sent = time.monotonic() + options.seconds, 0, dict.fromkeys(OPERATIONS, 0)
+    while time.monotonic() < end:
+        for path in OPERATIONS:
+            for mode in list_modes(document, path):
+                sent[path] += send_requests(options.url, document, path, mode, EXAMPLES, number)
+        number += 1
+    for path, count in sent.items():
+        print(f"{path:24} {count:7} requests, no fault")
+
+
+if __name__ == "__main__":
+    main()
