@@ -74,9 +74,11 @@ class GracefulServer(uvicorn.Server):
 
     def describe(self, sockets: list[socket.socket]) -> str:
         """One line that says what is served, and where."""
-        model, addresses = self._server.models.default, " and ".join(map(describe_address, sockets))
-        threads = self._server.settings.threads or min(available_cores(), read_attention_heads(model.folder))
-        return f"{addresses} serves {model.name}: {model.variant} of {model.folder}, threads: {threads}"
+        model, settings = self._server.models.default, self._server.settings
+        threads = settings.threads or min(available_cores(), read_attention_heads(model.folder))
+        how = f"asking {settings.backend_url}" if settings.backend == "openai" else f"threads: {threads}"
+        addresses = " and ".join(map(describe_address, sockets))
+        return f"{addresses} serves {model.name}: {model.variant} of {model.folder}, {how}"
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal lets replies end, the second one does not."""

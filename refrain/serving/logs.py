@@ -10,6 +10,10 @@ from refrain.serving.settings import LogSettings
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 FIELDS = "fields"  # of a record: further facts, which the JSON line has as keys
+NO_NEWS = (  # of uvicorn
+    "ASGI callable returned without completing response.",  # on purpose: so a client sees that a stream has failed
+    "No supported WebSocket library detected.",  # and none is wanted
+)
 LIBRARIES = ("uvicorn", "uvicorn.error", "asyncio", "httpx", "httpcore")  # what they say below a warning is not ours
 
 
@@ -21,6 +25,12 @@ def configure_logs(settings: LogSettings) -> None:
     logging.getLogger("refrain").setLevel(settings.level.upper())
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record says more than the line of its request does."""
+    return not str(record.msg).startswith(NO_NEWS)
 
 
 class TextFormatter(logging.Formatter):

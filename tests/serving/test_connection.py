@@ -1,10 +1,14 @@
 """Clients that are slow, silent, too many or not HTTP at all."""
 
+import logging
+import socket
+import struct
+import time
 from contextlib import ExitStack
 
 import httpx
 import pytest
-from raw_http import GET, connect, read_all
+from raw_http import GET, POST, connect, read_all
 
 from refrain.serving.settings import LimitSettings
 
@@ -56,3 +60,34 @@ def test_connections_beyond_the_limit_are_told_and_probes_answered(impatient):
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_connections")
         assert refused.headers["retry-after"] == "1"
         assert httpx.get(f"{impatient.url}/healthz").status_code == 200
+
+
+def leave(client):
+    """End a connection without a word, as a process that is killed does."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(served, caplog):
+    body = b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true, "n": 4}'
+    for number in range(20):
+        client = connect(served)
+        client.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        if number % 4:
+            client.recv(300 * number)
+        leave(client)
+    assert served.chat().status_code == 200  # who comes after them is answered
+    server, end = served.server, time.monotonic() + 20
+    while server.readiness.num_active or server.models.num_running() or server.models.num_waiting():
+        assert time.monotonic() < end  # all have left, and hold nothing
+    assert not [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
+
+
+def test_a_client_that_reads_nothing_is_cut_off(impatient):
+    with socket.socket() as client, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        host, port = impatient.url.removeprefix("http://").split(":")
+        client.connect((host, int(port)))
+        while True:
+            client.sendall((GET + b"\r\n") * 1000)  # the answers to which fill every buffer
