@@ -125,6 +125,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "export/onnx/layers": ("export/onnx/test_graph.py", "layers are drawn as a whole graph"),
     "generation/answer": ("generation/test_model.py", "what its methods give back"),
     "generation/chat_model": ("cli/test_chat.py", "what the command holds"),
+    "generation/conversations": ("generation/test_model.py", "what its methods are asked"),
     "generation/options": ("generation/test_model.py", "what its methods take"),
     "generation/scoring": ("generation/test_model.py", "a method of the model"),
     "generation/sessions": ("generation/test_model.py", "either backend of a model"),

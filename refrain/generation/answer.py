@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from refrain.chat.encoding import ChatTokenizer
-from refrain.chat.records import Message
+from refrain.chat.records import Message, Tool, ToolCall
 from refrain.generation.sampling import TokenLogprobs
 from refrain.generation.sequence import Sequence
+from refrain.generation.token_bytes import TokenBytes
+from refrain.generation.tool_calls import CallForm
 
 FINISH_REASONS = {"end": "stop", "stop": "stop", "length": "length"}  # OpenAI's words
 
@@ -25,6 +26,7 @@ class TokenLogprob(NamedTuple):
     token: str  # its text; a sign in place of each part of a character
     logprob: float
     id: int
+    bytes: bytes | None  # joined they are the text; None for a control token
     top: list[TopLogprob]  # falling; as many as were asked for
 
 
@@ -48,6 +50,8 @@ class Answer:
     logprobs: list[TokenLogprob] | None  # of each id, where they were asked for
     usage: Usage
     refrain: dict[str, Any]  # which model it was, and what the server says of an answer
+    content: str  # the text without calls of tools
+    tool_calls: list[ToolCall]
 
     def __str__(self) -> str:
         return self.text
@@ -55,7 +59,9 @@ class Answer:
     @property
     def message(self) -> Message:
         """The assistant's turn, for the conversation to go on."""
-        return {"role": "assistant", "content": self.text}
+        if not self.tool_calls:
+            return {"role": "assistant", "content": self.text}
+        return {"role": "assistant", "content": self.content, "tool_calls": self.tool_calls}
 
 
 def count_tokens(sequence: Sequence) -> Usage:
@@ -63,15 +69,21 @@ def count_tokens(sequence: Sequence) -> Usage:
     return Usage(len(sequence.prompt_ids), len(sequence.ids), sequence.num_cached_tokens)
 
 
-def name_logprobs(tokenizer: ChatTokenizer, ids: list[int], found: list[TokenLogprobs]) -> list[TokenLogprob]:
-    """Log-probabilities with the texts of their tokens."""
-
-    def text(token: int) -> str:
-        return str(tokenizer.tokenizer.decode([token], skip_special_tokens=False))
-
-    return [
-        TokenLogprob(
-            text(token), own.chosen, token, [TopLogprob(text(other), value, other) for other, value in own.top]
-        )
-        for token, own in zip(ids, found, strict=True)
+def read_calls(form: CallForm | None, tools: list[Tool] | None, text: str) -> tuple[str, list[ToolCall]]:
+    """The words of a reply and the calls of tools in it."""
+    names = {tool["function"]["name"] for tool in tools or []}
+    found = form.parse(text, names) if form is not None and names else None
+    if found is None:
+        return text, []
+    return found.content, [
+        {"id": f"call_{nth}", "type": "function", "function": call} for nth, call in enumerate(found.calls)
     ]
+
+
+def name_logprobs(tokens: TokenBytes, ids: list[int], found: list[TokenLogprobs]) -> list[TokenLogprob]:
+    """Log-probabilities with the texts of their tokens."""
+    return [
+        TokenLogprob(tokens.name(token), own.chosen, token, tokens.find(token),
+                     [TopLogprob(tokens.name(other), value, other) for other, value in own.top])
+        for token, own in zip(ids, found, strict=True)
+    ]  # fmt: skip

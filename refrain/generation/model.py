@@ -6,27 +6,26 @@ The same messages and options get the bytes that the server and the commands giv
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 from refrain.chat import encoding
-from refrain.chat.records import Message, Tool
+from refrain.chat.records import Tool
 from refrain.chat.written_fields import TemplateFields
-from refrain.data.shapes.errors import RowError
-from refrain.data.shapes.tool_fields import parse_tool_columns
-from refrain.data.shapes.turns import parse_turns
-from refrain.generation import answer, options, prompt_rows, scoring, sessions
+from refrain.generation import answer, conversations, options, prompt_rows, scoring, sessions, tool_calls
 from refrain.generation.answer import Answer, TokenLogprob
+from refrain.generation.conversations import Prompt
 from refrain.generation.grammar import Grammar
 from refrain.generation.options import Options
 from refrain.generation.sessions import Runtime
 from refrain.generation.shared_engine import Reply, SharedEngine
+from refrain.generation.token_bytes import TokenBytes
+from refrain.generation.tool_calls import CallForm
 from refrain.pipeline import manifest, paths
 from refrain.runtime.loading import Session
 
-Prompt = str | Sequence[Message]  # a question, or the turns of a conversation
 MAX_GRAMMARS = 32  # compiled ones that are kept
 MAX_NUM_SEQS = 8  # replies that grow at once
 
@@ -34,8 +33,8 @@ MAX_NUM_SEQS = 8  # replies that grow at once
 class Stream:
     """A reply as it comes, for `for` and for `async for`; `answer` holds what has come."""
 
-    def __init__(self, model: "Model", reply: Reply) -> None:
-        self._model, self._reply = model, reply
+    def __init__(self, model: "Model", reply: Reply, tools: list[Tool] | None) -> None:
+        self._model, self._reply, self._tools = model, reply, tools
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._reply)
@@ -50,7 +49,7 @@ class Stream:
     @property
     def answer(self) -> Answer:
         """The whole reply once it has ended, what there is of it before."""
-        return self._model.describe(self._reply)
+        return self._model.describe(self._reply, self._tools)
 
 
 class Model:
@@ -68,7 +67,7 @@ class Model:
 
     def stream(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Stream:
         """The same, piece by piece."""
-        return self._start(self.encode(messages, tools), given, is_chat=True)
+        return self._start(self.encode(messages, tools), given, tools)
 
     def batch(
         self, prompts: Iterable[Prompt], tools: list[Tool] | None = None, **given: Unpack[Options]
@@ -112,18 +111,18 @@ class Model:
         self, messages: Prompt, reply: str, top: int = 0, tools: list[Tool] | None = None
     ) -> list[TokenLogprob]:
         """How likely each token of a given reply is after a prompt, with what ends it: all that training counts."""
-        turns = as_messages(messages)
+        turns, _ = conversations.parse_prompt(messages, tools)
         row = encoding.encode_conversation(self.tokenizer, [*turns, {"role": "assistant", "content": reply}], tools)
         ids, found = scoring.score_reply(self._engine.open_lm(), row, len(self.encode(turns, tools)), top)
-        return answer.name_logprobs(self.tokenizer, ids, found)
+        return answer.name_logprobs(self.tokens, ids, found)
 
     def score(self, messages: Prompt, reply: str, tools: list[Tool] | None = None) -> float:
         """The log-probability of a given reply as a whole."""
         return float(sum(token.logprob for token in self.logprobs(messages, reply, tools=tools)))
 
-    def tokenize(self, text: str) -> list[int]:
-        """The ids of a text, without a template."""
-        return list(self.tokenizer.tokenizer.encode(text, add_special_tokens=False).ids)
+    def tokenize(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """The ids of a text, without a template; it begins as the tokenizer lets texts begin, unless told not to."""
+        return list(self.tokenizer.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def detokenize(self, ids: list[int]) -> str:
         """The text of ids, control tokens too."""
@@ -131,13 +130,11 @@ class Model:
 
     def encode(self, messages: Prompt, tools: list[Tool] | None = None) -> list[int]:
         """The ids after which the model speaks; control tokens that the messages hold are text."""
-        row = {"messages": as_messages(messages), "tools": tools}
-        try:
-            turns = parse_turns(row, "messages")
-            called = parse_tool_columns(row, is_chat=True, read_columns=())
-            return prompt_rows.encode_turns(self._fields, turns, called, "prompt")
-        except RowError as error:
-            raise ValueError(f"messages: {str(error).replace(' of messages', '')}") from error
+        turns, called = conversations.parse_prompt(messages, tools)
+        if called and self.call_form is None and "tools" in self._fields.written:
+            way_out = "leave them out"
+            raise ValueError(f"tools: this model's template writes calls in a form that is not read back; {way_out}")
+        return prompt_rows.encode_turns(self._fields, turns, called, "prompt")
 
     def close(self) -> None:
         """Give back what the model holds; replies that have not ended fail."""
@@ -149,17 +146,35 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def describe(self, reply: Reply) -> Answer:
+    def describe(self, reply: Reply, tools: list[Tool] | None) -> Answer:
         """What a reply says so far, and what made it."""
         sequence, request = reply.sequence, reply.request
         usage = answer.count_tokens(sequence)
-        found = None
-        if request.logprobs is not None:
-            found = answer.name_logprobs(self.tokenizer, sequence.ids, sequence.logprobs)
-        reason = answer.FINISH_REASONS.get(sequence.finish_reason or "", "cancelled")
+        content, calls = answer.read_calls(self.call_form if tools else None, tools, sequence.text)
         facts = {"max_tokens": request.max_new_tokens, "cached_tokens": usage.cached_tokens}
-        seed = request.sampling.seed
-        return Answer(sequence.text, sequence.ids, reason, seed, found, usage, {**self.facts, "seed": seed, **facts})
+        return Answer(
+            text=sequence.text,
+            ids=sequence.ids,
+            finish_reason=answer.FINISH_REASONS.get(sequence.finish_reason or "", "cancelled"),
+            seed=request.sampling.seed,
+            logprobs=None
+            if request.logprobs is None
+            else answer.name_logprobs(self.tokens, sequence.ids, sequence.logprobs),
+            usage=usage,
+            refrain={**self.facts, "seed": request.sampling.seed, **facts},
+            content=content,
+            tool_calls=calls,
+        )
+
+    @cached_property
+    def tokens(self) -> TokenBytes:
+        """The bytes of each token."""
+        return TokenBytes(self.tokenizer.tokenizer)
+
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How the template writes calls of tools; None where they cannot be read back."""
+        return tool_calls.find_call_form(self.tokenizer)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -169,11 +184,13 @@ class Model:
             variant = manifest.read_manifest(self.folder.parent).get("best", variant)
         return {"seal": manifest.content_hash(self.folder), "variant": variant}
 
-    def _start(self, prompt_ids: list[int], given: Options, is_chat: bool) -> Stream:
+    def _start(
+        self, prompt_ids: list[int], given: Options, tools: list[Tool] | None = None, is_chat: bool = True
+    ) -> Stream:
         wanted = options.check_options(given)
         grammar = self._compile(*options.grammar_source(wanted))
         request = options.make_request(self.tokenizer, self.context, prompt_ids, wanted, grammar, is_chat)
-        return Stream(self, self._engine.add(request))
+        return Stream(self, self._engine.add(request), tools)
 
     def _start_all(self, prompts: Iterable[Prompt], tools: list[Tool] | None, given: Options) -> list[Stream]:
         """All replies, or none where one of them cannot be."""
@@ -181,7 +198,7 @@ class Model:
         try:
             for number, prompt in enumerate(prompts, 1):
                 try:
-                    streams.append(self._start(self.encode(prompt, tools), given, is_chat=True))
+                    streams.append(self._start(self.encode(prompt, tools), given, tools))
                 except ValueError as error:
                     raise ValueError(f"prompt {number}: {error}") from error
         except BaseException:
@@ -213,18 +230,6 @@ def load(
             raise ValueError(f"{name}: {value} is out of range; give 1 or more")
     folder = sessions.choose_folder(str(model), backend)
     return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs)
-
-
-def as_messages(prompt: Prompt) -> list[Message]:
-    """The turns of a conversation that wants a reply; a text alone is a user's."""
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    turns = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | dict) else []
-    if not turns or not all(isinstance(turn, dict) for turn in turns):
-        raise ValueError('messages: they ask nothing; give a text or [{"role": "user", "content": "..."}]')
-    if turns[-1].get("role") == "assistant":
-        raise ValueError("messages: the assistant has the last word, so nothing is asked; end with a user's message")
-    return turns
 
 
 def read_all(stream: Stream) -> Answer:

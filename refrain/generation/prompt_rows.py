@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from refrain.chat import encoding, templates, tool_form
@@ -10,6 +11,8 @@ from refrain.chat.records import Message, Tool, is_text_alone
 from refrain.chat.written_fields import TemplateFields
 from refrain.data.shapes import tool_fields, turns
 from refrain.data.shapes.errors import RowError
+
+MOST_KINDS = 1000  # of conversations that are remembered
 
 
 class Prompt(NamedTuple):
@@ -68,6 +71,8 @@ def encode_turns(fields: TemplateFields, messages: list[Message], tools: list[To
         messages = tool_form.complete_calls(fields.tokenizer.tool_form, messages, name)
         if fault := fields.find_fault([*messages, templates.REPLY], tools):
             raise ValueError(fault.message)
+    elif not writes_roles(fields.tokenizer, tuple(message["role"] for message in messages)):
+        raise ValueError("the chat template leaves out what one of these roles says; say it in a user's message")
     return encoding.encode_prompt(fields.tokenizer, messages, tools or None)
 
 
@@ -85,3 +90,15 @@ def find_messages(row: dict[str, Any]) -> list[Message]:
 
 def explain_question() -> str:
     return 'it asks nothing; write {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}'
+
+
+def writes_roles(tokenizer: ChatTokenizer, roles: tuple[str, ...]) -> bool:
+    """Whether the template says what each of the roles says; true for what it refuses, for it says so itself."""
+    return template_writes_roles(tokenizer.template, tuple(tokenizer.special_tokens.items()), roles)
+
+
+@lru_cache(maxsize=MOST_KINDS)
+def template_writes_roles(template: str, special_tokens: tuple[tuple[str, str], ...], roles: tuple[str, ...]) -> bool:
+    messages: list[Message] = [{"role": role, "content": f"words{turn}."} for turn, role in enumerate(roles)]
+    text = tool_form.try_to_render(template, messages, dict(special_tokens))
+    return not text or all(message["content"] in text for message in messages)

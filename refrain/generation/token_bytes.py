@@ -34,6 +34,11 @@ class TokenBytes:
             return text.replace(BLANK, " ").encode()
         return str(self._tokenizer.decode([token])).encode()
 
+    def name(self, token: int) -> str:
+        """A token for people: its text, with a sign for each part of a character; the name of a control token."""
+        found = self.find(token)
+        return str(self._tokenizer.id_to_token(token) or "") if found is None else found.decode("utf-8", "replace")
+
     def find_all(self, tokens: list[int]) -> list[bytes | None]:
         """The bytes of a whole text, whose first token loses the blank that the decoder takes from it."""
         found = [self.find(token) for token in tokens]

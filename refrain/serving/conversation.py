@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from refrain.chat import encoding, records, templates, tokenization, tool_form
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message
+from refrain.generation.prompt_rows import writes_roles
 from refrain.serving.api import messages, tools
 from refrain.serving.api.fields import ChatFields
 from refrain.serving.api.tools import OfferedTools
 from refrain.serving.errors import ApiError, invalid_value
-from refrain.serving.served_tokenizer import ServedTokenizer, writes_roles
+from refrain.serving.served_tokenizer import ServedTokenizer
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-from refrain.chat import tool_form
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Message, Tool
 from refrain.chat.written_fields import TemplateFields
@@ -70,15 +69,3 @@ class ServedTokenizers:
                 self._tokenizers.popitem(last=False)
         self._tokenizers.move_to_end(model.seal)
         return found
-
-
-def writes_roles(tokenizer: ChatTokenizer, roles: tuple[str, ...]) -> bool:
-    """Whether the template says what each of the roles says; true for what it refuses, for it says so itself."""
-    return template_writes_roles(tokenizer.template, tuple(tokenizer.special_tokens.items()), roles)
-
-
-@lru_cache(maxsize=MOST_KINDS)
-def template_writes_roles(template: str, special_tokens: tuple[tuple[str, str], ...], roles: tuple[str, ...]) -> bool:
-    messages: list[Message] = [{"role": role, "content": f"words{turn}."} for turn, role in enumerate(roles)]
-    text = tool_form.try_to_render(template, messages, dict(special_tokens))
-    return not text or all(message["content"] in text for message in messages)

@@ -4,12 +4,15 @@ import asyncio
 import doctest
 import gc
 import json
+import re
 import subprocess
 import sys
 import threading
 
 import pytest
 import served_model
+import tool_templates
+import traced_model
 from places import ROOT
 
 import refrain
@@ -199,11 +202,37 @@ def test_a_name_that_is_no_option_is_told_the_near_one(model):
     assert str(refused.value) == "tempratur: there is no such option; did you mean temperature?"
 
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {"type": "function", "function": {"name": "weather", "description": "what falls", "parameters": CITY}}
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Bergen"}}\n</tool_call>'
+
+
 def test_tools_are_refused_by_a_template_without_them(model):
-    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
     with pytest.raises(ValueError) as refused:
-        model.chat("hello", tools=[tool])
+        model.chat("hello", tools=[TOOL])
     assert "tools" in str(refused.value)
+
+
+def test_calls_are_read_and_go_back_with_their_results(tmp_path):
+    folder = served_model.build(tmp_path, tool_templates.TOOL_TEMPLATES["qwen2_5"])
+    with refrain.load(folder, threads=1) as model:
+        pattern = re.escape(f"Let me look.\n{CALL}").replace("\\ ", " ").replace("\\\n", "\n")
+        answer = model.chat("Rain?", tools=[TOOL], regex=pattern)
+        assert answer.content.strip() == "Let me look." and answer.text.endswith(CALL)
+        assert [call["function"] for call in answer.tool_calls] == [
+            {"name": "weather", "arguments": {"city": "Bergen"}}
+        ]
+        result = {"role": "tool", "content": "rain", "tool_call_id": answer.tool_calls[0]["id"]}
+        ids = model.encode([{"role": "user", "content": "Rain?"}, answer.message, result], [TOOL])
+        assert CALL in model.detokenize(ids) and "<tool_response>\nrain" in model.detokenize(ids)
+        assert model.chat("Rain?", regex=pattern).tool_calls == []
+
+
+def test_a_role_that_the_template_leaves_out_is_not_left_out_in_silence(tmp_path):
+    deaf = traced_model.TEMPLATE.replace("in messages %", "in messages if m.role != 'system' %")
+    folder = served_model.build(tmp_path, deaf)
+    with refrain.load(folder, threads=1) as model, pytest.raises(ValueError, match="leaves out what one of these"):
+        model.chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}])
 
 
 def test_a_closed_model_and_a_folder_without_one_say_so(folder, tmp_path):
