@@ -228,11 +228,15 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
         "serving/selftest/test_table.py",
         "the table of all checks, of a good and of a careless server",
     ),
+    "serving/backends/reply": ("serving/backends/test_engine_thread.py", "what comes of it, read as it grows"),
+    "serving/backends/protocol": ("serving/backends/test_engine_thread.py", "what a backend promises"),
+    "generation/request": ("generation/test_model.py", "one request over Python, HTTP and the command line"),
 }
 OF_NO_MODULE = {  # test files about more than one module
     "data/shapes/test_published_sets.py": "every shape, by rows of public sets",
     "export/architectures/test_published_configs.py": "every family, by what is published of it",
     "data/readers/test_damaged_files.py": "every reader",
+    "generation/test_schedules.py": "engine, sequences, sampling and memory together, in 200 schedules",
     "data/splitting/test_planted_leaks.py": "all searches for leaks together",
     "data/splitting/test_promise.py": "all searches for leaks together, seen by a stranger",
     "data/splitting/test_word_hashes.py": "the words below shingles",
@@ -247,7 +251,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "serving/test_deployment.py": "Dockerfile, compose.yaml and docs/deploy",
 }
 TESTS = ROOT / "tests"
-WITHOUT_ROOM = {"runs", "support"}
+WITHOUT_ROOM = {"benchmarks", "runs", "support"}
 
 
 def nodes(source, *kinds):

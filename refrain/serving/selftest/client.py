@@ -1,15 +1,14 @@
 """A plain HTTP client that sees what a library hides: headers, raw lines of a stream, and a socket to hang up."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from refrain.serving.selftest.own_server import OwnServer
 
 SECONDS = 120.0  # for which an answer is waited for
 LONG_TEXT = {
@@ -75,6 +74,19 @@ class Stream:
         self._connection.close()
 
 
+@dataclass
+class OwnServer:
+    """What all of them serve, and the processes that run."""
+
+    model: str  # as --model names it
+    folder: Path  # of its artifact: what a check copies to damage it
+    processes: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+
+    def wait_for_exit(self, process_id: int) -> int:
+        """The exit status of a server that was told to end; TimeoutExpired where it does not."""
+        return self.processes[process_id].wait(60)
+
+
 @dataclass(frozen=True)
 class Target:
     """A server under test."""
@@ -83,7 +95,7 @@ class Target:
     api_key: str | None = None
     model: str | None = None  # None for the server's default
     process_id: int | None = None  # of a server that was started for the test
-    own: "OwnServer | None" = None  # how another one like it is started; None for somebody else's
+    own: OwnServer | None = None  # how another one like it is started; None for somebody else's
     headers: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, **headers: str) -> Answer:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from refrain.serving.selftest import damaged_model
-from refrain.serving.selftest.client import Target, text_of
+from refrain.serving.selftest.client import OwnServer, Target, text_of
 from refrain.serving.selftest.outcome import Check, require
-from refrain.serving.selftest.own_server import OwnServer, require_own, start_server
+from refrain.serving.selftest.own_server import require_own, start_server
 
 
 def check_failure_in_stream(target: Target) -> str:

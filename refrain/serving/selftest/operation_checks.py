@@ -84,7 +84,7 @@ def check_drain(target: Target) -> str:
             os.kill(server.process_id or 0, signal.SIGTERM)
             last = [event for event in stream.events() if event.get("choices")][-1]
         reason = last["choices"][0]["finish_reason"]
-        status = own.wait_for_exit(server)
+        status = own.wait_for_exit(server.process_id or 0)
     require(reason in ("stop", "length"), f"the stream ended with {reason}")
     require(status == 0, f"exit status {status}")
     return f"the stream ended with {reason}, exit 0"

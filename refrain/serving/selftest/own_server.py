@@ -7,28 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refrain.serving.selftest.client import Target
+from refrain.serving.selftest.client import OwnServer, Target
 from refrain.serving.selftest.outcome import NotApplicableError
 
 ADDRESS = re.compile(r"http://[\w.\[\]:-]+:\d+")
 PREFIX = "REFRAIN_SERVE_"
-
-
-@dataclass
-class OwnServer:
-    """What all of them serve, and the processes that run."""
-
-    model: str  # as --model names it
-    folder: Path  # of its artifact: what a check copies to damage it
-    processes: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
-
-    def wait_for_exit(self, target: Target) -> int:
-        """The exit status of a server that was told to end; TimeoutExpired where it does not."""
-        return self.processes[target.process_id or 0].wait(60)
 
 
 def require_own(target: Target) -> OwnServer:

@@ -7,9 +7,9 @@ from pathlib import Path
 from refrain.generation import model_choice
 from refrain.pipeline import manifest
 from refrain.serving.selftest import answer_checks, damage_checks, operation_checks, request_checks, streaming_checks
-from refrain.serving.selftest.client import Target
+from refrain.serving.selftest.client import OwnServer, Target
 from refrain.serving.selftest.outcome import Check, CheckFailedError, NotApplicableError, Outcome
-from refrain.serving.selftest.own_server import OwnServer, start_server
+from refrain.serving.selftest.own_server import start_server
 from refrain.serving.settings import ServeSettings
 
 MODULES = (streaming_checks, request_checks, answer_checks, damage_checks, operation_checks)

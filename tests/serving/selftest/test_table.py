@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from refrain.serving.selftest import table
-from refrain.serving.selftest.client import Target
+from refrain.serving.selftest.client import OwnServer, Target
 from refrain.serving.selftest.outcome import NotApplicableError, require
-from refrain.serving.selftest.own_server import OwnServer, start_server
+from refrain.serving.selftest.own_server import start_server
 
 WITH_OWN_SERVERS = {4, 5, 28, 29, 30, 32, 33, 35, 38}  # a second or so for each
 FROM_OUTSIDE = [check for check in table.CHECKS if check.number not in WITH_OWN_SERVERS]
