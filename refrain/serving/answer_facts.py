@@ -3,9 +3,11 @@
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from refrain.serving.backends.protocol import Generation
+from refrain.serving.answer_log import Answer, AnswerLog
+from refrain.serving.backends.protocol import Generation, Piece
 from refrain.serving.model_pool import ServedModel
 from refrain.serving.plan import Plan
 
@@ -21,6 +23,28 @@ def answer_head(prefix: str, kind: str, model: ServedModel) -> dict[str, Any]:
         "model": model.name,
         "system_fingerprint": model.seal[:FINGERPRINT],
     }
+
+
+PROMPTS = ("messages", "prompt", "input", "instructions")  # fields that the prompt is made of, which is kept as ids
+
+
+@dataclass(frozen=True)
+class AnswerRecorder:
+    """Remembers what was said to one request, and what decides it."""
+
+    answers: AnswerLog
+    asked: dict[str, Any]
+    owner: str
+
+    def record(self, plan: Plan, answer_id: str, created: int, pieces: Sequence[Piece]) -> None:
+        """Keep the replies of all choices."""
+        asked = {name: value for name, value in self.asked.items() if name not in PROMPTS}
+        texts, reasons = [piece.text for piece in pieces], [piece.finish_reason for piece in pieces]
+        self.answers.add(
+            Answer(
+                answer_id, created, plan.model.name, plan.model.seal, plan.requests, texts, reasons, asked, self.owner
+            )
+        )
 
 
 def usage(plan: Plan, generations: Sequence[Generation], num_completion_tokens: int) -> dict[str, Any]:

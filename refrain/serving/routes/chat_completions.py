@@ -8,14 +8,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from refrain.serving import answer_facts, choices, sse
-from refrain.serving.answer_facts import public_reason, refrain_facts
-from refrain.serving.answer_log import Answer
+from refrain.serving.answer_facts import AnswerRecorder, public_reason, refrain_facts
 from refrain.serving.api.body import read_body
 from refrain.serving.api.fields import ChatFields, OutputFields, SamplingFields
 from refrain.serving.backends.protocol import Generation, Piece
 from refrain.serving.chat_plan import ChatPlan, plan_chat
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.logprobs import TokenPlacer
+from refrain.serving.trust import owner_of
 
 GROUPS = (SamplingFields, OutputFields, ChatFields)
 
@@ -24,16 +24,17 @@ async def create(request: Request) -> Response:
     """A reply to a conversation, or several, whole or as a stream."""
     server = request.app.state.server
     body = await read_body(request, GROUPS, server.settings.lenient)
+    recorder = AnswerRecorder(server.answers, body.fields, owner_of(request))
     model = await server.models.find(body.convert(OutputFields).model)
     tokenizer = server.tokenizers.find(model)
     chat = await run_while_connected(request, plan_chat(body, model, tokenizer, server.settings, server.grammars))
     generations = choices.submit_all(server.submit, model, chat.plan.requests)
     if chat.plan.output.is_stream:
-        events = stream_chunks(server, chat, generations)
+        events = stream_chunks(recorder, chat, generations)
         return sse.stream_events(events, lambda: choices.cancel_all(generations), chat.plan.headers())
     pieces = await run_while_connected(request, choices.collect(generations))
     head = answer_facts.answer_head("chatcmpl", "chat.completion", model)
-    record(server, chat, head, [piece.text for piece in pieces])
+    recorder.record(chat.plan, head["id"], head["created"], pieces)
     return JSONResponse(
         head
         | {
@@ -43,12 +44,6 @@ async def create(request: Request) -> Response:
         },
         headers=chat.plan.headers(),
     )
-
-
-def record(server: Any, chat: ChatPlan, head: dict[str, Any], texts: list[str]) -> None:
-    """Remember what was said, and what decides it."""
-    model = chat.plan.model
-    server.answers.add(Answer(head["id"], head["created"], model.name, model.seal, chat.plan.requests, texts))
 
 
 class ChoiceWriter:
@@ -90,7 +85,7 @@ def write_choice(writer: ChoiceWriter, piece: Piece) -> dict[str, Any]:
 
 
 async def stream_chunks(
-    server: Any, chat: ChatPlan, generations: Sequence[Generation]
+    recorder: AnswerRecorder, chat: ChatPlan, generations: Sequence[Generation]
 ) -> AsyncIterator[dict[str, Any]]:
     """The chunks of all choices as they grow; the last but the usage says what made them."""
     head = answer_facts.answer_head("chatcmpl", "chat.completion.chunk", chat.plan.model)
@@ -107,7 +102,7 @@ async def stream_chunks(
                 reasons = [whole.finish_reason or "" for whole in wholes]
                 facts = {"refrain": refrain_facts(chat.plan, generations, reasons)}
             yield head | {"choices": [choice]} | usage | facts
-    record(server, chat, head, [whole.text for whole in wholes])
+    recorder.record(chat.plan, head["id"], head["created"], wholes)
     if chat.plan.output.includes_usage:
         num_tokens = sum(len(whole.ids) for whole in wholes)
         yield head | {"choices": [], "usage": answer_facts.usage(chat.plan, generations, num_tokens)}

@@ -8,8 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from refrain.serving import answer_facts, choices, plan, prompts, sse
-from refrain.serving.answer_facts import public_reason, refrain_facts
-from refrain.serving.answer_log import Answer
+from refrain.serving.answer_facts import AnswerRecorder, public_reason, refrain_facts
 from refrain.serving.api import response_format
 from refrain.serving.api.body import Body, read_body
 from refrain.serving.api.fields import CompletionFields, OutputFields, SamplingFields
@@ -19,6 +18,7 @@ from refrain.serving.errors import ApiError, invalid_value
 from refrain.serving.logprobs import TokenPlacer
 from refrain.serving.model_pool import ServedModel
 from refrain.serving.plan import Plan
+from refrain.serving.trust import owner_of
 
 GROUPS = (SamplingFields, OutputFields, CompletionFields)
 Prompt = str | list[int]
@@ -28,15 +28,16 @@ async def create(request: Request) -> Response:
     """What follows a text, or several, whole or as a stream."""
     server = request.app.state.server
     body = await read_body(request, GROUPS, server.settings.lenient)
+    recorder = AnswerRecorder(server.answers, body.fields, owner_of(request))
     model = await server.models.find(body.convert(OutputFields).model)
     made, echoes = await run_while_connected(request, plan_completion(server, body, model))
     generations = choices.submit_all(server.submit, model, made.requests)
     head = answer_facts.answer_head("cmpl", "text_completion", model)
     if made.output.is_stream:
-        events = stream_chunks(server, made, generations, head, echoes)
+        events = stream_chunks(recorder, made, generations, head, echoes)
         return sse.stream_events(events, lambda: choices.cancel_all(generations), made.headers())
     pieces = await run_while_connected(request, choices.collect(generations))
-    record(server, made, head, [piece.text for piece in pieces])
+    recorder.record(made, head["id"], head["created"], pieces)
     writers = [ChoiceWriter(made, nth, echo) for nth, echo in enumerate(echoes)]
     return JSONResponse(
         head
@@ -91,11 +92,6 @@ def list_prompts(given: str | list[str | int | list[int]]) -> list[Prompt]:
     return [ids] if ids else [*texts, *lists]
 
 
-def record(server: Any, made: Plan, head: dict[str, Any], texts: list[str]) -> None:
-    """Remember what was said, and what decides it."""
-    server.answers.add(Answer(head["id"], head["created"], made.model.name, made.model.seal, made.requests, texts))
-
-
 class ChoiceWriter:
     """Writes one reply as it grows."""
 
@@ -118,7 +114,7 @@ class ChoiceWriter:
 
 
 async def stream_chunks(
-    server: Any, made: Plan, generations: Sequence[Generation], head: dict[str, Any], echoes: list[str]
+    recorder: AnswerRecorder, made: Plan, generations: Sequence[Generation], head: dict[str, Any], echoes: list[str]
 ) -> AsyncIterator[dict[str, Any]]:
     """The chunks of all choices as they grow; the last but the usage says what made them."""
     usage = {"usage": None} if made.output.includes_usage else {}
@@ -132,7 +128,7 @@ async def stream_chunks(
             facts = {"refrain": refrain_facts(made, generations, reasons)}
         if choice["text"] or choice["finish_reason"] or choice["logprobs"]:
             yield head | {"choices": [choice]} | usage | facts
-    record(server, made, head, [whole.text for whole in wholes])
+    recorder.record(made, head["id"], head["created"], wholes)
     if made.output.includes_usage:
         num_tokens = sum(len(whole.ids) for whole in wholes)
         yield head | {"choices": [], "usage": answer_facts.usage(made, generations, num_tokens)}
