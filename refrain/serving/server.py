@@ -21,7 +21,22 @@ from refrain.serving.model_lineage import ModelLineage
 from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
 from refrain.serving.readiness import Readiness
 from refrain.serving.response_cache import ResponseCache
-from refrain.serving.routes import chat_completions, completions, health, metrics, models, openapi, page, reload, tokens
+from refrain.serving.routes import (
+    chat_completions,
+    completions,
+    feedback,
+    health,
+    lineage,
+    metrics,
+    models,
+    openapi,
+    page,
+    reload,
+    responses,
+    sessions,
+    tokens,
+    training_rows,
+)
 from refrain.serving.served_tokenizer import ServedTokenizers
 from refrain.serving.session_store import SessionStore, open_sessions
 from refrain.serving.settings import ServeSettings
@@ -67,10 +82,9 @@ class Server:
 
 def create_app(settings: ServeSettings) -> Starlette:
     """The server as an ASGI application; ValueError when its model does not open."""
-    sessions = open_sessions(settings)
     server = Server(
         settings, ModelPool(settings), AnswerLog(settings.answers_memory), ResponseCache(settings.cache), Metrics(),
-        read_keys(settings), sessions,
+        read_keys(settings), open_sessions(settings),
     )  # fmt: skip
 
     @asynccontextmanager
@@ -83,7 +97,10 @@ def create_app(settings: ServeSettings) -> Starlette:
         server.training.close()
         server.grammars.close()
 
-    families = (chat_completions, completions, health, metrics, models, openapi, page, reload, tokens)
+    families = (
+        chat_completions, completions, feedback, health, lineage, metrics, models, openapi, page, reload, responses,
+        sessions, tokens, training_rows,
+    )  # fmt: skip
     routes = [route for family in families for route in family.ROUTES]
     middleware = middleware_stack(
         lambda: server.settings, lambda: server.keys, server.readiness, lambda: server.models.is_alive()

@@ -22,8 +22,10 @@ Events = AsyncIterator[dict[str, Any]]
 class EventStream(StreamingResponse):
     """A stream that is closed as whole only where it is: after an error the connection ends in the middle."""
 
-    def __init__(self, events: Events, end: Callable[[], object], headers: Mapping[str, str]) -> None:
-        self._is_whole, self._end = True, end
+    def __init__(
+        self, events: Events, end: Callable[[], object], headers: Mapping[str, str], has_names: bool = False
+    ) -> None:
+        self._is_whole, self._end, self._has_names = True, end, has_names
         super().__init__(
             self.write_events(events), headers={**HEADERS, **headers}, media_type="text/event-stream; charset=utf-8"
         )
@@ -49,9 +51,11 @@ class EventStream(StreamingResponse):
                     continue
                 event = following.result()
                 following = asyncio.ensure_future(anext(events))
-                yield f"data: {json.dumps(event)}\n\n"
+                name = f"event: {event['type']}\n" if self._has_names else ""
+                yield f"{name}data: {json.dumps(event)}\n\n"
         except StopAsyncIteration:
-            yield "data: [DONE]\n\n"
+            if not self._has_names:
+                yield "data: [DONE]\n\n"
         except Exception as error:
             self._is_whole = False
             yield f"data: {json.dumps(explain_failure(error).body())}\n\n"
@@ -70,6 +74,11 @@ def stream_events(
     `end` is called when nothing more is sent, whatever the reason.
     """
     return EventStream(events, end, headers)
+
+
+def stream_named_events(events: Events, end: Callable[[], object], headers: Mapping[str, str]) -> EventStream:
+    """As `stream_events`, each event behind its type as a name; the last one says that it is, in place of [DONE]."""
+    return EventStream(events, end, headers, has_names=True)
 
 
 def explain_failure(error: Exception) -> ApiError:
