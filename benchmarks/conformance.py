@@ -1,0 +1,43 @@
+"""The checks of `refrain serve --selftest`, of our server and of llama.cpp's with the same model, side by side.
+
+    python -m benchmarks.conformance [--model FOLDER] [--merged FOLDER] [--markdown FILE]
+
+The model in --merged is written as GGUF (q8_0) into a temporary folder for llama.cpp.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import gguf_model, llama_server
+from refrain.pipeline import paths
+from refrain.serving.selftest import table
+from refrain.serving.settings import ServeSettings
+
+
+def main() -> None:
+    options = arguments()
+    with tempfile.TemporaryDirectory() as place:
+        gguf = Path(place) / "model.gguf"
+        gguf_model.write(options.merged, gguf, "q8_0")
+        with llama_server.run_server(gguf, "--slots", "4", "--context", "1024") as address:
+            outcomes = {"llama.cpp": list(table.check_server(address, ServeSettings()))}
+    outcomes = {"refrain serve": list(table.check_server("", ServeSettings(model=str(options.model)))), **outcomes}
+    for server, found in outcomes.items():
+        print(f"{server}: {table.summarise(found)}")
+        for outcome in found:
+            print(table.format_outcome(outcome))
+    if options.markdown:
+        options.markdown.write_text(table.to_markdown(outcomes) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--model", type=Path, default=paths.ONNX)
+    parser.add_argument("--merged", type=Path, default=paths.MERGED)
+    parser.add_argument("--markdown", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
