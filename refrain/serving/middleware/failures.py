@@ -3,6 +3,7 @@
 import json
 import logging
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from refrain.serving.errors import ApiError
@@ -28,6 +29,8 @@ def answer_failures(app: ASGIApp) -> ASGIApp:
             if has_begun:
                 raise
             await send_error(error, send)
+        except ClientDisconnect:
+            return  # within its own body: nobody is there to be answered
         except Exception:
             if has_begun or scope["type"] != "http":
                 raise
