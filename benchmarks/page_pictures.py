@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WINDOW, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 780}
+WINDOW, LOW, PHONE = ({"width": width, "height": height} for width, height in ((1200, 920), (1200, 600), (390, 700)))
 SETTINGS = "temperature=0&seed=7"
 MOST_BYTES = 150_000
 
@@ -49,7 +49,7 @@ def draw_light(browser: Browser, url: str) -> Page:
 
 def draw_dark(browser: Browser, url: str) -> Page:
     """What could have come instead of a token."""
-    page = open_page(browser, url, color_scheme="dark")
+    page = open_page(browser, url, color_scheme="dark", viewport=LOW)
     ask(page, "I keep hearing about aquifers, so what do people mean by that?")
     page.locator(".token").nth(1).click()
     return rest(page)
@@ -58,13 +58,13 @@ def draw_dark(browser: Browser, url: str) -> Page:
 def draw_phone(browser: Browser, url: str) -> Page:
     """A narrow window."""
     page = open_page(browser, url, viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
-    ask(page, "When was the photovoltaic effect first observed?")
+    ask(page, "Tell me where Icelandic homes get their heating.")
     return rest(page)
 
 
 def draw_side_by_side(browser: Browser, url: str) -> Page:
     """Two variants that do not agree."""
-    page = open_page(browser, url, f"model=refrain:fp32&beside=refrain:int4&{SETTINGS}")
+    page = open_page(browser, url, f"model=refrain:fp32&beside=refrain:int4&{SETTINGS}", viewport=LOW)
     ask(page, "Is the Arctic getting warmer faster than other places?")
     return rest(page)
 

@@ -13,7 +13,7 @@ export function differences(one, other) {
 	return [ranges(left, inLeft), ranges(right, inRight)];
 }
 
-const words = (text) => [...text.matchAll(/\s*\S+/g)].map(({ 0: word, index }) => ({ text: word.trim(), from: index + word.length - word.trimStart().length, to: index + word.length }));
+const words = (text) => [...text.matchAll(/\S+/g)].map(({ 0: word, index }) => ({ text: word, from: index, to: index + word.length }));
 
 /** The places of a longest common subsequence, in each of two lists of words. */
 function shared(left, right) {

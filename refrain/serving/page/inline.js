@@ -1,14 +1,13 @@
 /** Inside of a line of Markdown: code, emphasis, links, as spans that may hold others. */
 
-const LONGEST = 2000; // characters of an emphasis: the end of one that is never closed must not be sought for ever
-const PATTERNS = [
+const PATTERNS = [ // with bounds: the end of what is never closed must not be sought for ever
 	["escape", /\\([!-/:-@[-`{-~])/y],
 	["code", /(`+)(?!`)([^]{0,2000}?[^`])\1(?!`)/y],
 	["break", /(?: {2,}|\\)\n/y],
 	["link", /\[([^\]\n]{1,500})\]\((\S{1,2000}?)(?:\s+"[^"\n]*")?\)/y],
 	["bare", /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]*_]/y],
-	["strong", new RegExp(`(\\*\\*|__)(?=\\S)([^]{1,${LONGEST}}?\\S?)\\1(?!\\w)`, "y")],
-	["em", new RegExp(`([*_])(?=[^\\s*_])([^]{0,${LONGEST}}?[^\\s*_\\\\])\\1(?![\\w*])`, "y")],
+	["strong", /(\*\*|__)(?=\S)([^]{1,2000}?\S?)\1(?!\w)/y],
+	["em", /([*_])(?=[^\s*_])([^]{0,2000}?[^\s*_\\])\1(?![\w*])/y],
 	["del", /(~~)(?=\S)([^]{1,500}?)\1/y],
 ];
 const SPECIAL = /[\\`\[h*_~ ]/;

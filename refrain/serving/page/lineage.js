@@ -42,9 +42,10 @@ async function sayAgain(reply, proof) {
 
 async function showTraining(element, text, model) {
 	const { asked_in: asked, nearest } = await call("v1/refrain/training-rows", { text, model, limit: ROWS });
-	const known = asked ? `This question was in ${asked.split}: ${asked.id}.` : "This question was in no split of the data.";
+	const learned = asked?.split === "train";
+	const known = asked ? `This question was ${learned ? "in training" : `held out, in ${asked.split}`}: ${asked.id}.` : "This question is not in the data.";
 	const rows = nearest.map((row) => h("li", {},
 		h("p", { class: "row-question" }, row.question), h("p", {}, row.answer),
-		h("p", { class: "hint" }, `${row.split} · ${row.id} · ${Math.round(row.score * 100)} % alike`)));
-	element.replaceChildren(h("p", { class: asked?.split === "train" ? "in-training" : "" }, known), h("ol", {}, ...rows));
+		h("p", { class: "hint" }, `${row.split} · ${row.id} · ${row.match === "same" ? "the same" : `${Math.round(row.score * 100)} % alike`}`)));
+	element.replaceChildren(h("p", { class: learned && "in-training" }, known), h("ol", {}, ...rows));
 }
