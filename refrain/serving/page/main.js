@@ -90,9 +90,9 @@ async function start() {
 	showChat();
 	const models = await call("v1/models").catch((error) => (notice(`${error.message}.`), { data: [] }));
 	buildSettings(models.data.map((model) => model.id));
-	const { data: [first] } = await call("v1/refrain/lineage").catch(() => ({ data: [] }));
-	const facts = first ? [`${first.model} ${first.variant}`, first.method, first.base, first.commit && `commit ${first.commit.slice(0, 7)}`] : [];
-	$("artifact").textContent = facts.filter(Boolean).join(" · ");
+	const { data } = await call("v1/refrain/lineage").catch(() => ({ data: [] }));
+	const { variant, method, base, commit } = data.find(({ model }) => model === models.data[0]?.id) ?? {};
+	$("artifact").textContent = [variant, method, base, commit && `commit ${commit.slice(0, 7)}`].filter(Boolean).join(" · ");
 }
 
 start();
