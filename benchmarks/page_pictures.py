@@ -1,4 +1,4 @@
-"""Pictures of the page for docs/images, of a server that runs: python benchmarks/page_pictures.py URL [FOLDER].
+"""Pictures of the page for docs/images, of a server that runs: python -m benchmarks.page_pictures URL [FOLDER].
 
 The server is to speak with the model of `make demo`, in the repository that made it.
 """
