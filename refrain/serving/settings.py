@@ -19,7 +19,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class SamplingSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """What holds for a request that does not say it itself."""
 
-    temperature: Annotated[float, about("0 for the likeliest token, above it sampling", ge=0, le=2)] = 1.0
+    temperature: Annotated[float, about("0 for the likeliest token, above it sampling", ge=0, le=2)] = 0.0
     top_p: Annotated[float, about("nucleus sampling: the likeliest tokens that add up to it", gt=0, le=1)] = 1.0
     top_k: Annotated[int, about("sample from so many of the likeliest tokens, 0 for all", ge=0)] = 0
     min_p: Annotated[float, about("drop tokens less likely than this share of the likeliest", ge=0, le=1)] = 0.0

@@ -173,7 +173,7 @@ def test_a_last_message_is_continued_where_that_is_said(served):
     ({"structured_outputs": {"choice": ["yes", 'n"o\n']}}, lambda text: text in ("yes", 'n"o\n')),
     ({"guided_regex": "[a-c]{3}"}, lambda text: len(text) == 3 and {*text} <= {*"abc"}),
     ({"guided_json": {"enum": [3]}}, lambda text: text == "3"),
-], ids=str)  # fmt: skip
+], ids=["json_object", "choice", "regex", "json"])  # fmt: skip
 def test_a_reply_matches_what_it_must(served, fields, right):
     for seed in range(3):
         choice = served.post(PATH, ask(seed=seed, max_tokens=300, **fields)).json()["choices"][0]
