@@ -174,6 +174,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/response_plan": ("serving/routes/test_responses.py", "what is refused, and in which words"),
     "serving/response_writer": ("serving/routes/test_responses.py", "events, and the items that they add up to"),
     "serving/api/response_fields": ("serving/routes/test_responses.py", "what is refused, and in which words"),
+    "serving/api/own_fields": ("serving/routes/test_feedback.py", "what may be said, and what is told of a slip"),
+    "serving/routing": ("serving/routes/test_responses.py", "methods that are there, and one that is not"),
     "serving/training_index": ("serving/test_training_search.py", "what is searched"),
     "serving/trust": ("serving/routes/test_reload.py", "who may do what is not for everybody"),
     "serving/model_names": ("serving/test_model_pool.py", "names that are found"),

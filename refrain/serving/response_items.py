@@ -1,5 +1,6 @@
 """The items of a response's input: checked, kept as they are given back, and turned into the turns of a chat."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,7 @@ def read_item(item: Item, place: str) -> Item:
                     "content": [content]}  # fmt: skip
         case "function_call":
             call = convert(item, CallItem, place)
+            require_object(call.arguments, f"{place}.arguments")
             return {"id": call.id or make_id("fc"), "type": "function_call", "status": "completed",
                     "call_id": call.call_id, "name": call.name, "arguments": call.arguments}  # fmt: skip
         case "function_call_output":
@@ -43,6 +45,16 @@ def read_item(item: Item, place: str) -> Item:
                     "call_id": output.call_id, "output": content_text(output.output, f"{place}.output")}  # fmt: skip
     raise ApiError(400, "unsupported", f"{place}.type: {item['type']!a:.60} is not read here; give message, "
                    "function_call or function_call_output", f"{place}.type")  # fmt: skip
+
+
+def require_object(text: str, place: str) -> None:
+    """ApiError 400 unless a text is an object of JSON."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid_value(place, f"{place}: it is not JSON ({error}); give them as they were answered") from error
+    if not isinstance(value, dict):
+        raise invalid_value(place, f"{place}: it is no object of JSON; give them as they were answered")
 
 
 def content_text(content: str | list[dict[str, Any]], place: str) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from refrain.serving.api.body import Body
-from refrain.serving.api.response_fields import LOGPROBS, WITHOUT_EFFECT, ResponseFields, TextFormat
+from refrain.serving.api.response_fields import LOGPROBS, UNAVAILABLE, WITHOUT_EFFECT, ResponseFields, TextFormat
 from refrain.serving.errors import ApiError, invalid_value
 from refrain.serving.response_items import Item, to_messages
 
@@ -20,6 +20,9 @@ RENAMED = {  # what chat requests call it, in the order in which it is looked fo
 
 def check_fields(fields: ResponseFields) -> None:
     """ApiError 400 for what chat requests do not have."""
+    for name, way_out in UNAVAILABLE.items():
+        if getattr(fields, name) not in (None, False, []):
+            raise ApiError(400, "unsupported", f"{name}: it is not available; {way_out}", name)
     metadata = fields.metadata or {}
     if len(metadata) > MOST_PAIRS or any(
         len(key) > LONGEST_KEY or len(value) > LONGEST_VALUE for key, value in metadata.items()
@@ -92,8 +95,8 @@ def refusals_renamed() -> Iterator[None]:
         message, param = error.message.replace('truncate to "oldest"', 'truncation to "auto"'), error.param
         for old, new in RENAMED.items():
             if param is not None and param.startswith(old):
-                message = message.replace(f"{param}:", f"{new}{param.removeprefix(old)}:")
-                param = new + param.removeprefix(old)
+                rest = "" if old == "messages" else param.removeprefix(old)  # turns are counted otherwise than items
+                message, param = message.replace(f"{param}:", f"{new}{rest}:"), new + rest
                 break
         if param is not None and param.startswith(("tools[", "tool_choice.")):
             message, param = message.replace(".function.", "."), param.replace(".function.", ".")

@@ -10,6 +10,8 @@ from starlette.routing import BaseRoute, Route
 from refrain.serving.api import answers
 from refrain.serving.api.fields import ChatFields, ChatMessage, CompletionFields, OutputFields, SamplingFields
 from refrain.serving.api.other_fields import ALIASES, IGNORED, NEUTRAL
+from refrain.serving.api.own_fields import FeedbackFields, TrainingRowsFields
+from refrain.serving.api.response_fields import ResponseFields
 from refrain.serving.api.tokens import DetokenizeFields, TokenizeFields
 from refrain.serving.api.tools import ToolDefinition
 
@@ -23,7 +25,7 @@ class Operation(NamedTuple):
     """What a route takes and answers: groups of fields, a Struct, and that of the events of its stream."""
 
     takes: Groups
-    answers: type[msgspec.Struct]
+    answers: type[msgspec.Struct] | None = None
     streams: type[msgspec.Struct] | None = None
 
 
@@ -39,6 +41,9 @@ OPERATIONS = {
     "/tokenize": Operation((TokenizeFields,), answers.Tokens),
     "/detokenize": Operation((DetokenizeFields,), answers.Text),
     "/apply-template": Operation((ChatFields, OutputFields), answers.Template),
+    "/v1/responses": Operation((ResponseFields, SamplingFields)),
+    "/v1/refrain/training-rows": Operation((TrainingRowsFields,)),
+    "/v1/refrain/feedback": Operation((FeedbackFields,)),
 }
 
 
@@ -63,8 +68,7 @@ def describe_route(route: Route, components: dict[str, Schema]) -> tuple[str, Sc
     operation = OPERATIONS.get(path)
     methods = sorted(method.lower() for method in (route.methods or {"GET"}) - {"HEAD"})
     names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
-    summary = inspect.getdoc(route.endpoint) or inspect.getdoc(inspect.getmodule(route.endpoint)) or ""
-    described: Schema = {"summary": summary.partition("\n")[0]}
+    described: Schema = {"summary": summarise(route.endpoint)}
     if names:
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
@@ -74,12 +78,19 @@ def describe_route(route: Route, components: dict[str, Schema]) -> tuple[str, Sc
     if operation is not None and operation.takes:
         body = {"required": True, "content": {JSON: {"schema": merge_groups(operation.takes, components)}}}
         described["requestBody"] = body
-    return path, dict.fromkeys(methods, described)
+    handlers = getattr(route.endpoint, "handlers", {})
+    summaries = {method.lower(): {"summary": summarise(handler)} for method, handler in handlers.items()}
+    return path, {method: described | summaries.get(method, {}) for method in methods}
+
+
+def summarise(endpoint: Any) -> str:
+    """The first line of what is written of an endpoint, or of its module."""
+    return (inspect.getdoc(endpoint) or inspect.getdoc(inspect.getmodule(endpoint)) or "").partition("\n")[0]
 
 
 def describe_answer(operation: Operation | None) -> Schema:
     """What comes where nothing is amiss."""
-    if operation is None:
+    if operation is None or operation.answers is None:
         return {"description": "The answer."}
     content: Schema = {JSON: {"schema": reference(operation.answers.__name__)}}
     if operation.streams is not None:

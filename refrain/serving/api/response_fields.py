@@ -67,12 +67,22 @@ class ResponseFields(msgspec.Struct, kw_only=True, frozen=True):
     include: Annotated[list[str] | None, Meta(description=f"{LOGPROBS}, or nothing.")] = None
     top_logprobs: Annotated[int | None, Meta(description="So many likely tokens beside each, 0 to 20.")] = None
     reasoning: ReasoningSettings | None = None
-    background: Annotated[Literal[False] | None, Meta(description="Not available.")] = None
-    conversation: Annotated[None, Meta(description="Not available: previous_response_id is.")] = None
-    prompt: Annotated[None, Meta(description="Not available.")] = None
-    max_tool_calls: Annotated[None, Meta(description="Not available: no tool runs here.")] = None
-    moderation: Annotated[None, Meta(description="Not available.")] = None
-    context_management: Annotated[None, Meta(description="Not available: truncation is.")] = None
+    background: Annotated[Any, Meta(description="Not available: false alone.")] = None
+    conversation: Annotated[Any, Meta(description="Not available: previous_response_id is.")] = None
+    prompt: Annotated[Any, Meta(description="Not available: input is.")] = None
+    max_tool_calls: Annotated[Any, Meta(description="Not available: no tool runs here.")] = None
+    moderation: Annotated[Any, Meta(description="Not available.")] = None
+    context_management: Annotated[Any, Meta(description="Not available: truncation is.")] = None
+
+
+UNAVAILABLE = {
+    "background": "replies are waited for, or streamed",
+    "conversation": "give previous_response_id",
+    "prompt": "give input",
+    "max_tool_calls": "no tool runs here",
+    "moderation": "nothing is moderated here",
+    "context_management": "set truncation",
+}
 
 
 class MessageItem(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from refrain.serving.settings import ServeSettings
 READING = {"GET", "HEAD", "OPTIONS"}
 EXPOSED = "X-Request-Id, Retry-After, X-Refrain-Ignored"
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }

@@ -3,10 +3,8 @@
 import asyncio
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -14,24 +12,10 @@ from starlette.routing import Route
 from refrain.pipeline import paths
 from refrain.serving import feedback
 from refrain.serving.api.body import read_body
+from refrain.serving.api.own_fields import FeedbackFields
 from refrain.serving.errors import ApiError, invalid_value
 from refrain.serving.settings import ServeSettings
 from refrain.serving.trust import require_trusted
-
-Turns = str | list[dict[str, Any]]
-
-
-class FeedbackFields(msgspec.Struct, kw_only=True, frozen=True):
-    """A conversation with the answer that it should have, with a label where it is judged; or a pair of answers."""
-
-    messages: Annotated[
-        list[dict[str, Any]] | None, Meta(description="A conversation that ends with the answer to learn.")
-    ] = None
-    label: Annotated[bool | None, Meta(description="Whether that answer is a good one: a vote.")] = None
-    tools: Annotated[list[dict[str, Any]] | None, Meta(description="What the assistant might have called.")] = None
-    prompt: Annotated[Turns | None, Meta(description="A question or turns, before a pair of answers.")] = None
-    chosen: Annotated[Turns | None, Meta(description="The better answer.")] = None
-    rejected: Annotated[Turns | None, Meta(description="The worse answer.")] = None
 
 
 async def add(request: Request) -> JSONResponse:
@@ -53,7 +37,7 @@ async def add(request: Request) -> JSONResponse:
                        "was; make room, or name another file in the setting feedback") from error  # fmt: skip
     except ValueError as error:
         raise ApiError(409, "not_stored", str(error)) from error
-    return JSONResponse({"object": "refrain.feedback", "id": row["id"], "file": str(file)}, 201)
+    return JSONResponse({"object": "refrain.feedback", "id": row["id"], "file": str(file)})
 
 
 def make_row(fields: FeedbackFields) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from refrain.serving import choices, sse
 from refrain.serving.answer_facts import AnswerRecorder
@@ -23,6 +22,7 @@ from refrain.serving.response_object import begin_response, end_response, fail_r
 from refrain.serving.response_plan import as_chat, check_fields, refusals_renamed
 from refrain.serving.response_writer import ResponseWriter
 from refrain.serving.routes.chat_completions import ChoiceWriter
+from refrain.serving.routing import route
 from refrain.serving.session_store import NotStoredError, StoredResponse
 from refrain.serving.sse import explain_failure
 from refrain.serving.trust import owner_of
@@ -195,8 +195,7 @@ def not_found(request: Request) -> ApiError:
 
 
 ROUTES = [
-    Route("/v1/responses", create, methods=["POST"]),
-    Route("/v1/responses/{response_id}", retrieve),
-    Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
-    Route("/v1/responses/{response_id}/input_items", list_input_items),
+    route("/v1/responses", POST=create),
+    route("/v1/responses/{response_id}", GET=retrieve, DELETE=delete),
+    route("/v1/responses/{response_id}/input_items", GET=list_input_items),
 ]

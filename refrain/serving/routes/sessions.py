@@ -9,10 +9,10 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
-from starlette.routing import Route
 
 from refrain.serving.api.body import parse_object
 from refrain.serving.errors import ApiError, invalid_value
+from refrain.serving.routing import route
 from refrain.serving.session_store import NotStoredError, SessionStore
 from refrain.serving.trust import owner_of, require_trusted
 
@@ -131,10 +131,7 @@ def not_found(name: str) -> ApiError:
 
 
 ROUTES = [
-    Route("/v1/refrain/sessions", list_sessions),
-    Route("/v1/refrain/sessions", delete_all, methods=["DELETE"]),
-    Route("/v1/refrain/sessions/export", export),
-    Route("/v1/refrain/sessions/{name}", get),
-    Route("/v1/refrain/sessions/{name}", put, methods=["PUT"]),
-    Route("/v1/refrain/sessions/{name}", delete, methods=["DELETE"]),
+    route("/v1/refrain/sessions", GET=list_sessions, DELETE=delete_all),
+    route("/v1/refrain/sessions/export", GET=export),
+    route("/v1/refrain/sessions/{name}", GET=get, PUT=put, DELETE=delete),
 ]

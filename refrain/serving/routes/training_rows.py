@@ -1,8 +1,5 @@
 """POST /v1/refrain/training-rows: was this learned, and what is most like it."""
 
-from typing import Annotated
-
-import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -10,19 +7,12 @@ from starlette.routing import Route
 from refrain.pipeline import paths
 from refrain.serving import artifact
 from refrain.serving.api.body import read_body
+from refrain.serving.api.own_fields import TrainingRowsFields
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.errors import ApiError, invalid_value
 from refrain.serving.trust import require_trusted
 
 MOST_ROWS, LONGEST_TEXT = 50, 100_000
-
-
-class TrainingRowsFields(msgspec.Struct, kw_only=True, frozen=True):
-    """A question, and how many rows like it are wanted."""
-
-    text: Annotated[str, msgspec.Meta(description="A question, as a user would write it.")]
-    limit: Annotated[int | None, msgspec.Meta(description="Rows at most, 1 to 50; 5 for none given.")] = None
-    model: Annotated[str | None, msgspec.Meta(description="Whose training is meant; the default for none.")] = None
 
 
 async def search(request: Request) -> JSONResponse:

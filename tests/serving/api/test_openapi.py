@@ -43,7 +43,7 @@ def test_answers_are_what_the_document_says(served, method, path, body):
     if (kind := OPERATIONS[path].streams) is not None:
         for event in served.stream(path, {**body, "stream_options": {"include_usage": True}}):
             msgspec.convert(event, kind)
-    assert REQUESTS and {path for _, path, _ in REQUESTS} == OPERATIONS.keys()
+    assert {path for _, path, _ in REQUESTS} == {path for path, each in OPERATIONS.items() if each.answers}
 
 
 @pytest.mark.parametrize(("path", "params"), [

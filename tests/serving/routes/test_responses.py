@@ -13,6 +13,7 @@ TEXT_EVENTS = [
     "response.output_text.delta", "response.output_text.done", "response.content_part.done",
     "response.output_item.done", "response.incomplete",
 ]  # fmt: skip
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
 SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"], "additionalProperties": False}
 
 
@@ -153,13 +154,16 @@ def test_log_probabilities_come_where_they_are_included(served):
             "invalid_value",
         ),
         ({"input": [{"role": "assistant", "content": "x"}]}, "input", "invalid_value"),
+        ({"input": [CALL | {"arguments": "{"}]}, "input[0].arguments", "invalid_value"),
+        ({"input": [CALL | {"arguments": "[]"}]}, "input[0].arguments", "invalid_value"),
+        ({"input": [CALL, {"role": "user", "content": "x"}]}, "input", "invalid_value"),
         ({"input": "x" * 3000}, "input", "context_length_exceeded"),
         ({"max_output_tokens": 0}, "max_output_tokens", "invalid_value"),
         ({"max_tokens": 5}, "max_tokens", "unknown_parameter"),
         ({"temprature": 1}, "temprature", "unknown_parameter"),
         ({"temperature": -1}, "temperature", "invalid_value"),
-        ({"background": True}, "background", "invalid_value"),
-        ({"conversation": "c"}, "conversation", "invalid_value"),
+        ({"background": True}, "background", "unsupported"),
+        ({"conversation": "c"}, "conversation", "unsupported"),
         ({"reasoning": {"effort": "high"}}, "reasoning.effort", "invalid_value"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema", "invalid_value"),
         (
@@ -185,6 +189,11 @@ def test_what_cannot_be_done_is_refused_by_name_before_anything_is_sent(served, 
     assert answer.status_code in (400, 404), answer.text
     error = answer.json()["error"]
     assert (error["param"], error["code"]) == (param, code) and param in error["message"]
+
+
+def test_a_method_that_is_not_there_names_those_that_are(served):
+    refused = served.client.put("/v1/responses/x")
+    assert refused.status_code == 405 and {*refused.headers["Allow"].split(", ")} == {"DELETE", "GET", "HEAD"}
 
 
 def test_fields_without_effect_are_named(served):
