@@ -96,7 +96,14 @@ class NoticingServer(GracefulServer):
 @contextmanager
 def run_server(settings: ServeSettings) -> Iterator[RunningServer]:
     """The server with these settings, until the end of the block."""
-    app, sockets = create_app(settings), open_sockets("127.0.0.1", 0, has_keys=False)
+    with run_app(create_app(settings)) as running:
+        yield running
+
+
+@contextmanager
+def run_app(app: Starlette) -> Iterator[RunningServer]:
+    """An application as `refrain serve` runs it."""
+    sockets = open_sockets("127.0.0.1", 0, has_keys=False)
     server = NoticingServer(app)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
