@@ -38,8 +38,8 @@ def difference(before, after, *names):
 
 def test_replies_and_their_tokens_are_counted(counted):
     before = read(counted)
-    usage = counted.chat("Hello", seed=1, max_tokens=5).json()
-    counted.chat("Hello", seed=1, max_tokens=5)
+    usage = counted.chat("Hello", seed=1, temperature=1, max_tokens=5).json()
+    counted.chat("Hello", seed=1, temperature=1, max_tokens=5)
     assert usage["choices"][0]["finish_reason"] == "length"
     names = ("refrain_generation_tokens_total", "refrain_cache_hits_total", "refrain_cache_misses_total",
              "refrain_time_to_first_token_seconds_count", "refrain_request_queue_time_seconds_count",
@@ -48,7 +48,7 @@ def test_replies_and_their_tokens_are_counted(counted):
     assert difference(before, after, *names) == [5, 1, 1, 2, 1, 2, 2], "a hit costs no tokens"
     (prompt_tokens,) = difference(before, after, "refrain_prompt_tokens_total")
     assert prompt_tokens > len("Hello")
-    counted.chat("Hello", seed=2, max_tokens=5)
+    counted.chat("Hello", seed=2, temperature=1, max_tokens=5)
     assert difference(after, read(counted), "refrain_prompt_tokens_total") == [prompt_tokens]
     assert after["refrain_kv_cache_max_tokens",] == 1200 and after["process_resident_memory_bytes",] > 10**7
     seal, variant = counted.server.models.default.seal, "int8"

@@ -13,7 +13,7 @@ EMOJI = {"type": "json_schema", "json_schema": {"name": "face", "strict": True, 
 
 
 def ask(**fields):
-    return {"messages": MESSAGES, "max_tokens": 12, "seed": 7, **fields}
+    return {"messages": MESSAGES, "max_tokens": 12, "seed": 7, "temperature": 1, **fields}
 
 
 def content(answer):

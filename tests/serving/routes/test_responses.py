@@ -7,7 +7,7 @@ import pytest
 
 from refrain.serving.session_store import FILE
 
-QUESTION = {"input": "Hello \U0001f642", "max_output_tokens": 8, "seed": 1}
+QUESTION = {"input": "Hello \U0001f642", "max_output_tokens": 8, "seed": 1, "temperature": 1}
 TEXT_EVENTS = [
     "response.created", "response.in_progress", "response.output_item.added", "response.content_part.added",
     "response.output_text.delta", "response.output_text.done", "response.content_part.done",
@@ -83,7 +83,7 @@ def test_a_stream_brings_openais_events_and_the_same_text(either):
     assert client_of(either).responses.retrieve(last.id).output_text == text
 
 
-QUESTION_OF_OPENAI = {"input": QUESTION["input"], "max_output_tokens": 8, "extra_body": {"seed": 1}}
+QUESTION_OF_OPENAI = {"input": QUESTION["input"], "temperature": 1, "max_output_tokens": 8, "extra_body": {"seed": 1}}
 
 
 def test_each_event_is_named_and_none_says_done(served):
