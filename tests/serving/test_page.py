@@ -161,6 +161,17 @@ def test_what_was_asked_again_or_edited_stays_as_a_branch(page):
 
 
 @in_browser
+@pytest.mark.parametrize(("settings", "temperature"), [("max_tokens=9", 0.8), ("max_tokens=9&temperature=0", 0)])
+def test_another_answer_is_drawn_unless_a_temperature_is_set(settings, temperature, open_page):
+    page, bodies = open_page(settings), []
+    page.on("request", lambda request: bodies.append(request.post_data_json) if "chat" in request.url else None)
+    ask(page, "First")
+    page.locator(".reply .again").click()
+    wait_for_answer(page)
+    assert bodies[0].get("temperature", 0) == 0 and bodies[-1]["temperature"] == temperature
+
+
+@in_browser
 def test_two_models_answer_side_by_side_with_one_seed_and_their_difference_is_marked(open_page):
     page = open_page("beside=refrain:fp32&temperature=1&max_tokens=40")
     bodies = []

@@ -6,6 +6,7 @@ import { requestBody, setting } from "./settings.js";
 import { saveChat } from "./store.js";
 
 const SEEDS = 2 ** 31; // drawn below it, where two models are to have the same one
+const ANOTHER = 0.8; // temperature of an answer that is asked for again
 
 export const state = { chat: newChat(), running: null };
 
@@ -27,7 +28,8 @@ export const ask = (text) => answer(addTurn(state.chat, shownTurns(state.chat).a
 /** Ask something else in the place of a question, which stays as a branch. */
 export const editQuestion = (turn, text) => answer(addTurn(state.chat, state.chat.turns[turn.parent], { role: "user", content: text }));
 
-export const askAgain = (turn) => answer(state.chat.turns[turn.parent]);
+/** Another answer: drawn where no temperature is set, for the likeliest one is there already. */
+export const askAgain = (turn) => answer(state.chat.turns[turn.parent], setting("temperature") === undefined ? { temperature: ANOTHER } : {});
 
 export function chooseBranch(turn) {
 	choose(state.chat, turn);
@@ -52,10 +54,10 @@ export function goOnFrom(turn, reply, i, text) {
 	return run(state.chat.turns[turn.parent], [newReply(body, { content, tokens })], [{ role: "assistant", content }]);
 }
 
-function answer(question) {
+function answer(question, changes = {}) {
 	const names = [setting("model"), setting("beside")];
 	const seed = names[1] ? (setting("seed") ?? Math.floor(Math.random() * SEEDS)) : setting("seed");
-	const replies = (names[1] ? names : names.slice(0, 1)).map((name) => newReply(requestBody(name, seed)));
+	const replies = (names[1] ? names : names.slice(0, 1)).map((name) => newReply({ ...requestBody(name, seed), ...changes }));
 	return run(question, replies, []);
 }
 
