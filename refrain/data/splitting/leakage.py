@@ -85,9 +85,9 @@ class LeakageResolver:
         self.is_absent[prompts.of_row[rows]] = False
 
     def resolve(self) -> "LeakageResolver":
-        """Every prompt that is in a group, may be near another one, or asks what another one asks."""
+        """Every prompt that is in a group, may be near an earlier one, or asks what another one asks."""
         related = [of_each.lengths() > 0 for of_each in (self.groups_of, self.questions.own, self.questions.said)]
-        related += [search.has_candidates() for search in self.searches]
+        related += [search.have_earlier_candidates() for search in self.searches]
         for prompt in np.flatnonzero(np.logical_or.reduce(related) & ~self.is_absent).tolist():
             self.place_prompt(prompt)
         return self

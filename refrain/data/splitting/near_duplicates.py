@@ -36,6 +36,14 @@ class Candidates:
     groups: RaggedArray
     groups_of: RaggedArray
 
+    def have_earlier(self) -> Array:
+        """For each set whether one with a lower number may be near."""
+        is_first = np.zeros(self.groups.lengths().sum(), bool)
+        is_first[self.groups.starts] = True
+        result = np.zeros(len(self.groups_of), bool)
+        result[self.groups.flat[:][~is_first]] = True
+        return result
+
     def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
         groups = self.groups_of[number]

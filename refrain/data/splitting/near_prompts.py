@@ -23,10 +23,9 @@ class NearSearch:
         self.sets, self.sets_per_prompt, self.min_similarity = sets, sets_per_prompt, min_similarity
         self.candidates = near_duplicates.find_candidates(sets, min_similarity)
 
-    def has_candidates(self) -> Array:
-        """For each prompt whether another one may be near to it."""
-        is_candidate = self.candidates.groups_of.lengths() > 0
-        return np.asarray(is_candidate.reshape(-1, self.sets_per_prompt).any(axis=1))
+    def have_earlier_candidates(self) -> Array:
+        """For each prompt whether one with a lower number may be near to it."""
+        return np.asarray(self.candidates.have_earlier().reshape(-1, self.sets_per_prompt).any(axis=1))
 
     def own_sets(self, prompt: int) -> range:
         return range(prompt * self.sets_per_prompt, (prompt + 1) * self.sets_per_prompt)

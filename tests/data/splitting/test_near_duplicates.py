@@ -45,6 +45,8 @@ def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, 
     expected = {(a, b) for a, b in pairs if jaccard(sets[a], sets[b]) >= share}
     assert found == expected
     assert len(expected) > 50
+    has_earlier = [len(candidates.earlier_than(number)) > 0 for number in range(len(sets))]
+    assert candidates.have_earlier().tolist() == has_earlier
 
 
 def test_a_share_that_a_float_misses_still_counts():
