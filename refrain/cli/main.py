@@ -17,6 +17,7 @@ from refrain.cli import (
     generate,
     info,
     inspect,
+    replay,
     report,
     serve,
     sweep,
@@ -26,7 +27,7 @@ from refrain.cli.repository import enter_root
 
 GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate, serve],
-    "verify": [audit, check, verify],
+    "verify": [audit, check, verify, replay],
     "inspect": [data, inspect, report, info, bench],
     "experiment": [sweep],
     "set up": [doctor],
