@@ -241,3 +241,17 @@ def test_conversations_outlive_the_server(serve, tmp_path):
     other = serve(sessions=str(tmp_path))
     assert create(other, input="More", previous_response_id=begun["id"])["previous_response_id"] == begun["id"]
     assert (tmp_path / FILE).exists()
+
+
+def test_a_stream_that_breaks_says_so_twice(serve):
+    running = serve()
+    backend = running.server.models.default.backend
+    decode, steps = backend._engine._slots.decode, iter(range(100))
+    backend._engine._slots.decode = lambda ids: decode(ids) * (1.0 if next(steps) < 3 else float("nan"))
+    client, events = client_of(running), []
+    with pytest.raises(openai.APIError, match="nan"):
+        for event in client.responses.create(input="Hello", stream=True):
+            events.append(event)
+    assert events[-1].type == "response.failed" and events[-1].response.error.code == "reply_failed"
+    assert "response.output_text.delta" in {event.type for event in events}
+    assert running.get(f"/v1/responses/{events[0].response.id}").status_code == 404
