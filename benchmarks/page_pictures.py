@@ -4,6 +4,7 @@ The server is to speak with the model of `make demo`, in the repository that mad
 """
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def ask(page: Page, question: str) -> None:
 
 def rest(page: Page) -> Page:
     """The page when the gauge has measured too."""
-    expect(page.locator("#room")).not_to_be_empty()
+    expect(page.locator("#room")).to_have_text(re.compile(r"^[2-9]\d of"))  # with the answer, not only the question
     page.mouse.move(0, 0)
     return page
 

@@ -270,6 +270,7 @@ def test_markdown_is_shown_and_never_becomes_markup(page):
     expect(text).to_contain_text("snake_case_name 2*3*4 *f*")
     expect(text.locator("p").last).to_have_text("<script>alert(1)</script>")
     expect(text.locator("script, img")).to_have_count(0)
+    expect(page.locator(".is-running")).to_have_count(0)
 
 
 @in_browser

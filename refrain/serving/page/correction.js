@@ -18,6 +18,7 @@ export function openCorrection(reply, messages) {
 			button("Save as a pair", save(asPair))),
 		result);
 	field.focus();
+	field.setSelectionRange(0, 0);
 }
 
 const asRow = (better, _, messages) => ({ messages: [...messages, { role: "assistant", content: better }] });

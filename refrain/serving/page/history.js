@@ -11,7 +11,7 @@ export async function openHistory() {
 	const list = h("ul", { class: "chats" }), told = h("p", { role: "status", class: "hint" });
 	const draw = () => showChats(list, field.value);
 	const file = h("input", { type: "file", accept: ".json,application/json", hidden: true, id: "import" });
-	file.onchange = () => act(told, draw, async () => `${await importChats(await file.files[0].text())} chats were taken in.`);
+	file.onchange = () => act(told, draw, async () => `${await importChats(await file.files[0].text())} taken in.`);
 	const acts = h("p", { class: "acts" },
 		button("Export all", () => act(told, draw, exportAll)), button("Import", () => file.click()), deleteAllButton(told, draw), file);
 	field.oninput = draw;

@@ -52,6 +52,5 @@ export function openHelp() {
 	if (document.querySelector("dialog[open]")) return;
 	openDialog("Help",
 		h("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-		h("p", {}, "The less likely a token was, the stronger it is underlined. A click shows what could have come instead."),
-		h("p", {}, "Chats are kept in this browser, and on the server where it has --sessions."));
+		h("p", {}, "The less likely a token was, the stronger it is underlined. A click shows what could have come instead."));
 }

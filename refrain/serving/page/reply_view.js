@@ -38,7 +38,7 @@ export function updateReply(reply) {
 	if (!view) return;
 	const showsTokens = document.body.classList.contains("with-tokens") && reply.tokens.length > 0;
 	renderText(view.text, reply.content, labelsOf(reply, showsTokens, view.ranges));
-	view.section.classList.toggle("is-running", reply.isRunning);
+	view.section.classList.toggle("is-running", Boolean(reply.isRunning));
 	view.text.tabIndex = showsTokens ? 0 : -1;
 	view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
 	view.note.classList.toggle("is-error", Boolean(reply.error));
@@ -58,7 +58,7 @@ function figuresOf(reply) {
 		rate && `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en")} a second`,
 		first !== undefined && `first after ${Math.round(first * 1000)} ms`,
 		refrain.cache === "hit" && "from the cache",
-	].filter(Boolean).join(" · ");
+	].filter(Boolean).join("\u00a0· ");
 }
 
 function actions(turn, reply) {
