@@ -376,7 +376,7 @@ def test_arrow_keys_walk_the_tokens_and_tell_how_likely_each_was(open_page):
 def test_figures_tell_how_the_answer_was_made(open_page):
     page = open_page(PROBABLE)
     figures = ask(page, "Hello " * 14).locator(".figures")
-    expect(figures).to_contain_text(re.compile(r"^int8 · seed \d+ · \d+ prompt tokens\b.* · 30 tokens\b"))
+    expect(figures).to_contain_text(re.compile(r"^int8\s· seed \d+\s· \d+ prompt tokens\b.*\s· 30 tokens\b"))
     ask(page, "And now?")
     expect(page.locator(".figures").last).to_contain_text(" cached")
 
