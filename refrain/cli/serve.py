@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     parse = parser.parse_known_args
 
     def parse_late(arguments: Any = None, namespace: Any = None) -> Any:
+        parser.parse_known_args = parse
         add_options(parser)  # here, for other commands should not wait for what describes settings
         return parse(arguments, namespace)
 
