@@ -34,7 +34,7 @@ def read_keys(settings: ServeSettings) -> ApiKeys:
         names[digest_key(settings.api_key, "api_key")] = "api_key"
     if settings.keys is not None:
         file = Path(settings.keys)
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             if words := line.partition("#")[0].split():
                 names[digest_key(words[0], f"{file}:{number}")] = " ".join(words[1:]) or f"line {number}"
         if not names:
@@ -42,6 +42,14 @@ def read_keys(settings: ServeSettings) -> ApiKeys:
     if names and settings.admin_key is not None:
         names[digest_key(settings.admin_key, "admin_key")] = "admin_key"
     return ApiKeys(names)
+
+
+def read_text(file: Path) -> str:
+    """What a file says; the error of another one would show bytes of its keys."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: it is not UTF-8; write keys as text, one a line") from None
 
 
 def digest_key(text: str, where: str) -> bytes:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from types import FrameType
 from typing import Any, cast
@@ -33,10 +34,13 @@ def serve(sources: SettingsSources, settings: ServeSettings) -> None:
     """Answer until SIGTERM or Ctrl-C; ValueError when the address or the model is not to be had."""
     configure_logs(settings.log)
     sockets = open_sockets(settings.host, settings.port, bool(read_keys(settings)))
+    # Until the server runs, whose own handler follows: process 1 of a container would not hear of it.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         app = create_app(settings)
         GracefulServer(app, SettingsReload(app.state.server, sources)).run(sockets)
     finally:
+        signal.signal(signal.SIGTERM, before)
         for opened in sockets:
             opened.close()
 

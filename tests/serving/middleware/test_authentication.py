@@ -55,10 +55,14 @@ def test_with_a_key_any_host_is_answered_for_a_stranger_has_none(keyed):
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [("sha256:abc", "keys:1: after sha256: there must be 64 hexadecimal digits"), ("# none", "keys: it has no keys")],
+    [
+        (b"sha256:abc", "keys:1: after sha256: there must be 64 hexadecimal digits"),
+        (b"# none", "keys: it has no keys"),
+        (b"abc\xff", "keys: it is not UTF-8"),
+    ],
 )
 def test_a_file_without_a_key_is_refused_without_showing_it(tmp_path, line, told):
-    (tmp_path / "keys").write_text(line)
+    (tmp_path / "keys").write_bytes(line)
     with pytest.raises(ValueError, match=told) as error:
         read_keys(ServeSettings(keys=str(tmp_path / "keys")))
     assert "abc" not in str(error.value)
