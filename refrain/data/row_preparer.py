@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import cast
 
@@ -96,7 +96,7 @@ class RowPreparer:
         declared = NONE if split in (None, "random") else SPLITS.index(split)
         builder.add(fitting_row, conversation.get("group"), **place, declared=declared)
 
-    @property
+    @cached_property
     def row_fields(self) -> tuple[str, ...]:
         """The fields of a conversation that its row has: where an input begins only if variants are made."""
         return ROW_FIELDS if self.data.augment == NO_AUGMENTATION else (*ROW_FIELDS, "input_from")

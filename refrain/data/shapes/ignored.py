@@ -96,8 +96,8 @@ def find_ignored(row: Fields, fields: ReadFields) -> set[str]:
     """The filled fields of a row that are not read, those of objects behind the name of their column."""
     label = fields.label
     unread_labels = {label} if label is not None and not is_read_label(row.get(label)) else set()
-    read_tools = {column for column in TOOL_COLUMNS if not is_plain_text(row.get(column))}
-    return unread_labels.union(walk_ignored(row, fields)) - read_tools
+    found = unread_labels.union(walk_ignored(row, fields))
+    return found and found - {column for column in TOOL_COLUMNS if not is_plain_text(row.get(column))}
 
 
 def is_read_label(value: Any) -> bool:

@@ -113,8 +113,7 @@ def hash_batch(texts: list[str]) -> tuple[WordHashes, Counts]:
     is_letter[1:-1] = kinds == LETTER  # and none before the first and behind the last
     first = np.flatnonzero((is_letter[1:-1] > is_letter[:-2]) | is_symbol)
     last = np.flatnonzero((is_letter[1:-1] > is_letter[2:]) | is_symbol) + 1
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(np.multiply(codes, powers_of_factor(len(codes)), out=sums[1:]), out=sums[1:])
+    sums = sums_of_powers(codes)
     hashes = (sums[last] - sums[first]) * powers_of_factor(len(codes), inverse=True)[first]
     hashes = (hashes ^ hashes >> np.uint64(29)) * MIXING >> np.uint64(33)
     words = (np.maximum(hashes, np.uint64(1)) << np.uint64(1)).astype(np.uint32) | is_symbol[first]
@@ -159,6 +158,14 @@ def kinds_table() -> NDArray[np.uint8]:
     return np.full(0x110000, UNKNOWN, np.uint8)
 
 
+def sums_of_powers(numbers: NDArray[Any]) -> Long:
+    """The sums of so many of the first numbers, from none to all, each times its power of FACTOR."""
+    sums = np.empty(len(numbers) + 1, np.uint64)
+    sums[0] = 0
+    np.multiply(numbers, powers_of_factor(len(numbers)), out=sums[1:])
+    return np.cumsum(sums, out=sums)
+
+
 def powers_of_factor(count: int, inverse: bool = False) -> Long:
     """FACTOR ** 0, 1, 2 and so on, modulo 2 ** 64; or one divided by each."""
     size = 1 << max(16, (count - 1).bit_length())
@@ -184,7 +191,7 @@ def centred_shingles(words: WordHashes, lengths: NDArray[Any], size: int) -> Shi
 
 def all_shingles(words: WordHashes, size: int) -> Shingles:
     """The shingle of `size` words from each word on that has so many behind it, also where two texts meet."""
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers_of_factor(len(words)))])
+    sums = sums_of_powers(words)
     hashes = (sums[size:] - sums[:-size]) * powers_of_factor(len(words), inverse=True)[: max(0, len(words) - size + 1)]
     return np.asarray((hashes ^ hashes >> np.uint64(29)) * MIXING)
 

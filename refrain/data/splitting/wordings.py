@@ -104,8 +104,7 @@ class QuestionKeys:
     """A number for each run of words, of any length."""
 
     def __init__(self, words: Array) -> None:
-        powers = shingles.powers_of_factor(len(words))
-        self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((words + np.uint64(1)) * powers)])
+        self.sums = shingles.sums_of_powers(words)
         self.inverse_powers = shingles.powers_of_factor(len(words) + 1, inverse=True)
 
     def of_ranges(self, starts: Array, ends: Array) -> Array:
