@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from refrain.cli.options import add_generation_options, generation_config, plain_text
+from refrain.cli.options import add_generation_options, generation_options, plain_text
 
 HELP = "talk to an exported model"
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
     screen.accept_any_bytes()
     folder = model_choice.choose_model(str(options.model))
-    model = chat_model.load(folder, generation_config(options), options.threads)
+    model = chat_model.load(folder, generation_options(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(model, options.system, options.prompt):
             print(piece, end="", flush=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tqdm import tqdm
 
-from refrain.cli.options import add_generation_options, generation_config, positive_int
+from refrain.cli.options import add_generation_options, generation_options, positive_int
 from refrain.cli.quarantine import Quarantine
 from refrain.cli.repository import typed_path
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
     if options.input != STANDARD and options.output.exists() and options.output.samefile(options.input):
         raise ValueError(f"--output: {options.output} is the input too; name another file")
-    config = generation_config(options, options.logprobs)
+    config = generation_options(options, options.logprobs)
     folder = model_choice.choose_model(str(options.model))
     with ExitStack() as files:
         lines: BinaryIO = sys.stdin.buffer

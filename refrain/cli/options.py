@@ -5,17 +5,17 @@ import json
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from refrain.cli.repository import typed_model, typed_path
 from refrain.pipeline import paths
 
 if TYPE_CHECKING:
-    from refrain.generation.chat_model import GenerationConfig
+    from refrain.generation.options import Options
 
 
 def add_generation_options(parser: argparse.ArgumentParser) -> None:
-    """The model, the system prompt, and everything that `generation_config` reads."""
+    """The model, the system prompt, and everything that `generation_options` reads."""
     add = parser.add_argument
     add("--model", type=typed_model, default=paths.ONNX / paths.BEST, metavar="FOLDER", help="default: %(default)s")
     add("--system", type=plain_text, default="", metavar="TEXT", help="the system prompt")
@@ -69,23 +69,26 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     constraint.add_argument("--regex", metavar="PATTERN", help="replies match this regular expression as a whole")
 
 
-def generation_config(options: argparse.Namespace, logprobs: int | None = None) -> "GenerationConfig":
-    """What the options of `add_generation_options` ask for; ValueError when a file does not hold what it should."""
-    from refrain.generation import chat_model, sampling  # --help should not wait for ONNX Runtime
+def generation_options(options: argparse.Namespace, logprobs: int | None = None) -> "Options":
+    """What the options of `add_generation_options` ask for; ValueError when a file does not hold what it should.
 
-    sampling_values = {
-        name.name: getattr(options, name.name) for name in fields(sampling.SamplingParams) if name.name in options
+    Without a seed it is always the same, so that a command that is typed again says the same again.
+    """
+    from refrain.generation import sampling  # --help should not wait for ONNX Runtime
+
+    names = {field.name for field in fields(sampling.SamplingParams)}
+    given: dict[str, Any] = {name: value for name, value in vars(options).items() if name in names}
+    values = {
+        "seed": sampling.SamplingParams.seed,
+        **given,
+        "logit_bias": dict(given.get("logit_bias", [])),
+        "schema": read_json_schema(options.json_schema),
+        "regex": options.regex,
+        "max_tokens": options.max_new_tokens,
+        "stop": options.stop,
+        "logprobs": logprobs,
     }
-    return chat_model.GenerationConfig(
-        sampling=sampling.SamplingParams(
-            **sampling_values | {"logit_bias": dict(sampling_values.get("logit_bias", []))}
-        ),
-        schema=read_json_schema(options.json_schema),
-        regex=options.regex,
-        max_new_tokens=options.max_new_tokens,
-        stop_strings=tuple(options.stop),
-        logprobs=logprobs,
-    )
+    return cast("Options", values)
 
 
 def read_json_schema(file: Path | None) -> dict[str, Any] | None:

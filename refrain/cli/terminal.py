@@ -27,9 +27,10 @@ def answer_lines(model: ChatModel, system: str, questions: Iterable[str]) -> Ite
 
     What a grammar has shaped stays as it is, so only a regular expression with line breaks can make more of it.
     """
+    is_shaped = any(model.options.get(name) is not None for name in ("schema", "regex"))
     for question in map(str.strip, questions):
         reply = "".join(answer_one(model, system, question)) if question else ""
-        yield reply if model.grammar else " ".join(reply.split())
+        yield reply if is_shaped else " ".join(reply.split())
 
 
 def chat_loop(model: ChatModel, system: str, origin: str) -> None:

@@ -80,7 +80,13 @@ def read_calls(form: CallForm | None, tools: list[Tool] | None, text: str) -> tu
     ]
 
 
-def name_logprobs(tokens: TokenBytes, ids: list[int], found: list[TokenLogprobs]) -> list[TokenLogprob]:
+def name_logprobs(tokens: TokenBytes, sequence: Sequence) -> list[TokenLogprob]:
+    """The log-probabilities of a reply so far, with the texts of their tokens."""
+    found = list(sequence.logprobs)
+    return name_scores(tokens, sequence.ids[: len(found)], found)
+
+
+def name_scores(tokens: TokenBytes, ids: list[int], found: list[TokenLogprobs]) -> list[TokenLogprob]:
     """Log-probabilities with the texts of their tokens."""
     return [
         TokenLogprob(tokens.name(token), own.chosen, token, tokens.find(token),

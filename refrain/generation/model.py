@@ -34,40 +34,43 @@ class Stream:
     """A reply as it comes, for `for` and for `async for`; `answer` holds what has come."""
 
     def __init__(self, model: "Model", reply: Reply, tools: list[Tool] | None) -> None:
-        self._model, self._reply, self._tools = model, reply, tools
+        self._model, self.reply, self._tools = model, reply, tools
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._reply)
+        return iter(self.reply)
 
     def __aiter__(self) -> AsyncIterator[str]:
-        return aiter(self._reply)
+        return aiter(self.reply)
 
     def close(self) -> None:
         """End the reply now."""
-        self._reply.cancel()
+        self.reply.cancel()
 
     @property
     def answer(self) -> Answer:
         """The whole reply once it has ended, what there is of it before."""
-        return self._model.describe(self._reply, self._tools)
+        return self._model.describe(self.reply, self._tools)
 
 
 class Model:
     """An open model with its tokenizer; `close`, or the end of a `with` block, gives back what it holds."""
 
-    def __init__(self, folder: Path, lm: Session, max_num_seqs: int) -> None:
+    def __init__(self, folder: Path, lm: Session, max_num_seqs: int, lookup: bool = False) -> None:
         self.folder, self.context, self.tokenizer = folder, lm.context, encoding.load_tokenizer(folder)
-        self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs)
+        self.max_num_seqs = max_num_seqs
+        self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs, lookup)
         self._fields = TemplateFields(self.tokenizer)
         self._compile = lru_cache(MAX_GRAMMARS)(self._compile_grammar)
 
     def chat(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Answer:
         """The reply to a question or to the turns of a conversation."""
-        return read_all(self.stream(messages, tools, **given))
+        return read_all(self.start(self.encode(messages, tools), given, tools))
 
     def stream(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Stream:
         """The same, piece by piece."""
-        return self._start(self.encode(messages, tools), given, tools)
+        started = self.start(self.encode(messages, tools), given, tools)
+        started.reply.is_stream = True
+        return started
 
     def batch(
         self, prompts: Iterable[Prompt], tools: list[Tool] | None = None, **given: Unpack[Options]
@@ -82,11 +85,11 @@ class Model:
 
     def complete(self, text: str, **given: Unpack[Options]) -> Answer:
         """What follows a text, without a template; control tokens in it are read as such."""
-        return read_all(self._start(self.tokenize(text), given, is_chat=False))
+        return read_all(self.start(self.tokenize(text), given, is_chat=False))
 
     async def achat(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Answer:
         """As `chat`, in an event loop."""
-        return await aread_all(self.stream(messages, tools, **given))
+        return await aread_all(self.start(self.encode(messages, tools), given, tools))
 
     def astream(self, messages: Prompt, tools: list[Tool] | None = None, **given: Unpack[Options]) -> Stream:
         """As `stream`, for `async for`."""
@@ -105,7 +108,7 @@ class Model:
 
     async def acomplete(self, text: str, **given: Unpack[Options]) -> Answer:
         """As `complete`, in an event loop."""
-        return await aread_all(self._start(self.tokenize(text), given, is_chat=False))
+        return await aread_all(self.start(self.tokenize(text), given, is_chat=False))
 
     def logprobs(
         self, messages: Prompt, reply: str, top: int = 0, tools: list[Tool] | None = None
@@ -113,8 +116,8 @@ class Model:
         """How likely each token of a given reply is after a prompt, with what ends it: all that training counts."""
         turns, _ = conversations.parse_prompt(messages, tools)
         row = encoding.encode_conversation(self.tokenizer, [*turns, {"role": "assistant", "content": reply}], tools)
-        ids, found = scoring.score_reply(self._engine.open_lm(), row, len(self.encode(turns, tools)), top)
-        return answer.name_logprobs(self.tokens, ids, found)
+        ids, found = scoring.score_reply(self.open_lm(), row, len(self.encode(turns, tools)), top)
+        return answer.name_scores(self.tokens, ids, found)
 
     def score(self, messages: Prompt, reply: str, tools: list[Tool] | None = None) -> float:
         """The log-probability of a given reply as a whole."""
@@ -157,9 +160,7 @@ class Model:
             ids=sequence.ids,
             finish_reason=answer.FINISH_REASONS.get(sequence.finish_reason or "", "cancelled"),
             seed=request.sampling.seed,
-            logprobs=None
-            if request.logprobs is None
-            else answer.name_logprobs(self.tokens, sequence.ids, sequence.logprobs),
+            logprobs=None if request.logprobs is None else answer.name_logprobs(self.tokens, sequence),
             usage=usage,
             refrain={**self.facts, "seed": request.sampling.seed, **facts},
             content=content,
@@ -184,13 +185,24 @@ class Model:
             variant = manifest.read_manifest(self.folder.parent).get("best", variant)
         return {"seal": manifest.content_hash(self.folder), "variant": variant}
 
-    def _start(
+    def start(
         self, prompt_ids: list[int], given: Options, tools: list[Tool] | None = None, is_chat: bool = True
     ) -> Stream:
+        """The reply to ids that `encode` has given, or after any others."""
         wanted = options.check_options(given)
         grammar = self._compile(*options.grammar_source(wanted))
         request = options.make_request(self.tokenizer, self.context, prompt_ids, wanted, grammar, is_chat)
         return Stream(self, self._engine.add(request), tools)
+
+    def check(self, given: Options) -> None:
+        """ValueError where options have no meaning for this model."""
+        wanted = options.check_options(given)
+        options.sampling_params(wanted, self.tokenizer.tokenizer.get_vocab_size())
+        self._compile(*options.grammar_source(wanted))
+
+    def open_lm(self) -> Session:
+        """What runs below the engine; ValueError when it is closed."""
+        return self._engine.open_lm()
 
     def _start_all(self, prompts: Iterable[Prompt], tools: list[Tool] | None, given: Options) -> list[Stream]:
         """All replies, or none where one of them cannot be."""
@@ -198,7 +210,7 @@ class Model:
         try:
             for number, prompt in enumerate(prompts, 1):
                 try:
-                    streams.append(self._start(self.encode(prompt, tools), given, tools))
+                    streams.append(self.start(self.encode(prompt, tools), given, tools))
                 except ValueError as error:
                     raise ValueError(f"prompt {number}: {error}") from error
         except BaseException:
@@ -219,17 +231,18 @@ def load(
     threads: int | None = None,
     device: str | None = None,
     max_num_seqs: int = MAX_NUM_SEQS,
+    lookup: bool = False,
 ) -> Model:
     """The exported model in a folder, or the best of its variants; ValueError when there is none.
 
     With backend="pytorch" the merged model, on `device`, the fastest by default. `threads` are as many as there are
-    cores by default; of more replies than `max_num_seqs` the others wait.
+    cores by default; of more replies than `max_num_seqs` the others wait. `lookup` is prompt-lookup decoding.
     """
     for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value} is out of range; give 1 or more")
     folder = sessions.choose_folder(str(model), backend)
-    return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs)
+    return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs, lookup)
 
 
 def read_all(stream: Stream) -> Answer:

@@ -82,7 +82,7 @@ def make_request(
     )
 
 
-def sampling_params(options: Options, vocab_size: int) -> SamplingParams:
+def sampling_params(options: Options, vocab_size: int | None) -> SamplingParams:
     """How tokens are chosen, with a seed that is drawn where none is given."""
     names = {field.name for field in fields(SamplingParams)}
     given = {name: value for name, value in options.items() if name in names and value is not None}

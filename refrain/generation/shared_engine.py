@@ -17,6 +17,7 @@ class Reply:
 
     def __init__(self, engine: "SharedEngine", request: GenerationRequest) -> None:
         self.request, self._engine = request, engine
+        self.is_stream = False  # read as it comes, so that long prompts of others must not hold it up
         self.is_cancelled = False
         self._num_read = 0
         self.restart()
@@ -75,9 +76,9 @@ class SharedEngine:
     There is no thread of its own: a reply that nobody waits for grows only when another one does.
     """
 
-    def __init__(self, lm: Session, tokenizer: ChatTokenizer, slots: int) -> None:
+    def __init__(self, lm: Session, tokenizer: ChatTokenizer, slots: int, lookup: bool = False) -> None:
         self._lm, self.tokenizer, self._num_slots = lm, tokenizer, slots
-        self._engine = Engine(lm, slots)
+        self._engine, self._uses_lookup = Engine(lm, slots, lookup), lookup
         self._waiting: deque[Reply] = deque()
         self._running: list[Reply] = []
         self._turn, self._is_stepping, self._is_closed = threading.Condition(), False, False
@@ -150,16 +151,23 @@ class SharedEngine:
             self._engine.remove(reply.sequence)
 
     def _enter(self) -> None:
-        with self._turn:
-            self._waiting = deque(reply for reply in self._waiting if not reply.is_cancelled)
-            if not self._waiting or not self._engine.has_room(self._waiting[0].sequence):
+        """Let those who are next begin: with whole prompts, but where a stream would wait for them."""
+        while True:
+            with self._turn:
+                self._waiting = deque(reply for reply in self._waiting if not reply.is_cancelled)
+                if not self._waiting or not self._engine.has_room(self._waiting[0].sequence):
+                    return
+                self._running.append(reply := self._waiting.popleft())
+            self._engine.begin(reply.sequence)
+            if any(each.is_stream for each in self._running):
                 return
-            self._running.append(reply := self._waiting.popleft())
-        self._engine.begin(reply.sequence)
+            while self._engine.entering is not None:
+                self._engine.prefill_chunk()
+            self._engine.remove_finished()
 
     def _restart(self) -> None:
         """Empty slots, and all replies in the queue."""
-        self._engine = Engine(self._lm, self._num_slots)
+        self._engine = Engine(self._lm, self._num_slots, self._uses_lookup)
         with self._turn:
             left = [reply for reply in self._running if not reply.has_ended()]
             for reply in left:

@@ -5,11 +5,12 @@ from command_line import refrain
 
 from refrain.cli import main, options
 from refrain.generation import sampling
+from refrain.generation.options import sampling_params
 
 
 def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     bare = main.build_parser().parse_args(["chat"])
-    assert options.generation_config(bare).sampling == sampling.SamplingParams()
+    assert sampling_params(options.generation_options(bare), None) == sampling.SamplingParams()
     wanted = {
         **{"temperature": 0.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.5},
         **{"presence_penalty": -1.0, "frequency_penalty": 0.25, "logit_bias": {5: -100.0, 7: 3.5}, "seed": 4},
@@ -17,7 +18,8 @@ def test_every_option_of_sampling_arrives_and_none_changes_nothing():
     command = ["--logit-bias", "5=-100", "--logit-bias", "7=3.5"]
     for name, value in wanted.items():
         command += [] if name == "logit_bias" else ["--" + name.replace("_", "-"), str(value)]
-    assert asdict(options.generation_config(main.build_parser().parse_args(["chat", *command])).sampling) == wanted
+    given = options.generation_options(main.build_parser().parse_args(["chat", *command]))
+    assert asdict(sampling_params(given, None)) == wanted
 
 
 @pytest.mark.parametrize("content, message", [

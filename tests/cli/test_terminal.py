@@ -9,7 +9,7 @@ from command_line import FOREVER, REFRAIN, SHORT
 from places import ROOT
 
 from refrain.cli import terminal
-from refrain.generation import chat_model, sampling
+from refrain.generation import chat_model
 
 
 class Person:
@@ -201,11 +201,11 @@ def test_what_was_said_before_ctrl_c_stays(capsys):
 
 
 def test_a_reply_that_is_stopped_before_a_word_was_never_asked_for(model, monkeypatch):
-    config = chat_model.GenerationConfig(sampling.SamplingParams(), None, None, 9, ())
-    talk = chat_model.load(model, config, threads=1)
+    talk = chat_model.load(model, {"max_tokens": 9}, threads=1)
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    monkeypatch.setattr(talk.engine, "add", lambda sequence: os.kill(os.getpid(), signal.SIGINT))
-    assert terminal.ask(talk, "", turns, "hello") == turns and not talk.engine.running
+    engine = talk.model._engine
+    monkeypatch.setattr(engine, "advance", lambda reply: os.kill(os.getpid(), signal.SIGINT))
+    assert terminal.ask(talk, "", turns, "hello") == turns and engine._waiting[0].is_cancelled
 
 
 def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
@@ -220,7 +220,6 @@ def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model
 
 def test_a_reply_that_the_context_cuts_says_so(model, capsys):
     for limit, sentence in ((10**6, "\n(the reply is cut: the model sees {} tokens at once)"), (3, "")):
-        config = chat_model.GenerationConfig(sampling.SamplingParams(), None, None, limit, ())
-        talk = chat_model.load(model, config, threads=1)
+        talk = chat_model.load(model, {"max_tokens": limit}, threads=1)
         assert "".join(terminal.answer_one(talk, "", "hello"))
         assert capsys.readouterr().err == sentence.format(talk.context)
