@@ -187,7 +187,6 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/listening": ("serving/test_lifecycle.py", "addresses as a person asks for them"),
     "serving/logs": ("serving/middleware/test_access_log.py", "lines as they are written"),
     "serving/api_keys": ("serving/middleware/test_authentication.py", "keys that are let in, or refused"),
-    "serving/settings_reload": ("serving/test_lifecycle.py", "settings that change under way"),
     "serving/readiness": ("serving/test_lifecycle.py", "what probes are told from start to end"),
     "serving/warmup": ("serving/test_lifecycle.py", "what probes are told from start to end"),
     "serving/routes/health": ("serving/test_lifecycle.py", "what probes are told from start to end"),
@@ -381,6 +380,7 @@ def test_compose_depends_on_conf_alone():
     It runs again when conf/ changes, and when params.yaml or a linked file does, for those are its outs.
     """
     assert DVC["compose"]["deps"] == [str(paths.CONF)]
+    assert "/conf/serve.yaml" in (ROOT / ".dvcignore").read_text().splitlines()  # the server's own
     assert "params" not in DVC["compose"]
     assert outs(DVC["compose"]) == {str(paths.PARAMS), str(paths.LINKED_DATA), str(paths.LINKED_MODEL)}
 
