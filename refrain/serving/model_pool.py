@@ -4,10 +4,11 @@ import asyncio
 import gc
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refrain.serving import artifact, model_names, opening
+from refrain.serving import model_names, opening
 from refrain.serving.artifact import Artifact
 from refrain.serving.backends.protocol import Backend
 from refrain.serving.errors import ApiError
@@ -70,6 +71,7 @@ class ModelPool:
         self._opening: dict[Path, asyncio.Task[OpenModel]] = {}
         self._retired: dict[Backend, asyncio.Task[None]] = {}  # replaced, and answering until nobody holds them
         self._is_reloading = False
+        self._held = set[Path]()  # what a reload is about to replace stays until then
         self._open[self._default_folder] = opening.open_first(self._default_folder, settings)
 
     @property
@@ -114,7 +116,7 @@ class ModelPool:
         except ValueError as error:
             raise ApiError(409, "artifact_damaged", f"{error}; what was open goes on answering") from error
         finally:
-            self._is_reloading = False
+            self._is_reloading, self._held = False, set()
 
     def is_alive(self) -> bool:
         """Whether every open model can still answer."""
@@ -151,7 +153,7 @@ class ModelPool:
     async def _load(self, folder: Path) -> OpenModel:
         settings = self._settings
         try:
-            opened = await asyncio.to_thread(lambda: open_current(None, folder, settings))
+            opened = await asyncio.to_thread(lambda: opening.open_current(None, folder, settings))
         except ValueError as error:
             raise ApiError(409, "artifact_damaged", str(error), "model") from error
         finally:
@@ -168,7 +170,8 @@ class ModelPool:
             sentence = f"model: it takes {needed} bytes, and models_memory leaves {left} beside the default; raise that"
             raise ApiError(400, "unsupported", sentence, "model")
         while self._bytes_in_use() + needed > self._memory:
-            idle = (place for place, each in self._open.items() if each is not default and not is_busy(each.backend))
+            places = (place for place in self._open if place not in self._held | {default.artifact.folder})
+            idle = (place for place in places if not is_busy(self._open[place].backend))
             if (least_recent := next(idle, None)) is None:
                 raise ApiError(503, "loading", "model: those that are open are answering; try again", retry_after=2)
             self._retire(least_recent)
@@ -182,24 +185,34 @@ class ModelPool:
         folders = await asyncio.to_thread(model_names.find_folders, settings)
         default = folders[settings.served_model_name]
         kept = [folder for folder in self._open if folder in folders.values() and folder != default]
+        before = {folder: self._open.get(folder) for folder in [*kept, default]}
+        self._held = set(before)
         fresh: dict[Path, OpenModel] = {}
         try:
-            for folder in [*kept, default]:
-                current = self._open.get(folder)
-                fresh[folder] = await asyncio.to_thread(open_current, current, folder, settings)
+            for folder, current in before.items():
+                fresh[folder] = await asyncio.to_thread(opening.open_current, current, folder, settings)
         except ValueError:
-            for folder, opened in fresh.items():
-                if opened.backend is not self._open[folder].backend:
-                    await asyncio.to_thread(opened.backend.close)
+            await close_all(opened for folder, opened in fresh.items() if is_other(opened, before[folder]))
             raise
-        previous = dict(self._open)
-        for folder in previous:
-            if folder not in fresh or fresh[folder].backend is not previous[folder].backend:
+        late = [
+            folder for folder in fresh if self._open.get(folder) is not before[folder]
+        ]  # it left, or came, meanwhile
+        seals = {folder: opened.artifact.seal for folder, opened in self._open.items()}
+        self._swap(folders, {folder: opened for folder, opened in fresh.items() if folder not in late})
+        self._settings, self._memory = settings, settings.models_memory or self._memory
+        await close_all(fresh[folder] for folder in late if is_other(fresh[folder], before[folder]))
+        return [
+            Replacement(each.name, each.seal, seals.get(each.folder), each.variant, each.commit)
+            for each in self.open_models()
+        ]
+
+    def _swap(self, folders: dict[str, Path], fresh: dict[Path, OpenModel]) -> None:
+        """Go on with other names, and with what is open now in place of what was."""
+        for folder, opened in list(self._open.items()):
+            if folder not in folders.values() or (folder in fresh and is_other(fresh[folder], opened)):
                 self._retire(folder)
-        self._settings, self.folders = settings, folders
-        self._memory = settings.models_memory or self._memory
         self._open.update(fresh)
-        return describe_replacements(previous, self.open_models())
+        self.folders = folders
 
     def _retire(self, folder: Path) -> None:
         """Take a model out; it is closed when nobody holds it, and what it says has ended."""
@@ -220,20 +233,17 @@ class ModelPool:
         await asyncio.to_thread(opening.give_back_memory)
 
 
-def open_current(current: OpenModel | None, folder: Path, settings: ServeSettings) -> OpenModel:
-    """What a folder holds now: what is open, if that is the same, else opened anew; ValueError where it is damaged."""
-    verified = artifact.verify_artifact(folder)
-    if current is not None and current.artifact.seal == verified.seal:
-        return current if current.artifact == verified else OpenModel(verified, current.backend, current.num_bytes)
-    return opening.open_verified(verified, settings)
-
-
 def is_busy(backend: Backend) -> bool:
     """Whether it says something, or will."""
     return backend.num_running() + backend.num_waiting() > 0
 
 
-def describe_replacements(previous: dict[Path, OpenModel], models: list[ServedModel]) -> list[Replacement]:
-    """Each open model beside what its folder held before."""
-    seals = {folder: opened.artifact.seal for folder, opened in previous.items()}
-    return [Replacement(each.name, each.seal, seals.get(each.folder), each.variant, each.commit) for each in models]
+def is_other(opened: OpenModel, before: OpenModel | None) -> bool:
+    """Whether a model was opened anew."""
+    return before is None or opened.backend is not before.backend
+
+
+async def close_all(models: Iterable[OpenModel]) -> None:
+    """Close models that nobody has asked."""
+    for opened in models:
+        await asyncio.to_thread(opened.backend.close)

@@ -52,6 +52,14 @@ def open_first(folder: Path, settings: ServeSettings) -> OpenModel:
     return start_engine(verified, lm, tokenizer, settings)
 
 
+def open_current(current: OpenModel | None, folder: Path, settings: ServeSettings) -> OpenModel:
+    """What a folder holds now: what is open, if that is the same, else opened anew; ValueError where it is damaged."""
+    verified = artifact.verify_artifact(folder)
+    if current is not None and current.artifact.seal == verified.seal:
+        return current if current.artifact == verified else OpenModel(verified, current.backend, current.num_bytes)
+    return open_verified(verified, settings)
+
+
 def open_verified(verified: Artifact, settings: ServeSettings) -> OpenModel:
     """The model of a folder that was verified a moment ago; ValueError where it does not open, or has changed."""
     return start_engine(verified, *load(verified.folder, settings), settings)

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import threading
+from shutil import copytree
 
 import traced_model
 
@@ -9,7 +11,9 @@ from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.grammar import Grammar
 from refrain.generation.request import GenerationRequest
 from refrain.generation.sampling import SamplingParams
+from refrain.runtime import onnx_folder
 from refrain.serving.backends.protocol import Piece
+from refrain.serving.errors import ApiError
 from refrain.serving.settings import CacheSettings
 
 CLIENTS, ROUNDS = 16, 14
@@ -82,3 +86,49 @@ def test_replies_are_what_they_are_alone(serve):
     running = serve(max_num_seqs=5, kv_cache_memory=1000 * 1024, cache=CacheSettings(check_every=2))
     cache = asyncio.run_coroutine_threadsafe(keep_company(running.server), running.loop).result(60)
     assert cache.checks > 2 and cache.mismatches == 0
+
+
+async def change_models(server):
+    """Clients of several models for which there is not enough room, and reloads between them."""
+    names, requests = ["refrain", "refrain:fp32", "a", "b"], [make_request(number) for number in range(12)]
+    alone = {}
+    for name in names:
+        model = await server.models.find(name)
+        for number, request in enumerate(requests):
+            alone[name, number] = await read(server.submit(model, request, uses_cache=False))
+    refused = 0
+
+    async def ask(client):
+        nonlocal refused
+        rng = random.Random(client)
+        for _ in range(5):
+            name, number = rng.choice(names), rng.randrange(len(requests))
+            try:
+                model = await server.models.find(name)
+            except ApiError as error:
+                assert error.code == "loading" and error.retry_after
+                refused += 1
+                continue
+            await asyncio.sleep(rng.choice([0, 0.001]))  # a model in hand stays open, whatever happens meanwhile
+            assert await read(server.submit(model, requests[number])) == alone[name, number]
+
+    async def reload():
+        for _ in range(5):
+            await server.models.reload()
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(reload(), *(ask(client) for client in range(8)))
+    del model
+    while server.models._retired:
+        await asyncio.sleep(0.01)
+    return refused
+
+
+def test_models_come_and_go_under_those_who_ask(serve, served_folder, tmp_path):
+    models = {name: str(copytree(served_folder / "fp32", tmp_path / name / "fp32")) for name in ("a", "b")}
+    room = onnx_folder.model_bytes(served_folder / "best") + int(1.5 * onnx_folder.model_bytes(served_folder / "fp32"))
+    running = serve(models=models, models_memory=room)
+    before = threading.active_count()
+    refused = asyncio.run_coroutine_threadsafe(change_models(running.server), running.loop).result(60)
+    assert refused < 30 and len(running.server.models.open_models()) <= 2
+    assert threading.active_count() <= before + 8, "engines end with their models"
