@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from refrain.serving.errors import ApiError
 from refrain.serving.settings import ServeSettings
 
 FILE = "sessions.sqlite3"
@@ -64,6 +65,8 @@ class SessionStore:
                 folder.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(place, timeout=5, isolation_level=None, check_same_thread=False)
             self._prepare(None if folder else max_memory // PAGE_BYTES)
+            self._file = None if folder is None else folder / FILE
+            self._identity = None if self._file is None else read_identity(self._file)
         except (sqlite3.Error, OSError) as error:
             raise ValueError(f"sessions: {place} cannot be used ({error}); name another folder") from error
 
@@ -163,11 +166,17 @@ class SessionStore:
 
     def _read(self, query: str, values: Any) -> list[Any]:
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise ApiError(500, "sessions_failed", f"sessions: they cannot be read ({describe_error(error)}); look "
+                               "after the disk, and restart the server") from error  # fmt: skip
 
     def _write(self, query: str, values: Any) -> int:
         """The number of rows that changed; in memory the oldest responses make room."""
         with self._lock:
+            if self._file is not None and read_identity(self._file) != self._identity:
+                raise NotStoredError("the file was taken away or replaced while the server ran; restart it")
             while True:
                 try:
                     return self._connection.execute(query, values).rowcount
@@ -186,13 +195,22 @@ def open_sessions(settings: ServeSettings) -> SessionStore:
     return SessionStore(None if settings.sessions is None else Path(settings.sessions), settings.sessions_memory)
 
 
+def read_identity(file: Path) -> tuple[int, int] | None:
+    """By which a file is known to be the one that was opened; SQLite would go on writing to one that is deleted."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def to_json(value: Any) -> str:
     """As it is kept: with ASCII alone, so that half of a surrogate pair stays what it was."""
     return json.dumps(value, separators=(",", ":"))
 
 
 def is_full(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def describe_error(error: Exception) -> str:

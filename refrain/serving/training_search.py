@@ -14,6 +14,7 @@ from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.wordings import MIN_QUESTION_WORDS, NGRAM_WORDS
 from refrain.pipeline import manifest, paths
 from refrain.serving import training_index
+from refrain.serving.opening import give_back_memory
 from refrain.serving.training_index import SPLITS, RowWords, TrainingIndex
 
 LINE = re.compile(r"\d+")  # behind it the number of a conversation in the line, and the name of a variant
@@ -64,6 +65,7 @@ class TrainingSearch:
         index = training_index.build_index(self._folder, self._promise.ngram_size)
         self.close()
         self._index, self._version = index, version
+        give_back_memory()
         self._hashes = {file.name: manifest.file_sha256(file) for file in files}
 
 

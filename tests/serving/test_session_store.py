@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from refrain.serving.errors import ApiError
 from refrain.serving.session_store import FILE, NotStoredError, SessionStore, StoredResponse
 
 MEMORY = 2**20
@@ -108,6 +109,7 @@ def test_a_full_database_takes_nothing_and_loses_nothing(tmp_path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from refrain.serving.errors import ApiError
 from refrain.serving.session_store import *
 store = SessionStore(Path(sys.argv[1]), 0)
 for nth in range(20):
@@ -153,3 +155,16 @@ def test_a_newer_schema_is_left_alone(tmp_path):
     connection.close()
     with pytest.raises(ValueError, match="newer Refrain"):
         SessionStore(tmp_path, MEMORY)
+
+
+def test_a_file_that_was_taken_away_keeps_nothing_in_silence(tmp_path):
+    store = SessionStore(tmp_path, MEMORY)
+    store.put_chat("", "a", 1, "", {})
+    (tmp_path / FILE).rename(tmp_path / "elsewhere")
+    with pytest.raises(NotStoredError, match="taken away or replaced"):
+        store.put_chat("", "b", 1, "", {})
+    store.close()
+    with pytest.raises(ApiError, match="cannot be read"):
+        store.list_sessions("", 1, 0)
+    with pytest.raises(NotStoredError):
+        store.put_chat("", "b", 1, "", {})
