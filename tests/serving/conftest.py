@@ -27,6 +27,9 @@ def serve(served_folder):
 @pytest.fixture(scope="session")
 def served(served_folder):
     """One server for all modules, whose replies are made anew each time: its url, its client, and its insides."""
-    settings = ServeSettings(model=str(served_folder), port=0, threads=1, cache=CacheSettings(max_bytes=0))
+    feedback = str(served_folder.parent / "feedback.jsonl")  # what is drawn at random is not for this repository
+    settings = ServeSettings(
+        model=str(served_folder), port=0, threads=1, cache=CacheSettings(max_bytes=0), feedback=feedback
+    )
     with served_model.run_server(settings) as running:
         yield running
