@@ -35,7 +35,12 @@ class Address:
     is_secure: bool
 
     def __str__(self) -> str:
-        return f"http{'s' * self.is_secure}://{self.host}:{self.port}{self.prefix}"
+        return f"http{'s' * self.is_secure}://{self.place}{self.prefix}"
+
+    @property
+    def place(self) -> str:
+        """Host and port, as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_url(url: str) -> Address:
@@ -127,7 +132,7 @@ async def ask(
     try:
         content = b"" if body is None else json.dumps(body).encode()
         connection, method = h11.Connection(h11.CLIENT), "GET" if body is None else "POST"
-        fields = {"Host": f"{address.host}:{address.port}", "Connection": "close", "Content-Length": str(len(content)),
+        fields = {"Host": address.place, "Connection": "close", "Content-Length": str(len(content)),
                   "Content-Type": "application/json", **headers}  # fmt: skip
         request = h11.Request(method=method, target=f"{address.prefix}{path}", headers=list(fields.items()))
         for event in (request, h11.Data(data=content), h11.EndOfMessage()):

@@ -15,6 +15,7 @@ from refrain.serving.backends.upstream import BUSY, Upstream
 from refrain.serving.errors import ApiError
 
 log = logging.getLogger(__name__)
+ANSWER_SECONDS = 10.0  # for a list of its models
 RETRY_SECONDS = 5.0  # until a server that could not be reached is asked again whether it lives
 
 
@@ -58,9 +59,9 @@ class OpenAIBackend:
     async def _ask_again(self) -> None:
         self._failed_at = time.monotonic()
         try:
-            await self.upstream.get("/models")
+            await asyncio.wait_for(self.upstream.get("/models"), ANSWER_SECONDS)
             self._failed_at = None
-        except UpstreamError as error:
+        except (UpstreamError, TimeoutError) as error:
             log.warning("%s: %s", self.upstream.address, error)
 
     def num_running(self) -> int:

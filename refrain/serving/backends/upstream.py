@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 BUSY = "upstream_busy"
 QUESTIONS = ("Hello", "What is fog?", "Tell me a story about the sea.", "Why is that so?")  # the first tokens of whose
 WORST_DIFFERENCE = 0.5  # ... replies may differ so much in log-probability on average: several times that of few bits
+PROOF_SECONDS = 120.0  # for all that is asked at the start, of a server that may still load its model
 TOKENS = 8  # of the reply by which its text is compared
 WAY_OUT = "serve this model there with vLLM or llama.cpp, which take prompts as ids and name those of replies"
 
@@ -83,8 +85,14 @@ def connect(
     ValueError where it is out of reach, takes no ids, speaks in other tokens, or is not the model `lm`.
     """
     address = http_stream.parse_url(url)
+    proof = asyncio.wait_for(prove(address, model, api_key, tokenizer, lm), PROOF_SECONDS)
     try:
-        return asyncio.run(prove(address, model, api_key, tokenizer, lm))
+        with ThreadPoolExecutor(1) as executor:  # an event loop may run in this thread already
+            return executor.submit(asyncio.run, proof).result()
+    except TimeoutError as error:
+        raise ValueError(
+            f"backend_url: {address}: it did not answer within {PROOF_SECONDS:.0f} s; look at its log"
+        ) from error
     except UpstreamError as error:
         way_out = "start that server first" if error.code == UNREACHABLE else WAY_OUT
         raise ValueError(f"backend_url: {address}: {error}; {way_out}") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import time
 
 import httpx
@@ -285,6 +286,19 @@ def test_a_model_that_is_not_there_is_told_those_that_are(scripted, talk, models
     scripted.models = plain(models)
     with pytest.raises(ValueError, match=re.escape(sentence)):
         connect(scripted, talk, name)
+
+
+def test_an_address_is_read_with_its_path_or_without():
+    urls = ["http://a", "http://a:8080/v1/", "https://b/x", "http://[::1]:80/v1"]
+    assert [str(http_stream.parse_url(url)) for url in urls] == [
+        "http://a:80/v1", "http://a:8080/v1", "https://b:443/x/v1", "http://[::1]:80/v1",
+    ]  # fmt: skip
+
+
+def test_a_server_that_never_answers_is_not_waited_for(talk, monkeypatch):
+    monkeypatch.setattr(upstream, "PROOF_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ValueError, match="it did not answer within"):
+        upstream.connect(f"http://127.0.0.1:{silent.getsockname()[1]}", None, None, talk, None)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:80", "ftp://a", "http://", "http://a:b", "http://a/?b", "http://u:p@a"])
