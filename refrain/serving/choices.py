@@ -31,6 +31,13 @@ def cancel_all(generations: Sequence[Generation]) -> None:
 
 async def merge(generations: Sequence[Generation]) -> AsyncIterator[tuple[int, Piece]]:
     """The pieces of all, each with the number of its reply, as they come; who stops reading cancels them all."""
+    if len(generations) == 1:  # by far the commonest, and no task for each piece
+        try:
+            async for piece in generations[0]:
+                yield 0, piece
+        finally:
+            cancel_all(generations)
+        return
     iterators = [aiter(generation) for generation in generations]
     following = {asyncio.ensure_future(anext(each)): nth for nth, each in enumerate(iterators)}
     try:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
@@ -25,45 +27,60 @@ class EventStream(StreamingResponse):
     def __init__(
         self, events: Events, end: Callable[[], object], headers: Mapping[str, str], has_names: bool = False
     ) -> None:
-        self._is_whole, self._end, self._has_names = True, end, has_names
+        self._is_whole, self._end, self._last_sent = True, end, 0.0
         super().__init__(
-            self.write_events(events), headers={**HEADERS, **headers}, media_type="text/event-stream; charset=utf-8"
-        )
+            write_lines(events, self._break_off, has_names), headers={**HEADERS, **headers},
+            media_type="text/event-stream; charset=utf-8",
+        )  # fmt: skip
 
     async def stream_response(self, send: Send) -> None:
+        pinging = asyncio.create_task(self._ping(send))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for line in self.body_iterator:
-                await send({"type": "http.response.body", "body": str(line).encode(), "more_body": True})
+                self._last_sent = time.monotonic()
+                await send({"type": "http.response.body", "body": line, "more_body": True})
             if self._is_whole:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            pinging.cancel()
             self._end()
+            await self.body_iterator.aclose()  # type: ignore[attr-defined]
 
-    async def write_events(self, events: Events) -> AsyncIterator[str]:
-        """The lines of a stream, with a comment whenever nothing has come for a while."""
-        following = asyncio.ensure_future(anext(events))
-        try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=PING_SECONDS)
-                if not done:
-                    yield ": ping\n\n"
-                    continue
-                event = following.result()
-                following = asyncio.ensure_future(anext(events))
-                name = f"event: {event['type']}\n" if self._has_names else ""
-                yield f"{name}data: {json.dumps(event)}\n\n"
-        except StopAsyncIteration:
-            if not self._has_names:
-                yield "data: [DONE]\n\n"
-        except Exception as error:
-            self._is_whole = False
-            yield f"data: {json.dumps(explain_failure(error).body())}\n\n"
-        finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
-                await following
-            await events.aclose()  # type: ignore[attr-defined]
+    async def _ping(self, send: Send) -> None:
+        """A comment whenever nothing has been sent for a while."""
+        self._last_sent = time.monotonic()
+        while True:
+            await asyncio.sleep(self._last_sent + PING_SECONDS - time.monotonic())
+            if time.monotonic() - self._last_sent >= PING_SECONDS:
+                self._last_sent = time.monotonic()
+                await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+
+    def _break_off(self) -> None:
+        self._is_whole = False
+
+
+async def write_lines(events: Events, break_off: Callable[[], object], has_names: bool) -> AsyncIterator[bytes]:
+    """The lines of a stream; `break_off` is called before the last one where that tells of a failure."""
+    try:
+        async for event in events:
+            name = b"event: %s\n" % event["type"].encode() if has_names else b""
+            yield name + write_line(event)
+        if not has_names:
+            yield b"data: [DONE]\n\n"
+    except Exception as error:
+        break_off()
+        yield write_line(explain_failure(error).body())
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+def write_line(event: dict[str, Any]) -> bytes:
+    """An event as JSON in ASCII: some clients take U+2028 and U+0085 for the end of a line."""
+    with suppress(UnicodeEncodeError):  # half of a surrogate pair, which JSON can tell
+        if (content := msgspec.json.encode(event)).isascii():
+            return b"data: %s\n\n" % content
+    return b"data: %s\n\n" % json.dumps(event, separators=(",", ":")).encode()
 
 
 def stream_events(

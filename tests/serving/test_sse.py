@@ -1,6 +1,7 @@
 """Streams that end well, and streams that break, by a real client and by what is on the wire."""
 
 import asyncio
+import json
 import socket
 import threading
 
@@ -64,10 +65,17 @@ def test_a_whole_stream_is_closed_as_such(streaming):
     assert b"data: [DONE]\n\n" in content and b"x-mine: 1" in content and ends[-1] == "whole"
 
 
+@pytest.mark.parametrize("text", ["\u2029 \x0b \x0c \x1c", "\r\n\n", "🎉 ß", "half of one: \ud83d", '"\\/\x00\x7f'])
+def test_whatever_a_text_holds_an_event_is_one_line_of_ascii(text):
+    line = sse.write_line({"content": text})
+    assert line.isascii() and line.decode("latin-1").splitlines() == [line.decode()[:-2], ""]
+    assert json.loads(line.removeprefix(b"data: ")) == {"content": text}
+
+
 @pytest.mark.parametrize(("kind", "code"), [("refused", b"engine_failed"), ("broken", b"internal_error")])
 def test_a_broken_stream_says_so_and_is_not_closed_as_whole(streaming, kind, code):
     content = read(streaming, kind)
-    assert b'data: {"error": {"message": ' in content and code in content and b"event:" not in content
+    assert b'data: {"error":{"message":' in content and code in content and b"event:" not in content
     assert b"[DONE]" not in content and not content.endswith(b"0\r\n\r\n") and b"secret" not in content
     assert ends[-1] == kind
 
