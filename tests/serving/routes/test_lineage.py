@@ -43,7 +43,7 @@ def test_every_answer_can_be_said_again(served, path, stream):
     if not stream:
         answer_id = served.post(path, asked).json()["id"]
     elif path == "/v1/responses":
-        answer_id = served.post(path, {**asked, "stream": True}).text.partition('"id": "')[2].partition('"')[0]
+        answer_id = served.post(path, {**asked, "stream": True}).text.partition('"id":"')[2].partition('"')[0]
     else:
         answer_id = served.stream(path, asked)[-1]["id"]
     again = served.post(f"/v1/refrain/replay/{answer_id}").json()
