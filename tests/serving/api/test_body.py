@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from places import ROOT
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -76,6 +77,19 @@ def test_what_has_no_meaning_or_no_effect_is_refused_by_name(served, fields, cod
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
     assert (param or "the body") in error["message"] and error["type"] == "invalid_request_error"
+
+
+def list_refused():
+    """The rows of the page's table: fields, code and param."""
+    section = (ROOT / "docs/serving.md").read_text().split("### What is refused\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `{")]
+    return [(json.loads(fields.strip("`")), code.strip("`"), param.strip("`")) for fields, code, param in rows]
+
+
+@pytest.mark.parametrize(("fields", "code", "param"), list_refused(), ids=str)
+def test_what_the_page_says_is_refused(served, fields, code, param):
+    error = served.chat(**fields).json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
 
 
 @pytest.mark.parametrize("fields", [{"stream": 1}, {"stream_options": {"include_usage": True}}], ids=str)
