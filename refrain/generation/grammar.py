@@ -14,6 +14,9 @@ from refrain.runtime.language_model import Logits
 # Text without a choice llguidance would tokenize by itself, into blanks and control tokens that it then refuses.
 GRAMMAR_OPTIONS = '%llguidance {"no_forcing": true}\n'
 
+DEAD_END = "NoExtensionBias"  # llguidance's word for what no token can follow
+TRIED_TOKENS = 8  # after which a grammar that cannot be followed has shown it
+
 # As json.dumps writes, or without the blanks; with more freedom a weak model indents for ever.
 SPACING = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 
@@ -35,8 +38,20 @@ class Grammar:
         self.source = GRAMMAR_OPTIONS + rules
         self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), self.source, log_level=0)
         self.initial_state.compute_bitmask()
-        if self.initial_state.is_error():
-            raise ValueError(f"the {name}: {describe_error(self.initial_state)}; write it another way")
+        for state in (self.initial_state, try_tokens(self.initial_state)):
+            is_one_of_many = state is not self.initial_state and DEAD_END in state.get_error()  # others may go on
+            if state.is_error() and not is_one_of_many:
+                raise ValueError(f"the {name}: {describe_error(state)}; write it another way")
+
+
+def try_tokens(initial_state: LLMatcher) -> LLMatcher:
+    """The state after some tokens that may follow: what has too many branches can be entered, and not left again."""
+    state = initial_state.deep_copy()
+    for _ in range(TRIED_TOKENS):
+        allowed = np.flatnonzero(np.unpackbits(np.frombuffer(state.compute_bitmask(), np.uint8), bitorder="little"))
+        if state.is_error() or state.is_stopped() or not len(allowed) or not state.consume_token(int(allowed[0])):
+            break
+    return state
 
 
 class GrammarState:
@@ -83,7 +98,7 @@ def regex_grammar(regex: str) -> str:
 def describe_error(state: LLMatcher) -> str:
     """What is wrong, in one line of llguidance's many."""
     message = state.get_error().partition("\n   1 | ")[0].rpartition("error: ")[2].rpartition("JSON schema: ")[2]
-    return message.splitlines()[0].replace("NoExtensionBias", "no token of this model fits")
+    return message.splitlines()[0].replace(DEAD_END, "no token of this model fits")
 
 
 @lru_cache(maxsize=8)  # it takes a second where there are many; a server has some models open

@@ -172,7 +172,11 @@ def validate(params: SamplingParams, vocab_size: int | None) -> None:
         ("top_k", params.top_k >= 0, "how many tokens to choose from, 0 for all"),
         ("top_p", 0 < params.top_p <= 1, "more than 0, and at most 1.0 for all tokens"),
         ("min_p", 0 <= params.min_p <= 1, "0 for all tokens, and at most 1.0 for the likeliest"),
-        ("repetition_penalty", 0 < params.repetition_penalty < np.inf, "1.0 for none, more to repeat less"),
+        (
+            "repetition_penalty",
+            0.01 <= params.repetition_penalty <= 100,
+            "0.01 to 100, 1.0 for none, more to repeat less",
+        ),
         ("presence_penalty", abs(params.presence_penalty) <= 2, "-2 to 2, 0 for none"),
         ("frequency_penalty", abs(params.frequency_penalty) <= 2, "-2 to 2, 0 for none"),
         ("seed", params.seed >= 0, "a whole number from 0"),

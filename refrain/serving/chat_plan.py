@@ -44,12 +44,11 @@ async def plan_chat(
     fields, output_fields = body.convert(ChatFields), body.convert(OutputFields)
     output = plan.plan_output(body, settings, tokenizer.tokenizer.tokenizer.get_vocab_size())
     logprobs, context = parse_logprobs(fields), model.backend.context
-    chat = conversation.read_conversation(fields, tokenizer)
+    size = prompts.estimate_size(fields.messages)
+    chat = await prompts.run_aside(size, conversation.read_conversation, fields, tokenizer)
     source = choose_grammar(output_fields, fields, chat.offered, tokenizer)
-    size = sum(len(turn["content"]) for turn in chat.turns)
-    room = min(output.max_tokens or context // 2, context // 2) if output_fields.truncate else None
-    prompt = await prompts.run_aside(size, encode_prompt, chat, None if room is None else context - room)
-    prompts.require_room(len(prompt.ids), context, "messages")
+    room = min(output.max_tokens or context // 2, context // 2) if output_fields.truncate else 0
+    prompt = await prompts.run_aside(size, encode_prompt, chat, tokenizer, context, room)
     grammar = await grammars.compile(model, source) if source else None
     requests = plan.plan_requests([prompt.ids], output, context, grammar, logprobs, is_chat=True)
     ignored = [*body.ignored, *chat.ignored]
@@ -80,8 +79,14 @@ def choose_grammar(
     return GrammarSource("lark", rules, "tools")
 
 
-def encode_prompt(chat: Conversation, max_length: int | None) -> ChatPrompt:
-    """The ids of a conversation, without its oldest turns where there is a length to which it may be cut."""
-    if max_length is None:
-        return ChatPrompt(chat.encode(chat.turns), 0)
-    return prompts.truncate_oldest(chat.encode, chat.turns, max_length)
+def encode_prompt(chat: Conversation, tokenizer: ServedTokenizer, context: int, room: int) -> ChatPrompt:
+    """The ids of a conversation, without its oldest turns where that many tokens are wanted free.
+
+    ApiError 400 where it is too long, or the template would leave something of it out.
+    """
+    turns, num_left_out = prompts.truncate_oldest(chat.count, chat.turns, context - room) if room else (chat.turns, 0)
+    prompts.require_room(chat.count(turns), context, "messages")
+    conversation.check_writable(chat, turns, tokenizer)
+    ids = chat.encode(turns)
+    prompts.require_room(len(ids), context, "messages")
+    return ChatPrompt(ids, num_left_out)

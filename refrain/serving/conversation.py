@@ -26,16 +26,20 @@ class Conversation:
     continues_final_message: bool
     ignored: list[str]
 
-    def render(self) -> tuple[str, list[int]]:
-        """The text that the model reads, and the positions of control tokens in it that were typed."""
-        turns = self.turns[:-1] if self.continues_final_message else self.turns
+    def render(self, turns: list[Message]) -> tuple[str, list[int]]:
+        """The text that the model reads of these turns, and the places in it of control tokens that were typed."""
+        asked, words = (turns[:-1], turns[-1]["content"]) if self.continues_final_message else (turns, "")
         adds_prompt = self.adds_generation_prompt or self.continues_final_message
         with template_refusals():
-            text, typed = encoding.render_conversation(self.tokenizer, turns, self.offered.tools or None, adds_prompt)
-        return text + (self.turns[-1]["content"] if self.continues_final_message else ""), typed
+            text, typed = encoding.render_conversation(self.tokenizer, asked, self.offered.tools or None, adds_prompt)
+        return text + words, typed
+
+    def count(self, turns: list[Message]) -> int:
+        """About how many ids these turns have, as fast as their text is read; `encode` tries each reply of them."""
+        return len(self.tokenizer.tokenizer.encode(self.render(turns)[0], add_special_tokens=False).ids)
 
     def encode(self, turns: list[Message]) -> list[int]:
-        """The ids of some of the turns; ApiError 400 in the template's words where it refuses them."""
+        """The ids of these turns; ApiError 400 in the template's words where it refuses them."""
         offered = self.offered.tools or None
         with template_refusals():
             if self.continues_final_message:
@@ -58,17 +62,17 @@ def template_refusals() -> Iterator[None]:
 
 
 def read_conversation(fields: ChatFields, tokenizer: ServedTokenizer) -> Conversation:
-    """The conversation of a request; ApiError 400 where the template would leave something of it out."""
+    """The conversation of a request; ApiError 400 where it has no meaning, or tools that the model cannot be told."""
     turns, ignored = messages.parse_messages(fields.messages)
     offered = tools.parse_tools(fields)
+    if offered.tools and not tokenizer.writes_tools:
+        raise ApiError(400, "unsupported", "tools: this model's template takes no tools; leave them out", "tools")
+    if offered.tools:
+        tools.require_readable(tokenizer.call_form is not None, offered.required)
     adds, continues = find_opening(fields, turns)
     if offered.tools or not all(map(records.is_text_alone, turns)):
         turns = tool_form.complete_calls(tokenizer.tokenizer.tool_form, turns, "chat")
-    conversation = Conversation(
-        tokenizer.tokenizer, turns, offered, adds, continues, [*ignored, *offered.ignored]
-    )  # fmt: skip
-    check_writable(conversation, tokenizer)
-    return conversation
+    return Conversation(tokenizer.tokenizer, turns, offered, adds, continues, [*ignored, *offered.ignored])
 
 
 def find_opening(fields: ChatFields, turns: list[Message]) -> tuple[bool, bool]:
@@ -88,17 +92,12 @@ def find_opening(fields: ChatFields, turns: list[Message]) -> tuple[bool, bool]:
     return False, True
 
 
-def check_writable(conversation: Conversation, tokenizer: ServedTokenizer) -> None:
-    """ApiError 400 where the template would leave something out: tools, calls, a thought, or what a role says."""
-    tools_ = conversation.offered.tools
-    if tools_ and not tokenizer.writes_tools:
-        raise ApiError(400, "unsupported", "tools: this model's template takes no tools; leave them out", "tools")
-    if tools_:
-        tools.require_readable(tokenizer.call_form is not None, conversation.offered.required)
-    has_last_word = conversation.turns[-1]["role"] == "assistant"
-    asked = conversation.turns[:-1] if has_last_word else conversation.turns
-    if tools_ or not all(map(records.is_text_alone, asked)):
-        if fault := tokenizer.find_fault([*asked, templates.REPLY], tools_):
+def check_writable(conversation: Conversation, turns: list[Message], tokenizer: ServedTokenizer) -> None:
+    """ApiError 400 where the template would leave something out of turns: calls, a thought, or what a role says."""
+    asked = turns[:-1] if turns[-1]["role"] == "assistant" else turns
+    offered = conversation.offered.tools
+    if offered or not all(map(records.is_text_alone, asked)):
+        if fault := tokenizer.find_fault([*asked, templates.REPLY], offered):
             raise invalid_value("messages", f"messages: {fault}")
     elif not writes_roles(tokenizer.tokenizer, tuple(turn["role"] for turn in asked)):
         raise invalid_value("messages", "messages: the chat template leaves out what one of these roles says; "

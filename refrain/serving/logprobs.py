@@ -8,6 +8,8 @@ from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.token_bytes import TokenBytes
 from refrain.serving.backends.protocol import Piece, TokenLogprob
 
+LOWEST = -9999.0  # in place of minus infinity, which JSON does not have
+
 
 class PlacedToken(NamedTuple):
     """A token of a reply, its bytes, and the character that it begins at."""
@@ -74,7 +76,7 @@ class LogprobFormat:
         """`logprobs` of /v1/completions; `offset` characters stand before the reply."""
         return {
             "tokens": [self._text(token.logprob.id, token.bytes) for token in placed],
-            "token_logprobs": [token.logprob.logprob for token in placed],
+            "token_logprobs": [max(LOWEST, token.logprob.logprob) for token in placed],
             "top_logprobs": [
                 {self._text(other, self.tokens.find(other)): value for other, value in token.logprob.top}
                 for token in placed
@@ -89,7 +91,7 @@ class LogprobFormat:
     def _entry(self, token: int, logprob: float, found: bytes | None) -> dict[str, Any]:
         return {
             "token": self._text(token, found),
-            "logprob": logprob,
+            "logprob": max(LOWEST, logprob),
             "bytes": None if found is None else list(found),
         }
 

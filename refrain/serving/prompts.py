@@ -21,21 +21,23 @@ class ChatPrompt(NamedTuple):
 
 
 def truncate_oldest(
-    encode: Callable[[list[Message]], list[int]], messages: list[Message], max_length: int
-) -> ChatPrompt:
-    """The newest turns that fit, from a user's on, behind the system's; the last exchange where not even that fits."""
+    count: Callable[[list[Message]], int], messages: list[Message], max_length: int
+) -> tuple[list[Message], int]:
+    """The newest turns that fit, from a user's on, behind the system's, and how many were left out.
+
+    The last exchange where not even that fits.
+    """
     first = int(messages[0]["role"] == "system")
     starts = [nth for nth, message in enumerate(messages) if nth > first and message["role"] == "user"]
 
-    def encode_from(start: int) -> list[int]:
-        return encode([*messages[:first], *messages[start:]])
+    def turns_from(start: int) -> list[Message]:
+        return [*messages[:first], *messages[start:]]
 
-    whole = encode(messages)
-    if len(whole) <= max_length or not starts:
-        return ChatPrompt(whole, 0)
-    at = bisect_left(starts, True, key=lambda start: len(encode_from(start)) <= max_length)
+    if not starts or count(messages) <= max_length:
+        return messages, 0
+    at = bisect_left(starts, True, key=lambda start: count(turns_from(start)) <= max_length)
     start = starts[min(at, len(starts) - 1)]
-    return ChatPrompt(encode_from(start), start - first)
+    return turns_from(start), start - first
 
 
 def require_room(num_tokens: int, context: int, param: str) -> None:
@@ -61,6 +63,12 @@ def check_ids(tokenizer: ChatTokenizer, ids: Sequence[int], param: str) -> list[
     if (wrong := next((token for token in ids if not 0 <= token < size), None)) is not None:
         raise invalid_value(param, f"{param}: there is no token {wrong}; the model's ids go from 0 to {size - 1}")
     return list(ids)
+
+
+def estimate_size(messages: Sequence[Any]) -> int:
+    """About how much work a conversation is, in characters: each of its turns is some."""
+    return sum(100 + (len(message.get("content") or "") if isinstance(message.get("content"), str) else 0)
+               for message in messages)  # fmt: skip
 
 
 async def run_aside(size: int, function: Callable[..., Result], *arguments: Any) -> Result:

@@ -16,6 +16,7 @@ from refrain.serving.model_pool import ServedModel
 
 MOST_TOKENIZERS = 16
 MOST_KINDS = 1000  # of conversations that are remembered
+MOST_ROLES = 50  # turns of a conversation that is tried
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class SamplingSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True,
     top_p: Annotated[float, about("nucleus sampling: the likeliest tokens that add up to it", gt=0, le=1)] = 1.0
     top_k: Annotated[int, about("sample from so many of the likeliest tokens, 0 for all", ge=0)] = 0
     min_p: Annotated[float, about("drop tokens less likely than this share of the likeliest", ge=0, le=1)] = 0.0
-    repetition_penalty: Annotated[float, about("above 1, against tokens of prompt and reply", gt=0)] = 1.0
+    repetition_penalty: Annotated[float, about("above 1, against tokens of prompt and reply", ge=0.01, le=100)] = 1.0
     presence_penalty: Annotated[float, about("above 0, against tokens of the reply", ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, about("the same, by count", ge=-2, le=2)] = 0.0
     max_tokens: Annotated[

@@ -40,7 +40,7 @@ OPERATIONS = {
     "/v1/models/{model}": Operation((), answers.Model),
     "/tokenize": Operation((TokenizeFields,), answers.Tokens),
     "/detokenize": Operation((DetokenizeFields,), answers.Text),
-    "/apply-template": Operation((ChatFields, OutputFields), answers.Template),
+    "/apply-template": Operation((ChatFields, OutputFields, SamplingFields), answers.Template),
     "/v1/responses": Operation((ResponseFields, SamplingFields)),
     "/v1/refrain/training-rows": Operation((TrainingRowsFields,)),
     "/v1/refrain/feedback": Operation((FeedbackFields,)),

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from refrain.chat.encoding import ChatTokenizer
 from refrain.serving import conversation, prompts
 from refrain.serving.api.body import read_body
-from refrain.serving.api.fields import ChatFields, OutputFields
+from refrain.serving.api.fields import ChatFields, OutputFields, SamplingFields
 from refrain.serving.api.tokens import DetokenizeFields, TokenizeFields
 from refrain.serving.errors import invalid_value
 from refrain.serving.served_tokenizer import ServedTokenizer
@@ -27,7 +27,8 @@ async def tokenize(request: Request) -> JSONResponse:
         raise invalid_value("prompt", "prompt: /tokenize takes one text, or messages in its place; give one of them")
     adds_special = fields.add_special if fields.add_special_tokens is None else fields.add_special_tokens
     if fields.messages is not None:
-        ids = encode_messages(fields, tokenizer)
+        size = prompts.estimate_size(fields.messages)
+        ids = await prompts.run_aside(size, encode_messages, fields, tokenizer, model.backend.context)
     else:
         ids = await prompts.run_aside(
             len(texts[0]), encode_text, tokenizer.tokenizer, texts[0], adds_special, fields.parse_special
@@ -66,8 +67,8 @@ def describe_piece(tokenizer: ServedTokenizer, token: int) -> str | list[int]:
         return list(found)
 
 
-def encode_messages(fields: TokenizeFields, tokenizer: ServedTokenizer) -> list[int]:
-    """The ids that a chat request of these messages would have."""
+def encode_messages(fields: TokenizeFields, tokenizer: ServedTokenizer, context: int) -> list[int]:
+    """The ids that a chat request of these messages would have, or those of its text where it is too long for one."""
     chat = ChatFields(
         messages=fields.messages or [],
         tools=fields.tools,
@@ -75,6 +76,9 @@ def encode_messages(fields: TokenizeFields, tokenizer: ServedTokenizer) -> list[
         continue_final_message=fields.continue_final_message,
     )
     found = conversation.read_conversation(chat, tokenizer)
+    if found.count(found.turns) > context:
+        return prompts.encode_text(tokenizer.tokenizer, found.render(found.turns)[0], add_special_tokens=False)
+    conversation.check_writable(found, found.turns, tokenizer)
     return found.encode(found.turns)
 
 
@@ -96,11 +100,17 @@ def decode(tokenizer: ChatTokenizer, ids: list[int]) -> str:
 async def apply_template(request: Request) -> JSONResponse:
     """The prompt of a conversation as the template writes it, and the places of control tokens in it that are text."""
     server = request.app.state.server
-    given = await read_body(request, (ChatFields, OutputFields), server.settings.lenient)
+    given = await read_body(request, (ChatFields, OutputFields, SamplingFields), server.settings.lenient)
+    fields = given.convert(ChatFields)
     tokenizer = server.tokenizers.find(await server.models.find(given.convert(OutputFields).model))
-    found = conversation.read_conversation(given.convert(ChatFields), tokenizer)
-    text, typed = found.render()
+    text, typed = await prompts.run_aside(prompts.estimate_size(fields.messages), render, fields, tokenizer)
     return JSONResponse({"prompt": text, "typed": typed}, headers=given.headers())
+
+
+def render(fields: ChatFields, tokenizer: ServedTokenizer) -> tuple[str, list[int]]:
+    """The text of a conversation, and the places of typed control tokens in it."""
+    found = conversation.read_conversation(fields, tokenizer)
+    return found.render(found.turns)
 
 
 ROUTES = [

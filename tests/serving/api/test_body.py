@@ -16,6 +16,7 @@ REFUSED = [  # a field and its value, the code, and the param where it is anothe
     ({"top_p": 2}, "invalid_value"),
     ({"top_p": 0}, "invalid_value"),
     ({"top_k": -2}, "invalid_value"),
+    ({"repetition_penalty": 1e-163}, "invalid_value"),  # logits divided by it would be infinite
     ({"seed": -2}, "invalid_value"),
     ({"max_tokens": 0}, "invalid_value"),
     ({"max_tokens": 1.5}, "invalid_value"),
