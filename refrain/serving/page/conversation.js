@@ -5,7 +5,7 @@ import { fetchReply, newReply } from "./reply.js";
 import { requestBody, setting } from "./settings.js";
 import { saveChat } from "./store.js";
 
-const SEEDS = 2 ** 31; // drawn below it, where two models are to have the same one
+const SEEDS = 2 ** 31; // drawn below it, for two models
 const ANOTHER = 0.8; // temperature of an answer that is asked for again
 
 export const state = { chat: newChat(), running: null };

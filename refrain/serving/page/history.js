@@ -32,12 +32,12 @@ async function act(told, draw, what) {
 
 async function exportAll() {
 	saveFile("refrain-chats.json", await exportChats(), "application/json");
-	return "Exported, with settings, times and seeds.";
+	return "Exported.";
 }
 
 function deleteAllButton(told, draw) {
 	const pressed = button("Delete all", () => {
-		if (pressed.textContent === "Delete all") return (pressed.textContent = "Delete all, for good?");
+		if (pressed.textContent === "Delete all") return (pressed.textContent += ", for good?");
 		pressed.textContent = "Delete all";
 		return act(told, draw, async () => (leaveChat(), await deleteAllChats(), "Nothing is kept any more."));
 	});

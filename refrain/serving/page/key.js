@@ -7,7 +7,7 @@ let asked = null;
 
 export const readKey = () => sessionStorage.getItem(NAME);
 
-/** Whether a key was given; all who ask at once wait for one dialog. */
+/** Whether a key was given; one dialog for all who ask. */
 export function askForKey(wasRefused) {
 	asked ??= show(wasRefused).finally(() => (asked = null));
 	return asked;

@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 
 const LEVELS = [0.9, 0.6, 0.3, 0.1]; // below each of them the underline is one step stronger
 
-/** How surprising a token was: 0 for not at all, 4 for very. */
-export const surprise = (logprob) => LEVELS.filter((probability) => Math.exp(logprob) < probability).length;
+/** How surprising a token was, from 0 to 4. */
+const surprise = (logprob) => LEVELS.filter((probability) => Math.exp(logprob) < probability).length;
 
 export const percent = (logprob) => `${(Math.exp(logprob) * 100).toFixed(1)} %`;
 

@@ -22,7 +22,7 @@ export function renderText(element, source, labels) {
 function renderBlock(block, labels) {
 	const inner = (blocks) => blocks.map((child) => renderBlock(child, labels));
 	switch (block.type) {
-		case "heading": return h("p", { class: `heading level-${block.level}`, role: "heading", "aria-level": block.level + 1 }, ...inline(block.lines, labels));
+		case "heading": return h("p", { class: `level-${block.level}`, role: "heading", "aria-level": block.level + 1 }, ...inline(block.lines, labels));
 		case "rule": return h("hr");
 		case "quote": return h("blockquote", {}, ...inner(block.blocks));
 		case "list": {

@@ -43,7 +43,7 @@ export async function exportChats() {
 /** Take in exported chats, of two versions the newer; how many were taken. */
 export async function importChats(text) {
 	const { format, chats } = JSON.parse(text);
-	if (format !== FORMAT || !chats.every(isChat)) throw new Error("the file holds no chats of this page");
+	if (format !== FORMAT || !chats.every(isChat)) throw new Error("it holds no chats of this page");
 	const here = await times();
 	const newer = chats.filter((chat) => !(here.get(chat.id) >= chat.updated));
 	for (const chat of newer) await saveChat(chat);

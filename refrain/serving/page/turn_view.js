@@ -26,12 +26,10 @@ function buildQuestion(turn) {
 }
 
 function buildAnswer(turn) {
-	const replies = repliesOf(turn);
-	const views = replies.map((reply) => buildReply(turn, reply));
-	const note = turn.dropped ? h("p", { class: "hint" }, `Answered without the oldest ${turn.dropped} turns: the context has no room for them.`) : null;
-	const body = h("div", { class: replies.length > 1 ? "replies two" : "replies" }, ...views);
+	const note = turn.dropped ? h("p", { class: "hint" }, `Answered without the oldest ${turn.dropped} turns.`) : null;
+	const body = h("div", { class: turn.beside ? "two" : "" }, ...repliesOf(turn).map((reply) => buildReply(turn, reply)));
 	const arrows = h("p", { class: "acts branches" }, ...branchButtons(turn));
-	return h("article", { class: replies.length > 1 ? "turn answer pair" : "turn answer", "aria-label": "Answer", id: `turn-${turn.id}` }, note, body, arrows);
+	return h("article", { class: `turn answer ${turn.beside ? "pair" : ""}`, "aria-label": "Answer", id: `turn-${turn.id}` }, note, body, arrows);
 }
 
 /** Arrows between the versions of a turn. */
