@@ -3,9 +3,9 @@
 import { askForKey, readKey } from "./key.js";
 
 export class ApiError extends Error {
-	constructor(status, { message, code, param } = {}) {
+	constructor(status, { message } = {}) {
 		super(message || `the server answered ${status} without a reason`);
-		Object.assign(this, { status, code, param });
+		this.status = status;
 	}
 }
 

@@ -22,10 +22,9 @@ export async function fetchReply(reply, messages, signal, onNews) {
 		}
 	} catch (error) {
 		if (error.name === "AbortError") reply.finish = "cancelled";
-		else Object.assign(reply, { error: error.message, code: error.code });
+		else reply.error = error.message;
 	}
 	reply.isRunning = false;
-	reply.seconds = (performance.now() - began) / 1000;
 	onNews();
 }
 

@@ -24,7 +24,7 @@ export const onSettings = (listener) => listeners.push(listener);
 /** Set values by name; "" takes one away. */
 export function setSettings(news) {
 	for (const [name, value] of Object.entries(news)) {
-		if (value === "" || value === undefined || value === null) delete values[name];
+		if ((value ?? "") === "") delete values[name];
 		else values[name] = value;
 	}
 	localStorage.setItem(KEPT, JSON.stringify(values));
@@ -36,9 +36,10 @@ export const resetSettings = () => setSettings(Object.fromEntries(changedNames()
 /** Those of the address, or else those of last time. */
 export function loadSettings() {
 	const linked = new URLSearchParams(location.hash.slice(1));
-	const known = FIELDS.filter((field) => linked.has(field.name));
+	const isLinked = FIELDS.some(({ name }) => linked.has(name));
 	const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
-	setSettings(known.length ? Object.fromEntries(known.map((field) => [field.name, parse(field, linked.get(field.name))])) : kept);
+	const read = (field) => (isLinked ? parse(field, linked.get(field.name) ?? "") : kept[field.name]);
+	setSettings(Object.fromEntries(FIELDS.map((field) => [field.name, read(field)])));
 }
 
 /** The address of this page with these settings and a question. */
