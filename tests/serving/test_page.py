@@ -552,4 +552,4 @@ def test_a_chat_of_ten_thousand_tokens_scrolls_smoothly(page):
 def test_an_error_is_told_where_the_answer_would_stand(open_page):
     page = open_page("model=missing")
     answer = ask(page, "Hello")
-    expect(answer.locator(".note.is-error")).to_contain_text("Model: there is no missing; name one of")
+    expect(answer.locator(".note.is-error")).to_contain_text("model: there is no missing; name one of")

@@ -40,12 +40,10 @@ export function updateReply(reply) {
 	renderText(view.text, reply.content, labelsOf(reply, showsTokens, view.ranges));
 	view.section.classList.toggle("is-running", Boolean(reply.isRunning));
 	view.text.tabIndex = showsTokens ? 0 : -1;
-	view.note.textContent = reply.error ? sentence(reply.error) : (ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "");
+	view.note.textContent = reply.error ?? ENDINGS[reply.refrain?.reason ?? reply.finish] ?? "";
 	view.note.classList.toggle("is-error", Boolean(reply.error));
 	view.figures.textContent = figuresOf(reply);
 }
-
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 function figuresOf(reply) {
 	const { usage, refrain = {} } = reply, first = reply.first?.at, count = numTokens(reply), rate = speed(reply);
