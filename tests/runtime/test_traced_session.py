@@ -80,6 +80,10 @@ def test_positions_count_what_the_mask_shows():
     assert traced_session.position_ids(np.array([[0, 0, 1, 1], [1, 1, 1, 1]])).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
+def test_a_token_takes_keys_and_values_of_every_layer(lm):
+    assert lm.kv_bytes_per_token == 2 * 2 * (2 * traced_model.HEAD_DIM * 4), "layers, keys and values, heads in fp32"
+
+
 def test_a_head_may_be_wider_than_hidden_size_by_heads(lm, folder):
     config = json.loads((folder / "config.json").read_text())
     assert config["hidden_size"] // config["num_attention_heads"] != traced_model.HEAD_DIM

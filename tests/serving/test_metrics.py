@@ -84,7 +84,7 @@ def test_who_leaves_and_who_is_refused_is_counted(counted, gate):
     assert difference(before, read(counted), *names) == [1, 1]
 
 
-def test_the_dashboard_asks_for_what_there_is(counted):
+def test_the_dashboard_and_the_page_name_what_there_is(counted):
     counted.chat("b", seed=8)
     names = {name for name, *_ in read(counted)}
     panels = json.loads(DASHBOARD.read_text())["panels"]
@@ -93,3 +93,7 @@ def test_the_dashboard_asks_for_what_there_is(counted):
     assert len(expressions) >= 10 and asked <= names | {"refrain_requests_refused_total"}, asked - names
     own = {name for name in names if name.startswith("refrain_") and not name.endswith(("_created", "_sum", "_count"))}
     assert {name for name in own if "_bucket" not in name} - asked <= {"refrain_cache_entries"}, "all are shown"
+    page = (ROOT / "docs" / "serving.md").read_text().split("## Metrics\n")[1].split("\n## ")[0]
+    histograms = {name.removesuffix("_bucket") for name in own}
+    described = {name for name in NAME.findall(page) if name != "refrain_"}
+    assert described == histograms | {"refrain_requests_refused_total"}, "all are described, and no other"
