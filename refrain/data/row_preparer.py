@@ -57,8 +57,13 @@ class RowPreparer:
         plain_chats = PlainChats(layout)
         read_fields = ignored.read_fields(layout) if layout else ignored.read_names()
         for raw in source_block.block.rows():
-            chat = plain_chats.parse(raw)
-            results = self.parse_row(raw, layout, read_fields, builder.ignored) if chat is None else [chat]
+            results: Sequence[ParseResult]
+            if (chat := plain_chats.parse(raw)) is None:
+                results = self.parse_row(raw, layout, read_fields, builder.ignored)
+            else:
+                results, unread = [chat], plain_chats.find_ignored(raw.value)
+                if unread:
+                    builder.ignored.update(unread)
             for member, result in enumerate(results, 1):
                 builder.row_count += 1
                 id = make_row_id(source_block.name, raw.line, raw.nth, member)

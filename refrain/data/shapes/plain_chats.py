@@ -1,17 +1,18 @@
 """Chats of texts alone, straight: most files hold no other rows, and in these there is nothing to look for.
 
 A row is read here only if every part of it is of the plainest form: then `parsing.parse_row` would make the same of it,
-and `ignored.find_ignored` would find nothing. Any other row is for them.
+and `ignored.find_ignored` would find the same. Any other row is for them.
 """
 
 from typing import Any
 
 from refrain.chat.records import Message
 from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import fields, turns
+from refrain.data.shapes import fields, turn_keys, turns
 from refrain.data.shapes.conversations import Conversation
+from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.layout import Layout
-from refrain.data.shapes.tool_fields import CALL_ROLES, TOOL_ROLES
+from refrain.data.shapes.tool_fields import CALL_ROLES, TOOL_COLUMNS, TOOL_ROLES
 
 Keys = tuple[str, ...]  # of an object, in its order
 
@@ -23,18 +24,19 @@ TEXT_ROLES = {name: role for name, role in turns.ROLES.items() if name not in TO
 
 
 class PlainChats:
-    """Reads the rows of a layout that have a chat and perhaps an id, and no other column."""
+    """Reads the rows of a layout that have a chat, perhaps an id, and else columns that nothing reads or refuses."""
 
     def __init__(self, layout: Layout | None) -> None:
         columns, name = (layout.columns, layout.shape.required[0]) if layout and layout.shape.is_chat else ({}, "")
         self.chat, self.id = columns.get(name), columns.get("id")
-        self.other_columns = {column for other, column in columns.items() if other not in (name, "id")}
-        self.has_no_more: dict[Keys, bool] = {}  # by the keys of a row, of which a file has few sets
+        read_otherwise = {column for other, column in columns.items() if other not in (name, "id")}
+        self.looked_at = read_otherwise.union(turn_keys.WRITTEN_COLUMNS, TOOL_COLUMNS)
+        self.unread_by_keys: dict[Keys, Keys | None] = {}
 
     def parse(self, raw: RawRow) -> Conversation | None:
         """The conversation of a row; None for one that has to be looked at more closely."""
         row = raw.value
-        if self.chat is None or raw.error or not isinstance(row, dict) or not self.reads(tuple(row)):
+        if self.chat is None or raw.error or not isinstance(row, dict) or self.unread_columns(tuple(row)) is None:
             return None
         messages = parse_turns(row[self.chat])
         if messages is None:
@@ -46,13 +48,18 @@ class PlainChats:
             return {"messages": messages, "own_id": str(own_id)}
         return None
 
-    def reads(self, keys: Keys) -> bool:
-        """Whether a row of these keys has a chat and perhaps an id alone."""
-        result = self.has_no_more.get(keys)
-        if result is None:
-            result = self.chat in keys and {self.chat, self.id}.issuperset(keys) and self.other_columns.isdisjoint(keys)
-            self.has_no_more[keys] = result
-        return result
+    def find_ignored(self, row: Fields) -> list[str]:
+        """The filled columns that nothing reads, of a row that was read here."""
+        unread = self.unread_columns(tuple(row)) or ()
+        return [column for column in unread if row[column] is False or turn_keys.says_something(row[column])]
+
+    def unread_columns(self, keys: Keys) -> Keys | None:
+        """Of a row of these keys, of which a file has few sets; None if it has no chat, or something else is read."""
+        if keys not in self.unread_by_keys:
+            has_no_more = self.chat in keys and self.looked_at.isdisjoint(keys)
+            unread = tuple(key for key in keys if key not in (self.chat, self.id))
+            self.unread_by_keys[keys] = unread if has_no_more else None
+        return self.unread_by_keys[keys]
 
 
 def is_visible(text: str) -> bool:
