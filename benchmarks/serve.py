@@ -6,7 +6,8 @@
 FOLDER keeps the weights and the models that were built of them. All contenders run at the same time, with as many
 threads, and are asked in turns, in an order drawn anew: ratios are taken within a round. Questions are short, or
 follow a system prompt of 512 tokens that the server has seen before. `x` compares with the contender of another library
-that has as many bits, and is above 1 where ours is ahead. benchmarks.batching measures the engine without HTTP.
+that has as many bits, and is above 1 where ours is ahead. The plain loop takes part in the first round alone, with one
+question of each client: who comes late waits for all before. benchmarks.batching measures the engine without HTTP.
 """
 
 import argparse
@@ -118,7 +119,7 @@ class Contest:
 
     async def _run_round(self, kind: str, clients: int, number: int) -> None:
         seed = int(self._rng.integers(1 << 32))
-        for each in self._permute(self._contenders):
+        for each in self._permute([each for each in self._contenders if number == 0 or not each.is_alone]):
             running, result = self._running[each.name], self._results[each.name]
             await asyncio.sleep(REST)
             then, pids = machine.cores_time(), (running.pid, os.getpid())
