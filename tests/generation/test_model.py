@@ -121,11 +121,13 @@ def test_a_text_goes_on_without_a_template(model):
 
 def test_whoever_stops_reading_ends_the_reply(model):
     alone = model.chat("there", **MANNER).text
-    for _ in range(5):  # more than there are slots
-        for _piece in model.stream("hello", temperature=1, max_tokens=900):
+    streams = [model.stream("hello", temperature=1, max_tokens=900) for _ in range(5)]  # more than there are slots
+    for stream in streams:
+        for _piece in stream:
             break
     gc.collect()
     assert model.chat("there", **MANNER).text == alone
+    assert all(stream.reply.has_ended() for stream in streams)
     stream = model.stream("hello", max_tokens=900)
     stream.close()
     assert list(stream) == [] and stream.answer.finish_reason == "cancelled"

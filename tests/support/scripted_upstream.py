@@ -29,6 +29,7 @@ class ScriptedUpstream:
 
     def __init__(self):
         self.answers, self.asked, self.models = [], [], plain(MODELS)
+        self.holds_on, self.was_left = False, threading.Event()  # whether it waits for clients to leave; one has left
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -49,6 +50,8 @@ class ScriptedUpstream:
                 if (asked := read_request(connection)) is not None:
                     self.asked.append(asked)
                     connection.sendall(self.models if asked[0].startswith("GET") else self.answers.pop(0))
+                if self.holds_on and connection.recv(1) == b"":
+                    self.was_left.set()
 
 
 def read_request(connection):

@@ -5,7 +5,6 @@ import re
 import socket
 import time
 
-import httpx
 import pytest
 import scripted_upstream
 import served_model
@@ -13,7 +12,6 @@ from scripted_upstream import events, plain
 
 import refrain
 from benchmarks.harness import gguf_model, llama_server
-from refrain.chat import encoding
 from refrain.generation import grammar
 from refrain.generation.request import GenerationRequest
 from refrain.generation.sampling import SamplingParams
@@ -55,28 +53,6 @@ def test_llama_cpp_says_what_the_exported_model_says(server, onnx):
             chunks = server.stream("/v1/chat/completions", asked)
             text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
             assert text == answer["choices"][0]["message"]["content"]
-
-
-@pytest.mark.heavy
-def test_llama_cpp_stops_when_the_client_does(server, llama):
-    backend = server.server.models.default.backend
-    ids = encoding.encode_prompt(backend.tokenizer, [{"role": "user", "content": "hello"}])
-
-    async def leave():
-        never_ends = SamplingParams(temperature=1.0, logit_bias=dict.fromkeys(backend.tokenizer.stop_ids, -100))
-        reply = backend.submit(GenerationRequest(ids, never_ends, 200, is_chat=False))
-        async for _ in reply:
-            reply.cancel()
-        return reply
-
-    def count_busy():
-        return sum(slot["is_processing"] for slot in httpx.get(f"{llama}/slots").json())
-
-    asyncio.run(leave())
-    deadline = time.monotonic() + 10
-    while count_busy() and time.monotonic() < deadline:
-        pass
-    assert count_busy() == 0 and backend.num_running() == 0
 
 
 @pytest.fixture
@@ -222,6 +198,20 @@ def test_more_than_there_is_room_for_is_refused_and_a_deadline_ends_a_reply(back
     assert not backend.is_alive()
     with pytest.raises(ApiError, match="it is closing"):
         backend.submit(GenerationRequest([5], SamplingParams(), 9))
+
+
+def test_a_reply_that_is_cancelled_closes_the_connection_and_stays_what_it_was(backend, scripted):
+    scripted.holds_on, scripted.answers = True, [events(vllm_event("he", 20), ending="")]
+
+    async def leave():
+        pieces, reply = [], backend.submit(GenerationRequest([5], SamplingParams(), 9))
+        async for piece in reply:
+            pieces.append(piece)
+            reply.cancel()
+        return pieces, await asyncio.to_thread(scripted.was_left.wait, 10)  # while the loop goes on
+
+    (first, last), was_left = asyncio.run(leave())
+    assert was_left and (first.text, last.finish_reason) == ("he", "cancelled") and backend.num_running() == 0
 
 
 def test_a_reply_that_is_cancelled_before_it_was_sent_ends_too(backend):
