@@ -39,16 +39,13 @@ class TokenBytes:
         found = self.find(token)
         return str(self._tokenizer.id_to_token(token) or "") if found is None else found.decode("utf-8", "replace")
 
-    def find_all(self, tokens: list[int]) -> list[bytes | None]:
-        """The bytes of a whole text, whose first token loses the blank that the decoder takes from it."""
-        found = [self.find(token) for token in tokens]
-        first = next((nth for nth, each in enumerate(found) if each is not None), None)
-        if self.strips_first_blank and first is not None:
-            found[first] = (found[first] or b"").removeprefix(b" ")
-        return found
+    def find_first(self, token: int) -> bytes | None:
+        """The bytes of the token that a text begins with: its decoder may take a blank away."""
+        found = self.find(token)
+        return found.removeprefix(b" ") if found and self._strips_first_blank else found
 
     @cached_property
-    def strips_first_blank(self) -> bool:
+    def _strips_first_blank(self) -> bool:
         """Whether the decoder takes the blank away that a text begins with."""
         return any(
             (each["type"] == "Strip" and each.get("content") == " " and each.get("start"))

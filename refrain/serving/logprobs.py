@@ -44,10 +44,8 @@ class TokenPlacer:
         return out
 
     def _bytes_of(self, token: int) -> bytes | None:
-        found = self.tokenizer.find(token)
-        if found and not self.has_begun:
-            self.has_begun = True
-            return found.removeprefix(b" ") if self.tokenizer.strips_first_blank else found
+        found = self.tokenizer.find(token) if self.has_begun else self.tokenizer.find_first(token)
+        self.has_begun = self.has_begun or found is not None
         return found
 
 

@@ -42,7 +42,8 @@ def raw(request, tokenizer):
 def test_they_join_to_the_text(raw):
     raw.add_tokens([AddedToken("<b>")])
     ids = raw.encode(TEXT, add_special_tokens=False).ids
-    assert b"".join(TokenBytes(raw).find_all(ids)) == raw.decode(ids).encode() != b""
+    tokens = TokenBytes(raw)
+    assert b"".join([tokens.find_first(ids[0]), *map(tokens.find, ids[1:])]) == raw.decode(ids).encode() != b""
     assert len(ids) > 5
 
 
@@ -50,9 +51,6 @@ def test_a_control_token_has_none(raw):
     raw.add_special_tokens(["<|end|>"])
     tokens = TokenBytes(raw)
     assert tokens.find(raw.token_to_id("<|end|>")) is None and tokens.find(10**6) is None
-    ids = raw.encode("<|end|> n", add_special_tokens=False).ids
-    joined = b"".join(found or b"" for found in tokens.find_all(ids))
-    assert joined == raw.decode(ids).encode()
 
 
 def test_a_decoder_of_another_kind_gives_whole_characters():
