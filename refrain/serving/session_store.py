@@ -115,7 +115,7 @@ class SessionStore:
 
     def delete_response(self, owner: str, response_id: str) -> bool:
         """Whether there was one."""
-        return self._write("DELETE FROM responses WHERE id = ? AND owner = ?", (response_id, owner)) > 0
+        return self._delete("DELETE FROM responses WHERE id = ? AND owner = ?", (response_id, owner)) > 0
 
     def delete_conversation(self, owner: str, response_id: str) -> int:
         """Forget a response with all before it that no other one goes on from; how many they were."""
@@ -140,7 +140,7 @@ class SessionStore:
 
     def delete_chat(self, owner: str, chat_id: str) -> bool:
         """Whether there was one."""
-        return self._write("DELETE FROM chats WHERE owner = ? AND id = ?", (owner, chat_id)) > 0
+        return self._delete("DELETE FROM chats WHERE owner = ? AND id = ?", (owner, chat_id)) > 0
 
     def list_sessions(self, owner: str, limit: int, offset: int) -> list[dict[str, Any]]:
         """The chats, and the last response of each conversation; what changed last stands first."""
@@ -158,11 +158,9 @@ class SessionStore:
                 yield {"kind": "response", "response": json.loads(response), "input_items": json.loads(items)}
 
     def delete_all(self, owner: str) -> int:
-        """Forget everything, in the file and in its log; how many chats and responses it was."""
-        count = self._write("DELETE FROM chats WHERE owner = ?", (owner,))
-        count += self._write("DELETE FROM responses WHERE owner = ?", (owner,))
-        self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
-        return count
+        """Forget everything; how many chats and responses it was."""
+        chats = self._write("DELETE FROM chats WHERE owner = ?", (owner,))
+        return chats + self._delete("DELETE FROM responses WHERE owner = ?", (owner,))
 
     def _read(self, query: str, values: Any) -> list[Any]:
         with self._lock:
@@ -171,6 +169,12 @@ class SessionStore:
             except sqlite3.Error as error:
                 raise ApiError(500, "sessions_failed", f"sessions: they cannot be read ({describe_error(error)}); look "
                                "after the disk, and restart the server") from error  # fmt: skip
+
+    def _delete(self, query: str, values: Any) -> int:
+        """As `_write`; what was deleted leaves the log too, as soon as nobody reads it."""
+        count = self._write(query, values)
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        return count
 
     def _write(self, query: str, values: Any) -> int:
         """The number of rows that changed; in memory the oldest responses make room."""

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,10 +74,12 @@ def test_what_is_kept_outlives_the_server_and_what_is_deleted_leaves_the_disk(tm
     other = SessionStore(tmp_path, MEMORY)  # a second server on the same folder
     assert [each["kind"] for each in other.export("")] == ["chat", "response"]
     store.close()
+    other.put_chat("", "y", 1, "", {"a": "of little length"})  # it shares its page with what stays
+    assert other.delete_chat("", "y") and b"of little" not in b"".join(map(Path.read_bytes, tmp_path.iterdir()))
     assert other.delete_all("") == 2
-    other.close()
-    assert b"in plain sight" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"in plain sight" not in b"".join(map(Path.read_bytes, tmp_path.iterdir()))
     assert (tmp_path / FILE).stat().st_size < 100_000
+    other.close()
 
 
 def test_in_memory_the_oldest_responses_leave_and_one_that_never_fits_is_named():

@@ -41,6 +41,10 @@ def row(question, nth=1, answer="Yes."):
     return {"id": f"0-a.jsonl:{nth}", "messages": turns}
 
 
+CHAT = row("what is the moon made of today", 1, "Rock, and dust on top of it.")
+CHAT["messages"] += row("and who has been there before us", 1, "Twelve.")["messages"]
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -104,6 +108,21 @@ def test_a_question_is_found_where_it_was_asked(here, text, split, match):
     (found,) = ask(write_splits(here / "prepared", train, test=[moon]), text)
     asked = found["asked_in"] or {"split": None, "match": None}
     assert (asked["split"], asked["match"]) == (split, match)
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "match"),
+    [
+        ([row("so we go and go and go")], "so we go and go and go and go", "near"),  # by runs of words with their ends
+        ([row("what is the moon like there")], "what + is - the * moon / like = there", "near"),  # without symbols
+        ([CHAT], "what is the moon made of today and who has been there before us", "near"),  # by what the user says
+        ([CHAT], "and who has been there before us", "same"),
+        ([row("When did people build the tower of Pisa?")], "Who painted the tower of Pisa?", None),
+    ],
+)
+def test_near_is_what_prepare_calls_near(here, rows, text, match):
+    (found,) = ask(write_splits(here / "prepared", rows), text)
+    assert (found["asked_in"] or {"match": None})["match"] == match
 
 
 def test_the_nearest_rows_are_those_that_share_rare_words(here):

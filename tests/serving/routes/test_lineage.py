@@ -51,6 +51,15 @@ def test_every_answer_can_be_said_again(served, path, stream):
     assert [choice["index"] for choice in again["choices"]] == [*range(len(again["choices"]))]
 
 
+def test_what_is_kept_of_replies_proves_nothing(serve):
+    running = serve()
+    answer = [running.chat(seed=5).json() for _ in range(2)][-1]
+    hits = running.server.cache.hits
+    assert answer["refrain"]["cache"] == "hit" and hits == 1
+    assert running.post(f"/v1/refrain/replay/{answer['id']}").json()["equal"] is True
+    assert running.server.cache.hits == hits
+
+
 def test_an_answer_that_was_said_otherwise_is_shown_where(served):
     answer = served.chat(seed=5).json()
     kept = served.server.answers.find(answer["id"])

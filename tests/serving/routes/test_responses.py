@@ -114,10 +114,22 @@ def test_instructions_are_a_system_turn_for_this_once(served):
         served, input=[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": QUESTION["input"]}]
     )
     assert text_of(told) == text_of(system) and told["usage"]["input_tokens"] > plain["usage"]["input_tokens"]
+    both = create(served, input=[{"role": "system", "content": "In verse."}, {"role": "user", "content": "Hi"}],
+                  instructions="Be brief.")  # fmt: skip
+    one = create(served, input="Hi", instructions="Be brief.\n\nIn verse.")
+    assert text_of(both) == text_of(one) and both["usage"]["input_tokens"] == one["usage"]["input_tokens"]
     after = create(served, input="More", previous_response_id=told["id"])
     untold = create(served, input="More", previous_response_id=plain["id"])
     shorter = told["usage"]["input_tokens"] - plain["usage"]["input_tokens"]
     assert abs(after["usage"]["input_tokens"] - untold["usage"]["input_tokens"]) < shorter
+
+
+def test_a_reply_that_says_nothing_is_a_message_all_the_same(served):
+    body = {**QUESTION, "stop": text_of(create(served))[0]}
+    response = create(served, **body)
+    assert (response["status"], text_of(response)) == ("completed", "")
+    stream = served.post("/v1/responses", {**body, "stream": True}).text
+    assert [name for name in TEXT_EVENTS[:-1] if f"event: {name}\n" not in stream] == ["response.output_text.delta"]
 
 
 def test_log_probabilities_come_where_they_are_included(served):
