@@ -23,7 +23,8 @@ async def list_models(request: Request) -> JSONResponse:
     """The lineage of each model that is open; the others are named."""
     server = request.app.state.server
     names = server.models.names()
-    models = [await server.lineage.describe(model) for model in server.models.open_models()]
+    in_order = sorted(server.models.open_models(), key=lambda model: names.index(model.name))
+    models = [await server.lineage.describe(model) for model in in_order]
     return JSONResponse({"object": "list", "data": models, "models": names})
 
 
