@@ -76,9 +76,9 @@ def chosen_options(override: Override) -> list[str]:
 
 
 def conf_digest() -> str:
-    """Fingerprint of conf/: every file's path and bytes."""
+    """Fingerprint of conf/: the path and bytes of every file but the server's."""
     result = hashlib.sha256()
-    for file in sorted(paths.CONF.rglob("*.yaml")):
+    for file in sorted({*paths.CONF.rglob("*.yaml")} - {paths.SERVE}):
         result.update(f"{file.relative_to(paths.CONF).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     return result.hexdigest()[:12]
 

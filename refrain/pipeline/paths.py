@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 CONF = Path("conf")
+SERVE = CONF / "serve.yaml"  # read by the server alone
 PARAMS = Path("params.yaml")
 LINKED_DATA = Path("data/linked")
 LINKED_MODEL = Path("models/linked")

@@ -12,7 +12,7 @@ from refrain.pipeline import paths
 from refrain.serving.setting_fields import SettingField, base_type, describe_type, list_fields, near_path
 from refrain.serving.settings import ServeSettings
 
-FILE = paths.CONF / "serve.yaml"
+FILE = paths.SERVE
 PREFIX = "REFRAIN_SERVE_"
 CONFIG = PREFIX + "CONFIG"  # names another file, as --config does
 DEFAULT = "default"

@@ -12,6 +12,7 @@ from pipeline_repository import ROOT, edit
 
 from refrain.experiments import compose as composition
 from refrain.pipeline import old_names, paths, recovery
+from refrain.pipeline.params import conf_digest
 
 OVERRIDES = [
     ["train.lr=1e-5", "train.epochs=0.5", "seed=7"],
@@ -260,6 +261,15 @@ def test_a_stage_by_hand_refuses_a_stale_params_yaml(bench):
         "train: conf/ is newer than params.yaml; run `dvc repro` or `python -m stages.compose`",
         recovery.UNTOUCHED,
     ]
+
+
+def test_an_edit_of_the_servers_settings_makes_nothing_stale(bench, monkeypatch):
+    monkeypatch.chdir(bench)
+    before = conf_digest()
+    edit(bench / "conf/serve.yaml", {"port": 9000})
+    assert conf_digest() == before
+    edit(bench / "conf/recipe/tiny_lora.yaml", {"method.adapter.rank": 16})
+    assert conf_digest() != before
 
 
 def test_a_stage_by_hand_wants_a_params_yaml(bench):
