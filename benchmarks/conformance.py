@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import gguf_model, llama_server
 from refrain.pipeline import paths
 from refrain.serving.selftest import table
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from refrain.cli.repository import typed_path
 
 if TYPE_CHECKING:
-    from refrain.serving.settings import ServeSettings
+    from refrain.serving.settings.schema import ServeSettings
 
 HELP = "serve an exported model over HTTP, with a page to talk to it"
 EPILOG = """\
@@ -44,8 +44,8 @@ def add_parser(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """An option for each setting."""
-    from refrain.serving.setting_fields import base_type, list_fields
-    from refrain.serving.settings_sources import FILE, option_name
+    from refrain.serving.settings.setting_fields import base_type, list_fields
+    from refrain.serving.settings.settings_sources import FILE, option_name
 
     parser.add_argument("folder", nargs="?", metavar="MODEL", help="the same as --model")
     parser.add_argument("--config", type=typed_path, metavar="FILE", help=f"settings, default: {FILE} if it is there")
@@ -65,18 +65,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve an exported model at an address of this machine, as OpenAI's API, with a page to talk to it."""
-    from refrain.serving.settings_sources import SettingsSources
+    from refrain.serving.settings.settings_sources import SettingsSources
 
     sources = SettingsSources(options.config, dict(os.environ), read_options(options))
     settings, origins = sources.load()
     if options.print_config:
-        from refrain.serving.settings_table import settings_table
+        from refrain.serving.settings.settings_table import settings_table
 
         print(settings_table(settings, origins))
         return 0
     if options.selftest is not None:
         return run_selftest(options.selftest, settings)
-    from refrain.serving.lifecycle import serve
+    from refrain.serving.process.lifecycle import serve
 
     serve(sources, settings)
     return 0
@@ -96,7 +96,7 @@ def run_selftest(url: str, settings: "ServeSettings") -> int:
 
 def read_options(options: argparse.Namespace) -> dict[str, Any]:
     """What was given by path; files and folders as they are called at the root."""
-    from refrain.serving.setting_fields import list_fields
+    from refrain.serving.settings.setting_fields import list_fields
 
     given = {path: value for path, value in vars(options).items() if path in list_fields()}
     if options.folder is not None and given.setdefault("model", options.folder) != options.folder:

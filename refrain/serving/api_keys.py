@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from pathlib import Path
 
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 HASHED = "sha256:"
 

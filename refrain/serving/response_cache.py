@@ -14,8 +14,8 @@ from refrain.generation.grammar import Grammar
 from refrain.generation.request import GenerationRequest
 from refrain.serving.backends.protocol import Generation, Piece
 from refrain.serving.errors import ApiError
-from refrain.serving.model_pool import ServedModel
-from refrain.serving.settings import CacheSettings
+from refrain.serving.models.model_pool import ServedModel
+from refrain.serving.settings.schema import CacheSettings
 
 ENTRY_OVERHEAD = 400  # bytes of the objects around a reply, and of its place in the table
 WHOLE = ("stop", "length")  # reasons to end that come again

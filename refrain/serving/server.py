@@ -10,17 +10,21 @@ from starlette.applications import Starlette
 
 from refrain.generation.request import GenerationRequest
 from refrain.pipeline import paths
-from refrain.serving.answer_log import AnswerLog
 from refrain.serving.api_keys import ApiKeys, read_keys
 from refrain.serving.backends.protocol import Generation
 from refrain.serving.errors import EXCEPTION_HANDLERS
-from refrain.serving.grammars import GrammarCache
+from refrain.serving.lineage.answer_log import AnswerLog
+from refrain.serving.lineage.model_lineage import ModelLineage
+from refrain.serving.lineage.training_search import TrainingSearch
 from refrain.serving.metrics import Metrics
 from refrain.serving.middleware.stack import middleware_stack
-from refrain.serving.model_lineage import ModelLineage
-from refrain.serving.model_pool import ModelPool, Replacement, ServedModel
-from refrain.serving.readiness import Readiness
+from refrain.serving.models.model_pool import ModelPool, Replacement, ServedModel
+from refrain.serving.models.warmup import warm_up
+from refrain.serving.process.readiness import Readiness
+from refrain.serving.requests.grammars import GrammarCache
+from refrain.serving.requests.served_tokenizer import ServedTokenizers
 from refrain.serving.response_cache import ResponseCache
+from refrain.serving.responses.session_store import SessionStore, open_sessions
 from refrain.serving.routes import (
     chat_completions,
     completions,
@@ -37,11 +41,7 @@ from refrain.serving.routes import (
     tokens,
     training_rows,
 )
-from refrain.serving.served_tokenizer import ServedTokenizers
-from refrain.serving.session_store import SessionStore, open_sessions
-from refrain.serving.settings import ServeSettings
-from refrain.serving.training_search import TrainingSearch
-from refrain.serving.warmup import warm_up
+from refrain.serving.settings.schema import ServeSettings
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 import served_model
 
 from refrain.cli import main
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 
 from refrain.cli import main, serve
-from refrain.serving.setting_fields import list_fields
-from refrain.serving.settings_sources import option_name
+from refrain.serving.settings.setting_fields import list_fields
+from refrain.serving.settings.settings_sources import option_name
 
 
 def told(capsys, *arguments):

@@ -17,7 +17,7 @@ from places import ROOT
 
 import refrain
 from refrain.cli import main
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 MANNER = {"temperature": 1.5, "seed": 7, "max_tokens": 24}
 

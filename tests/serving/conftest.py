@@ -3,7 +3,7 @@ from contextlib import ExitStack
 import pytest
 import served_model
 
-from refrain.serving.settings import CacheSettings, ServeSettings
+from refrain.serving.settings.schema import CacheSettings, ServeSettings
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from refrain.generation.sampling import SamplingParams
 from refrain.runtime import onnx_folder
 from refrain.serving.backends.protocol import Piece
 from refrain.serving.errors import ApiError
-from refrain.serving.settings import CacheSettings
+from refrain.serving.settings.schema import CacheSettings
 
 CLIENTS, ROUNDS = 16, 14
 TOKENIZER = ChatTokenizer(traced_model.tokenizer(), traced_model.TEMPLATE, {"eos_token": "<|im_end|>"})

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from places import ROOT
 
-from refrain.serving.lifecycle import LAST_SECONDS
-from refrain.serving.readiness import PROBES
-from refrain.serving.settings import ServeSettings
-from refrain.serving.settings_sources import CONFIG, SettingsSources, read_environment
+from refrain.serving.process.lifecycle import LAST_SECONDS
+from refrain.serving.process.readiness import PROBES
+from refrain.serving.settings.schema import ServeSettings
+from refrain.serving.settings.settings_sources import CONFIG, SettingsSources, read_environment
 
 SETTINGS = ServeSettings()
 ENDS_WITHIN = SETTINGS.drain + LAST_SECONDS

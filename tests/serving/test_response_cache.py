@@ -14,9 +14,9 @@ from refrain.generation.sampling import SamplingParams
 from refrain.serving import response_cache
 from refrain.serving.backends.protocol import Piece
 from refrain.serving.errors import ApiError
-from refrain.serving.model_pool import ModelPool
+from refrain.serving.models.model_pool import ModelPool
 from refrain.serving.response_cache import ResponseCache
-from refrain.serving.settings import CacheSettings, ServeSettings
+from refrain.serving.settings.schema import CacheSettings, ServeSettings
 
 TOKENIZER = ChatTokenizer(traced_model.tokenizer(), traced_model.TEMPLATE, {"eos_token": "<|im_end|>"})
 GREEDY = GenerationRequest([72, 101, 108], SamplingParams(), 6, logprobs=2)

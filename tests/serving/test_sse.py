@@ -14,7 +14,7 @@ from starlette.routing import Route
 from refrain.serving import sse
 from refrain.serving.errors import ApiError
 from refrain.serving.server import create_app
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 CHUNK = {"id": "a", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [
     {"index": 0, "delta": {"content": "a\u2028\x85"}, "finish_reason": None},

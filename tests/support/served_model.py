@@ -17,10 +17,10 @@ import traced_model
 from starlette.applications import Starlette
 
 from refrain.pipeline import manifest
-from refrain.serving.lifecycle import GracefulServer
-from refrain.serving.listening import describe_address, open_sockets
+from refrain.serving.process.lifecycle import GracefulServer
+from refrain.serving.process.listening import describe_address, open_sockets
 from refrain.serving.server import Server, create_app
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 VARIANTS = ("int8", "fp32")  # the first is the best one too
 EOS = "<|im_end|>"

@@ -6,7 +6,7 @@ from refrain.generation import sampling
 from refrain.generation.sampling import SamplingParams
 from refrain.serving.api.fields import SamplingFields
 from refrain.serving.errors import ApiError, invalid_value
-from refrain.serving.settings import SamplingSettings
+from refrain.serving.settings.schema import SamplingSettings
 
 DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 

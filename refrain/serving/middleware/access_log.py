@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from refrain.serving.logs import FIELDS
-from refrain.serving.readiness import PROBES
-from refrain.serving.settings import LogSettings
+from refrain.serving.process.logs import FIELDS
+from refrain.serving.process.readiness import PROBES
+from refrain.serving.settings.schema import LogSettings
 
 log = logging.getLogger(__name__)
 LONGEST_BODY = 100_000  # bytes of a request that are logged

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from refrain.serving.errors import SECONDS_OF_A_RESTART, ApiError
 from refrain.serving.middleware.authentication import METRICS
-from refrain.serving.readiness import PROBES, Readiness
+from refrain.serving.process.readiness import PROBES, Readiness
 
 
 def admit_while_ready(app: ASGIApp, readiness: Readiness, is_alive: Callable[[], bool]) -> ASGIApp:

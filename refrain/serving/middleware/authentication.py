@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from refrain.serving.api_keys import ApiKeys
 from refrain.serving.errors import ApiError
-from refrain.serving.readiness import PROBES
-from refrain.serving.settings import ServeSettings
+from refrain.serving.process.readiness import PROBES
+from refrain.serving.settings.schema import ServeSettings
 
 METRICS = "/metrics"
 PAGE = ("/", "/page/")  # static and without secrets: it asks a person for the key

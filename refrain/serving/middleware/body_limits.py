@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from refrain.serving.errors import ApiError
 from refrain.serving.middleware.failures import send_error
-from refrain.serving.settings import LimitSettings
+from refrain.serving.settings.schema import LimitSettings
 
 LINGER_SECONDS = 2.0  # in which a refused body is read and forgotten, for else its sender may not see why
 

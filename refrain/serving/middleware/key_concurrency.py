@@ -6,7 +6,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from refrain.serving.errors import ApiError
-from refrain.serving.settings import LimitSettings
+from refrain.serving.settings.schema import LimitSettings
 
 SECONDS_TO_WAIT = 1.0
 

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from refrain.serving.api_keys import ApiKeys
 from refrain.serving.errors import ApiError
-from refrain.serving.readiness import PROBES
-from refrain.serving.settings import ServeSettings
+from refrain.serving.process.readiness import PROBES
+from refrain.serving.settings.schema import ServeSettings
 
 READING = {"GET", "HEAD", "OPTIONS"}
 EXPOSED = "X-Request-Id, Retry-After, X-Refrain-Ignored"

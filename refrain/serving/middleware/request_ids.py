@@ -6,7 +6,7 @@ import secrets
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from refrain.serving.logs import REQUEST_ID
+from refrain.serving.process.logs import REQUEST_ID
 
 HEADER = "X-Request-Id"
 ALLOWED = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)

@@ -14,8 +14,8 @@ from refrain.serving.middleware.key_concurrency import limit_keys
 from refrain.serving.middleware.origins import check_origin
 from refrain.serving.middleware.request_ids import name_requests
 from refrain.serving.middleware.response_headers import add_headers
-from refrain.serving.readiness import Readiness
-from refrain.serving.settings import ServeSettings
+from refrain.serving.process.readiness import Readiness
+from refrain.serving.settings.schema import ServeSettings
 
 
 def middleware_stack(

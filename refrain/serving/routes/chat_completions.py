@@ -7,14 +7,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from refrain.serving import answer_facts, choices, sse
-from refrain.serving.answer_facts import AnswerRecorder, public_reason, refrain_facts
+from refrain.serving import sse
 from refrain.serving.api.body import read_body
 from refrain.serving.api.fields import ChatFields, OutputFields, SamplingFields
 from refrain.serving.backends.protocol import Generation, Piece
-from refrain.serving.chat_plan import ChatPlan, plan_chat
 from refrain.serving.disconnect import run_while_connected
-from refrain.serving.logprobs import TokenPlacer
+from refrain.serving.lineage import answer_facts
+from refrain.serving.lineage.answer_facts import AnswerRecorder, public_reason, refrain_facts
+from refrain.serving.requests import choices
+from refrain.serving.requests.chat_plan import ChatPlan, plan_chat
+from refrain.serving.requests.logprobs import TokenPlacer
 from refrain.serving.trust import owner_of
 
 GROUPS = (SamplingFields, OutputFields, ChatFields)

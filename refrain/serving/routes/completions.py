@@ -7,17 +7,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from refrain.serving import answer_facts, choices, plan, prompts, sse
-from refrain.serving.answer_facts import AnswerRecorder, public_reason, refrain_facts
+from refrain.serving import sse
 from refrain.serving.api import response_format
 from refrain.serving.api.body import Body, read_body
 from refrain.serving.api.fields import CompletionFields, OutputFields, SamplingFields
 from refrain.serving.backends.protocol import Generation, Piece
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.errors import ApiError, invalid_value
-from refrain.serving.logprobs import TokenPlacer
-from refrain.serving.model_pool import ServedModel
-from refrain.serving.plan import Plan
+from refrain.serving.lineage import answer_facts
+from refrain.serving.lineage.answer_facts import AnswerRecorder, public_reason, refrain_facts
+from refrain.serving.models.model_pool import ServedModel
+from refrain.serving.requests import choices, plan, prompts
+from refrain.serving.requests.logprobs import TokenPlacer
+from refrain.serving.requests.plan import Plan
 from refrain.serving.trust import owner_of
 
 GROUPS = (SamplingFields, OutputFields, CompletionFields)

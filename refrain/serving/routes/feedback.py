@@ -10,11 +10,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from refrain.pipeline import paths
-from refrain.serving import feedback
 from refrain.serving.api.body import read_body
 from refrain.serving.api.own_fields import FeedbackFields
 from refrain.serving.errors import ApiError, invalid_value
-from refrain.serving.settings import ServeSettings
+from refrain.serving.lineage import feedback
+from refrain.serving.settings.schema import ServeSettings
 from refrain.serving.trust import require_trusted
 
 

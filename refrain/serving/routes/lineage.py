@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from refrain.generation.request import GenerationRequest
-from refrain.serving import choices, replay
-from refrain.serving.answer_log import Answer
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.errors import ApiError
-from refrain.serving.model_pool import ServedModel
-from refrain.serving.prompt_text import prompt_parts
+from refrain.serving.lineage import replay
+from refrain.serving.lineage.answer_log import Answer
+from refrain.serving.models.model_pool import ServedModel
+from refrain.serving.requests import choices
+from refrain.serving.requests.prompt_text import prompt_parts
 from refrain.serving.trust import owner_of
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from refrain.serving.metrics import BUCKETS, Histogram, Metrics, ModelMetrics
-from refrain.serving.model_pool import ModelPool
+from refrain.serving.models.model_pool import ModelPool
 from refrain.serving.response_cache import ResponseCache
 
 if TYPE_CHECKING:

@@ -8,22 +8,23 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from refrain.serving import choices, sse
-from refrain.serving.answer_facts import AnswerRecorder
+from refrain.serving import sse
 from refrain.serving.api.body import Body, read_body
 from refrain.serving.api.fields import SamplingFields
 from refrain.serving.api.response_fields import ResponseFields
 from refrain.serving.backends.protocol import Generation, Piece
-from refrain.serving.chat_plan import ChatPlan, plan_chat
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.errors import ApiError, invalid_value
-from refrain.serving.response_items import Item, read_items, title_of
-from refrain.serving.response_object import begin_response, end_response, fail_response
-from refrain.serving.response_plan import as_chat, check_fields, refusals_renamed
-from refrain.serving.response_writer import ResponseWriter
+from refrain.serving.lineage.answer_facts import AnswerRecorder
+from refrain.serving.requests import choices
+from refrain.serving.requests.chat_plan import ChatPlan, plan_chat
+from refrain.serving.responses.response_items import Item, read_items, title_of
+from refrain.serving.responses.response_object import begin_response, end_response, fail_response
+from refrain.serving.responses.response_plan import as_chat, check_fields, refusals_renamed
+from refrain.serving.responses.response_writer import ResponseWriter
+from refrain.serving.responses.session_store import NotStoredError, StoredResponse
 from refrain.serving.routes.chat_completions import ChoiceWriter
 from refrain.serving.routing import route
-from refrain.serving.session_store import NotStoredError, StoredResponse
 from refrain.serving.sse import explain_failure
 from refrain.serving.trust import owner_of
 

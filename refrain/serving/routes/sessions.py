@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from refrain.serving.api.body import parse_object
 from refrain.serving.errors import ApiError, invalid_value
+from refrain.serving.responses.session_store import NotStoredError, SessionStore
 from refrain.serving.routing import route
-from refrain.serving.session_store import NotStoredError, SessionStore
 from refrain.serving.trust import owner_of, require_trusted
 
 NAME = re.compile(r"[\w.-]{1,100}", re.ASCII)

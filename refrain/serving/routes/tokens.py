@@ -7,12 +7,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from refrain.chat.encoding import ChatTokenizer
-from refrain.serving import conversation, prompts
 from refrain.serving.api.body import read_body
 from refrain.serving.api.fields import ChatFields, OutputFields, SamplingFields
 from refrain.serving.api.tokens import DetokenizeFields, TokenizeFields
 from refrain.serving.errors import invalid_value
-from refrain.serving.served_tokenizer import ServedTokenizer
+from refrain.serving.requests import conversation, prompts
+from refrain.serving.requests.served_tokenizer import ServedTokenizer
 
 
 async def tokenize(request: Request) -> JSONResponse:

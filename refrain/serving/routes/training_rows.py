@@ -5,11 +5,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from refrain.pipeline import paths
-from refrain.serving import artifact
 from refrain.serving.api.body import read_body
 from refrain.serving.api.own_fields import TrainingRowsFields
 from refrain.serving.disconnect import run_while_connected
 from refrain.serving.errors import ApiError, invalid_value
+from refrain.serving.models import artifact
 from refrain.serving.trust import require_trusted
 
 MOST_ROWS, LONGEST_TEXT = 50, 100_000

@@ -10,7 +10,7 @@ from refrain.serving.selftest import answer_checks, damage_checks, operation_che
 from refrain.serving.selftest.client import OwnServer, Target
 from refrain.serving.selftest.outcome import Check, CheckFailedError, NotApplicableError, Outcome
 from refrain.serving.selftest.own_server import start_server
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 MODULES = (streaming_checks, request_checks, answer_checks, damage_checks, operation_checks)
 CHECKS: list[Check] = sorted(check for module in MODULES for check in module.CHECKS)

@@ -21,7 +21,7 @@ from refrain.serving.backends.openai import OpenAIBackend
 from refrain.serving.backends.upstream import Upstream
 from refrain.serving.errors import ApiError
 from refrain.serving.server import create_app
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 QUESTIONS = ["hello 🙂", "the user", "não, the assistant there", "hello the user and the assistant"]
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from refrain.serving.logs import JsonFormatter, TextFormatter
-from refrain.serving.settings import LogSettings
+from refrain.serving.process.logs import JsonFormatter, TextFormatter
+from refrain.serving.settings.schema import LogSettings
 
 ASKED = "the secret question"
 

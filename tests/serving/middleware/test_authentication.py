@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from refrain.serving.api_keys import read_keys
-from refrain.serving.settings import ServeSettings
+from refrain.serving.settings.schema import ServeSettings
 
 KEY, FIRST, SECOND = "sk-of-the-settings", "sk-of-a-file", "sk-ключ"
 HASHED = f"sha256:{hashlib.sha256(SECOND.encode()).hexdigest()}"

@@ -5,7 +5,7 @@ import json
 import pytest
 from raw_http import POST, connect
 
-from refrain.serving.settings import LimitSettings
+from refrain.serving.settings.schema import LimitSettings
 
 
 @pytest.fixture(scope="module")

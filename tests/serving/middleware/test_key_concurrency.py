@@ -3,7 +3,7 @@
 import pytest
 from raw_http import POST, connect
 
-from refrain.serving.settings import LimitSettings
+from refrain.serving.settings.schema import LimitSettings
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 

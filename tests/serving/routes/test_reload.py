@@ -10,7 +10,7 @@ from dvc.repo import Repo
 
 from refrain.pipeline import manifest
 from refrain.runtime import onnx_folder
-from refrain.serving.settings import CacheSettings
+from refrain.serving.settings.schema import CacheSettings
 
 PROMPTS = ["one", "two", "three", "four"]
 WEIGHTS = onnx_folder.EXTERNAL_DATA

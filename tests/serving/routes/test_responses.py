@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 
-from refrain.serving.session_store import FILE
+from refrain.serving.responses.session_store import FILE
 
 QUESTION = {"input": "Hello \U0001f642", "max_output_tokens": 8, "seed": 1, "temperature": 1}
 TEXT_EVENTS = [

@@ -1,0 +1,1 @@
+"""The process: listening, connections and their times, signals, readiness, logs."""
