@@ -98,7 +98,8 @@ def test_who_is_cancelled_leaves_at_once_and_changes_nobody(place, start):
         backend = start(slots=1 if place == "queue" else 2)
         right = await read(backend.submit(ask("other", 60)))
         other = backend.submit(ask("other", 60))
-        leaving = backend.submit(ask("x" * (200 if place == "prompt" else 5), FOREVER))
+        never_ends = SamplingParams(logit_bias=dict.fromkeys(backend.tokenizer.stop_ids, -100.0))
+        leaving = backend.submit(ask("x" * (200 if place == "prompt" else 5), FOREVER, sampling=never_ends))
         if place == "word":
             await first_piece(leaving)
         leaving.cancel()
