@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -10,6 +11,7 @@ import presets
 import pytest
 import tokenizers
 import torch
+from _pytest.logging import LogCaptureHandler
 from omegaconf import OmegaConf
 from places import ROOT
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
@@ -45,6 +47,19 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     lasting_objects.spare()
+
+
+@pytest.fixture(autouse=True)
+def log_handlers():
+    """What a test hangs into the root logger, bound to a stderr that is gone after it, leaves with it."""
+    root, ours = logging.getLogger(), logging.getLogger("refrain")
+    before, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before and not isinstance(handler, LogCaptureHandler):
+            root.removeHandler(handler)
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ LIBRARIES = ("uvicorn", "uvicorn.error", "asyncio", "httpx", "httpcore")  # what
 
 def configure_logs(settings: LogSettings) -> None:
     """Write to stderr, in the format and from the level that are set; can be called again."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("refrain").setLevel(settings.level.upper())
@@ -31,6 +31,16 @@ def configure_logs(settings: LogSettings) -> None:
 def is_news(record: logging.LogRecord) -> bool:
     """Whether a record says more than the line of its request does."""
     return not str(record.msg).startswith(NO_NEWS)
+
+
+class StderrHandler(logging.Handler):
+    """Writes to what stderr is when something is said, for whoever runs the server may put another in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):  # nobody reads it any more, which is no reason to end a reply
+            self.handleError(record)
 
 
 class TextFormatter(logging.Formatter):
