@@ -17,7 +17,8 @@ from refrain.serving.errors import SECONDS_OF_A_RESTART, ApiError
 
 log = logging.getLogger(__name__)
 IDLE_BEAT = 1.0  # seconds after which a thread without work shows that it lives
-MOST_CHUNKS = 4  # of prompts that are read before the next token of those who run
+MOST_CHUNKS = 32  # of prompts that are read before anybody is heard
+EXTRA_CHUNKS = 3  # ... and beside one before the next token of those who are
 SLOWEST_STEP = 60.0  # seconds without a beat after which the thread is believed dead
 
 Delivery = tuple[Reply, Piece | ApiError]
@@ -128,14 +129,25 @@ class EngineThread:
         self._engine.begin(reply.sequence)
 
     def _prefill(self) -> list[Delivery]:
-        """Read prompts of those who are next, but for the chunk that the step reads: more where more wait than run."""
-        for _ in range(min(MOST_CHUNKS - 1, len(self._waiting) // max(1, len(self._engine.running)))):
+        """Read prompts of those who are next, but for the chunk that the step reads.
+
+        While nobody has heard anything, as of many who come at once, nobody's stream can stall; else more than that
+        chunk is read only where more wait than run.
+        """
+        for _ in range(MOST_CHUNKS - 1 if self._is_silent() else self._extra_chunks()):
             self._enter()
             if self._engine.entering is None:
                 break
             self._engine.prefill_chunk()
         self._enter()
         return self._collect() if any(sequence.finish_reason for sequence in self._engine.running) else []
+
+    def _is_silent(self) -> bool:
+        """Whether none of those who run has been heard."""
+        return all(self._replies[id(sequence)].is_unheard for sequence in self._engine.running)
+
+    def _extra_chunks(self) -> int:
+        return min(EXTRA_CHUNKS, len(self._waiting) // max(1, len(self._engine.running)))
 
     def _leave_early(self) -> list[Delivery]:
         """Take out those who are cancelled or late."""

@@ -37,6 +37,11 @@ class Reply:
             self._cancel(self)
 
     @property
+    def is_unheard(self) -> bool:
+        """Whether nothing of it was collected yet."""
+        return self._collected == 0
+
+    @property
     def has_ended(self) -> bool:
         return self._piece.finish_reason is not None or self._error is not None
 
