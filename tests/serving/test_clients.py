@@ -19,14 +19,14 @@ class City(BaseModel):
 
 
 @pytest.fixture
-def counted():
+def sent_requests():
     """The requests that a client has sent."""
     return []
 
 
 @pytest.fixture
-def client(served, counted):
-    with httpx.Client(event_hooks={"request": [counted.append]}) as http:
+def client(served, sent_requests):
+    with httpx.Client(event_hooks={"request": [sent_requests.append]}) as http:
         yield OpenAI(base_url=f"{served.url}/v1", api_key="none", http_client=http)
 
 
@@ -59,10 +59,10 @@ def test_openais_client_reads_an_answer_as_an_object(client):
     ({"messages": MESSAGES * 1000}, openai.BadRequestError), ({"stream": True, "top_p": 2}, openai.BadRequestError),
     ({"extra_body": {"tempratur": 1}}, openai.BadRequestError),
 ], ids=str)  # fmt: skip
-def test_openais_client_is_told_why_and_tries_nothing_again(client, counted, fields, kind):
+def test_openais_client_is_told_why_and_tries_nothing_again(client, sent_requests, fields, kind):
     with pytest.raises(kind) as caught:
         client.chat.completions.create(**{"model": "refrain", "messages": MESSAGES, **fields})
-    assert caught.value.code and caught.value.body["message"] in str(caught.value) and len(counted) == 1
+    assert caught.value.code and caught.value.body["message"] in str(caught.value) and len(sent_requests) == 1
     if "messages" in fields:
         assert caught.value.code == "context_length_exceeded"
 

@@ -13,7 +13,7 @@ NAME = re.compile(r"\b(?:refrain|process)_[a-z0-9_]+")
 
 
 @pytest.fixture(scope="module")
-def counted(serve):
+def metered_server(serve):
     """A server of this module alone, for others count too; and one that lets a single request wait."""
     return serve(max_num_seqs=1, max_waiting=1)
 
@@ -36,57 +36,57 @@ def difference(before, after, *names):
     return [after.get(name, 0) - before.get(name, 0) for name in ((n,) if isinstance(n, str) else n for n in names)]
 
 
-def test_replies_and_their_tokens_are_counted(counted):
-    before = read(counted)
-    usage = counted.chat("Hello", seed=1, temperature=1, max_tokens=5).json()
-    counted.chat("Hello", seed=1, temperature=1, max_tokens=5)
+def test_replies_and_their_tokens_are_counted(metered_server):
+    before = read(metered_server)
+    usage = metered_server.chat("Hello", seed=1, temperature=1, max_tokens=5).json()
+    metered_server.chat("Hello", seed=1, temperature=1, max_tokens=5)
     assert usage["choices"][0]["finish_reason"] == "length"
     names = ("refrain_generation_tokens_total", "refrain_cache_hits_total", "refrain_cache_misses_total",
              "refrain_time_to_first_token_seconds_count", "refrain_request_queue_time_seconds_count",
              "refrain_e2e_request_latency_seconds_count", ("refrain_request_success_total", "length"))  # fmt: skip
-    after = read(counted)
+    after = read(metered_server)
     assert difference(before, after, *names) == [5, 1, 1, 2, 1, 2, 2], "a hit costs no tokens"
     (prompt_tokens,) = difference(before, after, "refrain_prompt_tokens_total")
     assert prompt_tokens > len("Hello")
-    counted.chat("Hello", seed=2, temperature=1, max_tokens=5)
-    assert difference(after, read(counted), "refrain_prompt_tokens_total") == [prompt_tokens]
+    metered_server.chat("Hello", seed=2, temperature=1, max_tokens=5)
+    assert difference(after, read(metered_server), "refrain_prompt_tokens_total") == [prompt_tokens]
     assert after["refrain_kv_cache_max_tokens",] == 1200 and after["process_resident_memory_bytes",] > 10**7
-    seal, variant = counted.server.models.default.seal, "int8"
+    seal, variant = metered_server.server.models.default.seal, "int8"
     assert after["refrain_model_info", seal, variant] == 1
 
 
 @pytest.fixture
-def gate(counted, monkeypatch):
+def gate(metered_server, monkeypatch):
     """An event without which the engine makes no step."""
-    event, engine = threading.Event(), counted.server.models.default.backend._engine
+    event, engine = threading.Event(), metered_server.server.models.default.backend._engine
     step = engine.step
     monkeypatch.setattr(engine, "step", lambda: event.wait() and step())
     yield event
     event.set()
 
 
-def test_who_leaves_and_who_is_refused_is_counted(counted, gate):
-    before, models = read(counted), counted.server.models
+def test_who_leaves_and_who_is_refused_is_counted(metered_server, gate):
+    before, models = read(metered_server), metered_server.server.models
     body = {"messages": [{"role": "user", "content": "Hello"}], "seed": 5, "stream": True}
-    with counted.client.stream("POST", "/v1/chat/completions", json=body):
+    with metered_server.client.stream("POST", "/v1/chat/completions", json=body):
         while not models.num_running():
             pass
-        waiting = threading.Thread(target=lambda: counted.chat("a", seed=6))
+        waiting = threading.Thread(target=lambda: metered_server.chat("a", seed=6))
         waiting.start()
         while not models.num_waiting():
             pass
-        during = read(counted)
-        assert counted.chat("b", seed=7).status_code == 429
+        during = read(metered_server)
+        assert metered_server.chat("b", seed=7).status_code == 429
     gate.set()
     waiting.join()
     assert [during[f"refrain_requests_{state}",] for state in ("running", "waiting")] == [1, 1]
     names = ("refrain_request_success_total", "cancelled"), ("refrain_requests_refused_total", "queue_full")
-    assert difference(before, read(counted), *names) == [1, 1]
+    assert difference(before, read(metered_server), *names) == [1, 1]
 
 
-def test_the_dashboard_and_the_page_name_what_there_is(counted):
-    counted.chat("b", seed=8)
-    names = {name for name, *_ in read(counted)}
+def test_the_dashboard_and_the_page_name_what_there_is(metered_server):
+    metered_server.chat("b", seed=8)
+    names = {name for name, *_ in read(metered_server)}
     panels = json.loads(DASHBOARD.read_text())["panels"]
     expressions = [target["expr"] for panel in panels for target in panel.get("targets", [])]
     asked = {name for expression in expressions for name in NAME.findall(expression)}

@@ -8,7 +8,7 @@ TWO = {"n": 2, "seed": 3, "temperature": 0.9, "stop": ["zz"], "logit_bias": {"65
 
 
 @pytest.fixture(scope="module")
-def keyed(serve, tmp_path_factory):
+def server_with_keys(serve, tmp_path_factory):
     """A server with two keys."""
     file = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text("secret-of-ann ann\nsecret-of-bob bob\n")
@@ -85,20 +85,25 @@ def test_an_answer_that_is_not_known_is_404(served, answer_id):
         assert refused.status_code == 404 and refused.json()["error"]["code"] == "answer_not_found"
 
 
-def test_an_answer_is_for_the_key_that_asked(keyed):
+def test_an_answer_is_for_the_key_that_asked(server_with_keys):
     body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
-    answer = keyed.post("/v1/chat/completions", body, **as_key("ann"))
+    answer = server_with_keys.post("/v1/chat/completions", body, **as_key("ann"))
     path = f"/v1/refrain/lineage/{answer.json()['id']}"
-    assert keyed.get(path, **as_key("ann")).status_code == 200
-    assert keyed.get(path, **as_key("bob")).status_code == 404 and keyed.get(path).status_code == 401
+    assert server_with_keys.get(path, **as_key("ann")).status_code == 200
+    assert (
+        server_with_keys.get(path, **as_key("bob")).status_code == 404 and server_with_keys.get(path).status_code == 401
+    )
 
 
-def test_responses_and_sessions_are_for_the_key_that_asked(keyed):
-    response = keyed.post("/v1/responses", {"input": "Hi", "max_output_tokens": 3}, **as_key("ann")).json()
-    assert keyed.get(f"/v1/responses/{response['id']}", **as_key("ann")).status_code == 200
-    assert keyed.get(f"/v1/responses/{response['id']}", **as_key("bob")).status_code == 404
+def test_responses_and_sessions_are_for_the_key_that_asked(server_with_keys):
+    response = server_with_keys.post("/v1/responses", {"input": "Hi", "max_output_tokens": 3}, **as_key("ann")).json()
+    assert server_with_keys.get(f"/v1/responses/{response['id']}", **as_key("ann")).status_code == 200
+    assert server_with_keys.get(f"/v1/responses/{response['id']}", **as_key("bob")).status_code == 404
     body = {"input": "Hi", "previous_response_id": response["id"]}
-    assert keyed.post("/v1/responses", body, **as_key("bob")).json()["error"]["code"] == "previous_response_not_found"
+    assert (
+        server_with_keys.post("/v1/responses", body, **as_key("bob")).json()["error"]["code"]
+        == "previous_response_not_found"
+    )
 
 
 def test_the_models_tell_where_they_are_from(served, served_folder):

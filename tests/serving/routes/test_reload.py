@@ -27,7 +27,7 @@ def served_copy(folder, serve):
 
 
 @pytest.fixture(scope="module")
-def guarded(serve):
+def server_with_admin_key(serve):
     return serve(admin_key=f"sha256:{hashlib.sha256(b'open sesame').hexdigest()}")
 
 
@@ -142,6 +142,6 @@ def test_what_is_damaged_changes_nothing(served_copy, folder):
         ({"X-Forwarded-For": "203.0.113.7", "Authorization": "Bearer é"}, 403),
     ],
 )
-def test_it_is_for_this_machine_and_for_whoever_has_the_key(guarded, headers, status):
-    response = guarded.post("/v1/refrain/reload", headers=[(k, v.encode()) for k, v in headers.items()])
+def test_it_is_for_this_machine_and_for_whoever_has_the_key(server_with_admin_key, headers, status):
+    response = server_with_admin_key.post("/v1/refrain/reload", headers=[(k, v.encode()) for k, v in headers.items()])
     assert response.status_code == status, response.text
