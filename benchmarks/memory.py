@@ -91,7 +91,7 @@ def memory_of(process: int | str, field: str) -> int:
 
 def run_step(step: str, prompts: int) -> None:
     """One step in the workspace that is the current folder; prints the peak of this process in bytes."""
-    from refrain.export.onnx import exporter
+    from refrain.exporters.onnx import exporter
     from stages import merge
 
     cfg, name = configuration(prompts), step.rpartition(" ")[2]

@@ -10,7 +10,7 @@ log = logging.getLogger("refrain.base")
 
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
-    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
+    from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained import resources
     from refrain.models.pretrained.hub import download_snapshot
     from refrain.models.pretrained.hub_headers import checked_outline

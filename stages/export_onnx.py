@@ -13,7 +13,7 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.evaluation import gate, parity
-    from refrain.export.onnx import fallbacks, provenance, selection
+    from refrain.exporters.onnx import fallbacks, provenance, selection
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
     from refrain.runtime.loading import load_model

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processo
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from refrain.chat import encoding, model_folder
-from refrain.export.onnx import exporter
+from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
 from refrain.pipeline.schema import ExportConfig
 from refrain.training import fit

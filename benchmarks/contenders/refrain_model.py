@@ -21,7 +21,7 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     """The folder that the runtime serves: fp32, int8 or int4 as in conf/, or with blocks of the size behind a dash."""
     from omegaconf import OmegaConf
 
-    from refrain.export.onnx import exporter
+    from refrain.exporters.onnx import exporter
     from refrain.pipeline import schema
 
     values = OmegaConf.load(VALUES)

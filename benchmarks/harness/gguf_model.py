@@ -13,9 +13,9 @@ import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType
 
 from benchmarks.harness import gguf_tokenizer
-from refrain.export.architectures import families
-from refrain.export.architectures.decoder import Array, Decoder, Layer, Linear, Norm
-from refrain.export.architectures.rotary import scale_rotary
+from refrain.exporters.architectures import families
+from refrain.exporters.architectures.decoder import Array, Decoder, Layer, Linear, Norm
+from refrain.exporters.architectures.rotary import scale_rotary
 from refrain.pipeline import manifest
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}  # by model_type

@@ -19,7 +19,7 @@ import numpy as np
 
 from refrain.experiments import pictures, speed_plot
 from refrain.experiments.text_tables import markdown_table
-from refrain.export.onnx import selection
+from refrain.exporters.onnx import selection
 from refrain.pipeline import manifest
 from refrain.pipeline.cores import available_cores
 from refrain.runtime import loading, onnx_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refrain.experiments import text_tables
-from refrain.export.onnx import provenance
+from refrain.exporters.onnx import provenance
 from refrain.pipeline import dvc_files, manifest, paths, revisions
 
 # Another processor rounds sums in another order. A near tie between two tokens then falls the other way, and with it

@@ -60,7 +60,7 @@ def read_config(overrides: list[str]) -> "Config | None":
 
 def judge(folder: Path, cfg: "Config | None") -> Verdict:
     """Whether the way is open for a model in whole files, by all that stages refuse before they begin."""
-    from refrain.export.architectures.exporter_choice import choose_exporter, describe_choice
+    from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
     from refrain.models.pretrained.preflight import obstacles
     from refrain.models.pretrained.preflight.outline import merged_outline
 

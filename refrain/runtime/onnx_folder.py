@@ -1,6 +1,6 @@
 """A folder with an exported model: which files hold it, which of the two graphs it is, and how large it is.
 
-The compact graph is drawn by refrain.export and takes `logits_at`; any other is one that optimum has traced. What
+The compact graph is drawn by refrain.exporters and takes `logits_at`; any other is one that optimum has traced. What
 config.json says is asked of refrain.chat.model_folder, for a folder with weights has one too.
 """
 

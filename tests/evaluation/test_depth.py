@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from refrain.chat import model_folder
 from refrain.evaluation import divergence, parity, verdict
-from refrain.export.onnx import exporter
+from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import language_model, loading
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.runtime import loading as runtime

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from refrain.chat import records
-from refrain.export.onnx import exporter
+from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
 from refrain.pipeline import manifest, paths, schema
 from stages import export_onnx, merge

@@ -39,7 +39,7 @@ FILE_EDITS = {
     "refrain/training/fit.py": {"base", "train"},
     "refrain/runtime/loading.py": {"merge", "export_onnx", "evaluate"},
     "refrain/evaluation/metrics.py": {"merge", "export_onnx", "evaluate"},
-    "refrain/export/onnx/layers.py": {"export_onnx"},
+    "refrain/exporters/onnx/layers.py": {"export_onnx"},
     "refrain/evaluation/divergence.py": {"merge", "export_onnx", "evaluate"},
     "stages/merge.py": {"merge"},
     "data/raw/small.csv": {"prepare"},

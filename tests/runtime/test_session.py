@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from refrain.chat import model_folder
-from refrain.export.onnx import graph
+from refrain.exporters.onnx import graph
 from refrain.pipeline.cores import available_cores
 from refrain.runtime import loading, session
 from refrain.runtime.session import PREFILL_CHUNK

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from transformers import AutoModelForCausalLM
 
-from refrain.export.onnx import exporter
+from refrain.exporters.onnx import exporter
 from refrain.runtime import loading, traced_session
 from refrain.runtime.session import PREFILL_CHUNK
 

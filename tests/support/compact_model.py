@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-from refrain.export.onnx import graph
+from refrain.exporters.onnx import graph
 from refrain.pipeline.schema import QuantizationConfig
 
 CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it

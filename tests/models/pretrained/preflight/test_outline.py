@@ -5,7 +5,7 @@ import json
 from safetensors.numpy import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from refrain.export.architectures.exporter_choice import choose_exporter
+from refrain.exporters.architectures.exporter_choice import choose_exporter
 from refrain.models.pretrained.preflight.outline import merged_outline
 
 

@@ -1,0 +1,118 @@
+"""A variant that misses its thresholds is tried in other settings, and the first that reaches them is kept."""
+
+import logging
+import shutil
+from dataclasses import asdict, replace
+
+import pytest
+
+from refrain.chat import model_folder
+from refrain.evaluation import gate, parity
+from refrain.exporters.onnx import exporter, fallbacks, provenance
+from refrain.models.pytorch import language_model, loading
+from refrain.pipeline.schema import QuantizationConfig, Thresholds, VariantConfig
+from refrain.runtime.loading import load_model
+
+COARSE = QuantizationConfig(bits=4, block=32, head_bits=4)
+FINE = QuantizationConfig(bits=8, block=32, head_bits=8)
+FULL = VariantConfig(QuantizationConfig(bits=32), Thresholds(relative_logits=1e-3, top1=1.0, required=True))
+REACHED_BY_FINE = Thresholds(kl=5e-3, top1=0.0)
+REACHED_BY_NONE = Thresholds(kl=1e-9, top1=0.0)
+
+
+@pytest.fixture(scope="module")
+def measured(merged, talk, rows, settings):
+    """A few prompts, and a function that compares what is in a folder on them."""
+    export = replace(settings, prompts=2, steps=6)
+    reference = language_model.TorchLanguageModel(loading.load_pretrained(merged))
+    prompts = parity.parity_prompts(reference, talk, rows, model_folder.read_context_length(merged), export)
+    return prompts, lambda folder, stop: parity.measure_parity(reference, load_model(folder), prompts, export, stop)
+
+
+@pytest.fixture
+def prove(merged, measured, settings, tmp_path):
+    """A function that exports and proves fp32 and a variant; it gives all attempts, and what was measured in order."""
+
+    def export(variant, full=FULL):
+        proven = []
+
+        def measure(folder, give_up):
+            proven.append(folder.name)
+            return measured[1](folder, give_up)
+
+        export = replace(settings, variants={"fp32": full, "small": variant})
+        return fallbacks.export_proven_variants(merged, tmp_path / "onnx", export, measured[0], measure), proven
+
+    return export
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_the_first_fallback_that_reaches_the_thresholds_is_kept(prove, merged, measured, tmp_path, monkeypatch):
+    attempts, proven = prove(VariantConfig(COARSE, REACHED_BY_FINE, [FINE, replace(FINE, block=16)]))
+    assert [each.weights for each in attempts["small"]] == [COARSE, FINE] and proven == ["fp32", "small", "small"]
+    exporter.export_variant(merged, tmp_path / "small", FINE, "compact", 18)
+    assert contents(tmp_path / "onnx/small") == contents(tmp_path / "small")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/merge.json").write_text("{}")
+    facts = provenance.parity_report(measured[0], attempts)["small"]
+    assert (facts["weights"], facts["fails"]) == (asdict(FINE), [])
+    (before,) = facts["failed_before"]
+    assert before["weights"] == asdict(COARSE) and facts["kl"] <= 5e-3 and "kl allows" in before["fails"][0]
+
+
+def test_a_variant_that_misses_every_rung_is_left_out_and_named(prove, tmp_path, caplog):
+    attempts, _ = prove(VariantConfig(COARSE, REACHED_BY_NONE, [FINE]))
+    variants = {"fp32": FULL, "small": VariantConfig(COARSE, REACHED_BY_NONE)}
+    left = gate.remove_failing(tmp_path / "onnx", variants, {name: each[-1].fails for name, each in attempts.items()})
+    assert left == ["fp32"] and [each.name for each in (tmp_path / "onnx").iterdir()] == ["fp32"]
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert warning.startswith("small is left out: small: its next tokens diverge") and "allows 1e-09" in warning
+
+
+def test_a_setting_that_makes_the_same_file_is_proven_once(prove):
+    attempts, proven = prove(VariantConfig(FINE, REACHED_BY_NONE, [replace(FINE, head_bits=None)]))
+    assert len(attempts["small"]) == 2 and proven == ["fp32", "small"]
+
+
+def test_where_none_is_good_the_first_that_chance_excuses_is_written_again_and_named(caplog):
+    bad, excused = fallbacks.Attempt(COARSE, None, ["too far"]), fallbacks.Attempt(FINE, None, [], ["too few tokens"])
+    other, good = fallbacks.Attempt(FINE, None, [], ["too few"]), fallbacks.Attempt(FINE, None, [], [], ["by luck"])
+    written = []
+    assert fallbacks.keep_one([bad, excused, other], written.append) == [bad, other, excused] and written == [FINE]
+    assert fallbacks.keep_one([bad, excused, good], written.append)[-1] is good and written == [FINE]
+    assert fallbacks.keep_one([bad, bad], written.append) == [bad, bad] and written == [FINE]
+    for attempt in (bad, excused, good):
+        fallbacks.describe_chance("small", attempt)
+    stays, lucky = caplog.messages
+    assert stays.startswith("small stays, though not as the best, for chance explains what it misses: too few tokens; ")
+    assert lucky.startswith("small reaches its thresholds, but chance explains that: by luck; more held-out rows would")
+
+
+def test_nothing_is_tried_once_fp32_fails(prove, tmp_path):
+    impossible = replace(FULL, thresholds=replace(FULL.thresholds, greedy=1.1))
+    attempts, proven = prove(VariantConfig(FINE, REACHED_BY_FINE), impossible)
+    assert attempts.keys() == {"fp32"} and proven == ["fp32"]
+    with pytest.raises(ValueError, match=r"^fp32: .* wants 110"):
+        gate.remove_failing(tmp_path / "onnx", {"fp32": impossible}, {"fp32": attempts["fp32"][-1].fails})
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_what_does_not_open_ends_the_run_only_where_it_is_required(required, prove, tmp_path, monkeypatch):
+    def write_torn(merged, out, *rest):
+        write(merged, out, *rest)
+        if out.name == "small":
+            shutil.copyfile(out / "config.json", out / "model.onnx")
+
+    write = exporter.export_variant
+    monkeypatch.setattr(exporter, "export_variant", write_torn)
+    variant = VariantConfig(FINE, replace(REACHED_BY_FINE, required=required))
+    if required:
+        with pytest.raises(ValueError, match="it does not open"):
+            prove(variant)
+    else:
+        (attempt,) = prove(variant)[0]["small"]
+        assert attempt.result is None and "it does not open" in attempt.fails[0]
