@@ -8,6 +8,7 @@ from refrain.experiments.compose import compose_params, current_params, log_writ
 from refrain.experiments.known_words import warn_of_unknown_words
 from refrain.experiments.links import link_inputs
 from refrain.pipeline import runner
+from refrain.pipeline.git import resolve_start
 from refrain.pipeline.params import to_config
 
 
@@ -15,6 +16,8 @@ def main(overrides: list[str]) -> None:
     params = compose_params(overrides) if overrides else current_params()
     cfg = to_config(params)
     link_inputs(cfg.data, cfg.model)
+    if cfg.method.init_adapter is not None:
+        resolve_start(cfg.method.init_adapter)
     warn_of_unknown_words(cfg.data, cfg.model, cfg.method)
     write_params(params)
     if overrides:

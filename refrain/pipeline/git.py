@@ -13,6 +13,19 @@ def resolve_commit(name: str) -> str:
                      "`git fetch --tags` brings those of others")  # fmt: skip
 
 
+def resolve_start(start: str) -> str:
+    """The commit that a training goes on from; ValueError where its name will mean another one later."""
+    try:
+        commit = resolve_commit(start)
+    except ValueError as error:
+        raise ValueError(f"method.init_adapter={error}") from None
+    if not (run_git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
+        raise ValueError(
+            f"method.init_adapter={start} moves on; write the commit that it is now: method.init_adapter={commit}"
+        )
+    return commit
+
+
 def commit_of(name: str) -> str:
     """The full commit of a name, empty when there is none."""
     return run_git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")

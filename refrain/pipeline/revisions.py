@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 from refrain.pipeline import manifest, paths
 from refrain.pipeline.dvc_files import Lock, output_hashes, parse_stages
-from refrain.pipeline.git import resolve_commit, run_git
+from refrain.pipeline.git import resolve_commit, resolve_start, run_git
 
 
 def fetch_start_adapter(start: str | None, out: Path) -> Path | None:
@@ -25,11 +25,7 @@ def fetch_start_adapter(start: str | None, out: Path) -> Path | None:
 
 def fetch_adapter(start: str, out: Path) -> None:
     """Put the adapter of an earlier commit or tag into `out`; ValueError unless it fits models/base."""
-    commit = resolve_commit(start)
-    if not (run_git("show-ref", "--verify", f"refs/tags/{start}") or commit.startswith(start)):
-        raise ValueError(
-            f"method.init_adapter={start} moves on; write the commit that it is now: method.init_adapter={commit}"
-        )
+    commit = resolve_start(start)
     recorded = output_hashes(read_lock(commit))
     if recorded.get(str(paths.BASE)) != manifest.dvc_md5(paths.BASE):
         raise ValueError(f"method.init_adapter={start}: its adapter was trained on another {paths.BASE} than this one; "

@@ -89,6 +89,7 @@ def test_a_further_round_begins_where_the_adapter_of_an_earlier_commit_ended(fin
         folder, "exp", "run", "-S", "method=continue", "-S", "method.init_adapter=main", fails=True
     )
     assert "method.init_adapter=main moves on; write the commit that it is now: method.init_adapter=" in moving
+    assert "Running stage 'train'" not in moving
     round_two = ("method=continue", "method.init_adapter=v1", "train.epochs=5")
     pipeline_repository.dvc(folder, "exp", "run", *(word for each in round_two for word in ("-S", each)), "train")
     second = json.loads((folder / paths.TRAIN_REPORT).read_text())

@@ -436,6 +436,18 @@ def test_a_better_answer_becomes_a_row_to_learn_from(open_page, serve, tmp_path,
 
 
 @in_browser
+@pytest.mark.parametrize(("name", "label"), [("Good", True), ("Bad", False)])
+def test_a_vote_becomes_a_row_with_the_answer_as_it_is(open_page, serve, tmp_path, name, label):
+    page = open_page(url=serve(feedback=str(tmp_path / "feedback.jsonl")).url)
+    ask(page, "What is a refrain?")
+    said = page.locator(".reply .text").inner_text()
+    page.get_by_role("button", name=name, exact=True).click()
+    expect(page.get_by_role("button", name="Saved as a row of ")).to_be_visible()
+    row = json.loads((tmp_path / "feedback.jsonl").read_text())
+    assert row["label"] is label and row["messages"][-1]["content"].strip() == said.strip()
+
+
+@in_browser
 def test_a_server_with_keys_is_asked_for_one_that_goes_with_the_tab(open_page, serve):
     server = serve(api_key="a-long-enough-key")
     page = open_page(url=server.url, has_key=False)

@@ -1,4 +1,4 @@
-/** A better answer for the next training: a row, or a pair with the model’s own as the rejected one. */
+/** What the next training reads: a vote, a better answer, or a pair with the model’s own as the rejected one. */
 
 import { call } from "./api.js";
 import { button, h, openDialog } from "./dom.js";
@@ -6,11 +6,7 @@ import { button, h, openDialog } from "./dom.js";
 export function openCorrection(reply, messages) {
 	const field = h("textarea", { id: "better", rows: 8, value: reply.content });
 	const result = h("p", { role: "status", class: "hint" }, "A pair has the model’s answer as the rejected one.");
-	const save = (build) => async () => {
-		result.textContent = "Saving …";
-		result.textContent = await call("v1/refrain/feedback", build(field.value.trim(), reply, messages)).then(
-			({ file }) => `Saved as a row of ${file}.`, (error) => `Not saved: ${error.message}`);
-	};
+	const save = (build) => () => keepRow(result, build(field.value.trim(), reply, messages));
 	openDialog("A better answer",
 		h("label", { htmlFor: field.id }, "What it should have said"), field,
 		h("p", { class: "acts" },
@@ -19,6 +15,15 @@ export function openCorrection(reply, messages) {
 		result);
 	field.focus();
 	field.setSelectionRange(0, 0);
+}
+
+/** Call the answer good or bad, as it is. */
+export const vote = (label, { content }, messages) => ({ target }) => keepRow(target, { ...asRow(content, 0, messages()), label });
+
+async function keepRow(status, row) {
+	status.textContent = "Saving …";
+	status.textContent = await call("v1/refrain/feedback", row).then(
+		({ file }) => `Saved as a row of ${file}.`, (error) => `Not saved: ${error.message}`);
 }
 
 const asRow = (better, _, messages) => ({ messages: [...messages, { role: "assistant", content: better }] });

@@ -4,7 +4,7 @@ import { walkTokens } from "./alternatives.js";
 import { differences } from "./compare.js";
 import { askAgain, goOnFrom, promptOf, state, swapReplies } from "./conversation.js";
 import { asCurl, asPython, copyText } from "./copy.js";
-import { openCorrection } from "./correction.js";
+import { openCorrection, vote } from "./correction.js";
 import { button, h } from "./dom.js";
 import { labelsOf } from "./labels.js";
 import { buildLineage } from "./lineage.js";
@@ -68,6 +68,7 @@ function actions(turn, reply) {
 		button("Again", () => askAgain(turn), { class: "again" }),
 		turn.beside && reply === turn.beside ? button("Go on with this one", () => swapReplies(turn)) : null,
 		copy("Copy", () => reply.content), copy("curl", () => asCurl(body())), copy("Python", () => asPython(body())),
+		button("Good", vote(true, reply, messages)), button("Bad", vote(false, reply, messages)),
 		button("Correct", () => openCorrection(reply, messages())),
 		button("Prompt", () => openPrompt(reply, [...messages(), ...begun])),
 		button("Lineage", ({ target }) => toggleLineage(target, turn, reply), { "aria-expanded": "false" }));
