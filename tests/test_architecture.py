@@ -92,6 +92,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "experiments/data_preview": ("cli/test_data.py", "what the command shows"),
     "experiments/data_settings": ("cli/test_data.py", "the options of the command"),
     "experiments/data_table": ("cli/test_data.py", "what the command prints"),
+    "experiments/html_report/markup": ("experiments/html_report/test_page.py", "no text of the data becomes markup"),
+    "experiments/html_report/row_table": ("experiments/html_report/test_page.py", "rows that a browser sorts"),
     "experiments/inspection": ("cli/test_inspect.py", "printed by the command"),
     "experiments/model_table": ("cli/test_inspect.py", "printed by the command"),
     "experiments/machine": ("experiments/test_estimates.py", "what estimates stand on"),
