@@ -1,14 +1,10 @@
-"""What chance explains: the 95 % interval of a mean over few rows, and of a share of tokens."""
+"""95 % intervals by formula: Wilson's of a share, Student's of a mean. Those of scores are drawn: bootstrap.py."""
 
 from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
 
-from refrain.evaluation import metrics
-from refrain.evaluation.scoring import Prediction
-
-RESAMPLES = 2000
 Interval = tuple[float, float]
 
 STUDENT = (  # standard errors to either side that hold 95 % of Student's t, by degrees of freedom from 1 on
@@ -16,29 +12,6 @@ STUDENT = (  # standard errors to either side that hold 95 % of Student's t, by 
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 NORMAL = 1.959964  # standard deviations to either side that hold 95 % of a normal distribution
-
-
-def rouge_interval(predictions: Sequence[Prediction]) -> Interval:
-    """Of the mean ROUGE-L over rows like these."""
-    texts = [row["prediction"] for row in predictions], [row["reference"] for row in predictions]
-    return mean_interval([score["rougeL"] for score in metrics.rouge_of_rows(*texts)])
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Of the mean of values from 0 to 1, by the percentile bootstrap over rows.
-
-    Resampling tells nothing where all values are equal: then it is Wilson's interval, which is never too narrow. The
-    same values give the same interval.
-    """
-    if not values:
-        return 0.0, 1.0
-    if min(values) == max(values):
-        return wilson_interval(values[0], len(values))
-    rng = np.random.default_rng(0)
-    rows = np.array(values)
-    means = [rows[rng.integers(0, len(rows), len(rows))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def wilson_interval(share: float, count: int) -> Interval:

@@ -10,26 +10,26 @@ from rouge_score import rouge_scorer
 from refrain.evaluation.segmentation import space_out, word_pair
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
+ROW_METRICS = ("exact_match", "token_f1", *ROUGES)  # means over rows
 
 
 def score_texts(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """exact_match, token_f1, rouge1, rouge2, rougeL as means from 0 to 1; bleu from 0 to 100 as sacrebleu gives it."""
-    pairs = list(zip(predictions, references, strict=True))
-    rouge = rouge_of_rows(predictions, references)
-    return {
-        "exact_match": mean([float(prediction.strip() == reference.strip()) for prediction, reference in pairs]),
-        "token_f1": mean([token_f1(prediction, reference) for prediction, reference in pairs]),
-        "bleu": bleu(predictions, references) if pairs else 0.0,
-        **{name: mean([score[name] for score in rouge]) for name in ROUGES},
-    }
+    means = {name: mean(score_rows(name, predictions, references)) for name in ROW_METRICS}
+    return {**means, "bleu": bleu(predictions, references) if predictions else 0.0}
 
 
-def rouge_of_rows(predictions: Sequence[str], references: Sequence[str]) -> list[dict[str, float]]:
-    """rouge1, rouge2 and rougeL of each prediction, as F-measures."""
-    scorer = rouge_scorer.RougeScorer(list(ROUGES), tokenizer=RougeTokenizer())
-    pairs = [word_pair(prediction, reference) for prediction, reference in zip(predictions, references, strict=True)]
-    scores = [scorer.score("\n".join(expected), "\n".join(predicted)) for predicted, expected in pairs]
-    return [{name: score[name].fmeasure for name in ROUGES} for score in scores]
+def score_rows(metric: str, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+    """One of ROW_METRICS of each row, from 0 to 1; ROUGE as F-measures."""
+    pairs = zip(predictions, references, strict=True)
+    if metric == "exact_match":
+        return [float(prediction.strip() == reference.strip()) for prediction, reference in pairs]
+    if metric == "token_f1":
+        return [token_f1(prediction, reference) for prediction, reference in pairs]
+    scorer = rouge_scorer.RougeScorer([metric], tokenizer=RougeTokenizer())
+    words = [word_pair(prediction, reference) for prediction, reference in pairs]
+    scores = [scorer.score("\n".join(expected), "\n".join(predicted)) for predicted, expected in words]
+    return [float(score[metric].fmeasure) for score in scores]
 
 
 def token_f1(prediction: str, reference: str) -> float:

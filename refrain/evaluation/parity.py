@@ -211,7 +211,7 @@ def candidate_texts(
 def rouge(tokenizer: ChatTokenizer, texts: list[str], rows: list[Row]) -> list[float]:
     """ROUGE-L of the reply to each row."""
     references = [scoring.reference_text(tokenizer, row) for row in rows]
-    return [scores["rougeL"] for scores in metrics.rouge_of_rows(texts, references)]
+    return metrics.score_rows("rougeL", texts, references)
 
 
 def up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> list[int]:

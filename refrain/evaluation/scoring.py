@@ -2,16 +2,18 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from itertools import takewhile
 from time import monotonic
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
 from refrain.chat import encoding
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.records import Row, is_text_alone
-from refrain.evaluation import metrics
+from refrain.evaluation import bootstrap, metrics, row_statistics
+from refrain.evaluation.scores import INTERVALS, ROWS
 from refrain.pipeline import progress
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
@@ -47,8 +49,8 @@ def rows_that_fit(tokenizer: ChatTokenizer, rows: list[Row], context: int, max_n
 
 def score_model(
     name: str, lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int, batch_size: int
-) -> tuple[dict[str, float], list[Prediction]]:
-    """The metrics of a model on the rows, and its greedy replies to their last prompts."""
+) -> tuple[dict[str, Any], list[Prediction]]:
+    """The metrics of a model on the rows with their intervals, and its greedy replies to their last prompts."""
     start = monotonic()
     replies = [
         reply
@@ -64,11 +66,23 @@ def score_model(
         }
         for row, reply in zip(rows, replies, strict=True)
     ]
-    scores = metrics.score_texts([p["prediction"] for p in predictions], [p["reference"] for p in predictions])
-    results = {**scores, "perplexity": perplexity(lm, tokenizer, rows), "rows": len(rows)}
+    results = score_predictions(predictions, row_losses(lm, tokenizer, rows))
     log.info("%s: ROUGE-L %.3f, perplexity %.3f on %d rows, in %.1f s", name, results["rougeL"], results["perplexity"],
              len(rows), monotonic() - start)  # fmt: skip
     return results, predictions
+
+
+def score_predictions(predictions: Sequence[Prediction], losses: Sequence[tuple[float, int]]) -> dict[str, Any]:
+    """What reports/metrics.json has of a model: its scores, the 95 % interval of each, and over how many rows."""
+    texts = [row["prediction"] for row in predictions], [row["reference"] for row in predictions]
+    statistics = {name: row_statistics.text_statistics(name, *texts) for name in row_statistics.TEXT_METRICS}
+    statistics["perplexity"] = row_statistics.perplexity_statistics(losses)
+    return {
+        **metrics.score_texts(*texts),
+        "perplexity": mean_perplexity(losses),
+        ROWS: len(predictions),
+        INTERVALS: bootstrap.score_intervals(statistics),
+    }
 
 
 def batches(rows: list[T], size: int) -> list[list[T]]:
@@ -99,13 +113,22 @@ def reply_text(tokenizer: ChatTokenizer, ids: list[int]) -> str:
 
 def perplexity(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> float:
     """Perplexity per supervised token: the assistant's words and end markers of whole conversations."""
-    total, count = 0.0, 0
+    return mean_perplexity(row_losses(lm, tokenizer, rows))
+
+
+def mean_perplexity(losses: Sequence[tuple[float, int]]) -> float:
+    """Of all tokens of rows."""
+    return metrics.perplexity(sum(loss for loss, _ in losses), sum(count for _, count in losses))
+
+
+def row_losses(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row]) -> list[tuple[float, int]]:
+    """The negative log-likelihood of the supervised tokens of each row, and how many they are."""
+    losses = []
     for row in progress.with_progress(rows, "rows", "perplexity"):
         example = encoding.encode_conversation(tokenizer, row["messages"], row.get("tools"))
         logprobs = label_logprobs(lm, example["input_ids"], example["labels"])
-        total -= math.fsum(logprobs)
-        count += len(logprobs)
-    return metrics.perplexity(total, count)
+        losses.append((-math.fsum(logprobs), len(logprobs)))
+    return losses
 
 
 def label_logprobs(lm: LanguageModel, ids: list[int], labels: list[int]) -> list[float]:

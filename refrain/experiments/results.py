@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from refrain.chat import records
+from refrain.evaluation.scores import INTERVALS, read_scores
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths
 
@@ -48,10 +50,21 @@ def results_report(count: int) -> str:
     return "\n\n".join(parts)
 
 
-def metrics_table(results: dict[str, dict[str, float]]) -> str:
-    """One aligned line a model, below what the scores are of."""
+def metrics_table(results: dict[str, dict[str, Any]]) -> str:
+    """One aligned line a model, below what the scores are of, and another for what chance explains of them."""
     rows = [[name, *(format_number(column, result[column]) for column in COLUMNS)] for name, result in results.items()]
-    return f"scores over the rows in {paths.PREDICTIONS}\n{number_table([['model', *COLUMNS], *rows])}"
+    bounds = [[name, *format_bounds(result)] for name, result in results.items() if INTERVALS in result]
+    table = number_table([["model", *COLUMNS], *rows])
+    intervals = f"\n{number_table([['95 % interval', *COLUMNS[:-1]], *bounds])}" if bounds else ""
+    return f"scores over the rows in {paths.PREDICTIONS}\n{table}{intervals}"
+
+
+def format_bounds(result: dict[str, Any]) -> Iterator[str]:
+    """The interval of each score of a model; empty where it has none."""
+    scores = read_scores(result)
+    for column in COLUMNS[:-1]:
+        bounds = [format_number(column, bound) for bound in scores[column][1:] if bound is not None]
+        yield " to ".join(bounds)
 
 
 def parity_table(report: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import boto3
 import pipeline_repository
@@ -63,9 +63,11 @@ def artifact(folder: Path, block: int) -> None:
 def results(folder: Path, score: float, rows: int) -> None:
     """What train and evaluate would report of a model that scores so."""
     names = ["exact_match", "token_f1", "rouge1", "rouge2", "rougeL"]
-    scores = {name: dict.fromkeys(names, 0.1) | {"rows": rows} for name in MODELS}
+    scores: dict[str, dict[str, Any]] = {name: dict.fromkeys(names, 0.1) | {"rows": rows} for name in MODELS}
     for i, name in enumerate(MODELS[1:]):
         scores[name]["rougeL"] = score - i / 100
+    for name in MODELS:
+        scores[name]["intervals"] = {"rougeL": (0.05, 0.9)}
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
     runner.write_report(folder / paths.DATA_REPORT, {"rows": rows})
     put(folder / paths.DATA_SHEET, b"# Data\n")
@@ -77,7 +79,7 @@ def results(folder: Path, score: float, rows: int) -> None:
     val = [(10, 6 - score)]
     loss_curves.write_curves(folder / paths.LOSS, train=loss, val=val, kept=val, lr=rate)
     runner.write_report(folder / paths.METRICS, scores)
-    summary.write_scores(folder / paths.SCORES, scores, dict.fromkeys(MODELS, (0.05, 0.9)))
+    summary.write_scores(folder / paths.SCORES, scores)
     runner.write_report(folder / paths.SUMMARY, summary.summarise(scores, train, folder / paths.ONNX))
 
 

@@ -1,0 +1,23 @@
+"""The scores in reports/metrics.json with their intervals, for all who show or compare them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+INTERVALS = "intervals"  # of a model's scores, beside them: {score: [low, high]}
+ROWS = "rows"
+
+
+class Score(NamedTuple):
+    value: float
+    low: float | None  # of its 95 % interval; None where a report has none
+    high: float | None
+
+
+def read_scores(result: Mapping[str, Any]) -> dict[str, Score]:
+    """Of one model in reports/metrics.json, also of a commit that had no intervals; `rows` is no score."""
+    intervals = result.get(INTERVALS, {})
+    return {
+        name: Score(value, *intervals.get(name, (None, None)))
+        for name, value in result.items()
+        if name not in (INTERVALS, ROWS)
+    }
