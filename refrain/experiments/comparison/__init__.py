@@ -1,0 +1,1 @@
+"""Two runs beside each other: which is better, and whether chance explains it."""

@@ -1,0 +1,104 @@
+"""Whether B is better than A on the same rows, or whether chance explains the difference: one test for each score."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from refrain.evaluation import bootstrap
+from refrain.evaluation.corpus_bleu import Numbers
+from refrain.evaluation.row_statistics import TEXT_METRICS, RowStatistics, text_statistics
+from refrain.evaluation.scoring import Prediction
+from refrain.experiments.comparison import randomisation, sample_size
+
+Judgement = Literal["better", "worse", "cannot tell"]
+FEWEST = 2  # rows: one alone says nothing of the next
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of a score of B above that of A."""
+
+    metric: str
+    a: float
+    b: float
+    difference: float
+    low: float  # its 95 % interval
+    high: float
+    p_value: float
+    rows: int
+    rows_needed: int | None  # to find this difference with 80 % power; None where there is none
+    test: str
+
+
+def compare_paired(metric: str, a: Sequence[Prediction], b: Sequence[Prediction], seed: int = 0) -> Difference:
+    """One of TEXT_METRICS of two models on the same rows in the same order; ValueError where they are not the same."""
+    check_pairs(metric, a, b)
+    first, second = (
+        text_statistics(metric, [row["prediction"] for row in rows], [row["reference"] for row in rows])
+        for rows in (a, b)
+    )
+    return compare_statistics(metric, first, second, seed)
+
+
+def compare_statistics(metric: str, a: RowStatistics, b: RowStatistics, seed: int = 0) -> Difference:
+    """A score of the same rows of two models, or of anything else that comes in pairs."""
+    rows = len(a.rows)
+    if rows < FEWEST:
+        raise ValueError(f"{metric}: {rows} of at least {FEWEST} rows that a comparison needs; test on more")
+    if not (np.isfinite(a.rows).all() and np.isfinite(b.rows).all() and isfinite(a.value) and isfinite(b.value)):
+        raise ValueError(f"{metric}: a row has a score that is no number; compare another score")
+    pairs = RowStatistics(np.hstack([a.rows, b.rows]), difference_of(a), None)
+    scores = np.round(pairs.score(bootstrap.resample_sums(pairs.rows, seed)), bootstrap.DIGITS)
+    low, high = bootstrap.bca_interval(pairs, scores)
+    if metric == "exact_match":
+        losses, wins = (int(((a.rows - b.rows)[:, 0] == sign).sum()) for sign in (1, -1))
+        p_value, test = mcnemar(losses, wins), "McNemar, exact"
+        needed = sample_size.rows_for_mcnemar(losses, wins, rows)
+    else:
+        p_value, test = randomisation.swap_test(a, b, seed)
+        needed = sample_size.rows_for_mean(pairs.value, float(scores.std()), rows)
+    return Difference(metric, a.value, b.value, pairs.value, low, high, p_value, rows, needed, test)
+
+
+def check_pairs(metric: str, a: Sequence[Prediction], b: Sequence[Prediction]) -> None:
+    """ValueError where the score is unknown, or the rows are not the same."""
+    if metric not in TEXT_METRICS:
+        raise ValueError(f"{metric}: there is no such score to compare; choose from {', '.join(TEXT_METRICS)}")
+    if len(a) != len(b):
+        raise ValueError(f"{metric}: {len(a)} and {len(b)} rows are no pairs; compare the rows that both have")
+    for first, second in zip(a, b, strict=True):
+        if (first["id"], first["reference"]) != (second["id"], second["reference"]):
+            other = second["reference"] if first["id"] == second["id"] else second["id"]
+            raise ValueError(f"{first['id']}: the other has {other!r} in its place; compare the same rows")
+
+
+def difference_of(statistics: RowStatistics) -> Callable[[Numbers], Numbers]:
+    """The score of the second half of the columns above that of the first."""
+    width = statistics.rows.shape[1]
+    return lambda sums: statistics.score(sums[..., width:]) - statistics.score(sums[..., :width])
+
+
+def mcnemar(losses: int, wins: int) -> float:
+    """Two-sided, of rows that only one of two has right: as many either way by chance (McNemar 1947, exact)."""
+    return float(stats.binomtest(wins, losses + wins).pvalue) if losses + wins else 1.0
+
+
+def adjust_holm(p_values: Sequence[float]) -> list[float]:
+    """Of several tests, so that a false alarm among them all is as rare as of one (Holm 1979); in the given order."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def judge(difference: float, p_value: float, alpha: float = 0.05) -> Judgement:
+    """Of B against A, by a score of which more is better."""
+    if p_value >= alpha or difference == 0:
+        return "cannot tell"
+    return "better" if difference > 0 else "worse"

@@ -1,0 +1,24 @@
+"""How many rows it takes to find a difference as large as the one that was seen, in four of five such tests."""
+
+from math import ceil, sqrt
+from statistics import NormalDist
+
+POWER = 0.8
+ALPHA = 0.05  # two-sided
+QUANTILES = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)  # 1.96 and 0.84
+
+
+def rows_for_mean(difference: float, error: float, rows: int) -> int | None:
+    """By the standard error of the difference over so many rows, which falls with their root (Cohen 1988)."""
+    if difference == 0:
+        return None
+    return ceil(rows * (sum(QUANTILES) * error / difference) ** 2)
+
+
+def rows_for_mcnemar(losses: int, wins: int, rows: int) -> int | None:
+    """By the rows that only one of two has right (Connor, Biometrics 43, 1987)."""
+    if losses == wins:
+        return None
+    discordant, difference = (losses + wins) / rows, (wins - losses) / rows
+    alpha, power = QUANTILES
+    return ceil(((alpha * sqrt(discordant) + power * sqrt(discordant - difference**2)) / difference) ** 2)
