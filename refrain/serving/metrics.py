@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from refrain.generation.request import GenerationRequest
-from refrain.serving.backends.protocol import Generation, Piece
+from refrain.serving.backends.protocol import Generation, GenerationWrapper, Piece
 from refrain.serving.errors import ApiError
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 600.0)
@@ -58,28 +58,17 @@ class Metrics:
             raise
 
 
-class MeasuredGeneration:
+class MeasuredGeneration(GenerationWrapper):
     """A reply that is counted while it is read: what backends.protocol.Generation promises."""
 
     def __init__(self, generation: Generation, num_prompt_tokens: int, metrics: ModelMetrics, begin: float) -> None:
-        self._generation, self._num_prompt_tokens, self._metrics = generation, num_prompt_tokens, metrics
+        super().__init__(generation)
+        self._num_prompt_tokens, self._metrics = num_prompt_tokens, metrics
         self._begin = self._last = begin
         self._num_tokens, self._has_ended = 0, False
 
-    @property
-    def cache(self) -> str:
-        return self._generation.cache
-
-    @property
-    def num_cached_tokens(self) -> int:
-        return self._generation.num_cached_tokens
-
-    @property
-    def queue_seconds(self) -> float | None:
-        return self._generation.queue_seconds
-
     def cancel(self) -> None:
-        self._generation.cancel()
+        super().cancel()
         self._end("cancelled")
 
     async def __aiter__(self) -> AsyncIterator[Piece]:

@@ -12,7 +12,7 @@ import msgspec
 
 from refrain.generation.grammar import Grammar
 from refrain.generation.request import GenerationRequest
-from refrain.serving.backends.protocol import Generation, Piece
+from refrain.serving.backends.protocol import Generation, GenerationWrapper, Piece
 from refrain.serving.errors import ApiError
 from refrain.serving.models.model_pool import ServedModel
 from refrain.serving.settings.schema import CacheSettings
@@ -98,24 +98,17 @@ class ResponseCache:
             self.num_bytes -= entry_bytes(key, entry.content)
 
 
-class RecordedReply:
+class RecordedReply(GenerationWrapper):
     """A reply of the model: kept when it is whole or, where one is kept, compared with it."""
 
     def __init__(self, generation: Generation, cache: ResponseCache, key: str, kept: bytes | None) -> None:
-        self._generation, self._cache, self._key, self._kept = generation, cache, key, kept
+        super().__init__(generation)
+        self._cache, self._key, self._kept = cache, key, kept
         self._whole = Piece()
-        self.cache = "miss" if kept is None else "hit"
 
     @property
-    def num_cached_tokens(self) -> int:
-        return self._generation.num_cached_tokens
-
-    @property
-    def queue_seconds(self) -> float | None:
-        return self._generation.queue_seconds
-
-    def cancel(self) -> None:
-        self._generation.cancel()
+    def cache(self) -> str:
+        return "miss" if self._kept is None else "hit"
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         async for piece in self._generation:

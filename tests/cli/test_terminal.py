@@ -191,12 +191,12 @@ def test_ctrl_c_ends_the_reply_and_not_the_conversation(endless):
 
 
 def test_what_was_said_before_ctrl_c_stays(capsys):
-    def interrupted():
+    def stream_until_interrupt():
         yield "Once upon"
         yield " a time"
         raise KeyboardInterrupt
 
-    assert terminal.print_stream(interrupted()) == "Once upon a time"
+    assert terminal.print_stream(stream_until_interrupt()) == "Once upon a time"
     assert capsys.readouterr().out == "Once upon a time\n"
 
 

@@ -27,11 +27,11 @@ def test_an_interrupted_step_changes_no_byte_of_the_other_replies(folder, place,
     slots = engine._engine._slots
     feed = getattr(slots, place)
 
-    def interrupted(*arguments):
+    def interrupt(*arguments):
         feed(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(slots, place, interrupted)
+    monkeypatch.setattr(slots, place, interrupt)
     with pytest.raises(KeyboardInterrupt):
         for _ in readers[3]:
             pass

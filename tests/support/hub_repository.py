@@ -104,7 +104,7 @@ def cut(folder):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def keyed(name, key):
+def with_key(name, key):
     """A file that names somebody's code, deep inside."""
     return writing(name, json.dumps({"a": [{"b": {key: "someone/code"}}]}))
 
@@ -115,7 +115,7 @@ REFUSED = {
     "config is no object": (writing("config.json", "[]"), ["config.json", "JSON object"]),
     "config nested without end": (writing("config.json", "[" * 100_000), ["config.json", "JSON"]),
     **{
-        f"{key} in {name}": (keyed(name, key), [f"{name} has {key},"])
+        f"{key} in {name}": (with_key(name, key), [f"{name} has {key},"])
         for name in ("config.json", "tokenizer_config.json")
         for key in ("auto_map", "_attn_implementation_internal", "_attn_implementation")
     },

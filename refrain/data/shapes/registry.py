@@ -37,14 +37,10 @@ def chat_shape(name: str, column: str, *other_names: str) -> Shape:
 
 
 def answer_shape(name: str, columns: tuple[str, str], *other_names: str) -> Shape:
-    return Shape(
-        name,
-        columns,
-        single_parser(conversations.parse_question_answer, *columns),
-        ANSWER_COLUMNS,
-        fits=accept_any if "answers" not in columns else squad.has_texts,
-        aliases=CONTEXT | {columns[0]: other_names, columns[1]: ANSWERS},
-    )
+    parse = single_parser(conversations.parse_question_answer, *columns)
+    fits = squad.has_texts if "answers" in columns else accept_any
+    aliases = CONTEXT | {columns[0]: other_names, columns[1]: ANSWERS}
+    return Shape(name, columns, parse, ANSWER_COLUMNS, fits=fits, aliases=aliases)
 
 
 def pair_shape(prompt: str, optional: tuple[str, ...], on_request: tuple[str, ...]) -> Shape:

@@ -53,6 +53,28 @@ class Generation(Protocol):
         """End it now, in the queue, in the prompt or in a word; nothing happens to one that has ended."""
 
 
+class GenerationWrapper:
+    """What another reply says of itself, for one that watches it grow."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+
+    @property
+    def cache(self) -> str:
+        return self._generation.cache
+
+    @property
+    def num_cached_tokens(self) -> int:
+        return self._generation.num_cached_tokens
+
+    @property
+    def queue_seconds(self) -> float | None:
+        return self._generation.queue_seconds
+
+    def cancel(self) -> None:
+        self._generation.cancel()
+
+
 class Backend(Protocol):
     """A model that answers."""
 
