@@ -1,6 +1,7 @@
 """What chance explains of a score: the 95 % interval from drawing its rows anew (Efron's BCa bootstrap)."""
 
 from collections.abc import Mapping
+from math import inf
 from statistics import NormalDist
 
 import numpy as np
@@ -29,7 +30,7 @@ def score_interval(statistics: RowStatistics, sums: Numbers) -> Interval | None:
     scores = np.round(statistics.score(sums), DIGITS)
     if len(scores) and scores.min() < scores.max() and not is_share(statistics):
         return bca_interval(statistics, scores)
-    if statistics.highest is None:
+    if statistics.highest == inf:
         return None
     if not len(statistics.rows):
         return 0.0, statistics.highest

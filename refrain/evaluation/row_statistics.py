@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class RowStatistics:
 
     rows: Numbers
     score: Callable[[Numbers], Numbers]
-    highest: float | None = 1.0  # of a score that starts at 0; None where nothing bounds it
+    highest: float = 1.0  # of a score that starts at 0
 
     @property
     def value(self) -> float:
@@ -39,7 +40,7 @@ def mean_statistics(values: Sequence[float]) -> RowStatistics:
 
 def perplexity_statistics(losses: Sequence[tuple[float, int]]) -> RowStatistics:
     """Of the negative log-likelihood of each row and its tokens."""
-    return RowStatistics(np.array(losses, dtype=np.float64).reshape(-1, 2), score_perplexity, None)
+    return RowStatistics(np.array(losses, dtype=np.float64).reshape(-1, 2), score_perplexity, inf)
 
 
 def score_mean(sums: Numbers) -> Numbers:

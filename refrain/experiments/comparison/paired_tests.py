@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import stats
 
 from refrain.evaluation import bootstrap
 from refrain.evaluation.corpus_bleu import Numbers
+from refrain.evaluation.intervals import NORMAL, Interval
 from refrain.evaluation.row_statistics import TEXT_METRICS, RowStatistics, text_statistics
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import randomisation, sample_size
@@ -51,16 +52,16 @@ def compare_statistics(metric: str, a: RowStatistics, b: RowStatistics, seed: in
         raise ValueError(f"{metric}: {rows} of at least {FEWEST} rows that a comparison needs; test on more")
     if not (np.isfinite(a.rows).all() and np.isfinite(b.rows).all() and isfinite(a.value) and isfinite(b.value)):
         raise ValueError(f"{metric}: a row has a score that is no number; compare another score")
-    pairs = RowStatistics(np.hstack([a.rows, b.rows]), difference_of(a), None)
-    scores = np.round(pairs.score(bootstrap.resample_sums(pairs.rows, seed)), bootstrap.DIGITS)
-    low, high = bootstrap.bca_interval(pairs, scores)
+    pairs = RowStatistics(np.hstack([a.rows, b.rows]), difference_of(a), a.highest)
+    error = float(pairs.score(bootstrap.resample_sums(pairs.rows, seed)).std())
+    low, high = difference_interval(pairs.value, error, rows, a.highest)
     if metric == "exact_match":
         losses, wins = (int(((a.rows - b.rows)[:, 0] == sign).sum()) for sign in (1, -1))
         p_value, test = mcnemar(losses, wins), "McNemar, exact"
         needed = sample_size.rows_for_mcnemar(losses, wins, rows)
     else:
         p_value, test = randomisation.swap_test(a, b, seed)
-        needed = sample_size.rows_for_mean(pairs.value, float(scores.std()), rows)
+        needed = sample_size.rows_for_mean(pairs.value, error, rows)
     return Difference(metric, a.value, b.value, pairs.value, low, high, p_value, rows, needed, test)
 
 
@@ -80,6 +81,19 @@ def difference_of(statistics: RowStatistics) -> Callable[[Numbers], Numbers]:
     """The score of the second half of the columns above that of the first."""
     width = statistics.rows.shape[1]
     return lambda sums: statistics.score(sums[..., width:]) - statistics.score(sums[..., :width])
+
+
+def difference_interval(difference: float, error: float, rows: int, largest: float) -> Interval:
+    """By the standard error of the bootstrap, and two more rows: one that A wins by all there is, and one that B wins.
+
+    Where few rows differ, resampling is too sure of the others. Of shares it is the interval of Bonett and Price
+    (J. Educ. Behav. Stat. 37, 2012).
+    """
+    more = rows + 2
+    centre = rows * difference / more
+    squares = rows * (rows * error**2 + difference**2) + 2 * largest**2
+    reach = NORMAL * sqrt((squares / more - centre**2) / more)
+    return max(-largest, centre - reach), min(largest, centre + reach)
 
 
 def mcnemar(losses: int, wins: int) -> float:
