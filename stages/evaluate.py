@@ -13,22 +13,22 @@ from refrain.runtime.language_model import LanguageModel
 
 def main(cfg: Config) -> None:
     from refrain.evaluation import scoring, summary
+    from refrain.evaluation.model_card import card
 
-    tokenizer, max_new_tokens = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
+    tokenizer, length = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
     context_length, rows = read_context_length(paths.MERGED), read_held_out_rows(paths.PREPARED)
-    rows = scoring.rows_that_fit(tokenizer, rows, context_length, max_new_tokens)[: cfg.evaluate.max_rows]
+    rows = scoring.rows_that_fit(tokenizer, rows, context_length, length)[: cfg.evaluate.max_rows]
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, model in load_candidates():
-        results[name], predictions = scoring.score_model(
-            name, model, tokenizer, rows, max_new_tokens, cfg.evaluate.batch_size
-        )
+        results[name], predictions = scoring.score_model(name, model, tokenizer, rows, length, cfg.evaluate.batch_size)
         write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
 
     runner.write_report(paths.METRICS, results)
     summary.write_scores(paths.SCORES, results)
     train_report = json.loads(paths.TRAIN_REPORT.read_text())
     runner.write_report(paths.SUMMARY, summary.summarise(results, train_report, paths.ONNX))
+    card.write_scored_card(paths.ONNX, paths.METRICS, paths.MODEL_CARD)
 
 
 def load_candidates() -> Iterator[tuple[str, LanguageModel]]:

@@ -13,6 +13,7 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.evaluation import gate, parity
+    from refrain.evaluation.model_card import card
     from refrain.exporters.onnx import fallbacks, provenance, selection
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
@@ -40,7 +41,9 @@ def main(cfg: Config) -> None:
     for name in left:
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
     best = selection.select_best(paths.ONNX, cfg.export, [name for name, each in kept.items() if each.missed])
-    write_manifest(paths.ONNX, provenance.manifest_facts(best))
+    facts = provenance.manifest_facts(best)
+    card.write_card(paths.ONNX, facts, cfg.export.variants)
+    write_manifest(paths.ONNX, facts)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def main(cfg: Config) -> None:
     saved = TorchLanguageModel(loading.load_pretrained(paths.MERGED))
     distance = divergence.measure_divergence(adapted, saved, prompts)
     facts = {**divergence.rounded_facts(distance), "rounding": divergence.rounded_fact(rounding)}
-    runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **facts})
+    threshold = {"relative_logits": cfg.merge.relative_logits}
+    runner.write_report(paths.MERGE_REPORT, {"prompts": len(prompts), **facts, "thresholds": threshold})
     faults = merge_faults.find_faults(adapted.model, saved.model, paths.MERGED)
     divergence.require_equal(distance, rounding, cfg.merge.relative_logits, faults)
 

@@ -1,7 +1,7 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
 from refrain.chat import encoding
-from refrain.data import augmentation, corpus, datasheet, sources, split_files, training_rows
+from refrain.data import augmentation, corpus, data_cards, datasheet, sources, split_files, training_rows
 from refrain.data.row_preparer import RowPreparer
 from refrain.data.splitting import splits
 from refrain.pipeline import exporter_record, paths, runner
@@ -30,6 +30,7 @@ def main(cfg: Config) -> None:
         paths.DATA_SHEET.write_text(datasheet.render_datasheet(report, store, assignment, tokenizer), encoding="utf-8")
         report["variants"] = augmentation.append_variants(store, assignment, preparer)
     report |= sources.record_commits(paths.LINKED_DATA, paths.PREPARED)
+    report["cards"] = data_cards.read_cards(paths.LINKED_DATA)
     runner.write_report(paths.DATA_REPORT, report)
     training_rows.require_training_rows(report, counts.files, cfg.data)
 

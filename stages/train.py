@@ -16,8 +16,7 @@ def main(cfg: schema.Config) -> None:
     from refrain.training.objectives import selection
 
     fit.log_recipe(cfg.train)
-    timer = timing.PhaseTimer()
-    objective = selection.select_objective(cfg.method.preference)
+    timer, objective = timing.PhaseTimer(), selection.select_objective(cfg.method.preference)
     with timer.phase("tokenise"):
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
         tokenizer = encoding.ask_with_opening(encoding.load_tokenizer(paths.BASE, cfg.template.jinja), rows + held_out)
@@ -43,7 +42,8 @@ def main(cfg: schema.Config) -> None:
         loading.save_pretrained(model, paths.ADAPTER)
         model_folder.copy_tokenizer(paths.BASE, paths.ADAPTER, tokenizer.template)
         loss_curves.write_curves(paths.LOSS, train=curves.train, val=curves.val, kept=curves.kept(), lr=curves.lr)
-        runner.write_report(paths.TRAIN_REPORT, fit.training_report(curves, train, objective, left_out, audit))
+        report = fit.training_report(curves, train, objective, left_out, audit)
+        runner.write_report(paths.TRAIN_REPORT, {**report, **fit.recipe_facts(cfg.method, cfg.train, cfg.seed)})
 
 
 if __name__ == "__main__":

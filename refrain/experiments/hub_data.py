@@ -14,9 +14,10 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from refrain.data import sources, split_names
+from refrain.data import data_cards, sources, split_names
 from refrain.data.readers import archives, folders
 from refrain.models.pretrained import hub, snapshot
+from refrain.pipeline import front_matter
 from refrain.pipeline.schema import SourceConfig
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,10 @@ def link_dataset(source: SourceConfig, link: Path, key: str) -> None:
             commit = ask_hub(repository, revision)
             names = choose_files(commit, source, where)
         if folder is None or folder.name != commit.id or not has_files(folder, names):
-            folder = download_files(repository, revision, commit, names, where)
+            folder = download_files(repository, revision, commit, with_card(commit, names), where)
     link_files(folder, names, link)
+    if (folder / front_matter.CARD).is_file():
+        link_files(folder, [front_matter.CARD], data_cards.card_of(link.parent, link.name).parent)
     sources.write_record(link, {"hub": repository, "revision": revision, "commit": commit.id})
 
 
@@ -115,6 +118,12 @@ def choose_files(commit: Commit, source: SourceConfig, where: str) -> list[str]:
             raise ValueError(f"{where}: several configurations have files of {split}, in {', '.join(several)}; "
                              f"choose one beside the hub, such as `files: {next(iter(several))}/*`")  # fmt: skip
     return names
+
+
+def with_card(commit: Commit, names: list[str]) -> list[str]:
+    """The files, and the card that their repository has; not where the cache alone is asked, which may lack it."""
+    has_card = front_matter.CARD in commit.sizes and not constants.HF_HUB_OFFLINE
+    return [*names, front_matter.CARD] if has_card else names
 
 
 def is_hidden(name: str) -> bool:

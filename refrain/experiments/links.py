@@ -4,9 +4,9 @@ import os
 import shlex
 from pathlib import Path
 
-from refrain.data import sources, training_texts
+from refrain.data import data_cards, sources, training_texts
 from refrain.data.readers import folders
-from refrain.pipeline import paths
+from refrain.pipeline import front_matter, paths
 from refrain.pipeline.paths import locate
 from refrain.pipeline.schema import DataConfig, ModelConfig, SourceConfig
 
@@ -18,7 +18,9 @@ def link_inputs(data: DataConfig, model: ModelConfig) -> None:
     link_data(data)
     paths.make_empty(paths.LINKED_MODEL)
     if model.tiny is not None and model.tiny.corpus is not None:
-        link_to(paths.LINKED_MODEL / "corpus.txt", locate(model.tiny.corpus, "model.tiny.corpus"))
+        corpus = locate(model.tiny.corpus, "model.tiny.corpus")
+        link_to(paths.LINKED_MODEL / "corpus.txt", corpus)
+        link_card(paths.LINKED_DATA, paths.CORPUS_CARD, corpus)
     if model.tiny is not None and model.tiny.corpus is None:
         link_rows(data)
     if model.folder is not None:
@@ -31,6 +33,8 @@ def link_data(data: DataConfig) -> None:
     paths.make_empty(paths.LINKED_DATA)
     link_sources(data, paths.LINKED_DATA)
     watch_folders(paths.LINKED_DATA)
+    for link in [link for link in sorted(paths.LINKED_DATA.iterdir()) if link.is_symlink()]:
+        link_card(paths.LINKED_DATA, link.name, link.resolve())
     with sources.named_by_person(data, paths.LINKED_DATA):
         for index in range(len(data.sources)):
             sources.list_source(data, index, paths.LINKED_DATA)
@@ -40,9 +44,8 @@ def link_rows(data: DataConfig) -> None:
     """Link once more, file by file, the rows that a base is made from, so that DVC makes it anew when one is edited."""
     folder = paths.LINKED_MODEL / "rows"
     folder.mkdir()
-    for link in [
-        link for link in sorted(paths.LINKED_DATA.iterdir()) if link.name != paths.watched_folder(0).parent.name
-    ]:
+    others = (paths.watched_folder(0).parent.name, paths.CARDS)
+    for link in [link for link in sorted(paths.LINKED_DATA.iterdir()) if link.name not in others]:
         for name in training_texts.list_linked(link) or ["."]:
             place = folder / link.name / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +88,15 @@ def where_it_comes_from(source: SourceConfig, path: str) -> str:
 def join_folder(data: DataConfig, path: str) -> str:
     """A path of a source, from where relative ones begin."""
     return str(Path(data.folder, Path(path).expanduser()))
+
+
+def link_card(linked: Path, name: str, place: Path) -> None:
+    """A link to the card in the folder that a source is, or in which its file is, where there is one."""
+    card = (place if place.is_dir() else place.parent) / front_matter.CARD
+    if card.is_file():
+        link = data_cards.card_of(linked, name)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link_to(link, card)
 
 
 def watch_folders(linked: Path) -> None:

@@ -10,6 +10,8 @@ PARAMS = Path("params.yaml")
 LINKED_DATA = Path("data/linked")
 LINKED_MODEL = Path("models/linked")
 PREPARED = Path("data/prepared")
+CARDS = "cards"  # in LINKED_DATA: what is published about the sources
+CORPUS_CARD = "corpus"  # in CARDS: of the text that a tiny base learns from
 COMMITS = "commits.json"  # in PREPARED, where a source is of the Hub
 BASE = Path("models/base")
 ADAPTER = Path("models/adapter")
@@ -27,6 +29,7 @@ METRICS = Path("reports/metrics.json")
 SUMMARY = Path("reports/summary.json")
 SCORES = Path("reports/scores.csv")
 PREDICTIONS = Path("reports/predictions")
+MODEL_CARD = Path("reports/model_card.md")
 FAILED = "reports/failed"  # of experiments in temporary copies: what they had counted, and why they ended
 REASON = "reason.txt"  # in FAILED, of each of them
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from refrain.chat.records import Row
-from refrain.pipeline.schema import TrainConfig
+from refrain.pipeline.schema import MethodConfig, TrainConfig
 from refrain.training import batching, checkpoints, finiteness, onednn, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 Curve = list[tuple[int, float]]
 LOGGED = ("loss", "eval_loss", "learning_rate")
+DECIDING = (  # of the settings: those that decide the weights; others decide memory, speed, trackers
+    "lr", "epochs", "batch_size", "packing", "warmup", "schedule", "decay", "weight_decay", "patience", "precision",
+)  # fmt: skip
 SCHEDULES = {"wsd": "warmup_stable_decay"}  # ours: the Trainer's, where they differ
 
 
@@ -241,3 +244,8 @@ def training_report(
         **{reason: len(ids) for reason, ids in left_out.items()},
         "audit": audit,
     }
+
+
+def recipe_facts(method: MethodConfig, train: TrainConfig, seed: int) -> dict[str, Any]:
+    """The settings that decide the weights, for reports/train.json."""
+    return {"method": asdict(method), "settings": {name: getattr(train, name) for name in DECIDING}, "seed": seed}

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import card_reports
 import numpy as np
 import onnx
 import pytest
@@ -40,6 +41,7 @@ def cfg(base, adapter, rows, fitting, tmp_path, monkeypatch):
     shutil.copytree(base, paths.BASE)
     (paths.BASE / "source.json").write_text('{"made": "by conftest.py"}')
     shutil.copytree(adapter, paths.ADAPTER)
+    card_reports.write()
     paths.PREPARED.mkdir(parents=True)
     for split in ("train", "val", "test"):
         records.write_rows(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
@@ -153,7 +155,7 @@ def test_the_healthy_chain_passes_and_leaves_a_whole_artifact(cfg):
     merge.main(cfg)
     export_onnx.main(cfg)
     assert manifest.find_problems(paths.ONNX) == []
-    assert {each.name for each in paths.ONNX.iterdir()} == {*cfg.export.variants, "best", "manifest.json"}
+    assert {each.name for each in paths.ONNX.iterdir()} == {*cfg.export.variants, "best", "manifest.json", "README.md"}
     facts = manifest.read_manifest(paths.ONNX)
     assert facts["base"] == {"made": "by conftest.py"} and facts["best"] == "int4"
     assert facts["data"] == manifest.sha256_by_file(paths.PREPARED) and facts["versions"]["onnx"] == onnx.__version__
@@ -171,7 +173,7 @@ def test_a_variant_that_fails_and_is_not_required_is_left_out_and_says_why(cfg):
     int4 = cfg.export.variants["int4"]
     int4.thresholds, int4.fallbacks = replace(int4.thresholds, top1=1.0), int4.fallbacks[:1]
     export_onnx.main(cfg)
-    assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json"}
+    assert {each.name for each in paths.ONNX.iterdir()} == {"fp32", "int8", "best", "manifest.json", "README.md"}
     facts = manifest.read_manifest(paths.ONNX)
     assert facts["best"] == "int8" and manifest.find_problems(paths.ONNX) == []
     proof = facts["parity"]["int4"]

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import serve
 
+from refrain.data import data_cards
+
 ID = "owner/birds"
 FETCH = """
 import logging, sys
@@ -20,6 +22,7 @@ repository, revision, files, out = sys.argv[1:]
 source = SourceConfig(hub=repository, revision=revision, files=files or None)
 hub_data.link_dataset(source, Path(out), "data.sources[0]")
 """
+CARD = "---\nlicense: cc-by-4.0\nlanguage: [no]\n---\n# Birds\n"
 FILES = ["data/test-00000-of-00001.parquet", "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
 
 
@@ -30,7 +33,8 @@ def birds(tmp_path):
     (folder / "data").mkdir(parents=True)
     for number, name in enumerate(FILES):
         pq.write_table(pa.Table.from_pylist([{"question": f"Why {number}?", "answer": "é\u2028"}]), folder / name)
-    for name in ("README.md", "birds.py", "bird.png", ".gitattributes", "dataset_infos.json"):
+    (folder / "README.md").write_text(CARD)
+    for name in ("birds.py", "bird.png", ".gitattributes", "dataset_infos.json"):
         (folder / name).write_text("{}")
     return folder
 
@@ -60,13 +64,14 @@ def refusal(done):
 @pytest.mark.heavy
 def test_rows_alone_are_fetched_their_size_is_said_before_and_the_commit_is_kept(hub, birds, tmp_path):
     done = fetch(hub, tmp_path / "out")
-    commit, size = hub.commit(ID), sum((birds / name).stat().st_size for name in FILES)
-    assert f"{ID}@main is commit {commit}: 3 files, {size / 1e6:.1f} MB in all\n" in done.stderr
+    commit, size = hub.commit(ID), sum((birds / name).stat().st_size for name in [*FILES, "README.md"])
+    assert f"{ID}@main is commit {commit}: 4 files, {size / 1e6:.1f} MB in all\n" in done.stderr
     assert links(tmp_path / "out") == [".source.json", *FILES]
     assert all((tmp_path / "out" / name).read_bytes() == (birds / name).read_bytes() for name in FILES)
-    assert sorted(path.split(f"{commit}/")[1] for path in hub.fetched()) == FILES
+    assert sorted(path.split(f"{commit}/")[1] for path in hub.fetched()) == ["README.md", *FILES]
     record = json.loads((tmp_path / "out/.source.json").read_text())
     assert record == {"hub": ID, "revision": "main", "commit": commit}
+    assert data_cards.read_cards(tmp_path) == {"out": {"license": ["cc-by-4.0"], "language": ["no"]}}
 
     asked = len(hub.log)
     assert fetch(hub, tmp_path / "again", HF_HUB_OFFLINE="1").returncode == 0
@@ -79,7 +84,7 @@ def test_rows_alone_are_fetched_their_size_is_said_before_and_the_commit_is_kept
 def test_only_the_files_that_are_named_are_fetched_and_offline_no_other_is_passed_over(hub, tmp_path):
     assert fetch(hub, tmp_path / "out", files="test").returncode == 0
     assert links(tmp_path / "out") == [".source.json", FILES[0]]
-    assert len(hub.fetched()) == 1
+    assert len(hub.fetched()) == 2  # and the card
     assert "unset HF_HUB_OFFLINE once" in refusal(fetch(hub, tmp_path / "all", HF_HUB_OFFLINE="1"))
     assert fetch(hub, tmp_path / "all").returncode == 0
     assert links(tmp_path / "all") == [".source.json", *FILES]

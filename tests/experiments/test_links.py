@@ -7,17 +7,20 @@ import pytest
 import yaml
 from places import ROOT
 
+from refrain.data import data_cards
 from refrain.data.readers import files
 from refrain.experiments import links
 from refrain.pipeline import paths
 from refrain.pipeline.schema import SourceConfig
+
+MIT = {"license": ["mit"]}
 
 
 @pytest.fixture
 def link(tmp_path, monkeypatch):
     """Link sources in a working directory with the folder `set`, and list the links."""
     (tmp_path / "set/in").mkdir(parents=True)
-    for name in ("set/a.csv", "set/in/b.jsonl", "set/c[1].csv", "set/note.txt", "bad.zip"):
+    for name in ("set/a.csv", "set/in/b.jsonl", "set/c[1].csv", "set/note.txt", "bad.zip", "bad.jsonl"):
         (tmp_path / name).write_text("q\n")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -40,6 +43,18 @@ def test_a_folder_and_the_folder_of_a_pattern_are_linked_once_more_for_dvc(link)
         "folders/0": "set",
         "folders/1": "set",
     }
+
+
+def test_the_cards_beside_the_rows_and_beside_the_corpus_of_a_base_are_linked_and_read(link, tmp_path):
+    (tmp_path / "set/README.md").write_text("---\nlicense: mit\n---\n")
+    (tmp_path / "set/in/README.md").write_text("no front matter\n")
+    linked = link({"path": "set"}, {"path": "set/a.csv"}, {"path": "set/in/b.jsonl"}, {"path": "bad.jsonl"})
+    cards = {name for name in linked if name.startswith("cards")}
+    assert cards == {f"cards/{name}/README.md" for name in ("0-set", "1-a.csv", "2-b.jsonl")}
+    corpus = replace(prepare_stage.defaults().model.tiny, corpus="../set/note.txt")
+    data = replace(prepare_stage.defaults().data, folder="..", sources=[SourceConfig(path="set/a.csv")])
+    links.link_inputs(data, replace(prepare_stage.defaults().model, tiny=corpus))
+    assert data_cards.read_cards(paths.LINKED_DATA) == {"0-a.csv": MIT, "corpus": MIT}
 
 
 def test_dvc_watches_every_folder_and_no_file_that_is_read_is_hidden_from_it(link):

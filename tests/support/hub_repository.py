@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models
 ID = "owner/tiny-chat"
 TAKEN = [
     "LICENSE",
+    "README.md",
     "additional_chat_templates/tool_use.jinja",
     "chat_template.jinja",
     "config.json",

@@ -71,6 +71,7 @@ def results(folder: Path, score: float, rows: int) -> None:
     train = {"rows": rows, "val_loss": {"before": 6.0, "after": 6 - score}}
     runner.write_report(folder / paths.DATA_REPORT, {"rows": rows})
     put(folder / paths.DATA_SHEET, b"# Data\n")
+    put(folder / paths.MODEL_CARD, b"# A model\n")
     put(folder / paths.LENGTHS, b"tokens,train,val,test\n8,900,20,30\n")
     runner.write_report(folder / paths.TRAIN_REPORT, train)
     for proof in (paths.MERGE_REPORT, paths.PARITY):

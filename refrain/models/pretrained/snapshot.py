@@ -10,7 +10,7 @@ from typing import Any
 
 from refrain.chat import templates
 from refrain.models.pretrained import translation
-from refrain.pipeline import manifest, paths
+from refrain.pipeline import front_matter, manifest, paths
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ SETTINGS = (CONFIG, "generation_config.json", "tokenizer_config.json")
 VOCABULARY = (TOKENIZER, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model")
 TEMPLATES = ("chat_template.jinja", "chat_template.json", f"{templates.FURTHER_TEMPLATES}/*.jinja")
-SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, *TEMPLATES, "LICENSE*")
+SMALL = (*SETTINGS, *VOCABULARY, *SENTENCEPIECE, *TEMPLATES, *front_matter.TERMS, front_matter.CARD)
 QUANTIZED = ("*.gguf", "*.ggml")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What these keys name is run while a model loads; the last two are one setting (CVE-2026-4372).

@@ -1,0 +1,36 @@
+"""A workspace in which merge, export_onnx and evaluate have run on tiny real weights, as in a folder of its own."""
+
+import copy
+import shutil
+from contextlib import chdir
+
+import card_reports
+
+from refrain.chat import records
+from refrain.pipeline import paths, schema
+from stages import evaluate, export_onnx, merge
+
+LICENSE = "A licence of nobody's own.\n"
+
+
+def export(folder, base, adapter, rows, settings, source='{"made": "by conftest.py"}', card="", **reports):
+    """The folder, after the stages; `card` is README.md of the base, `reports` are those of prepare and train."""
+    with chdir(folder):
+        shutil.copytree(base, paths.BASE)
+        (paths.BASE / "source.json").write_text(source)
+        (paths.BASE / "LICENSE.txt").write_text(LICENSE)
+        if card:
+            (paths.BASE / "README.md").write_text(card)
+        shutil.copytree(adapter, paths.ADAPTER)
+        card_reports.write(**reports)
+        paths.PREPARED.mkdir(parents=True)
+        for split in ("train", "val", "test"):
+            records.write_rows(paths.PREPARED / f"{split}.jsonl", rows if split == "test" else [])
+        cfg = schema.Config(
+            merge=schema.MergeConfig(prompts=8, relative_logits=1e-3),
+            export=copy.deepcopy(settings),
+            evaluate=schema.EvaluateConfig(max_rows=8, max_new_tokens=8, batch_size=4),
+        )
+        for stage in (merge, export_onnx, evaluate):
+            stage.main(cfg)
+    return folder
