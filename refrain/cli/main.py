@@ -12,6 +12,7 @@ from refrain.cli import (
     chat,
     check,
     clean,
+    compare,
     data,
     doctor,
     generate,
@@ -29,28 +30,28 @@ GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate, serve],
     "verify": [audit, check, verify, replay],
     "inspect": [data, inspect, report, info, bench],
-    "experiment": [sweep],
+    "experiment": [compare, sweep],
     "set up": [doctor],
     "clean up": [clean],
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; what is wrong with the input is one sentence on stderr and exit code 1."""
+    """Run a command; what is wrong with the input is one sentence on stderr and the command's code of failure."""
     options, place = build_parser().parse_args(argv), enter_root()
     try:
         return int(options.run(options))
     except BrokenPipeError:  # the reader has left, as `head` does
-        return 1
+        return int(options.failure_code)
     except (ValueError, OSError) as error:
         print(f"refrain: {describe_error(error)}{place}", file=sys.stderr)
-        return 1
+        return int(options.failure_code)
     except ModuleNotFoundError as error:
         if (error.name or "refrain").partition(".")[0] == "refrain":
             raise
         print(f"refrain: this command needs the extra train, for {error.name} is not installed; "
               "`pip install 'refrain-lm[train]'` brings it", file=sys.stderr)  # fmt: skip
-        return 1
+        return int(options.failure_code)
     except KeyboardInterrupt:
         return 130
 
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
-    parser.set_defaults(run=lambda _: print(parser.format_help(), end="") or 2)
+    parser.set_defaults(run=lambda _: print(parser.format_help(), end="") or 2, failure_code=1)
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
     version = f"refrain {__version__}"
     parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)

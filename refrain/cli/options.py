@@ -111,6 +111,13 @@ def positive_int(text: str) -> int:
     return number
 
 
+def whole_number(text: str) -> int:
+    """0 or more."""
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return number
+
+
 def logit_bias(text: str) -> tuple[int, float]:
     """A token's id and what is added to its logit."""
     number, _, value = text.partition("=")

@@ -1,0 +1,213 @@
+"""`refrain compare` on a repository with commits, tags, experiments and a remote."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pipeline_repository
+import pytest
+import scored_repository
+import yaml
+from pipeline_repository import append, dvc, run
+
+from refrain.cli import main
+from refrain.evaluation.row_statistics import TEXT_METRICS
+
+WIDTH = 100
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The toy, with two experiments of HEAD and a remote that holds all."""
+    place = tmp_path_factory.mktemp("compare")
+    folder = scored_repository.repository(place / "repository")
+    dvc(folder, "exp", "run", "-n", "calm", "-S", "skill=0.45")
+    dvc(folder, "exp", "run", "-n", "same", "-S", "seed=1", "-S", "skill=0.9")
+    pipeline_repository.restore(folder)
+    dvc(folder, "checkout", "-q")
+    dvc(folder, "push", "-q", "--all-commits")
+    return folder
+
+
+@pytest.fixture
+def compare(finished, tmp_path, monkeypatch, capsys):
+    """compare(arguments): exit code, stdout and stderr, in a copy of the repository."""
+    folder = shutil.copytree(finished, tmp_path / "repository", symlinks=True)
+    monkeypatch.chdir(folder)
+    for name in [name for name in os.environ if name.startswith(("DVC_", "GIT_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+
+    def call(*arguments):
+        code = main.main(["compare", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def facts(said):
+    """The lines before the table of scores, and the verdict of each score."""
+    verdicts = {line.split()[0]: line for line in said.splitlines() if line.startswith(TEXT_METRICS) and " to " in line}
+    return said.splitlines()[:4], verdicts
+
+
+@pytest.mark.heavy
+def test_the_first_is_the_candidate_and_words_say_so(compare):
+    code, said, _ = compare("newest", "half")
+    head, verdicts = facts(said)
+    assert code == 0
+    assert head[0].startswith("candidate  newest, variant int8, its best: commit ")
+    assert head[1].startswith("baseline   half, variant int8, its best: commit ")
+    assert head[2:] == ["test rows  40, the same for both", "differ     skill 0.5 -> 0.9"]
+    assert verdicts["exact_match"].split()[1:4] == ["0.5000", "0.9000", "+0.4000"]
+    assert all("better" in line for line in verdicts.values())
+    assert "newest (candidate) against half (baseline): better in exact_match" in said
+    assert max(map(len, said.splitlines())) <= WIDTH
+    assert "\x1b" not in said, "what a model says is text, and no command to the terminal"
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("names", "condition", "code"),
+    [
+        (("half", "newest"), "worse", 1),
+        (("newest", "half"), "worse", 0),
+        (("newest", "half"), "not-better", 0),
+        (("half", "calm"), "worse", 0),
+        (("half", "calm"), "not-better", 1),
+        (("nowhere", "half"), "worse", 3),
+        (("newest", "others"), "worse", 3),
+    ],
+)
+def test_a_gate_has_a_code_for_each_outcome(compare, names, condition, code):
+    found, said, error = compare(*names, "--fail-if", condition, "--metrics", "exact_match")
+    assert found == code
+    assert ("gate: passes" in said, "gate: fails" in said, bool(error)) == (code == 0, code == 1, code == 3)
+
+
+def test_an_unknown_condition_is_a_wrong_option(compare):
+    with pytest.raises(SystemExit) as stop:
+        compare("half", "--fail-if", "slower")
+    assert stop.value.code == 2
+
+
+@pytest.mark.heavy
+def test_variants_of_one_run_are_compared_too(compare):
+    _, said, _ = compare("HEAD:merged", "HEAD:base", "--metrics", "exact_match", "--rows", "0")
+    head, verdicts = facts(said)
+    assert head[3] == "differ     variant base -> merged"
+    assert verdicts["exact_match"].split()[1:4] == ["0.0000", "0.9000", "+0.9000"]
+    code, _, error = compare("HEAD:int2", "HEAD:base")
+    assert (code, error) == (
+        3,
+        "refrain: HEAD:int2: it has no predictions of int2; there are base, fp32, int8, merged\n",
+    )
+
+
+@pytest.mark.heavy
+def test_different_test_sets_are_refused_or_their_common_rows_compared(compare):
+    code, said, error = compare("others", "half")
+    assert (code, said) == (3, "")
+    assert "others and half have no test row in common" in error
+    (code, said, error) = compare("workspace", "half")
+    assert code == 0
+    change_rows(
+        lambda rows: [row | {"reference": f"{row['reference']}!"} if i < 3 else row for i, row in enumerate(rows)]
+    )
+    code, said, error = compare("workspace", "half")
+    assert (code, said) == (3, "")
+    assert (
+        "37 rows are in both, 3 have another question or reference under the same id (such as 0-test.jsonl:1)" in error
+    )
+    code, said, error = compare("workspace", "half", "--common", "--metrics", "exact_match")
+    assert (code, error) == (0, "")
+    assert "test rows  37 in common, for the test sets differ: 37 rows are in both, 3 have another" in said
+    assert "(not as dvc.lock lists it)" in said
+
+
+def change_rows(change):
+    """Other predictions in the workspace."""
+    from refrain.chat import records
+    from refrain.pipeline import paths
+
+    file = paths.PREDICTIONS / "onnx-int8.jsonl"
+    rows = change(records.read_rows(file))
+    shutil.rmtree(paths.PREDICTIONS)
+    paths.PREDICTIONS.mkdir()
+    records.write_rows(file, rows)
+
+
+@pytest.mark.heavy
+def test_experiments_are_found_by_name_and_as_a_queue(compare):
+    _, said, _ = compare("calm", "--metrics", "exact_match")
+    assert said.startswith("candidate  calm, variant int8, its best: experiment ")
+    assert "calm (candidate) against HEAD (baseline): worse in exact_match" in said
+    _, said, _ = compare("--queue", "--json")
+    found = {each["candidate"]["name"]: each["verdict"] for each in json.loads(said)["comparisons"]}
+    assert found == {"calm": "worse", "same": "cannot tell"}
+    code, _, error = compare("calm", "--queue")
+    assert (code, "--baseline calm" in error) == (3, True)
+
+
+@pytest.mark.heavy
+def test_what_the_cache_lacks_comes_from_the_remote_and_what_is_nowhere_is_one_sentence(compare):
+    shutil.rmtree(".dvc/cache")
+    assert compare("newest", "half", "--metrics", "rougeL")[::2] == (0, "")
+    code, _, error = compare("calm", "half")
+    assert code == 3
+    assert error.startswith(
+        "refrain: reports/predictions of calm: neither DVC's cache nor the remote has them; whoever "
+        "ran it pushes them with `dvc exp push`, `dvc exp pull` brings them here, or `dvc repro`"
+    )
+    dvc(Path.cwd(), "remote", "remove", "store")
+    code, _, error = compare("half", "newest")
+    assert "DVC's cache lacks them, and no remote is set" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.heavy
+def test_damage_is_named_with_the_file_that_has_it(compare):
+    lock = yaml.safe_load(run(Path.cwd(), "git", "show", "half:dvc.lock"))["stages"]["evaluate"]["outs"]
+    md5 = next(out["md5"] for out in lock if out["path"] == "reports/predictions")
+    file = Path(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}")
+    file.chmod(0o644)
+    append(file, " ")
+    code, _, error = compare("newest", "half")
+    assert code == 3
+    assert "checksum mismatch" in error
+    assert md5[2:] in error
+    append(Path("reports/predictions/onnx-int8.jsonl"), '{"id": "1"')
+    code, _, error = compare("workspace", "newest")
+    assert "reports/predictions of workspace, int8, line 41: it is no prediction" in error
+
+
+@pytest.mark.heavy
+def test_the_document_has_the_described_shape(compare):
+    _, said, _ = compare("half", "newest", "--json", "--rows", "2", "--fail-if", "worse", "--metrics", "rougeL", "bleu")
+    document = json.loads(said)
+    [comparison] = document["comparisons"]
+    assert (document["alpha"], document["adjustment"], document["tests"]) == (0.05, "holm", 2)
+    assert document["gate"] == {"fail_if": "worse", "fails": True}
+    assert list(comparison["scores"]) == ["rougeL", "bleu"]
+    assert comparison["settings"] == {"skill": {"baseline": 0.9, "candidate": 0.5}}
+    changed = comparison["changed_rows"]
+    assert (changed["won_count"], changed["lost_count"], len(changed["lost"])) == (0, 16, 2)
+    assert changed["lost"][0]["baseline"] == changed["lost"][0]["reference"] != changed["lost"][0]["candidate"]
+
+
+@pytest.mark.heavy
+def test_the_page_holds_all_rows_wherever_it_is_asked_for(compare, monkeypatch):
+    monkeypatch.chdir("reports")
+    assert compare("newest", "half", "--html", "page.html")[0] == 0
+    page = Path("reports/page.html").read_text()
+    assert "newest (candidate) against half (baseline)" in page
+    assert page.count("Why 39?") >= 1
+    assert "<script src" not in page
+
+
+def test_outside_a_repository_it_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["compare", "HEAD", "main"]) == 3
+    assert "no repository of Refrain is here or above" in capsys.readouterr().err
