@@ -115,12 +115,12 @@ class CompactSlots:
         binding = self._bind(slot, slot + 1).prefill_io
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(ids[None]))
         binding.bind_cpu_input("attention_mask", np.ones((1, length), dtype=np.int64))
-        binding.bind_cpu_input("logits_at", np.arange(len(ids) - keep, len(ids)))
-        logits = np.empty((1, keep, self._model.vocab_size), dtype=np.float32)
-        binding.bind_ortvalue_output("logits", OrtValue.ortvalue_from_numpy(logits))
+        logits_at = OrtValue.ortvalue_from_numpy(np.arange(len(ids) - keep, len(ids)))  # as numpy it must be required
+        binding.bind_ortvalue_input("logits_at", logits_at)
+        binding.bind_output("logits", "cpu")  # no buffer of ours: the graph declares one column, more may be wanted
         self._model.onnx_session.run_with_iobinding(binding)
         self.lengths[slot] = length
-        return np.asarray(logits[0])
+        return np.asarray(binding.get_outputs()[-1].numpy()[0])
 
     def _fit_mask(self, length: int) -> None:
         """Make the mask wide enough, and not far wider; what is bound to it is bound anew."""

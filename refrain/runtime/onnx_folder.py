@@ -30,4 +30,5 @@ def model_bytes(folder: Path) -> int:
 
 def is_compact(session: InferenceSession) -> bool:
     """Whether an open graph is the compact one."""
-    return "logits_at" in {value.name for value in session.get_inputs()}
+    values = [*session.get_inputs(), *session.get_overridable_initializers()]  # it may have a default
+    return "logits_at" in {value.name for value in values}

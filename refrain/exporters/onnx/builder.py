@@ -35,6 +35,15 @@ class GraphBuilder:
             self._constants[name] = numpy_helper.from_array(array, name) if inline else self._write_beside(name, array)
         return name
 
+    def add_reshaped_constant(self, name: str, source: str, shape: list[int]) -> str:
+        """The bytes of a constant in another shape; what lies beside the graph lies there once."""
+        if name not in self._constants:
+            tensor = TensorProto()
+            tensor.CopyFrom(self._constants[source])
+            tensor.name, tensor.dims[:] = name, shape
+            self._constants[name] = tensor
+        return name
+
     def _write_beside(self, name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
         self._data.write(bytes(-self._data.tell() % ALIGNMENT))
         place = {"location": EXTERNAL_DATA, "offset": self._data.tell(), "length": array.nbytes}

@@ -1,7 +1,5 @@
 """The table of tokens, stored once and read by both ends of a graph: rows for ids, and logits where it is the head."""
 
-import numpy as np
-
 from refrain.exporters.architectures.decoder import Array
 from refrain.exporters.onnx import quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
@@ -44,10 +42,10 @@ def add_gather(builder: GraphBuilder, embedding: Array, parts: list[str], ids: s
     if len(parts) == 1:
         return builder.add_node("Gather", [*parts, ids], output)
     codes, *scales_and_zeros = parts
-    shape = builder.add_constant("table.shape", np.array([len(embedding), -1]))
-    flat = builder.add_node("Reshape", [codes, shape], "table.flat")
+    bits = embedding_bits(builder.precision)
+    flat = builder.add_reshaped_constant("table.flat", codes, [len(embedding), embedding.shape[1] * bits // 8])
     attributes = {
-        "bits": embedding_bits(builder.precision),
+        "bits": bits,
         "block_size": embedding_block_size(embedding, builder.precision),
         "gather_axis": 0,
         "quantize_axis": 1,

@@ -1,10 +1,13 @@
 """The compact graph: a decoder drawn with ONNX Runtime's fused operators, straight from its weights, without tracing.
 
-Inputs: input_ids [rows, tokens] int64; attention_mask [rows, total] int64, ones for the tokens that a row then has,
-then zeros; logits_at [kept] int64, the columns that logits are wanted for, -1 is the last;
-past_key_values.<layer>.{key,value} [rows, kv_heads, room, head_dim] float.
-Outputs: logits [rows, kept, vocabulary] float; present.<layer>.{key,value}, of which each is the buffer that was bound
-as past, written in place, when one buffer is bound as both.
+Inputs: input_ids [batch_size, sequence_length] int64; attention_mask [batch_size, total_sequence_length] int64, ones
+for the tokens that a row then has, then zeros; past_key_values.<layer>.{key,value} [batch_size, kv_heads,
+past_sequence_length, head_dim] float; and logits_at [kept] int64, the columns that logits are wanted for, which may be
+left out: then it is the last.
+Outputs: logits [batch_size, kept, vocabulary] float; present.<layer>.{key,value}, of which each is the buffer that was
+bound as past, written in place, when one buffer is bound as both.
+
+Inputs, outputs and axes are named as optimum names them, so that other runtimes know them.
 """
 
 from collections.abc import Collection
@@ -39,11 +42,13 @@ def build_graph(builder: GraphBuilder, decoder: Decoder, sensitive: Collection[i
     vocabulary = len(decoder.embedding)
     tensor = helper.make_tensor_value_info
     builder.inputs += [
-        tensor("input_ids", TensorProto.INT64, ["rows", "tokens"]),
-        tensor("attention_mask", TensorProto.INT64, ["rows", "total"]),
+        tensor("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"]),
+        tensor("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"]),
         tensor("logits_at", TensorProto.INT64, ["kept"]),
     ]
-    builder.outputs.append(tensor("logits", TensorProto.FLOAT, ["rows", "kept", vocabulary]))
+    builder.add_constant("logits_at", np.array([-1]))  # an input of the same name may be left out
+    # One column, as with the default: onnxruntime-genai reads here that a prompt has logits after its last token only.
+    builder.outputs.append(tensor("logits", TensorProto.FLOAT, ["batch_size", 1, vocabulary]))
     add_lengths(builder)
     embedding = add_embedding(builder, decoder.embedding)
     stream = add_token_embeddings(builder, decoder, embedding)

@@ -52,11 +52,11 @@ def add_norm(
 def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int, normed: str) -> str:
     """Grouped-query attention (arXiv:2305.13245) over the cache, rotary positions inside."""
     prefix, heads, kv_heads, head_dim = f"layers.{i}.", decoder.heads, decoder.kv_heads, decoder.head_dim
-    shape: list[str | int | None] = ["rows", kv_heads, "room", head_dim]
     past = [f"past_key_values.{i}.{name}" for name in ("key", "value")]
     present = [f"present.{i}.{name}" for name in ("key", "value")]
-    builder.inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in past]
-    builder.outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in present]
+    for names, values, length in ((past, builder.inputs, "past"), (present, builder.outputs, "total")):
+        shape: list[str | int | None] = ["batch_size", kv_heads, f"{length}_sequence_length", head_dim]
+        values += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
     qkv = [add_linear(builder, f"{prefix}qkv", layer.qkv, normed), "", ""]
     if layer.q_norm is not None and layer.k_norm is not None:  # the CPU's operator norms no heads, so they come apart
         widths = builder.add_constant("qkv_widths", np.array([heads, kv_heads, kv_heads]) * head_dim)
