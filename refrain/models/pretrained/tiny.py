@@ -36,6 +36,7 @@ def pretrain(tiny: TinyConfig, corpus: Path, seed: int, out: Path, checkpoints: 
         "eos_token": SPECIAL[2],
         "pad_token": SPECIAL[0],
         "model_max_length": tiny.context,
+        "model_input_names": ["input_ids", "attention_mask"],  # by default token_type_ids too, which generate refuses
         "clean_up_tokenization_spaces": False,
     }
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
