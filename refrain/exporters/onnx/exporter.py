@@ -12,7 +12,7 @@ import onnx
 
 from refrain.chat import model_folder
 from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
-from refrain.exporters.onnx import graph, traced_graph
+from refrain.exporters.onnx import genai_config, graph, traced_graph
 from refrain.pipeline.schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
 
@@ -50,6 +50,7 @@ def export_variant(
     for config_name in onnx_folder.CONFIGS:
         shutil.copyfile(merged / config_name, out / config_name)
     model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))
+    genai_config.write_genai_config(out)
     size = onnx_folder.model_bytes(out) / 1e6
     log.info("%s: %.1f MB written in %.1f s", out, size, monotonic() - start)
 

@@ -196,14 +196,11 @@ def test_half_precision_is_of_the_compact_graph_only(by_optimum, tmp_path):
 
 
 def test_a_folder_holds_all_that_a_runtime_needs(onnx, by_optimum, merged, talk):
-    source = files(merged)
-    for folder, weights in (
-        (onnx / "int8", {"model.onnx", "model.onnx.data"}),
-        (by_optimum / "fp32", {"model.onnx", "model.onnx.data"}),
-    ):
+    source, made = files(merged), {"model.onnx", "model.onnx.data", "genai_config.json"}
+    for folder in (onnx / "int8", by_optimum / "fp32"):
         held = files(folder)
-        assert held.keys() == (source.keys() - {"model.safetensors"}) | weights
-        assert {name for name in held if held[name] == source.get(name)} == held.keys() - weights
+        assert held.keys() == (source.keys() - {"model.safetensors"}) | made
+        assert {name for name in held if held[name] == source.get(name)} == held.keys() - made
         assert AutoTokenizer.from_pretrained(folder).chat_template == talk.template
         assert set(GenerationConfig.from_pretrained(folder).eos_token_id) == talk.stop_ids
 
