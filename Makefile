@@ -18,7 +18,7 @@ demo: install ## raw data to a measured ONNX model, then the metrics and three h
 	refrain report
 
 # Columns that hold checksums, paths and long texts, scores of single variants, and what a preset's name says already
-DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL\.(?!best)|train\.recipe|template\.jinja|model\.(?!name|hub)
+DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL(_low|_high|\.(?!best))|train\.recipe|template\.jinja|model\.(?!name|hub)
 DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(?!best)
 
 compare: install ## experiments side by side in 120 columns, the best first

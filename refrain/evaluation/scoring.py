@@ -22,9 +22,17 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PIECE = 64  # positions whose logits are held at once
+LOSS_DIGITS = 4  # of a row's loss; beyond them, processors differ
 
 
-class Prediction(TypedDict):
+class RowLoss(TypedDict, total=False):
+    """Of the supervised tokens of a conversation; absent where it is no number, and in predictions of before it."""
+
+    loss: float  # in nats
+    tokens: int
+
+
+class Prediction(RowLoss):
     id: str
     question: str  # the last thing the user said
     prediction: str
@@ -57,19 +65,26 @@ def score_model(
         for batch in progress.with_progress(batches(rows, batch_size), "rows", f"{name}: replies", len)
         for reply in greedy_replies(lm, tokenizer, batch, max_new_tokens)
     ]
+    losses = row_losses(lm, tokenizer, rows)
     predictions: list[Prediction] = [
         {
             "id": row["id"],
             "question": row["messages"][-2]["content"],
             "prediction": reply,
             "reference": reference_text(tokenizer, row),
+            **describe_loss(*loss),
         }
-        for row, reply in zip(rows, replies, strict=True)
+        for row, reply, loss in zip(rows, replies, losses, strict=True)
     ]
-    results = score_predictions(predictions, row_losses(lm, tokenizer, rows))
+    results = score_predictions(predictions, losses)
     log.info("%s: ROUGE-L %.3f, perplexity %.3f on %d rows, in %.1f s", name, results["rougeL"], results["perplexity"],
              len(rows), monotonic() - start)  # fmt: skip
     return results, predictions
+
+
+def describe_loss(loss: float, tokens: int) -> RowLoss:
+    """As it stands in a prediction, so that two models can be compared by it."""
+    return {"loss": round(loss, LOSS_DIGITS), "tokens": tokens} if math.isfinite(loss) else {}
 
 
 def score_predictions(predictions: Sequence[Prediction], losses: Sequence[tuple[float, int]]) -> dict[str, Any]:

@@ -102,7 +102,9 @@ def test_a_prediction_stands_beside_its_last_question_and_its_reference(talk):
     roles = ["system", "user", "assistant", "user", "assistant"]
     row = {"id": "x", "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
     scores, predictions = scoring.score_model("merged", parrot(talk, " 2<|im_end|>\n3"), talk, [row], TOKENS, BATCH)
-    assert predictions == [{"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}]
+    said = {"id": "x", "question": "two 🙂?", "prediction": "2", "reference": "2 "}
+    assert predictions == [{**said, "loss": predictions[0]["loss"], "tokens": 5}]
+    assert math.exp(predictions[0]["loss"] / 5) == pytest.approx(scores["perplexity"], rel=1e-3)
     assert (scores["exact_match"], scores["token_f1"], scores["rougeL"]) == (1, 1, 1)
 
 
@@ -111,7 +113,8 @@ def test_a_call_is_asked_with_its_tools_and_scored_as_the_template_writes_it(sav
     row = {"id": "x", "messages": LOOP[:2], "tools": [WEATHER]}
     said = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
     scores, [prediction] = scoring.score_model("merged", parrot(talk, said + "<|im_end|>"), talk, [row], 99, BATCH)
-    assert prediction == {"id": "x", "question": "Weather in Oslo?", "prediction": said, "reference": said}
+    texts = {"id": "x", "question": "Weather in Oslo?", "prediction": said, "reference": said}
+    assert prediction.items() >= texts.items()
     assert scores["exact_match"] == 1
     asked = encoding.encode_last_prompt(talk, row)
     assert "what falls there" in talk.tokenizer.decode(asked, skip_special_tokens=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from typing import Literal
 
 import numpy as np
@@ -11,9 +11,10 @@ from scipy import stats
 from refrain.evaluation import bootstrap
 from refrain.evaluation.corpus_bleu import Numbers
 from refrain.evaluation.intervals import NORMAL, Interval
-from refrain.evaluation.row_statistics import TEXT_METRICS, RowStatistics, text_statistics
+from refrain.evaluation.row_statistics import RowStatistics
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import randomisation, sample_size
+from refrain.experiments.comparison.comparable_scores import PERPLEXITY, check_pairs, read_statistics
 
 Judgement = Literal["better", "worse", "cannot tell"]
 FEWEST = 2  # rows: one alone says nothing of the next
@@ -34,15 +35,16 @@ class Difference:
     rows_needed: int | None  # to find this difference with 80 % power; None where there is none
     test: str
 
+    @property
+    def gain(self) -> float:
+        """The difference, negative where B is worse: of a perplexity, less is better."""
+        return -self.difference if self.metric == PERPLEXITY else self.difference
+
 
 def compare_paired(metric: str, a: Sequence[Prediction], b: Sequence[Prediction], seed: int = 0) -> Difference:
-    """One of TEXT_METRICS of two models on the same rows in the same order; ValueError where they are not the same."""
+    """A score of two models on the same rows in the same order; ValueError where they are not the same."""
     check_pairs(metric, a, b)
-    first, second = (
-        text_statistics(metric, [row["prediction"] for row in rows], [row["reference"] for row in rows])
-        for rows in (a, b)
-    )
-    return compare_statistics(metric, first, second, seed)
+    return compare_statistics(metric, read_statistics(metric, a), read_statistics(metric, b), seed)
 
 
 def compare_statistics(metric: str, a: RowStatistics, b: RowStatistics, seed: int = 0) -> Difference:
@@ -65,18 +67,6 @@ def compare_statistics(metric: str, a: RowStatistics, b: RowStatistics, seed: in
     return Difference(metric, a.value, b.value, pairs.value, low, high, p_value, rows, needed, test)
 
 
-def check_pairs(metric: str, a: Sequence[Prediction], b: Sequence[Prediction]) -> None:
-    """ValueError where the score is unknown, or the rows are not the same."""
-    if metric not in TEXT_METRICS:
-        raise ValueError(f"{metric}: there is no such score to compare; choose from {', '.join(TEXT_METRICS)}")
-    if len(a) != len(b):
-        raise ValueError(f"{metric}: {len(a)} and {len(b)} rows are no pairs; compare the rows that both have")
-    for first, second in zip(a, b, strict=True):
-        if (first["id"], first["reference"]) != (second["id"], second["reference"]):
-            other = second["reference"] if first["id"] == second["id"] else second["id"]
-            raise ValueError(f"{first['id']}: the other has {other!r} in its place; compare the same rows")
-
-
 def difference_of(statistics: RowStatistics) -> Callable[[Numbers], Numbers]:
     """The score of the second half of the columns above that of the first."""
     width = statistics.rows.shape[1]
@@ -89,6 +79,8 @@ def difference_interval(difference: float, error: float, rows: int, largest: flo
     Where few rows differ, resampling is too sure of the others. Of shares it is the interval of Bonett and Price
     (J. Educ. Behav. Stat. 37, 2012).
     """
+    if largest == inf:  # no row wins by that
+        return difference - NORMAL * error, difference + NORMAL * error
     more = rows + 2
     centre = rows * difference / more
     squares = rows * (rows * error**2 + difference**2) + 2 * largest**2
@@ -112,7 +104,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
 
 
 def judge(difference: float, p_value: float, alpha: float = 0.05) -> Judgement:
-    """Of B against A, by a score of which more is better."""
+    """Of B against A, by a difference that is positive where B is better, as `Difference.gain`."""
     if p_value >= alpha or difference == 0:
         return "cannot tell"
     return "better" if difference > 0 else "worse"
