@@ -26,6 +26,7 @@ FAMILIES = {
         tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
     ),
 }  # fmt: skip
+FAMILIES["talkative"] = LlamaConfig(**FAMILIES["llama"].to_dict() | {"max_position_embeddings": 20_000})
 PRECISIONS = {
     "fp32": QuantizationConfig(32),
     "int8": QuantizationConfig(8, 64, head_bits=8),

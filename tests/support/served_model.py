@@ -26,12 +26,12 @@ VARIANTS = ("int8", "fp32")  # the first is the best one too
 EOS = "<|im_end|>"
 
 
-def build(folder: Path, template: str = traced_model.TEMPLATE) -> Path:
+def build(folder: Path, template: str = traced_model.TEMPLATE, family: str = "llama") -> Path:
     """A folder like models/onnx: variants, the best of them, and the manifest. One token is one byte; 1,200 of them
     are seen at once; the graph has more logits than the tokenizer has tokens."""
     out = folder / "onnx"
     for variant in VARIANTS:
-        copytree(compact_model.build(folder, "llama", variant), out / variant)
+        copytree(compact_model.build(folder, family, variant), out / variant)
         save_tokenizer(out / variant, template)
     copytree(out / VARIANTS[0], out / "best")
     manifest.write_manifest(out, {"best": VARIANTS[0]})

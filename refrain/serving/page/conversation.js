@@ -71,9 +71,9 @@ async function run(question, [reply, beside], begun) {
 	listeners.onChat();
 	const messages = [...promptOf(chat, turn), ...begun];
 	await Promise.all(repliesOf(turn).map((each) => fetchReply(each, messages, running.signal, () => listeners.onNews(each))));
-	if (state.running === running) state.running = null;
 	chat.updated = Date.now();
-	save(chat);
+	await save(chat);
+	if (state.running === running) state.running = null;
 	listeners.onChat();
 }
 

@@ -75,9 +75,9 @@ function open() {
 }
 
 async function act(mode, begin) {
-	const request = begin((await open()).transaction("chats", mode).objectStore("chats"));
+	const transaction = (await open()).transaction("chats", mode), request = begin(transaction.objectStore("chats"));
 	return new Promise((resolve, reject) => {
-		request.onsuccess = () => resolve(request.result);
-		request.onerror = () => reject(request.error);
+		transaction.oncomplete = () => resolve(request.result);
+		transaction.onabort = () => reject(transaction.error);
 	});
 }
