@@ -14,8 +14,9 @@ from refrain.serving.api_keys import ApiKeys, read_keys
 from refrain.serving.backends.protocol import Generation
 from refrain.serving.errors import EXCEPTION_HANDLERS
 from refrain.serving.lineage.answer_log import AnswerLog
+from refrain.serving.lineage.influence_job import InfluenceJobs
 from refrain.serving.lineage.model_lineage import ModelLineage
-from refrain.serving.lineage.training_search import TrainingSearch
+from refrain.serving.lineage.shared_search import SharedSearch
 from refrain.serving.metrics import Metrics
 from refrain.serving.middleware.stack import middleware_stack
 from refrain.serving.models.model_pool import ModelPool, Replacement, ServedModel
@@ -39,6 +40,7 @@ from refrain.serving.routes import (
     responses,
     sessions,
     tokens,
+    trace,
     training_rows,
 )
 from refrain.serving.settings.schema import ServeSettings
@@ -55,7 +57,8 @@ class Server:
     metrics: Metrics
     keys: ApiKeys
     sessions: SessionStore
-    training: TrainingSearch = field(default_factory=lambda: TrainingSearch(paths.PREPARED))
+    training: SharedSearch = field(default_factory=lambda: SharedSearch(paths.PREPARED))
+    influence: InfluenceJobs = field(default_factory=InfluenceJobs)
     lineage: ModelLineage = field(default_factory=ModelLineage)
     readiness: Readiness = field(default_factory=Readiness)
     tokenizers: ServedTokenizers = field(default_factory=ServedTokenizers)
@@ -99,7 +102,7 @@ def create_app(settings: ServeSettings) -> Starlette:
 
     families = (
         chat_completions, completions, feedback, health, lineage, metrics, models, openapi, page, reload, responses,
-        sessions, tokens, training_rows,
+        sessions, tokens, trace, training_rows,
     )  # fmt: skip
     routes = [route for family in families for route in family.ROUTES]
     middleware = middleware_stack(

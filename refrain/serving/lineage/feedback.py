@@ -8,22 +8,19 @@ import json
 import os
 import stat
 from collections import Counter
+from functools import cache
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refrain.chat import records
-from refrain.data.cleaning import policies
-from refrain.data.readers.raw_rows import RawRow
-from refrain.data.shapes import parsing, recognition
-from refrain.data.shapes.conversations import ParseResult
-from refrain.data.shapes.errors import RowError
-from refrain.pipeline.schema import Policies, SourceConfig
-from refrain.pipeline.validation import POLICIES
+
+if TYPE_CHECKING:  # a server that nobody corrects need not load what reads rows
+    from refrain.data.shapes.conversations import ParseResult
+    from refrain.pipeline.schema import Policies
 
 FILE = Path("data/raw/feedback.jsonl")  # of a repository
 PAIRS = "-pairs"  # in the name of the file of pairs
-LENIENT = Policies(**{name: choices[0] for name, choices in POLICIES.items()}, pii=[])
 
 
 def pairs_file(file: Path) -> Path:
@@ -32,10 +29,15 @@ def pairs_file(file: Path) -> Path:
 
 def check_row(row: dict[str, Any], file: Path) -> dict[str, Any]:
     """The row as it is kept; ValueError where prepare would not learn from it, or would read it as something else."""
+    from refrain.data.readers.raw_rows import RawRow
+    from refrain.data.shapes import parsing, recognition
+    from refrain.data.shapes.errors import RowError
+    from refrain.pipeline.schema import SourceConfig
+
     try:
         json.dumps(row, ensure_ascii=False).encode()
         layout = recognition.recognise_layout(SourceConfig(path=str(file)), [RawRow(1, row)])
-        require_conversation(parsing.parse_row(RawRow(1, row), layout, LENIENT))
+        require_conversation(parsing.parse_row(RawRow(1, row), layout, lenient_policies()))
     except UnicodeEncodeError as error:
         raise ValueError("a text holds half of a surrogate pair; write the whole character") from error
     except (RowError, RecursionError) as error:
@@ -43,12 +45,24 @@ def check_row(row: dict[str, Any], file: Path) -> dict[str, Any]:
     return row
 
 
-def require_conversation(parts: list[ParseResult]) -> None:
+@cache
+def lenient_policies() -> "Policies":
+    """Those that keep most."""
+    from refrain.pipeline.schema import Policies
+    from refrain.pipeline.validation import POLICIES
+
+    return Policies(**{name: choices[0] for name, choices in POLICIES.items()}, pii=[])
+
+
+def require_conversation(parts: list["ParseResult"]) -> None:
     """RowError where prepare would not take the one conversation of a row."""
+    from refrain.data.cleaning import policies
+    from refrain.data.shapes.errors import RowError
+
     (part,) = parts
     if isinstance(part, RowError):
         raise part
-    policies.apply_policies(part, LENIENT, Counter())
+    policies.apply_policies(part, lenient_policies(), Counter())
 
 
 def append_row(file: Path, row: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Whether a question was learned or held out, and the prepared rows that are most like it."""
 
-import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ import numpy as np
 import yaml
 
 from refrain.chat import records
+from refrain.chat.records import Row
 from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.wordings import MIN_QUESTION_WORDS, NGRAM_WORDS
 from refrain.pipeline import manifest, paths
 from refrain.serving.lineage import training_index
 from refrain.serving.lineage.training_index import SPLITS, RowWords, TrainingIndex
-from refrain.serving.models.opening import give_back_memory
+from refrain.serving.models import memory
 
 LINE = re.compile(r"\d+")  # behind it the number of a conversation in the line, and the name of a variant
 PREFERENCE = ("train", "val", "test")  # of splits that ask the same, which of them is named
@@ -34,21 +34,19 @@ class TrainingSearch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = asyncio.Lock()
         self._index: TrainingIndex | None = None
         self._version: list[tuple[int, int]] = []
         self._hashes: dict[str, str] = {}
         self._promise = SplitPromise()
 
-    async def search(self, text: str, limit: int, learned: dict[str, str] | None) -> dict[str, Any]:
-        """What `routes/training_rows.py` answers; `learned` has the sha256 of each file that a model was trained on.
+    def search(self, text: str, limit: int, learned: dict[str, str] | None) -> dict[str, Any]:
+        """Which split asks this, and the nearest rows; `learned` has the sha256 of each file that a model learned from.
 
         FileNotFoundError where there are no prepared rows, ValueError where they cannot be read.
         """
-        async with self._lock:
-            await asyncio.to_thread(self._refresh)
-            assert self._index is not None
-            found = await asyncio.to_thread(search_index, self._index, self._promise, text, limit)
+        self._refresh()
+        assert self._index is not None
+        found = search_index(self._index, self._promise, text, limit)
         is_learned = None if learned is None else all(learned.get(name) == self._hashes[name] for name in self._hashes)
         return {**found, "indexed": len(self._index), "rows": self._index.num_rows, "is_data_of_model": is_learned}
 
@@ -65,7 +63,7 @@ class TrainingSearch:
         index = training_index.build_index(self._folder, self._promise.ngram_size)
         self.close()
         self._index, self._version = index, version
-        give_back_memory()
+        memory.give_back_memory()
         self._hashes = {file.name: manifest.file_sha256(file) for file in files}
 
 
@@ -92,7 +90,7 @@ def search_index(index: TrainingIndex, promise: SplitPromise, text: str, limit: 
     best = np.argsort(-rank, kind="stable")[:limit] if len(rank) <= limit else rank_best(rank, limit)
     matches = {**dict.fromkeys(np.flatnonzero(near).tolist(), "near"), **dict.fromkeys(same.tolist(), "same")}
     nearest = [
-        describe_row(index, number) | {"score": round(float(scores[number]), 4), "match": matches.get(number)}
+        describe_indexed(index, number) | {"score": round(float(scores[number]), 4), "match": matches.get(number)}
         for number in best.tolist()
         if rank[number] > 0
     ]
@@ -155,17 +153,21 @@ def find_split(index: TrainingIndex, same: Array, near: Array) -> dict[str, Any]
     for rows, match in ((same, "same"), (near, "near")):
         for split in PREFERENCE:
             if len(of_split := rows[index.split[rows] == SPLITS.index(split)]):
-                return describe_row(index, int(of_split[0])) | {"match": match}
+                return describe_indexed(index, int(of_split[0])) | {"match": match}
     return None
 
 
-def describe_row(index: TrainingIndex, number: int) -> dict[str, Any]:
+def describe_indexed(index: TrainingIndex, number: int) -> dict[str, Any]:
+    """An indexed row with where it comes from."""
+    return describe_row(SPLITS[index.split[number]], index.read_row(number))
+
+
+def describe_row(split: str, row: Row) -> dict[str, Any]:
     """A row with where it comes from."""
-    row = index.read_row(number)
     asked = [message for message in row["messages"] if message["role"] == "user"]
     source, line = find_source(row["id"])
     return {
-        "split": SPLITS[index.split[number]],
+        "split": split,
         "id": row["id"],
         "source": source,
         "line": line,
@@ -181,6 +183,19 @@ def find_source(row_id: str) -> tuple[str, int | None]:
     name, _, place = row_id.rpartition(":")
     line = LINE.match(place)
     link, here = paths.LINKED_DATA / name, Path.cwd().resolve()
-    target = link.resolve()
+    target = link.resolve() if link.exists() else find_configured(name).resolve()
     file = target.relative_to(here) if target.is_relative_to(here) else link
     return str(file) if name else row_id, int(line[0]) if line else None
+
+
+def find_configured(name: str) -> Path:
+    """Where params.yaml has the file of a source, for a clone in which compose has linked none."""
+    link = paths.LINKED_DATA / name
+    number, _, _ = name.partition("-")
+    try:
+        data = yaml.safe_load(paths.PARAMS.read_bytes())["data"]
+        source = Path(data["folder"], data["sources"][int(number)]["path"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
+        return link
+    place = source / name.partition("/")[2] if source.is_dir() else source
+    return place if place.exists() and link.name.endswith(place.name) else link

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from refrain.serving.backends.protocol import Backend
 from refrain.serving.errors import ApiError
-from refrain.serving.models import model_names, opening
+from refrain.serving.models import memory, model_names, opening
 from refrain.serving.models.artifact import Artifact
 from refrain.serving.models.opening import OpenModel
 from refrain.serving.settings.schema import ServeSettings
@@ -230,7 +230,7 @@ class ModelPool:
                 gc.collect()
         await asyncio.to_thread(backend.close)
         del self._retired[backend], backend
-        await asyncio.to_thread(opening.give_back_memory)
+        await asyncio.to_thread(memory.give_back_memory)
 
 
 def is_busy(backend: Backend) -> bool:

@@ -1,8 +1,6 @@
 """A model is opened: its bytes compared with the manifest, its graph loaded, and a first token made."""
 
-import ctypes
 import logging
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +130,3 @@ def share_of_free_memory() -> int:
     """Bytes that may be taken where no setting says how many; without end where the system does not say."""
     free = machine.free_memory()
     return 2**63 if free is None else int(SHARE_OF_FREE * free)
-
-
-def give_back_memory() -> None:
-    """Let the system have what a closed model has freed; glibc would keep a third of it for later."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)

@@ -1,6 +1,5 @@
 """What is said of a question, held to a judge who shares no code with the search, on rows as awkward as they come."""
 
-import asyncio
 import json
 import random
 
@@ -56,11 +55,7 @@ def here(tmp_path, monkeypatch):
 
 def ask(folder, *texts, limit=5, learned=None):
     search = TrainingSearch(folder)
-
-    async def run():
-        return [await search.search(text, limit, learned) for text in texts]
-
-    found = asyncio.run(run())
+    found = [search.search(text, limit, learned) for text in texts]
     search.close()
     return found
 
@@ -140,15 +135,12 @@ def test_new_rows_are_seen_and_whose_data_they_are_is_said(here):
     folder = write_splits(here / "prepared", [row("What is fog in the valley?")])
     learned = {file.name: manifest.file_sha256(file) for file in folder.iterdir()}
     search = TrainingSearch(folder)
-
-    async def run():
-        before = await search.search("What is snow on the hill?", 5, learned)
-        write_splits(here / "new", [row("What is snow on the hill?")])
-        for file in (here / "new").iterdir():
-            file.replace(folder / file.name)
-        return before, await search.search("What is snow on the hill?", 5, learned)
-
-    before, after = asyncio.run(run())
+    before = search.search("What is snow on the hill?", 5, learned)
+    write_splits(here / "new", [row("What is snow on the hill?")])
+    for file in (here / "new").iterdir():
+        file.replace(folder / file.name)
+    after = search.search("What is snow on the hill?", 5, learned)
+    search.close()
     assert before["asked_in"] is None and before["is_data_of_model"] is True
     assert after["asked_in"]["split"] == "train" and after["is_data_of_model"] is False
 
@@ -188,6 +180,18 @@ def test_a_row_is_traced_to_its_file_and_line(here):
     assert find_source("1-notes/b:c.csv:7") == ("data/raw/notes/b:c.csv", 7)
     assert find_source("2-away.csv:1") == ("data/linked/2-away.csv", 1)  # no path of this machine
     assert find_source("strange") == ("strange", None)
+
+
+def test_a_clone_without_links_finds_the_file_in_its_configuration(here):
+    (here / "data/raw/notes").mkdir(parents=True)
+    (here / "data/raw/a.jsonl").touch()
+    (here / "data/raw/notes/b.csv").touch()
+    sources = [{"path": "a.jsonl"}, {"path": "notes"}, {"hub": "owner/name"}]
+    (here / "params.yaml").write_text(json.dumps({"data": {"folder": "data/raw", "sources": sources}}))
+    assert find_source("0-a.jsonl:12") == ("data/raw/a.jsonl", 12)
+    assert find_source("1-notes/b.csv:7") == ("data/raw/notes/b.csv", 7)
+    for name in ("0-other.jsonl", "1-notes/c.csv", "2-name/d.csv", "9-a.jsonl", "a.jsonl"):
+        assert find_source(f"{name}:1") == (f"data/linked/{name}", 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "stages: {}", "stages: {prepare: {params: 1}}"])
