@@ -28,7 +28,7 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "cli": False,
 }
 WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
-PARTS = {"models/pretrained", "models/pytorch", "exporters/architectures", "exporters/onnx"}
+PARTS = {"models/pretrained", "models/pytorch", "models/influence", "exporters/architectures", "exporters/onnx"}
 FOLDERS = {*ROOMS} - {"models", "exporters"} | PARTS  # what dvc.yaml may name
 FOR_PEOPLE = {"generation", "experiments", "serving", "cli"}  # no stage depends on them
 LIBRARY = {
@@ -196,6 +196,13 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/api/own_fields": ("serving/routes/test_feedback.py", "what may be said, and what is told of a slip"),
     "serving/routing": ("serving/routes/test_responses.py", "methods that are there, and one that is not"),
     "serving/lineage/training_index": ("serving/lineage/test_training_search.py", "what is searched"),
+    "serving/lineage/shared_search": ("serving/routes/test_training_rows.py", "searched for one request after another"),
+    "serving/models/memory": ("serving/models/test_model_pool.py", "given back by what is closed"),
+    "serving/lineage/answer_trace": ("cli/test_trace.py", "what the command and the route tell"),
+    "serving/lineage/influence_job": ("serving/routes/test_trace.py", "run for a request"),
+    "cli/trace_text": ("cli/test_trace.py", "printed by the command"),
+    "models/influence/learned_rows": ("models/influence/test_ranking.py", "the rows that are ranked"),
+    "models/influence/traced_model": ("models/influence/test_gradients.py", "by which layers there are gradients"),
     "serving/trust": ("serving/routes/test_reload.py", "who may do what is not for everybody"),
     "serving/models/model_names": ("serving/models/test_model_pool.py", "names that are found"),
     "serving/models/opening": ("serving/models/test_model_pool.py", "what a pool opens"),

@@ -1,9 +1,9 @@
-"""`refrain clean`: free what stopped trainings have left."""
+"""`refrain clean`: free what stopped trainings and traced answers have left."""
 
 import argparse
 from typing import Any
 
-HELP = "remove checkpoints that nobody needs"
+HELP = "remove checkpoints and gradients that nobody needs"
 
 
 def add_parser(commands: Any) -> None:
@@ -11,8 +11,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Remove the checkpoints of trainings that were stopped and that no process works on now: they start over then."""
+    """Remove what no process works on now: the checkpoints of trainings that were stopped, which start over then, and
+    the gradients that `refrain trace` has kept, which it computes anew."""
+    from refrain.models.influence import store
     from refrain.training import checkpoints
 
     print(f"{checkpoints.remove_stale_checkpoints() / 1e6:.1f} MB of checkpoints removed")
+    if freed := store.remove_all():
+        print(f"{freed / 1e6:.1f} MB of gradients removed")
     return 0

@@ -22,6 +22,7 @@ from refrain.cli import (
     report,
     serve,
     sweep,
+    trace,
     verify,
 )
 from refrain.cli.repository import enter_root
@@ -29,7 +30,7 @@ from refrain.cli.repository import enter_root
 GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate, serve],
     "verify": [audit, check, verify, replay],
-    "inspect": [data, inspect, report, info, bench],
+    "inspect": [data, inspect, report, info, trace, bench],
     "experiment": [compare, sweep],
     "set up": [doctor],
     "clean up": [clean],

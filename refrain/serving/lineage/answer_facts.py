@@ -40,11 +40,24 @@ class AnswerRecorder:
         """Keep the replies of all choices."""
         asked = {name: value for name, value in self.asked.items() if name not in PROMPTS}
         texts, reasons = [piece.text for piece in pieces], [piece.finish_reason for piece in pieces]
-        self.answers.add(
-            Answer(
-                answer_id, created, plan.model.name, plan.model.seal, plan.requests, texts, reasons, asked, self.owner
-            )
-        )
+        made = plan.model.name, plan.model.seal, plan.requests, texts, reasons, asked
+        self.answers.add(Answer(answer_id, created, *made, owner=self.owner, question=find_question(self.asked)))
+
+
+def find_question(asked: dict[str, Any]) -> str:
+    """What a user said last in a request, as text; empty where nobody did."""
+    said = next((asked[name] for name in PROMPTS if asked.get(name)), "")
+    turns = said if isinstance(said, list) else [said]
+    for turn in reversed(turns):
+        content = turn if isinstance(turn, str) else None
+        if isinstance(turn, dict) and turn.get("role") == "user":
+            content = turn.get("content")
+        if isinstance(content, list):
+            parts = [part.get("text") for part in content if isinstance(part, dict)]
+            content = "".join(part for part in parts if isinstance(part, str))
+        if isinstance(content, str):
+            return content
+    return ""
 
 
 def usage(plan: Plan, generations: Sequence[Generation], num_completion_tokens: int) -> dict[str, Any]:

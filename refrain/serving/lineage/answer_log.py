@@ -22,10 +22,15 @@ class Answer:
     finish_reasons: list[str | None] = field(default_factory=list)
     asked: dict[str, Any] = field(default_factory=dict)  # the request as it came, without what its prompt is made of
     owner: str = ""  # the name of the key that asked
+    question: str = ""  # what a user said last
 
     def num_bytes(self) -> int:
         """What it takes in memory, roughly; choices share their prompt."""
-        return ANSWER_BYTES + TOKEN_BYTES * len(self.requests[0].prompt_ids) + 4 * sum(map(len, self.texts))
+        return (
+            ANSWER_BYTES
+            + TOKEN_BYTES * len(self.requests[0].prompt_ids)
+            + 4 * sum(map(len, [self.question, *self.texts]))
+        )
 
 
 class AnswerLog:

@@ -1,0 +1,108 @@
+"""The rows that a model has learned from, as its training saw them, and the gradient of each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from refrain.chat import encoding, records
+from refrain.chat.encoding import ChatTokenizer, Features
+from refrain.chat.records import Row
+from refrain.models.influence import gradients, traced_model
+from refrain.models.influence.origin import Origin
+from refrain.models.influence.traced_model import TracedModel
+from refrain.training import batching
+from refrain.training.objectives import logprobs, selection, sft
+from refrain.training.objectives.objective import Objective
+
+PASS_TOKENS = 2048  # of one forward pass, padding counted
+
+
+@dataclass(frozen=True)
+class LearnedRows:
+    """A model with its rows, and the loss of each."""
+
+    traced: TracedModel
+    tokenizer: ChatTokenizer
+    objective: Objective
+    rows: list[Row]  # one for each of `encoded`
+    encoded: list[Any]
+    context: Any = None
+
+    def make_passes(self) -> list[list[int]]:
+        """All rows, several of like length together; a row of a preference is a pass of its own."""
+        lengths = [self.objective.token_count(row) for row in self.encoded]
+        if self.objective is not sft:
+            return [[row] for row in range(len(lengths))]
+        passes = batching.split_forward_passes(lengths, PASS_TOKENS, packed=False)
+        return [part for rows in passes for part in self.separate_equals(rows)]
+
+    def separate_equals(self, rows: list[int]) -> Iterator[list[int]]:
+        """The rows of a pass in as few as keep equal texts apart."""
+        while rows:
+            first = {tuple(self.encoded[row]["input_ids"]): row for row in reversed(rows)}
+            chosen = set(first.values())
+            yield [row for row in rows if row in chosen]
+            rows = [row for row in rows if row not in chosen]
+
+    def gradients(self, rows: list[int]) -> Iterator[Tensor]:
+        """Of each row of a pass, layer by layer [rows, size]."""
+        chosen = [self.encoded[row] for row in rows]
+        loss = partial(self.objective.loss, rows=chosen, context=self.context)
+        return gradients.layer_gradients(self.traced, lambda ask: loss(ask), is_one_row=self.objective is not sft)
+
+
+def read_learned_rows(origin: Origin) -> LearnedRows:
+    """All rows that were learned from; ValueError where they, or their loss, cannot be had any more."""
+    objective = selection.select_objective(origin.preference)
+    is_full = not (origin.adapter / "adapter_config.json").is_file()
+    if origin.preference is not None and (is_full or origin.starts_from_adapter):
+        raise ValueError("the loss of each pair counts from the model before its first step, which is not kept where "
+                         "all weights were trained, or where an earlier adapter went on")  # fmt: skip
+    traced = traced_model.open_traced(origin.base, origin.adapter)
+    tokenizer = encoding.load_tokenizer(origin.adapter)
+    rows = records.read_rows(origin.prepared / "train.jsonl")
+    encoded, _ = objective.encode_rows(tokenizer, rows)
+    examples = objective.examples(rows, encoded)
+    by_id = {row["id"]: row for row in rows}
+    step = max(1, len(examples) // max(1, len(encoded)))  # two examples are one pair
+    learned = [by_id[example.row_id] for example in examples[::step]]
+    with without_adapter(traced)():
+        encoded = objective.prepare(partial(score_texts, traced), encoded)
+    context = objective.step_context(partial(score_texts, traced), encoded)
+    return LearnedRows(traced, tokenizer, objective, learned, encoded, context)
+
+
+def without_adapter(traced: TracedModel) -> Callable[[], Any]:
+    return traced.model.disable_adapter if isinstance(traced.model, PeftModel) else nullcontext
+
+
+def score_texts(traced: TracedModel, texts: list[Features]) -> Tensor:
+    """Their log-probabilities, in passes that fit, without gradients."""
+    result = torch.zeros(len(texts))
+    with torch.no_grad():
+        for rows in batching.split_forward_passes(
+            [len(text["input_ids"]) for text in texts], PASS_TOKENS, packed=False
+        ):
+            scores = logprobs.sequence_logprobs(traced.model, [texts[row] for row in rows], packed=False)
+            result[rows] = scores.cpu()
+    return result
+
+
+def encode_answer(tokenizer: ChatTokenizer, prompt_ids: list[int], reply: str) -> Features:
+    """A prompt with a reply to it, which alone is labelled, as training would have it."""
+    index, marker = tokenizer.index, tokenizer.end_marker
+    if index.control_pattern.match(marker):
+        end = tokenizer.tokenizer.encode(marker.rstrip(), add_special_tokens=False).ids
+        reply_ids = [*index.verbatim.encode(reply, add_special_tokens=False).ids, *end]
+    else:
+        reply_ids = list(index.verbatim.encode(reply + marker, add_special_tokens=False).ids)
+    return {
+        "input_ids": [*prompt_ids, *reply_ids],
+        "labels": [*[encoding.IGNORE_INDEX] * len(prompt_ids), *reply_ids],
+    }
