@@ -45,7 +45,12 @@ def add_parser(commands: Any) -> None:
         help="the candidates are the experiments of HEAD, as a grid in the queue leaves them",
     )
     add("--variant", default="best", metavar="VARIANT", help="best, base, merged, fp32, int8 ...; default: %(default)s")
-    add("--metrics", nargs="+", metavar="METRIC", help="test these alone, such as rougeL; default: all")
+    add(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        help="test these alone, such as rougeL, or perplexity; default: all scores of answers",
+    )
     add("--common", action="store_true", help="where test sets differ, compare the rows that both have")
     add("--rows", type=whole_number, default=3, metavar="N", help="rows won and lost to show, default: %(default)s")
     add("--fail-if", choices=["worse", "not-better"], help="exit with 1 if a candidate is so")

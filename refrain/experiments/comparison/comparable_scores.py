@@ -8,15 +8,6 @@ from refrain.evaluation.scoring import Prediction
 PERPLEXITY = "perplexity"
 
 
-def comparable_metrics(a: Sequence[Prediction], b: Sequence[Prediction]) -> list[str]:
-    """All scores by which two models can be compared: perplexity too, if both have it for the same tokens."""
-    try:
-        check_losses(a, b)
-    except ValueError:
-        return list(TEXT_METRICS)
-    return [*TEXT_METRICS, PERPLEXITY]
-
-
 def read_statistics(metric: str, rows: Sequence[Prediction]) -> RowStatistics:
     """Of the predictions of one model."""
     if metric == PERPLEXITY:

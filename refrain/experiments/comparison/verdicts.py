@@ -92,7 +92,7 @@ def compare_score(metric: str, pairs: RowPairs) -> Difference:
 def judge_scores(results: Sequence[Difference], adjusted: Iterator[float]) -> Iterator[ScoreResult]:
     for result in results:
         p_value = next(adjusted)
-        yield ScoreResult(result, p_value, paired_tests.judge(result.difference, p_value, ALPHA))
+        yield ScoreResult(result, p_value, paired_tests.judge(result.gain, p_value, ALPHA))
 
 
 def sum_up(verdicts: Sequence[Judgement]) -> Verdict:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from refrain.experiments.comparison import comparable_scores, paired_tests
+from refrain.experiments.comparison import paired_tests
 
 SAME = {"question": "", "prediction": "rain", "reference": "a fog"}
 
@@ -26,8 +26,3 @@ LOSSES = rows({"loss": 1.5, "tokens": 3}, {"loss": 2.5, "tokens": 4})
 def test_what_cannot_be_compared_is_refused(metric, a, b, reason):
     with pytest.raises(ValueError, match=reason):
         paired_tests.compare_paired(metric, a, b)
-
-
-def test_perplexity_is_compared_where_both_have_it_of_the_same_tokens():
-    assert "perplexity" in comparable_scores.comparable_metrics(LOSSES, LOSSES)
-    assert "perplexity" not in comparable_scores.comparable_metrics(LOSSES, rows({}, {}))
