@@ -5,14 +5,14 @@ import shutil
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-from dvc.api import DVCFileSystem
-from dvc.repo import Repo
+from typing import TYPE_CHECKING, Any
 
 from refrain.pipeline import manifest, paths
 from refrain.pipeline.dvc_files import Lock, output_hashes, parse_stages
 from refrain.pipeline.git import resolve_commit, resolve_start, run_git
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 def fetch_start_adapter(start: str | None, out: Path) -> Path | None:
@@ -52,6 +52,8 @@ def read_git_file(rev: str, path: str) -> str:
 
 def fetch_output(rev: str, path: str, out: Path) -> None:
     """Put a file or folder as a commit recorded it in place of `out`: from the cache, else from the remote."""
+    from dvc.api import DVCFileSystem  # as long to load as a stage takes to start
+
     commit = resolve_commit(rev)
     expected = output_hashes(read_lock(commit)).get(path)
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,9 +81,16 @@ def way_to_restore(path: str, md5: str | None, commit: str) -> str:
     return f"`dvc repro` makes it anew in a checkout of {commit[:12]}"
 
 
+def open_repo() -> "Repo":
+    """DVC's own view of the workspace, to be closed."""
+    from dvc.repo import Repo  # as long to load as a stage takes to start
+
+    return Repo(str(paths.workspace()))
+
+
 def current_storage() -> dict[str, Any]:
     """The cache and the remotes as they are set now; those that an earlier commit knew may have moved."""
-    with Repo(str(paths.workspace())) as repo:
+    with open_repo() as repo:
         sections = {name: dict(repo.config[name]) for name in ("core", "remote")}
         return {**sections, "cache": {"dir": repo.cache.local_cache_dir}}
 
@@ -95,7 +104,7 @@ def list_cached_files(md5: str) -> dict[str, str]:
 
 def are_cached(md5s: list[str]) -> bool:
     """Whether this repository's cache has all of these outputs, with every file of those that are folders."""
-    with Repo(str(paths.workspace())) as repo:
+    with open_repo() as repo:
         storage = repo.cache.local
         places = {md5: Path(storage.oid_to_path(md5)) for md5 in md5s}
         folders = [file for md5, file in places.items() if md5.endswith(".dir") and file.is_file()]
@@ -106,11 +115,11 @@ def are_cached(md5s: list[str]) -> bool:
 
 def has_remote() -> bool:
     """Whether `dvc pull` has a place to pull from."""
-    with Repo(str(paths.workspace())) as repo:
+    with open_repo() as repo:
         return bool(repo.config["core"].get("remote"))
 
 
 def cache_path(md5: str) -> Path:
     """Where this repository's cache keeps what has this md5."""
-    with Repo(str(paths.workspace())) as repo:
+    with open_repo() as repo:
         return Path(repo.cache.local.oid_to_path(md5))
