@@ -24,13 +24,14 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "exporters": False,
     "generation": False,
     "experiments": False,
+    "workflow": False,
     "serving": False,
     "cli": False,
 }
 WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
 PARTS = {"models/pretrained", "models/pytorch", "models/influence", "exporters/architectures", "exporters/onnx"}
 FOLDERS = {*ROOMS} - {"models", "exporters"} | PARTS  # what dvc.yaml may name
-FOR_PEOPLE = {"generation", "experiments", "serving", "cli"}  # no stage depends on them
+FOR_PEOPLE = {"generation", "experiments", "workflow", "serving", "cli"}  # no stage depends on them
 LIBRARY = {
     path.relative_to(ROOT / "refrain").with_suffix("").as_posix(): path
     for path in sorted((ROOT / "refrain").rglob("[!_]*.py"))
@@ -206,6 +207,11 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/trust": ("serving/routes/test_reload.py", "who may do what is not for everybody"),
     "serving/models/model_names": ("serving/models/test_model_pool.py", "names that are found"),
     "serving/models/opening": ("serving/models/test_model_pool.py", "what a pool opens"),
+    "workflow/batches": ("workflow/test_dataset.py", "a method of the data"),
+    "workflow/exporting": ("workflow/test_finetuning.py", "what was trained is exported"),
+    "workflow/row_placement": ("workflow/test_dataset.py", "where the rows are"),
+    "workflow/row_sources": ("workflow/test_dataset.py", "what the data is loaded from"),
+    "workflow/workspace": ("workflow/test_finetuning.py", "the folder of a run"),
     "training/audit/faults": ("test_pages.py", "the list is the page's"),
     "training/audit/template_outline": ("training/audit/test_checks.py", "the second way to find labels"),
     "training/distributed/fsdp": ("training/distributed/test_processes.py", "sharded or not, the same is learned"),

@@ -1,6 +1,8 @@
 """What is learned from files of rows, before there is a model: read and placed as the prepare stage does it."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ import numpy as np
 
 from refrain.chat.records import Row, has_bad_reply, is_learned, whole_text
 from refrain.data import corpus, datasheet, split_files, training_rows
+from refrain.data.corpus import SourceCounts
 from refrain.data.row_preparer import RowPreparer
 from refrain.data.splitting import splits
 from refrain.data.splitting.leakage import NONE, TRAIN
+from refrain.data.splitting.row_store import RowStore
+from refrain.data.splitting.splits import Assignment
 from refrain.experiments import links
 from refrain.pipeline.schema import DataConfig
 
@@ -26,24 +31,30 @@ class DataPreview:
 
 def preview_data(data: DataConfig, seed: int) -> DataPreview:
     """What prepare would make of the sources; what a template or a tokenizer decides is left open."""
+    with place_rows(data, seed) as (store, counts, assignment):
+        report = split_files.count_rows(store, assignment, counts)
+        problem = training_rows.explain_loss(report, counts.files, data)
+        measured = datasheet.sample_rows(
+            store,
+            np.flatnonzero(assignment.split != NONE),
+            datasheet.MAX_MEASURED_ROWS,
+            datasheet.MAX_MEASURED_BYTES,
+        )
+        lengths = measure_lengths(list(datasheet.read_rows(store, measured)))
+        shown = datasheet.sample_rows(store, np.flatnonzero(assignment.split == TRAIN), datasheet.SAMPLE_ROWS)
+        return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)), problem)
+
+
+@contextmanager
+def place_rows(data: DataConfig, seed: int) -> Iterator[tuple[RowStore, SourceCounts, Assignment]]:
+    """Every row of the sources with its split, by what prepare does to rows before it asks a tokenizer."""
     with tempfile.TemporaryDirectory(prefix="refrain-") as scratch:
         linked = Path(scratch, "linked")
         linked.mkdir()
         links.link_sources(data, linked)
         preparer = RowPreparer(data, seed, None, None, linked, Path(scratch, ".rows"))
         with corpus.read_corpus(preparer) as (store, counts):
-            assignment = splits.assign_splits(store, data)
-            report = split_files.count_rows(store, assignment, counts)
-            problem = training_rows.explain_loss(report, counts.files, data)
-            measured = datasheet.sample_rows(
-                store,
-                np.flatnonzero(assignment.split != NONE),
-                datasheet.MAX_MEASURED_ROWS,
-                datasheet.MAX_MEASURED_BYTES,
-            )
-            lengths = measure_lengths(list(datasheet.read_rows(store, measured)))
-            shown = datasheet.sample_rows(store, np.flatnonzero(assignment.split == TRAIN), datasheet.SAMPLE_ROWS)
-            return DataPreview(report, lengths, list(datasheet.read_rows(store, shown)), problem)
+            yield store, counts, splits.assign_splits(store, data)
 
 
 def measure_lengths(rows: list[Row]) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
 
 IN_GROUP = "RANK"  # set in each of several processes of the same stage
+REASON_FILE = "REFRAIN_REASON_FILE"  # set by whoever started the stage and says itself why it ended
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,9 @@ def parse_arguments(name: str, document: str) -> argparse.Namespace:
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:
     """Exit with the reason and, once for all processes of a stage, with the ways on and back."""
     is_last = bool(code) and IN_GROUP not in os.environ
+    if is_last and (place := os.environ.get(REASON_FILE)):
+        Path(place).write_text(reason, encoding="utf-8")
+        sys.exit(code)
     if reason and is_last and paths.is_copy():
         file = paths.reason_file(paths.run_name())
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,142 @@
+"""Fine-tuned and exported from Python, without a repository around: the pipeline's bytes, and an end that is said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pipeline_repository
+import pytest
+
+import refrain
+from refrain.pipeline import manifest
+from refrain.pipeline.schema import SourceConfig
+from refrain.workflow import finetuning
+
+ROWS = [{"question": f"Why {word}?", "answer": f"It is {word}."} for word in pipeline_repository.WORDS]
+FEW = {"merge.prompts": 2, "evaluate.max_rows": 4, "evaluate.max_new_tokens": 8}
+LOOSE = {"fallbacks": [], "thresholds.top1": 0.0, "thresholds.rouge": None}
+MADE = ("models/base", "data/prepared", "models/adapter", "models/merged", "models/onnx")
+
+
+@pytest.fixture(scope="module")
+def run(finished_pipeline, tmp_path_factory):
+    """What the four calls make of the files and the settings of the small pipeline, in a folder of no repository."""
+    raw, place = finished_pipeline / "data/raw", tmp_path_factory.mktemp("elsewhere")
+    sources = [raw / "small.csv", raw / "small.jsonl", SourceConfig(str(raw / "small-test.jsonl"), split="test")]
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        data = refrain.data.load(sources, val_fraction=0.1, test_fraction=0.0)
+        tiny = {**pipeline_repository.TINY, "corpus": str(raw / "small.txt")}
+        model = refrain.finetune(data, "tiny", tiny=tiny, epochs=25, batch_size=1, lr=2e-5, **FEW)
+        variants = {f"export.variants.{name}.{key}": value for name in ("int8", "int4") for key, value in LOOSE.items()}
+        strict = {"export.variants.int4.thresholds.relative_logits": 1e-9}
+        return data, model, refrain.export(model, prompts=2, steps=4, **variants, **strict)
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.slow
+def test_the_four_calls_make_the_bytes_of_the_pipeline(run, finished_pipeline):
+    _, model, artifact = run
+    for folder in MADE:
+        ours, theirs = (
+            manifest.sha256_by_file(model.folder / folder),
+            manifest.sha256_by_file(finished_pipeline / folder),
+        )
+        differ = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+        assert differ <= {"source.json"}, folder  # where the text of the tiny base lies
+    for report in ("train", "merge", "parity"):
+        name = f"reports/{report}.json"
+        assert (model.folder / name).read_bytes() == (finished_pipeline / name).read_bytes()
+    assert (artifact.folder, artifact.best) == (model.folder / "models/onnx", "int8")
+
+
+@pytest.mark.slow
+def test_what_was_made_is_shown_and_used(run):
+    data, model, artifact = run
+    assert [*map(len, (model.data.train, model.data.val, model.data.test))] == [
+        *map(len, (data.train, data.val, data.test))
+    ]
+    assert model.losses["val"][-1] == (model.report["steps"], model.report["val_loss"]["after"])
+    assert str(model).splitlines()[1].split() == ["rows", str(len(model.data.train))]
+    assert [line.split()[0] for line in str(artifact).splitlines()[1:]] == ["fp32", "int8", "int4"]
+    assert str(artifact).splitlines()[2].endswith("best") and "left out" in str(artifact)
+    scores = artifact.evaluate()
+    assert scores == json.loads((model.folder / "reports/metrics.json").read_text()) and "onnx-int8" in scores
+    with refrain.load(artifact.folder) as chat:
+        assert chat.chat("Why kelp?", max_tokens=4).usage.completion_tokens <= 4
+
+
+@pytest.mark.slow
+def test_only_what_has_changed_is_made_again(run, caplog):
+    _, model, artifact = run
+    caplog.set_level("INFO", "refrain")
+    assert refrain.export(model.folder, prompts=2, steps=4, best="fp32", variants=["fp32"]).best == "fp32"
+    assert caplog.messages[0] == "merge: nothing has changed"
+    assert not (artifact.folder / "int8").exists()
+    with pytest.raises(ValueError, match=r"^variants: 'int9' is none of fp32, int8, int4$"):
+        refrain.export(model, variants=["int9"])
+
+
+TRAINING = """
+import refrain, sys
+rows = refrain.data.load(sys.argv[1], test_fraction=0.2, val_fraction=0.2)
+print(refrain.finetune(rows, "tiny_from_data", tiny=%s, epochs=60, batch_size=1, output="run"))
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "train.py").write_text(TRAINING % {**pipeline_repository.TINY, "corpus": None})
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+        command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "rows.jsonl")]
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        if folder is stopped:
+            next(line for line in process.stderr if line.startswith("step "))
+            process.send_signal(signal.SIGINT)
+            said = process.communicate()[1]
+            assert process.returncode and "KeyboardInterrupt: stopped at step " in said
+            process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+            assert "base: nothing has changed" in process.stderr.read()
+        process.communicate()
+        assert process.returncode == 0
+    assert manifest.content_hash(whole / "run/models/adapter") == manifest.content_hash(stopped / "run/models/adapter")
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"epochs": -1}, "train.epochs=-1.0 must be above 0"),
+    ({"epoch": 1}, "epoch is no key of the configuration; did you mean epochs?"),
+    ({"method": "lorra"}, "method=lorra: conf/method has continue, dora, "),
+    ({"model": "tinny"}, "model=tinny: it is no preset, no folder, and no owner/name of the Hub; did you mean tiny?"),
+    ({"adapter": {"rnk": 3}}, "method.adapter.rnk is no key of the configuration; did you mean method.adapter.rank?"),
+])  # fmt: skip
+def test_what_cannot_be_is_said_before_anything_is_trained(given, sentence, tmp_path):
+    with pytest.raises(ValueError) as refused:
+        refrain.finetune(ROWS, output=tmp_path / "run", **given)
+    assert str(refused.value).startswith(sentence) and not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ValueError, match=r"it holds files that refrain.finetune did not write"):
+        refrain.finetune(ROWS, output=tmp_path)
+    assert [*tmp_path.iterdir()] == [tmp_path / "mine.txt"]
+    with pytest.raises(ValueError, match=r"there is no model that refrain.finetune has made"):
+        refrain.export(tmp_path)
+
+
+@pytest.mark.parametrize(("model", "overrides"), [
+    ("tiny", ["model=tiny"]),
+    ("owner/name", ["model=hub", 'model.hub=owner/name']),
+    ("owner/name@v1.0", ["model=hub", "model.hub=owner/name", "model.revision=v1.0"]),
+    (Path("refrain"), ["model=folder", f"model.folder={Path.cwd() / 'refrain'}"]),
+])  # fmt: skip
+def test_a_base_is_a_preset_a_folder_or_of_the_hub(model, overrides):
+    assert finetuning.choose_model(model) == overrides
