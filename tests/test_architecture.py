@@ -110,8 +110,31 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "experiments/data_preview": ("cli/test_data.py", "what the command shows"),
     "experiments/data_settings": ("cli/test_data.py", "the options of the command"),
     "experiments/data_table": ("cli/test_data.py", "what the command prints"),
+    "experiments/html_report/data_flow": ("experiments/html_report/test_run_report.py", "what the page of a run shows"),
+    "experiments/html_report/headline": ("experiments/html_report/test_run_report.py", "what the page of a run shows"),
+    "experiments/html_report/loss_curves": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
     "experiments/html_report/markup": ("experiments/html_report/test_page.py", "no text of the data becomes markup"),
+    "experiments/html_report/proof_chain": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
     "experiments/html_report/row_table": ("experiments/html_report/test_page.py", "rows that a browser sorts"),
+    "experiments/html_report/run_reports": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
+    "experiments/html_report/score_plot": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
+    "experiments/html_report/size_speed": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
+    "experiments/html_report/svg": ("experiments/html_report/test_run_report.py", "what the page of a run shows"),
     "experiments/inspection": ("cli/test_inspect.py", "printed by the command"),
     "experiments/model_table": ("cli/test_inspect.py", "printed by the command"),
     "experiments/machine": ("experiments/test_estimates.py", "what estimates stand on"),

@@ -1,21 +1,30 @@
 """`refrain report`: the results of the last run."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from refrain.cli.options import positive_int
 
-HELP = "show the results of the last run"
+HELP = "show the results of the last run, or write them as an HTML page"
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("report", description=run.__doc__)
     parser.add_argument("--samples", type=positive_int, default=3, metavar="N", help="questions, default: %(default)s")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write one HTML file with all of it and every test row"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Metrics and parity of every model, and test questions with the reply of each."""
+    if options.html is not None:
+        from refrain.experiments.html_report import run_report
+
+        print(run_report.write_report(options.html))
+        return 0
     from refrain.experiments import results
 
     print(results.results_report(options.samples))

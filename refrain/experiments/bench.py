@@ -137,8 +137,12 @@ def plot_point(onnx: Path, name: str, rounds: list[dict[str, Speed]], facts: dic
 def report_row(onnx: Path, name: str, speed: Speed, facts: dict[str, Any]) -> list[str]:
     parity, size = facts["parity"][name], onnx_folder.model_bytes(onnx / name) / 1e6
     speed_cells = [f"{speed.start:.2f}", f"{speed.memory:.0f}", f"{speed.prefill:.0f}", f"{speed.decode:.0f}"]
-    parity_cells = [f"{parity['kl']:.1e}", f"{parity['top1']:.2%}", f"{parity['rouge']:.4f}"]
-    return [name, f"{size:.1f}", *speed_cells, *parity_cells, "best" if name == facts["best"] else ""]
+    return [name, f"{size:.1f}", *speed_cells, *parity_cells(parity), "best" if name == facts["best"] else ""]
+
+
+def parity_cells(parity: dict[str, Any]) -> list[str]:
+    """How faithful a variant is, as the table has it: so one can see whether that is of a run; empty for none."""
+    return [f"{parity['kl']:.1e}", f"{parity['top1']:.2%}", f"{parity['rouge']:.4f}"] if parity else []
 
 
 def best_is_fastest(speeds: dict[str, Speed], best: str) -> str:

@@ -28,8 +28,7 @@ def results_report(count: int) -> str:
 
     Tables of two runs are never on one page. ValueError if there are none.
     """
-    if not (paths.METRICS.is_file() or paths.PARITY.is_file()):
-        raise ValueError(f"{paths.METRICS}: there are no results yet; make them with `dvc repro`")
+    require_results()
     if importlib.util.find_spec("omegaconf"):
         from refrain.experiments import report_runs
 
@@ -48,6 +47,12 @@ def results_report(count: int) -> str:
     if has_samples:
         parts.append(sample_predictions(paths.PREDICTIONS, count))
     return "\n\n".join(parts)
+
+
+def require_results() -> None:
+    """ValueError unless something was run here."""
+    if not (paths.METRICS.is_file() or paths.PARITY.is_file()):
+        raise ValueError(f"{paths.METRICS}: there are no results yet; make them with `dvc repro`")
 
 
 def metrics_table(results: dict[str, dict[str, Any]]) -> str:

@@ -81,7 +81,8 @@ function startTable(place) {
 	function drawAnswer([of, value, isExact, pieces]) {
 		const names = of.map((model) => models[model]).join(", ");
 		const said = pieces.length ? pieces.map(drawPiece) : [make("i", {}, "nothing")];
-		return [make("p", { className: "names" }, `${names} ${isExact ? "= reference" : value.toFixed(2)}`), make("p", { dir: "auto" }, ...said)];
+		const className = pieces.length === 1 && pieces[0][0] === "+" ? "other" : "said";
+		return [make("p", { className: "names" }, `${names} ${isExact ? "= reference" : value.toFixed(2)}`), make("p", { className, dir: "auto" }, ...said)];
 	}
 
 	for (const head of heads) {

@@ -48,8 +48,8 @@ def row_table(rows: Sequence[AnswerRow], score: str, chosen: str, apart: str = "
         "rows": [pack_row(row, said) for row, said in zip(rows, answers, strict=True)],
     }
     legend = tag("p", f"{escape(WRONG)} Against the reference, {tag('ins', 'words added')} are underlined and "
-                      f"{tag('del', 'words missing')} struck through; an answer that shares few words with it is "
-                      "underlined as a whole.", class_="hint")  # fmt: skip
+                      f"{tag('del', 'words missing')} struck through; an answer that shares few words with it has a "
+                      "line beside it.", class_="hint")  # fmt: skip
     without = f"Sorting, searching{' and all rows beyond these' if len(rows) > PIECE else ''} need JavaScript."
     shown = describe_count(min(PIECE, len(rows)), len(rows), len(rows))
     return tag(
@@ -114,7 +114,9 @@ def render_row(row: AnswerRow, answers: Sequence[Answer], models: Sequence[str],
 def render_answer(answer: Answer, models: Sequence[str]) -> str:
     names = ", ".join(models[i] for i in answer.models)
     marked = "".join(map(word_differences.mark_piece, answer.pieces)) or tag("i", "nothing")
-    return tag("p", f"{escape(names)} {describe_score(answer)}", class_="names") + tag("p", marked, dir="auto")
+    is_other = len(answer.pieces) == 1 and answer.pieces[0][0] == word_differences.ADDED
+    said = tag("p", marked, class_="other" if is_other else "said", dir="auto")
+    return tag("p", f"{escape(names)} {describe_score(answer)}", class_="names") + said
 
 
 def describe_score(answer: Answer) -> str:

@@ -1,20 +1,17 @@
 """The page in a real browser, from a file: nothing is asked of a network, and no text of the data becomes markup."""
 
 import re
-import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from html_files import HOSTILE, in_browser
+from playwright.sync_api import expect
 
 from refrain.experiments.html_report.page import Section, read_asset, render_page
 from refrain.experiments.html_report.row_table import AnswerRow, row_table
 from refrain.serving.routes import page as server_page
 
-BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-in_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 pytestmark = pytest.mark.heavy
-HOSTILE = "</script><script>document.title = 'taken'</script><b onclick=x>\u2028&amp;\u2029</tbody><!--"
 
 
 def answer_row(i, merged, int4, reference="A b c d e f.", question=None):
@@ -23,33 +20,17 @@ def answer_row(i, merged, int4, reference="A b c d e f.", question=None):
     return AnswerRow(f"rows.jsonl:{i}", question or f"Question {i}?", reference, answers, scores)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-
 @pytest.fixture
-def open_file(browser, tmp_path):
-    """A function that opens a file of these rows; errors and requests fail the test."""
-    context = browser.new_context()
-    problems = []
+def open_rows(open_file, tmp_path):
+    """A function that opens the page of these rows."""
 
     def start(rows, **options):
         file = tmp_path / "report.html"
         table = row_table(rows, "ROUGE-L", "int4", apart="base")
         file.write_text(render_page("Rows", [Section("Rows", table)]), encoding="utf-8")
-        page = (browser.new_context(**options) if options else context).new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("request", lambda request: problems.append(request.url) if request.url != file.as_uri() else None)
-        page.goto(file.as_uri())
-        return page
+        return open_file(file, **options)
 
-    yield start
-    context.close()
-    assert not [problem for problem in problems if problem != "data:,"]
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +45,8 @@ def ids(page):
 
 
 @in_browser
-def test_five_thousand_rows_are_drawn_in_pieces_sorted_and_filtered(open_file, many_rows):
-    page = open_file(many_rows)
+def test_five_thousand_rows_are_drawn_in_pieces_sorted_and_filtered(open_rows, many_rows):
+    page = open_rows(many_rows)
     expect(page.locator(".count")).to_have_text("100 of 5,000 rows")
     assert page.evaluate("document.querySelectorAll('*').length") < 4000
     page.get_by_role("button", name="Row").click()
@@ -87,23 +68,23 @@ def test_five_thousand_rows_are_drawn_in_pieces_sorted_and_filtered(open_file, m
 
 
 @in_browser
-def test_differences_are_marked_alike_with_scripts_and_without(open_file, many_rows):
-    page = open_file(many_rows[:3])
+def test_differences_are_marked_alike_with_scripts_and_without(open_rows, many_rows):
+    page = open_rows(many_rows[:3])
     still = page.locator("tbody").inner_html()
     page.get_by_label("Search").fill("question")
     assert page.locator("tbody").inner_html() == still
     first = page.locator("tbody tr", has_text="rows.jsonl:2").locator("td").nth(1)
     assert first.locator("del").all_inner_texts() == [" c", " f"] and first.locator("ins").last.inner_text() == " X"
     expect(first).to_contain_text("merged = reference")
-    without = open_file(many_rows, java_script_enabled=False)
+    without = open_rows(many_rows, java_script_enabled=False)
     assert len(ids(without)) == 100
     expect(without.locator(".without-script")).to_be_visible()
     expect(without.locator(".controls")).to_be_hidden()
 
 
 @in_browser
-def test_no_text_becomes_markup(open_file, many_rows):
-    page = open_file(many_rows[:8])
+def test_no_text_becomes_markup(open_rows, many_rows):
+    page = open_rows(many_rows[:8])
     for _ in range(2):
         hostile = page.locator("tbody tr", has_text="rows.jsonl:7")
         assert hostile.locator(".question").evaluate("each => each.textContent") == HOSTILE
@@ -114,8 +95,8 @@ def test_no_text_becomes_markup(open_file, many_rows):
 
 @in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_anybody_can_use_it(open_file, many_rows, scheme):
-    page = open_file(many_rows[:8], color_scheme=scheme)
+def test_anybody_can_use_it(open_rows, many_rows, scheme):
+    page = open_rows(many_rows[:8], color_scheme=scheme)
     found = Axe().run(page).response["violations"]
     assert not [(each["id"], each["nodes"][0]["html"]) for each in found]
     page.emulate_media(media="print")
