@@ -2,14 +2,16 @@
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer
 
 from refrain.chat.encoding import ChatTokenizer
 from refrain.runtime.language_model import Logits
+
+if TYPE_CHECKING:  # loaded with the first grammar
+    from llguidance import LLMatcher, LLTokenizer
 
 # Text without a choice llguidance would tokenize by itself, into blanks and control tokens that it then refuses.
 GRAMMAR_OPTIONS = '%llguidance {"no_forcing": true}\n'
@@ -30,6 +32,8 @@ class Grammar:
     def __init__(
         self, tokenizer: ChatTokenizer, schema: dict[str, Any] | None, regex: str | None, lark: str | None = None
     ) -> None:
+        from llguidance import LLMatcher
+
         given = {"JSON schema": schema, "regular expression": regex, "grammar": lark}
         name, *others = [name for name, value in given.items() if value is not None] or ["grammar", "grammar"]
         if others:
@@ -44,7 +48,7 @@ class Grammar:
                 raise ValueError(f"the {name}: {describe_error(state)}; write it another way")
 
 
-def try_tokens(initial_state: LLMatcher) -> LLMatcher:
+def try_tokens(initial_state: "LLMatcher") -> "LLMatcher":
     """The state after some tokens that may follow: what has too many branches can be entered, and not left again."""
     state = initial_state.deep_copy()
     for _ in range(TRIED_TOKENS):
@@ -92,23 +96,27 @@ def schema_grammar(schema: dict[str, Any]) -> str:
 
 def regex_grammar(regex: str) -> str:
     """The expression, which the whole reply matches, as a grammar."""
+    from llguidance import LLMatcher
+
     return str(json.loads(LLMatcher.grammar_from_regex(regex))["grammars"][0]["lark_grammar"])
 
 
-def describe_error(state: LLMatcher) -> str:
+def describe_error(state: "LLMatcher") -> str:
     """What is wrong, in one line of llguidance's many."""
     message = state.get_error().partition("\n   1 | ")[0].rpartition("error: ")[2].rpartition("JSON schema: ")[2]
     return message.splitlines()[0].replace(DEAD_END, "no token of this model fits")
 
 
 @lru_cache(maxsize=8)  # it takes a second where there are many; a server has some models open
-def token_bytes(tokenizer: Tokenizer, stop_ids: frozenset[int]) -> LLTokenizer:
+def token_bytes(tokenizer: Tokenizer, stop_ids: frozenset[int]) -> "LLTokenizer":
     """The bytes of every token; ValueError where they cannot be told, or where no token ends a reply."""
     if not stop_ids:
         raise ValueError("the tokenizer: no control token ends a reply, so a grammar cannot either; name an eos_token")
     ids = tokenizer.get_vocab().values()
     if max(ids) >= len(ids):
         raise ValueError(f"the tokenizer: its ids leave gaps up to {max(ids)}; a grammar needs one without")
+    from llguidance import LLTokenizer
+
     try:
         return LLTokenizer(tokenizer.to_str(), eos_token=sorted(stop_ids))
     except ValueError as error:

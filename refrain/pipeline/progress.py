@@ -3,9 +3,11 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -17,6 +19,8 @@ def is_shown() -> bool:
 
 def open_bar(unit: str, total: int | None = None, description: str | None = None, done: int = 0) -> "tqdm[NoReturn]":
     """A bar on stderr that is gone when it is closed; disabled where stderr is no terminal, and after --quiet."""
+    from tqdm import tqdm  # what shows no bar need not wait for it
+
     return tqdm(
         desc=description,
         total=total,
@@ -46,5 +50,6 @@ class LineHandler(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Bars are cleared, and drawn anew below the line."""
-        with tqdm.external_write_mode(file=self.stream):
+        bars = sys.modules.get("tqdm")
+        with bars.tqdm.external_write_mode(file=self.stream) if bars else nullcontext():
             super().emit(record)
