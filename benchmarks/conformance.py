@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import gguf_model, llama_server
+from refrain.exporters.gguf import llama_server, writer
 from refrain.pipeline import paths
 from refrain.serving.selftest import table
 from refrain.serving.settings.schema import ServeSettings
@@ -19,7 +19,7 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as place:
         gguf = Path(place) / "model.gguf"
-        gguf_model.write(options.merged, gguf, "q8_0")
+        writer.write_file(options.merged, gguf, "q8_0")
         with llama_server.run_server(gguf, "--slots", "4", "--context", "1024") as address:
             outcomes = {"llama.cpp": list(table.check_server(address, ServeSettings()))}
     outcomes = {"refrain serve": list(table.check_server("", ServeSettings(model=str(options.model)))), **outcomes}

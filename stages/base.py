@@ -11,6 +11,7 @@ log = logging.getLogger("refrain.base")
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
     from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
+    from refrain.exporters.architectures.gguf_choice import find_gguf_obstacle
     from refrain.models.pretrained import resources
     from refrain.models.pretrained.hub import download_snapshot
     from refrain.models.pretrained.hub_headers import checked_outline
@@ -35,9 +36,10 @@ def main(cfg: Config) -> None:
         download_snapshot(model.hub, model.revision, paths.BASE)
     with merged_outline(paths.BASE) as outline:
         choice = choose_exporter(outline)
+        gguf_obstacle = find_gguf_obstacle(outline, paths.BASE)
     log.info("%s", describe_choice(choice))
     resources.warn_of_shortages(paths.BASE)
-    exporter_record.write_record(paths.BASE, choice.exporter, choice.reason)
+    exporter_record.write_record(paths.BASE, choice.exporter, choice.reason, gguf_obstacle)
     log.info("%s: %s", paths.BASE, ", ".join(sorted(file.name for file in paths.BASE.iterdir())))
 
 

@@ -29,7 +29,9 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "cli": False,
 }
 WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
-PARTS = {"models/pretrained", "models/pytorch", "models/influence", "exporters/architectures", "exporters/onnx"}
+PARTS = {"models/pretrained", "models/pytorch", "models/influence"} | {
+    f"exporters/{name}" for name in ("architectures", "gguf", "onnx")
+}
 FOLDERS = {*ROOMS} - {"models", "exporters"} | PARTS  # what dvc.yaml may name
 FOR_PEOPLE = {"generation", "experiments", "workflow", "serving", "cli"}  # no stage depends on them
 LIBRARY = {
@@ -163,6 +165,17 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "exporters/architectures/stablelm": ("exporters/onnx/test_graph.py", "a description is right if it speaks"),
     "exporters/architectures/starcoder2": ("exporters/onnx/test_graph.py", "a description is right if it speaks"),
     "exporters/architectures/tensor_reader": ("exporters/onnx/test_graph.py", "a description is right if it speaks"),
+    "exporters/architectures/gguf_choice": (
+        "exporters/gguf/test_writer.py",
+        "what is refused before a file is written",
+    ),
+    "exporters/architectures/llama_cpp": ("exporters/gguf/test_writer.py", "a graph is right if it speaks"),
+    "exporters/gguf/llama_client": ("exporters/gguf/test_writer.py", "what llama.cpp is asked"),
+    "exporters/gguf/provenance": ("exporters/gguf/test_exporter.py", "what the stage leaves"),
+    "exporters/gguf/questions": ("exporters/gguf/test_proof.py", "what a proof asks"),
+    "exporters/gguf/settings": ("exporters/gguf/test_writer.py", "a key is right if the file speaks"),
+    "exporters/gguf/tensors": ("exporters/gguf/test_writer.py", "a tensor is right if the file speaks"),
+    "exporters/gguf/vocabulary": ("exporters/gguf/test_writer.py", "tokens that are read back"),
     "exporters/onnx/builder": ("exporters/onnx/test_exporter.py", "no file of a graph holds a matrix"),
     "exporters/onnx/embedding": ("exporters/onnx/test_traced_graph.py", "the table as both graphs store it"),
     "exporters/onnx/layers": ("exporters/onnx/test_graph.py", "layers are drawn as a whole graph"),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from benchmarks.contenders import refrain_model
-from benchmarks.harness import gguf_model, rivals
+from benchmarks.harness import rivals
 from benchmarks.harness.load import Ask, HttpClient, Messages, TimedReply
 from benchmarks.harness.rivals import CannotRunError
 from benchmarks.harness.server_process import ServerProcess
 from refrain.chat import encoding
+from refrain.exporters.gguf import writer
 
 
 class Conditions(NamedTuple):
@@ -125,7 +126,7 @@ def start_refrain(_: Path, out: Path, conditions: Conditions) -> Running:
 
 def start_llama(_: Path, out: Path, conditions: Conditions) -> Running:
     options = {"threads": conditions.threads, "slots": conditions.slots, "context": conditions.context}
-    command = [sys.executable, "-m", "benchmarks.harness.llama_server", str(out), "--port", "{port}"]
+    command = [sys.executable, "-m", "refrain.exporters.gguf.llama_server", str(out), "--port", "{port}"]
     return RunningServer([*command, *(word for name, value in options.items() for word in (f"--{name}", str(value)))],
                          "/health", out.with_suffix(".log"), conditions)  # fmt: skip
 
@@ -151,7 +152,7 @@ CONTENDERS = [
     ),
     *(
         ServedContender(
-            f"llama.cpp {name}", lambda source, out, name=name: gguf_model.write(source, out, name), start_llama
+            f"llama.cpp {name}", lambda source, out, name=name: writer.write_file(source, out, name), start_llama
         )
         for name in ("q8_0", "q4_0")
     ),

@@ -5,6 +5,7 @@ from typing import Any
 
 MISSING: Any = "???"  # as in omegaconf, which what serves does without
 TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
+GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
@@ -228,6 +229,26 @@ class ExportConfig:
 
 
 @dataclass
+class GgufThresholds:
+    """What a GGUF file must reach in llama.cpp, against the merged model."""
+
+    relative_logits: float | None = MISSING  # largest difference of a logit, in standard deviations of its position's
+    kl: float | None = MISSING  # divergence of the next token in nats
+    top1: float = MISSING  # share of positions with the same likeliest token
+    texts: float = MISSING  # share of texts of which llama.cpp makes the same prompt and the same ids
+    required: bool = MISSING  # true: a file that fails ends the run; false: it is left out of models/gguf
+
+
+@dataclass
+class GgufConfig:
+    name: str = MISSING
+    types: list[str] = MISSING  # of GGUF_TYPES; []: no files, and llama.cpp is not asked
+    prompts: int = MISSING  # held-out rows on which llama.cpp and the merged model are compared
+    steps: int = MISSING  # tokens of each reply
+    thresholds: dict[str, GgufThresholds] = MISSING  # by type
+
+
+@dataclass
 class EvaluateConfig:
     max_rows: int = MISSING
     max_new_tokens: int = MISSING
@@ -254,5 +275,6 @@ class Config:
     launch: LaunchConfig = MISSING
     merge: MergeConfig = MISSING
     export: ExportConfig = MISSING
+    gguf: GgufConfig = MISSING
     evaluate: EvaluateConfig = MISSING
     composed: CompositionRecord | None = None

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from refrain.pipeline import source_options
 from refrain.pipeline.schema import (
     BLOCKS,
+    GGUF_TYPES,
     TRACKERS,
     AugmentationConfig,
     Config,
     DataConfig,
     ExportConfig,
+    GgufConfig,
     LaunchConfig,
     MethodConfig,
     Policies,
@@ -44,6 +46,7 @@ def problems(cfg: Config) -> Iterator[str]:
     if not cfg.merge.relative_logits > 0:
         yield f"merge.relative_logits={cfg.merge.relative_logits} must be above 0: other sums round otherwise"
     yield from export_problems(cfg.export)
+    yield from gguf_problems(cfg.gguf)
 
 
 def data_problems(data: DataConfig) -> Iterator[str]:
@@ -206,6 +209,20 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
         yield "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     if export.best is not None and export.best not in export.variants:
         yield f"export.best={export.best} is none of export.variants: {', '.join(export.variants)}"
+
+
+def gguf_problems(gguf: GgufConfig) -> Iterator[str]:
+    """Types that nobody writes, and comparisons of nothing."""
+    for kind in gguf.types:
+        if kind not in GGUF_TYPES:
+            yield f"gguf.types: {kind} is none of {', '.join(GGUF_TYPES)}; llama-quantize makes others of f32"
+        elif kind not in gguf.thresholds:
+            yield f"gguf.thresholds has no entry for {kind}; give what it must reach"
+    if len({*gguf.types}) < len(gguf.types):
+        yield "gguf.types names a type twice"
+    for name, at_least_one in (("prompts", gguf.prompts), ("steps", gguf.steps)):
+        if at_least_one <= 0:
+            yield f"gguf.{name}={at_least_one} must be above 0"
 
 
 def quantization_problems(at: str, weights: QuantizationConfig, graph: str | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pipeline_repository import ROOT
 
 from refrain.pipeline import recovery
 
-STAGES = ["compose", "base", "prepare", "train", "merge", "export_onnx", "evaluate"]
+STAGES = ["compose", "base", "prepare", "train", "merge", "export_onnx", "export_gguf", "evaluate"]
 
 
 @pytest.mark.heavy

@@ -15,11 +15,12 @@ from refrain.pipeline import paths
 slow = pytest.mark.slow
 
 AFTER = {  # what may rerun when a stage's outputs are new
-    "base": {"prepare", "train", "merge", "export_onnx", "evaluate"},
-    "prepare": {"train", "merge", "export_onnx", "evaluate"},
-    "train": {"merge", "export_onnx", "evaluate"},
-    "merge": {"export_onnx", "evaluate"},
+    "base": {"prepare", "train", "merge", "export_onnx", "export_gguf", "evaluate"},
+    "prepare": {"train", "merge", "export_onnx", "export_gguf", "evaluate"},
+    "train": {"merge", "export_onnx", "export_gguf", "evaluate"},
+    "merge": {"export_onnx", "export_gguf", "evaluate"},
     "export_onnx": {"evaluate"},
+    "export_gguf": set(),
     "evaluate": set(),
 }
 CONF_EDITS = {
@@ -30,17 +31,19 @@ CONF_EDITS = {
     "conf/config.yaml: train": ("train.weight_decay", 0.1, {"train"}),
     "conf/config.yaml: merge": ("merge.relative_logits", 0.01, {"merge"}),
     "conf/export/small.yaml": ("steps", 5, {"export_onnx"}),
+    "conf/config.yaml: gguf": ("gguf.prompts", 4, {"export_gguf"}),
     "conf/config.yaml: evaluate": ("evaluate.max_rows", 5, {"evaluate"}),
     "conf/config.yaml: seed": ("seed", 43, {"base", "prepare", "train"}),
 }
 FILE_EDITS = {
-    "refrain/chat/encoding.py": {"base", "prepare", "train", "merge", "export_onnx", "evaluate"},
+    "refrain/chat/encoding.py": {"base", "prepare", "train", "merge", "export_onnx", "export_gguf", "evaluate"},
     "refrain/data/corpus.py": {"base", "prepare"},
     "refrain/training/fit.py": {"base", "train"},
-    "refrain/runtime/loading.py": {"merge", "export_onnx", "evaluate"},
-    "refrain/evaluation/metrics.py": {"merge", "export_onnx", "evaluate"},
+    "refrain/runtime/loading.py": {"merge", "export_onnx", "export_gguf", "evaluate"},
+    "refrain/evaluation/metrics.py": {"merge", "export_onnx", "export_gguf", "evaluate"},
     "refrain/exporters/onnx/layers.py": {"export_onnx"},
-    "refrain/evaluation/divergence.py": {"merge", "export_onnx", "evaluate"},
+    "refrain/exporters/gguf/writer.py": {"export_gguf"},
+    "refrain/evaluation/divergence.py": {"merge", "export_onnx", "export_gguf", "evaluate"},
     "stages/merge.py": {"merge"},
     "data/raw/small.csv": {"prepare"},
     "data/raw/small.txt": {"base"},

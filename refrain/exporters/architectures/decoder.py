@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ class Rotary:
     factor: float = 1.0  # of what has been turned
     is_interleaved: bool = False
     width: int | None = None  # of a head whose other pairs stand still; None: there are none
+    base: float | None = None  # what frequencies are made of: one number, and how config.json stretches them
+    scaling: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

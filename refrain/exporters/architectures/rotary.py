@@ -39,7 +39,8 @@ def scale_rotary(base: float, width: int, scaling: dict[str, Any] | None = None,
     config.take("type", None)
     config.take("rope_theta", None)
     config.require_all_read()
-    return Rotary(np.asarray(frequencies, dtype=np.float32), factor)
+    frequencies = np.asarray(frequencies, dtype=np.float32)
+    return Rotary(frequencies, factor, base=float(base), scaling=None if kind == "default" else scaling)
 
 
 def scale_for_llama3(unscaled: Array, config: ConfigReader) -> Array:

@@ -11,7 +11,7 @@ import served_model
 from scripted_upstream import events, plain
 
 import refrain
-from benchmarks.harness import gguf_model, llama_server
+from refrain.exporters.gguf import llama_server, writer
 from refrain.generation import grammar
 from refrain.generation.request import GenerationRequest
 from refrain.generation.sampling import SamplingParams
@@ -30,7 +30,7 @@ QUESTIONS = ["hello 🙂", "the user", "não, the assistant there", "hello the u
 def llama(merged, tmp_path_factory):
     """The address of llama.cpp's server over the merged model in fp32."""
     file = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    gguf_model.write(merged, file, "f32")
+    writer.write_file(merged, file, "f32")
     with llama_server.run_server(file, "--fp32", "--threads", "1", "--context", "256", "--slots", "2") as address:
         yield address
 

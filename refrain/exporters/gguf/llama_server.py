@@ -1,6 +1,6 @@
 """llama.cpp's server as a process of its own, from the wheel xllamacpp, which needs no compiler.
 
-    python -m benchmarks.harness.llama_server MODEL.gguf [--port N] [--threads N] [--slots N] [--context N] [--fp32]
+    python -m refrain.exporters.gguf.llama_server MODEL.gguf [--port N] [--threads N] [--slots N] [--context N] [--fp32]
 
 prints a line with its address once it answers, and ends with the process that started it, or by SIGTERM.
 """
@@ -12,29 +12,44 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryFile
-
-ROOT = Path(__file__).parents[2]
+from typing import IO, Any
+from urllib.error import HTTPError
 
 
 @contextmanager
 def run_server(model: Path, *options: str) -> Iterator[str]:
-    """The address of a server, `http://127.0.0.1:PORT`, that is ready and ends with the block."""
-    command = [sys.executable, "-m", "benchmarks.harness.llama_server", str(model), *options]
+    """The address of a server, `http://127.0.0.1:PORT`, that is ready and ends with the block.
+
+    ValueError, with what llama.cpp said, where it does not open the file or ends while it is asked.
+    """
+    command = [sys.executable, "-m", "refrain.exporters.gguf.llama_server", str(model), *options]
     with (
         TemporaryFile("w+") as log,
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process,
     ):
         try:
             address = process.stdout.readline().decode().strip() if process.stdout else ""
             if not address:
-                log.seek(0)
-                reason = next((line for line in log if "error" in line), "it says no more")
-                raise RuntimeError(f"llama.cpp's server ended with status {process.wait()}: {reason.strip()}")
+                raise ValueError(f"{model.name}: llama.cpp does not open it: {last_error(log, process.wait())}")
             yield address
+        except (OSError, HTTPException) as error:
+            reason = f"llama.cpp answers: {error}"
+            if not isinstance(error, HTTPError):
+                process.terminate()
+                reason = f"llama.cpp ended while it was asked ({error}): {last_error(log, process.wait())}"
+            raise ValueError(f"{model.name}: {reason}") from error
         finally:
             process.terminate()
+
+
+def last_error(log: IO[str], status: int) -> str:
+    """The first line of a log that tells of an error, without the time before it; else how the process ended."""
+    log.seek(0)
+    line = next((line for line in log if "error" in line.lower() or "GGML_ASSERT" in line), "")
+    return line.partition(" E ")[2].strip() or line.strip() or f"it says no more than its status {status}"
 
 
 def main() -> None:
@@ -59,7 +74,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_params(options: argparse.Namespace):
+def make_params(options: argparse.Namespace) -> Any:
     """Its settings: those that it comes with, but for threads, slots, and what is asked of them."""
     import xllamacpp
 
