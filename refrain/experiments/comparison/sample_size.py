@@ -16,9 +16,13 @@ def rows_for_mean(difference: float, error: float, rows: int) -> int | None:
 
 
 def rows_for_mcnemar(losses: int, wins: int, rows: int) -> int | None:
-    """By the rows that only one of two has right (Connor, Biometrics 43, 1987)."""
+    """By the rows that only one of two has right (Connor, Biometrics 43, 1987).
+
+    With the correction for counting whole rows (Casagrande, Pike and Smith, Biometrics 34, 1978), as the test is exact.
+    """
     if losses == wins:
         return None
     discordant, difference = (losses + wins) / rows, (wins - losses) / rows
     alpha, power = QUANTILES
-    return ceil(((alpha * sqrt(discordant) + power * sqrt(discordant - difference**2)) / difference) ** 2)
+    needed = ((alpha * sqrt(discordant) + power * sqrt(discordant - difference**2)) / difference) ** 2
+    return ceil(needed / 4 * (1 + sqrt(1 + 4 / (needed * abs(difference)))) ** 2)
