@@ -35,6 +35,7 @@ MESSAGES = {
     "duplicate": "an earlier row asks and answers the same",
     "other_label": "it calls the reply good or bad, and another row says the opposite",
     "bad_reply": "its label calls the reply a bad one; method=kto learns from it, but in test",
+    "beyond_fraction": "it is no part of the share of the training rows that data.train_fraction takes",
     "other_answer": "an earlier row asks the same and answers otherwise",
     "exact_leak": "{split} holds the same question",
     "near_leak": "{split} holds nearly the same question",
@@ -50,7 +51,7 @@ def write_splits(store: RowStore, assignment: Assignment, data: DataConfig) -> N
     writer = SplitWriter(store.folder / "text", paths.PREPARED)
     for _ in mapping.parallel_map(writer, row_batches(store, assignment), data):
         pass
-    is_set_aside = assignment.reason == "bad_reply"
+    is_set_aside = np.isin(assignment.reason, list(errors.SET_ASIDE))
     records.write_rows(paths.PREPARED / "duplicates.jsonl", duplicate_rows(store, assignment, ~is_set_aside))
     with (paths.PREPARED / "quarantine.jsonl").open("ab") as file:
         file.writelines(map(records.to_json_line, duplicate_rows(store, assignment, is_set_aside)))

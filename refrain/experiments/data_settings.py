@@ -91,6 +91,7 @@ def read_data_config(sources: list[SourceConfig], overrides: list[str]) -> tuple
         sources=sources,
         val_fraction=0.0,
         test_fraction=0.0,
+        train_fraction=1.0,
         max_tokens=1,  # nothing is measured
         max_quarantined=MAX_QUARANTINED,
         policies=policies,

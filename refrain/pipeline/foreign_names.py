@@ -73,6 +73,7 @@ KEYS = (  # our key, what it means, and what others call it
         "dataset_text_field text_column prompt_column response_column field_messages columns",
     ),
     ("data.val_fraction", "the share of the questions that go to val", "val_set_size val_size validation_split"),
+    ("data.train_fraction", "the share of the training rows that is learned from", "max_samples max_train_samples"),
     (
         "data.policies.overlong",
         "what becomes of a row of more than data.max_tokens: drop, cut at a turn, or fail",
@@ -211,7 +212,7 @@ ABSENT = (  # how it is here instead, and what others call it
         "the configuration of a model is its own",
         "rope_scaling rope_theta low_cpu_mem_usage model_kwargs use_cache config_name config_overrides",
     ),
-    ("every row of the sources is used", "max_samples max_train_samples dataset_shards"),
+    ("every row of the sources is used", "dataset_shards"),
     (
         "the device is the one that is there",
         "use_cpu no_cuda use_mps_device device device_map accelerator local_rank ddp_backend",

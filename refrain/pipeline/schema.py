@@ -72,6 +72,9 @@ class DataConfig:
     sources: list[SourceConfig] = MISSING
     val_fraction: float = MISSING
     test_fraction: float = MISSING
+    train_fraction: float = (
+        MISSING  # share of the training rows that is learned from; a smaller one is part of a larger
+    )
     max_tokens: int = MISSING  # of a row, with the template
     max_quarantined: float = MISSING  # share of the rows of a file that may be broken; 1: any
     policies: Policies = MISSING

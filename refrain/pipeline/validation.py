@@ -57,6 +57,8 @@ def data_problems(data: DataConfig) -> Iterator[str]:
         yield from source_options.source_problems(f"data.sources[{index}]", source)
     if not (data.val_fraction >= 0 and data.test_fraction >= 0 and data.val_fraction + data.test_fraction < 1):
         yield "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
+    if not 0 < data.train_fraction <= 1:
+        yield f"data.train_fraction={data.train_fraction} is no share above 0, up to 1; 1 learns from all training rows"
     if data.max_tokens <= 0:
         yield f"data.max_tokens={data.max_tokens} must be above 0"
     if not 0 <= data.max_quarantined <= 1:

@@ -49,7 +49,11 @@ def compare(finished, tmp_path, monkeypatch, capsys):
 
 def facts(said):
     """The lines before the table of scores, and the verdict of each score."""
-    verdicts = {line.split()[0]: line for line in said.splitlines() if line.startswith(TEXT_METRICS) and " to " in line}
+    verdicts = {
+        line.split()[0]: line
+        for line in said.splitlines()
+        if line.startswith((*TEXT_METRICS, "perplexity")) and " to " in line
+    }
     return said.splitlines()[:4], verdicts
 
 
@@ -62,7 +66,9 @@ def test_the_first_is_the_candidate_and_words_say_so(compare):
     assert head[1].startswith("baseline   half, variant int8, its best: commit ")
     assert head[2:] == ["test rows  40, the same for both", "differ     skill 0.5 -> 0.9"]
     assert verdicts["exact_match"].split()[1:4] == ["0.5000", "0.9000", "+0.4000"]
-    assert all("better" in line for line in verdicts.values())
+    assert len(verdicts) == 7
+    assert all("better" in line for line in verdicts.values()), "less perplexity is better too"
+    assert float(verdicts["perplexity"].split()[3]) < 0
     assert "newest (candidate) against half (baseline): better in exact_match" in said
     assert max(map(len, said.splitlines())) <= WIDTH
     assert "\x1b" not in said, "what a model says is text, and no command to the terminal"
@@ -137,6 +143,14 @@ def change_rows(change):
     shutil.rmtree(paths.PREDICTIONS)
     paths.PREDICTIONS.mkdir()
     records.write_rows(file, rows)
+
+
+@pytest.mark.heavy
+def test_perplexity_is_of_one_tokenizer(compare):
+    change_rows(lambda rows: [row | {"tokens": row["tokens"] + 1} for row in rows])
+    assert "perplexity" not in compare("workspace", "newest")[1]
+    code, _, error = compare("workspace", "newest", "--metrics", "perplexity")
+    assert (code, "perplexity: row 0-test.jsonl:1 is 4 tokens to one model" in error) == (3, True)
 
 
 @pytest.mark.heavy

@@ -93,6 +93,7 @@ IMPOSSIBLE = {
     "data.val_fraction=-0.1": (
         "data.val_fraction and data.test_fraction must not be negative and must leave rows to train on"
     ),
+    "data.train_fraction=0": ("data.train_fraction=0.0 is no share above 0, up to 1; 1 learns from all training rows"),
     "train.lr=0": "train.lr=0.0 must be above 0",
     "train.epochs=-1": "train.epochs=-1.0 must be above 0",
     "train.schedule=square": "train.schedule=square is none of linear, cosine, constant, constant_with_warmup, wsd",

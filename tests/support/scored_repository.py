@@ -18,7 +18,8 @@ def answer(i, share):
     reference = f"{params.answer} {i}"
     is_right = (i * 7 + params.seed) % params.rows < share * params.rows
     row = {"id": f"0-test.jsonl:{i + 1}", "question": f"Why {i}?", "reference": reference}
-    return row | {"prediction": reference if is_right else f"nobody knows \\x1b[31m{i}"}
+    said = reference if is_right else f"nobody knows \\x1b[31m{i}"
+    return row | {"prediction": said, "loss": 2.0 if is_right else 6.0 + i / 100, "tokens": 4}
 
 def write(path, text):
     Path(path).parent.mkdir(parents=True, exist_ok=True)

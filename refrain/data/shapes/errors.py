@@ -6,7 +6,8 @@ Reason = Literal[
     "unreadable", "not_an_object", "missing_field", "not_text", "bad_text", "empty_text", "unknown_role", "wrong_order",
     "refused", "no_reply", "same_reply", "other_prompt", "wrong_offset", "unknown_label", "contradiction",
     "more_than_text", "bad_reply", "nothing_to_learn",
-    "empty_turn", "system_turn", "role_order", "ends_with_user", "unanswerable", "tie", "unwanted_path", "overlong",
+    "empty_turn", "system_turn", "role_order", "ends_with_user", "unanswerable", "tie", "unwanted_path",
+    "beyond_fraction", "overlong",
     "duplicate", "other_label", "exact_leak", "near_leak", "group_leak", "contaminated", "other_answer",
 ]  # fmt: skip
 
@@ -41,6 +42,7 @@ SET_ASIDE: dict[Reason, str] = {  # whole, but not wanted
     "unanswerable": "The question has no answer in its context.",
     "tie": "Neither of two replies is better.",
     "unwanted_path": "The path through a tree of messages is not the best (`policies.tree`), or the first is deleted.",
+    "beyond_fraction": "It is no part of the share of the training rows that is learned from (`train_fraction`).",
     "overlong": "The row has more than `max_tokens` tokens (`policies.overlong`).",
 }
 

@@ -15,6 +15,8 @@ from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import RowStore
 from refrain.pipeline.schema import DataConfig
 
+SCATTER = np.uint64(0x9E3779B97F4A7C15)  # odd: draws that decided on the split decide here as if drawn anew
+
 
 @dataclass
 class Assignment:
@@ -45,6 +47,7 @@ def assign_splits(store: RowStore, data: DataConfig, keep_bad_replies: bool = Tr
     place_prompts(assignment, store, prompts, data)
     set_bad_replies_aside(assignment, store, keep_bad_replies)
     drop_contaminated(assignment, store, prompts, data)
+    drop_beyond_fraction(assignment, store, data.train_fraction)
     is_exam = np.isin(assignment.split, (VAL, TEST)) & (declared != NONE)
     assignment.short_questions = asked_questions.count_short_questions(
         store, np.flatnonzero(is_exam), np.flatnonzero(assignment.split == TRAIN)
@@ -119,6 +122,17 @@ def drop_contaminated(assignment: Assignment, store: RowStore, prompts: UniquePr
     one_of_each_prompt = held_out[np.unique(prompts.of_row[held_out], return_index=True)[1]]
     contaminated, owners = contamination.contaminated_rows(store, train, one_of_each_prompt, data)
     assignment.drop(contaminated, "contaminated", owners)
+
+
+def drop_beyond_fraction(assignment: Assignment, store: RowStore, fraction: float) -> None:
+    """Training rows beyond a share of them, by a draw of their prompts, or groups: a smaller share is part of a larger.
+
+    Other splits stay as they are, so what was learned from more and from fewer rows is measured on the same.
+    """
+    train = np.flatnonzero(assignment.split == TRAIN)
+    shares = store["draw"][train] * SCATTER / 2.0**64
+    beyond = train[shares >= fraction]
+    assignment.drop(beyond, "beyond_fraction", beyond)
 
 
 def random_split(draws: Array, data: DataConfig) -> Array:

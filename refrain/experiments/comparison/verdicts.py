@@ -8,6 +8,7 @@ from refrain.evaluation.row_statistics import TEXT_METRICS
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import changed_settings, paired_tests, row_pairs
 from refrain.experiments.comparison.changed_settings import Change
+from refrain.experiments.comparison.comparable_scores import PERPLEXITY
 from refrain.experiments.comparison.paired_tests import Difference, Judgement
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
@@ -53,9 +54,8 @@ def compare_runs(
 
     ValueError for test sets that differ, unless their common rows will do.
     """
-    metrics = list(dict.fromkeys(metrics or TEXT_METRICS))
     pairs = [pair_runs(candidate, baseline, common) for candidate, baseline in runs]
-    tests = [[compare_score(metric, each) for metric in metrics] for each in pairs]
+    tests = [[compare_score(metric, each) for metric in choose_metrics(metrics, each)] for each in pairs]
     adjusted = iter(paired_tests.adjust_holm([result.p_value for results in tests for result in results]))
     return [
         Comparison(
@@ -79,6 +79,21 @@ def pair_runs(candidate: RunPredictions, baseline: RunPredictions, common: bool)
         raise ValueError(f"{names} were tested on different rows: {pairs.describe_difference()}; --common compares "
                          "those in both, or evaluate both on one test set")  # fmt: skip
     return pairs
+
+
+def choose_metrics(wanted: Sequence[str] | None, pairs: RowPairs) -> list[str]:
+    """Those that are asked for, or all; perplexity where both runs have losses over the same tokens.
+
+    Its unit is the token, so that of two tokenizers says nothing.
+    """
+    if wanted is None:
+        return [*TEXT_METRICS, *([PERPLEXITY] if has_same_tokens(pairs) else [])]
+    return list(dict.fromkeys(wanted))
+
+
+def has_same_tokens(pairs: RowPairs) -> bool:
+    counts = [[row.get("tokens") for row in rows] for rows in (pairs.candidate, pairs.baseline)]
+    return counts[0] == counts[1] and None not in counts[0]
 
 
 def compare_score(metric: str, pairs: RowPairs) -> Difference:

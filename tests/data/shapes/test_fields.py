@@ -102,7 +102,14 @@ BY_POLICY = [
     ("system_turn", {"messages": [SYSTEM, *TURNS]}, {"system": "drop"}),
     ("role_order", {"messages": [TURNS[0], *TURNS]}, {"order": "drop"}),
 ]
-ELSEWHERE = {"unreadable", "refused", "overlong", "bad_reply", *errors.DUPLICATES}  # no parsed row has these
+ELSEWHERE = {
+    "unreadable",
+    "refused",
+    "overlong",
+    "bad_reply",
+    "beyond_fraction",
+    *errors.DUPLICATES,
+}  # no parsed row has these
 
 
 @pytest.mark.parametrize("reason, row", BROKEN)

@@ -129,3 +129,17 @@ def test_the_fractions_are_kept(prepare):
     files = prepare(("a.jsonl", numbered(2000), {}), val=0.1, test=0.3)
     assert len(files["val"]) == pytest.approx(200, abs=60)
     assert len(files["test"]) == pytest.approx(600, abs=90)
+
+
+def test_a_share_of_the_training_rows_is_part_of_a_larger_one_and_leaves_val_and_test_alone(prepare):
+    rows = numbered(200)
+    files = {
+        share: prepare(("a.jsonl", rows, {}), val=0.1, test=0.1, train_fraction=share) for share in (0.25, 0.5, 1.0)
+    }
+    asked = {share: split_of(found) for share, found in files.items()}
+    assert asked[0.25]["train"] < asked[0.5]["train"] < asked[1.0]["train"]
+    assert 0.15 < len(asked[0.25]["train"]) / len(asked[1.0]["train"]) < 0.35
+    assert all(found[split] == asked[1.0][split] for found in asked.values() for split in ("val", "test"))
+    left_out = [row["reason"] for row in files[0.25]["quarantine"]]
+    assert set(left_out) == {"beyond_fraction"}
+    assert len(left_out) == len(files[1.0]["train"]) - len(files[0.25]["train"])
