@@ -312,6 +312,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
 OF_NO_MODULE = {  # test files about more than one module
     "data/shapes/test_published_sets.py": "every shape, by rows of public sets",
     "exporters/architectures/test_published_configs.py": "every family, by what is published of it",
+    "exporters/test_other_runtimes.py": "the artifact in other people's runtimes, by the code in docs/formats.md",
     "data/readers/test_damaged_files.py": "every reader",
     "generation/test_schedules.py": "engine, sequences, sampling and memory together, in 200 schedules",
     "data/splitting/test_planted_leaks.py": "all searches for leaks together",
