@@ -1,6 +1,6 @@
 """The rows that a model has learned from, as its training saw them, and the gradient of each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from refrain.chat import encoding, records
+from refrain.chat import encoding, examples, records
 from refrain.chat.encoding import ChatTokenizer, Features
 from refrain.chat.records import Row
 from refrain.models.influence import gradients, traced_model
@@ -23,6 +23,22 @@ from refrain.training.objectives.objective import Objective
 PASS_TOKENS = 2048  # of one forward pass, padding counted
 
 
+class EncodedRows(Sequence[Any]):
+    """Rows as supervised fine-tuning sees them, each encoded when it is first asked for."""
+
+    def __init__(self, tokenizer: ChatTokenizer, rows: list[Row]) -> None:
+        self._tokenizer, self._rows = tokenizer, rows
+        self._encoded: dict[int, Features] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        if number not in self._encoded:
+            self._encoded[number] = examples.encode_row(self._tokenizer, self._rows[number])
+        return self._encoded[number]
+
+
 @dataclass(frozen=True)
 class LearnedRows:
     """A model with its rows, and the loss of each."""
@@ -31,16 +47,20 @@ class LearnedRows:
     tokenizer: ChatTokenizer
     objective: Objective
     rows: list[Row]  # one for each of `encoded`
-    encoded: list[Any]
+    encoded: Sequence[Any]
     context: Any = None
 
     def make_passes(self) -> list[list[int]]:
         """All rows, several of like length together; a row of a preference is a pass of its own."""
-        lengths = [self.objective.token_count(row) for row in self.encoded]
+        lengths = self.token_counts()
         if self.objective is not sft:
             return [[row] for row in range(len(lengths))]
         passes = batching.split_forward_passes(lengths, PASS_TOKENS, packed=False)
         return [part for rows in passes for part in self.separate_equals(rows)]
+
+    def token_counts(self) -> list[int]:
+        """What each row costs in a pass; this encodes all of them."""
+        return [self.objective.token_count(self.encoded[number]) for number in range(len(self.encoded))]
 
     def separate_equals(self, rows: list[int]) -> Iterator[list[int]]:
         """The rows of a pass in as few as keep equal texts apart."""
@@ -67,11 +87,14 @@ def read_learned_rows(origin: Origin) -> LearnedRows:
     traced = traced_model.open_traced(origin.base, origin.adapter)
     tokenizer = encoding.load_tokenizer(origin.adapter)
     rows = records.read_rows(origin.prepared / "train.jsonl")
+    if objective is sft:
+        learned, _ = records.split_bad_replies(rows)
+        return LearnedRows(traced, tokenizer, objective, learned, EncodedRows(tokenizer, learned))
     encoded, _ = objective.encode_rows(tokenizer, rows)
-    examples = objective.examples(rows, encoded)
+    learned_ids = [example.row_id for example in objective.examples(rows, encoded)]
     by_id = {row["id"]: row for row in rows}
-    step = max(1, len(examples) // max(1, len(encoded)))  # two examples are one pair
-    learned = [by_id[example.row_id] for example in examples[::step]]
+    step = max(1, len(learned_ids) // max(1, len(encoded)))  # two examples are one pair
+    learned = [by_id[row_id] for row_id in learned_ids[::step]]
     with without_adapter(traced)():
         encoded = objective.prepare(partial(score_texts, traced), encoded)
     context = objective.step_context(partial(score_texts, traced), encoded)

@@ -75,9 +75,8 @@ def rank(learned: LearnedRows, question: Features, key: str, limit: int, most_se
     wanted = min(limit, len(learned.rows))
     asked = list(gradients.layer_gradients(learned.traced, partial(answer_loss, question), is_one_row=True))
     sketch = CountSketch(sizes, store.choose_width(len(learned.rows)))
-    order = [row for rows in learned.make_passes() for row in rows]
     with store.open_store(store_key(key), sketch.width) as kept:
-        fill_store(kept, learned, sketch, most_seconds)
+        order = kept.read_order() or fill_store(kept, learned, sketch, most_seconds)
         direction = sketch_of(sketch, asked)[0]
         near = kept.cosines((direction / direction.norm().clamp_min(1e-30)).numpy())
     count = min(len(order), max(CANDIDATES, PER_WANTED * wanted))
@@ -97,13 +96,17 @@ def answer_loss(question: Features, ask: Any) -> Tensor:
     return sft.loss(ask, [question], None)
 
 
-def fill_store(kept: GradientStore, learned: LearnedRows, sketch: CountSketch, most_seconds: float) -> None:
-    """Compute what the store does not have yet; passes are the same each time, so what is kept of them goes on."""
+def fill_store(kept: GradientStore, learned: LearnedRows, sketch: CountSketch, most_seconds: float) -> list[int]:
+    """Compute what the store does not have yet, and give the order of the rows in it.
+
+    Passes are the same each time, so that where somebody has stopped this goes on.
+    """
     passes = learned.make_passes()
     ends = np.cumsum([len(rows) for rows in passes]).tolist()
     first = sum(end <= len(kept) for end in ends)
     kept.truncate(ends[first - 1] if first else 0)
-    tokens = [sum(learned.objective.token_count(learned.encoded[row]) for row in rows) for rows in passes]
+    counts = learned.token_counts()
+    tokens = [sum(counts[row] for row in rows) for rows in passes]
     began = monotonic()
     with progress.open_bar("rows", len(learned.rows), "gradients", done=len(kept)) as bar:
         for number in range(first, len(passes)):
@@ -113,6 +116,9 @@ def fill_store(kept: GradientStore, learned: LearnedRows, sketch: CountSketch, m
             left = spent * sum(tokens[number + 1 :]) / sum(tokens[first : number + 1])
             if spent > TRIAL_SECONDS and spent + left > most_seconds:
                 raise TooLongError(describe_cost(len(learned.rows) - len(kept), left))
+    order = [row for rows in passes for row in rows]
+    kept.write_order(order)
+    return order
 
 
 def describe_cost(rows: int, seconds: float) -> str:

@@ -34,10 +34,20 @@ class GradientStore:
 
     def __init__(self, folder: Path, width: int) -> None:
         self._file = folder / f"rows.{width}"
+        self._order = folder / f"order.{width}"
         self._record = np.dtype([("norm", "<f4"), ("sketch", "<f2", (width,))])
 
     def __len__(self) -> int:
         return self._file.stat().st_size // self._record.itemsize if self._file.is_file() else 0
+
+    def read_order(self) -> list[int]:
+        """Which rows of the training these are, once all are there; none before."""
+        order = np.fromfile(self._order, "<i8").tolist() if self._order.is_file() else []
+        return order if len(order) == len(self) else []
+
+    def write_order(self, order: list[int]) -> None:
+        """Say that all rows are there."""
+        np.array(order, "<i8").tofile(self._order)
 
     def truncate(self, rows: int) -> None:
         """Forget all but the first rows."""

@@ -6,7 +6,7 @@ import pytest
 import short_trainings
 import torch
 
-from refrain.chat import encoding, model_folder, records
+from refrain.chat import encoding, examples, model_folder, records
 from refrain.models.influence import learned_rows, ranking, store
 from refrain.models.influence.origin import Origin
 from refrain.models.pytorch import loading
@@ -114,3 +114,12 @@ def test_an_answer_is_encoded_as_training_encodes_it(talk, reply):
     end = max(place for place, label in enumerate(trained["labels"]) if label != encoding.IGNORE_INDEX) + 1
     encoded = learned_rows.encode_answer(talk, encoding.encode_prompt(talk, turns), reply)
     assert encoded == {name: values[:end] for name, values in trained.items()}
+
+
+def test_a_second_question_encodes_no_more_than_its_candidates(origin, talk, rows, monkeypatch):
+    first = ranking.rank_rows(origin, *ask(talk, rows[5]), 1, 60)
+    encoded, encode_row = [], examples.encode_row
+    monkeypatch.setattr(examples, "encode_row", lambda *given: encoded.append(given) or encode_row(*given))
+    monkeypatch.setattr(ranking, "CANDIDATES", 4)
+    assert ranking.rank_rows(origin, *ask(talk, rows[5]), 1, 60) == first
+    assert len(encoded) == 4
