@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
 
 PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "lost")
+DIGITS = {"bleu": 1, "perplexity": 2}
 OUTCOMES = {  # what reports/parity.json lists of a variant
     "fails": "is left out",
     "missed_by_chance": "stays, though not as the best, for chance explains what it misses",
@@ -108,7 +109,7 @@ def describe_intervals(name: str, parity: dict[str, Any]) -> str:
 def format_number(column: str, value: float) -> str:
     if column == "rows":
         return str(int(value))
-    return f"{value:.1f}" if column in ("bleu", "perplexity") else f"{value:.3f}"
+    return f"{value:.{DIGITS.get(column, 3)}f}"
 
 
 def sample_predictions(folder: Path, count: int) -> str:

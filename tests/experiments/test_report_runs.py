@@ -153,3 +153,10 @@ def test_no_measure_stands_twice_on_one_page_under_one_name(bench):
     heads = [line.split() for line in results.results_report(1).splitlines() if line.startswith("model ")]
     assert len(heads) == 2 and {*heads[0]} & {*heads[1]} == {"model"}
     assert "rouge" not in heads[1] and all(len(line) <= 120 for line in results.parity_table(PROOF).splitlines())
+
+
+def test_each_score_is_shown_with_its_interval_where_the_report_has_one():
+    scored = SCORES | {"rows": 8, "intervals": {"rougeL": [0.25, 0.75], "bleu": [0.01, 1.04], "perplexity": [0.4, 0.6]}}
+    lines = results.metrics_table({"base": SCORES, "merged": scored}).splitlines()
+    assert lines[-1].split(maxsplit=1) == ["merged", "0.0 to 1.0                  0.250 to 0.750  0.40 to 0.60"]
+    assert [line.split()[0] for line in lines[1:]] == ["model", "base", "merged", "95", "merged"]
