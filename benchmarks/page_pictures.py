@@ -1,6 +1,7 @@
-"""Pictures of the page for docs/images, of a server that runs: python -m benchmarks.page_pictures URL [FOLDER].
+"""Pictures of pages for docs/images: python -m benchmarks.page_pictures URL|REPORT.html [FOLDER].
 
-The server is to speak with the model of `make demo`, in the repository that made it.
+Of a server that runs, which is to speak with the model of `make demo`, in the repository that made it; or of the report
+of that run, by `refrain report --html REPORT.html`.
 """
 
 import argparse
@@ -20,7 +21,7 @@ MOST_BYTES = 150_000
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
+    parser.add_argument("source", metavar="URL|REPORT.html")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -29,9 +30,13 @@ def main() -> int:
         return 1
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        for name, draw in PICTURES.items():
-            path = options.folder / f"page-{name}.png"
-            draw(browser, options.url).screenshot(path=path)
+        is_report = options.source.endswith(".html")
+        kind, pictures = ("report", REPORT_PICTURES) if is_report else ("page", PICTURES)
+        for name, draw in pictures.items():
+            path = options.folder / f"{kind}-{name}.png"
+            draw(browser, Path(options.source).resolve().as_uri() if is_report else options.source).screenshot(
+                path=path
+            )
             print(f"{path}: {path.stat().st_size} bytes")
             if path.stat().st_size > MOST_BYTES:
                 return 1
@@ -75,6 +80,37 @@ PICTURES: dict[str, Callable[[Browser, str], Page]] = {
     "dark": draw_dark,
     "phone": draw_phone,
     "side-by-side": draw_side_by_side,
+}
+
+
+def draw_report(browser: Browser, url: str) -> Page:
+    """What is said first, and the scores."""
+    page = browser.new_page(viewport=WINDOW)
+    page.goto(url)
+    return page
+
+
+def draw_report_rows(browser: Browser, url: str) -> Page:
+    """Rows of which the base knew most before the training."""
+    page = browser.new_page(viewport=LOW, color_scheme="dark")
+    page.goto(url)
+    page.get_by_label("Score of").select_option("base")
+    page.get_by_role("button", name="ROUGE-L of base").click()
+    page.evaluate("document.querySelector('#test-rows').scrollIntoView()")
+    return page
+
+
+def draw_report_proof(browser: Browser, url: str) -> Page:
+    """A narrow window, at the chain of proof."""
+    page = browser.new_page(viewport={**PHONE, "height": 640}, is_mobile=True, device_scale_factor=1.5)
+    page.goto(f"{url}#chain-of-proof")
+    return page
+
+
+REPORT_PICTURES: dict[str, Callable[[Browser, str], Page]] = {
+    "light": draw_report,
+    "dark": draw_report_rows,
+    "phone": draw_report_proof,
 }
 
 

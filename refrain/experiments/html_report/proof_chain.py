@@ -198,7 +198,7 @@ def measures_table(link: Link) -> str:
     """The measures of a link; intervals where one is known."""
     has_intervals = any(measure.interval for measure in link.measures)
     header = ["measure", "measured", *(["95 % interval"] if has_intervals else []), "allowed", "used of it"]
-    kinds = ["text", *("number" for _ in header[2:]), "gauge"]
+    kinds = ["text", "number", *(["number interval"] if has_intervals else []), "number", "gauge"]
     head = "".join(tag("th", words, scope="col", class_=kind) for words, kind in zip(header, kinds, strict=True))
     body = "".join(tag("tr", measure_cells(measure, has_intervals)) for measure in link.measures)
     table = tag("table", tag("thead", tag("tr", head)) + tag("tbody", body))
@@ -206,8 +206,8 @@ def measures_table(link: Link) -> str:
 
 
 def measure_cells(measure: Measure, has_intervals: bool) -> str:
-    texts = [measure.value, *([measure.interval] if has_intervals else []), measure.limit]
-    numbers = "".join(tag("td", escape(cell), class_="number") for cell in texts)
+    interval = tag("td", escape(measure.interval), class_="number interval") if has_intervals else ""
+    numbers = tag("td", measure.value, class_="number") + interval + tag("td", measure.limit, class_="number")
     name = tag("th", escape(measure.name), scope="row", class_="text")
     return name + numbers + tag("td", draw_gauge(measure.share), class_="gauge")
 

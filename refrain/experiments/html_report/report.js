@@ -80,7 +80,7 @@ function startTable(place) {
 
 	function drawAnswer([of, value, isExact, pieces]) {
 		const names = of.map((model) => models[model]).join(", ");
-		const said = pieces.length ? pieces.map(drawPiece) : [make("i", {}, "nothing")];
+		const said = pieces.length ? pieces.flatMap(drawPiece) : [make("i", {}, "nothing")];
 		const className = pieces.length === 1 && pieces[0][0] === "+" ? "other" : "said";
 		return [make("p", { className: "names" }, `${names} ${isExact ? "= reference" : value.toFixed(2)}`), make("p", { className, dir: "auto" }, ...said)];
 	}
@@ -106,7 +106,14 @@ function startTable(place) {
 }
 
 const isSaid = (piece) => piece[0] !== "-";
-const drawPiece = (piece) => (piece[0] === " " ? piece.slice(1) : make(piece[0] === "+" ? "ins" : "del", {}, piece.slice(1)));
+
+/** White space around words is not marked. */
+function drawPiece(piece) {
+	if (piece[0] === " ") return [piece.slice(1)];
+	const [, before, words, after] = piece.slice(1).match(/^(\s*)(.*?)(\s*)$/s);
+	return [before, make(piece[0] === "+" ? "ins" : "del", {}, words), after];
+}
+
 const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 function make(name, properties, ...children) {

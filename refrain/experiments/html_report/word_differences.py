@@ -1,13 +1,16 @@
 """Where an answer differs from its reference, word by word."""
 
+import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from typing import cast
 
 from refrain.evaluation.segmentation import WORD_OR_SIGN
 from refrain.experiments.html_report.markup import escape, tag
 
+EDGES = re.compile(r"(\s*)(.*?)(\s*)", re.DOTALL)
 SAME, ADDED, MISSING = " ", "+", "-"  # the first character of a piece
-LEAST_SHARED = 0.3  # below which the words of the two say nothing beside each other
+LEAST_SHARED = 0.4  # below which the words of the two say nothing beside each other
 
 
 def find_differences(reference: str, answer: str) -> list[str]:
@@ -48,5 +51,8 @@ def mark_differences(reference: str, answer: str) -> str:
 
 
 def mark_piece(piece: str) -> str:
-    text = escape(piece[1:])
-    return text if piece[0] == SAME else tag("ins" if piece[0] == ADDED else "del", text)
+    """As the script of the page does it: white space around words is not marked."""
+    if piece[0] == SAME:
+        return escape(piece[1:])
+    before, words, after = cast(re.Match[str], EDGES.fullmatch(piece, 1)).groups()
+    return before + tag("ins" if piece[0] == ADDED else "del", escape(words)) + after

@@ -74,7 +74,7 @@ def test_differences_are_marked_alike_with_scripts_and_without(open_rows, many_r
     page.get_by_label("Search").fill("question")
     assert page.locator("tbody").inner_html() == still
     first = page.locator("tbody tr", has_text="rows.jsonl:2").locator("td").nth(1)
-    assert first.locator("del").all_inner_texts() == [" c", " f"] and first.locator("ins").last.inner_text() == " X"
+    assert first.locator("del").all_inner_texts() == ["c", "f"] and first.locator("ins").last.inner_text() == "X"
     expect(first).to_contain_text("merged = reference")
     without = open_rows(many_rows, java_script_enabled=False)
     assert len(ids(without)) == 100

@@ -26,5 +26,5 @@ def test_words_that_were_added_and_words_that_are_missing(reference, answer):
 
 
 def test_marks_are_elements_and_texts_are_none():
-    expected = "a &lt;b&gt;<del> c</del><ins> &quot;d&quot;</ins> e f g h"
+    expected = "a &lt;b&gt; <del>c</del> <ins>&quot;d&quot;</ins> e f g h"
     assert mark_differences("a <b> c e f g h", 'a <b> "d" e f g h') == expected
