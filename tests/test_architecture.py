@@ -175,7 +175,6 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "exporters/gguf/questions": ("exporters/gguf/test_proof.py", "what a proof asks"),
     "exporters/gguf/settings": ("exporters/gguf/test_writer.py", "a key is right if the file speaks"),
     "exporters/gguf/tensors": ("exporters/gguf/test_writer.py", "a tensor is right if the file speaks"),
-    "exporters/gguf/vocabulary": ("exporters/gguf/test_writer.py", "tokens that are read back"),
     "exporters/onnx/builder": ("exporters/onnx/test_exporter.py", "no file of a graph holds a matrix"),
     "exporters/onnx/embedding": ("exporters/onnx/test_traced_graph.py", "the table as both graphs store it"),
     "exporters/onnx/layers": ("exporters/onnx/test_graph.py", "layers are drawn as a whole graph"),

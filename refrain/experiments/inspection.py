@@ -61,6 +61,7 @@ def read_config(overrides: list[str]) -> "Config | None":
 def judge(folder: Path, cfg: "Config | None") -> Verdict:
     """Whether the way is open for a model in whole files, by all that stages refuse before they begin."""
     from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
+    from refrain.exporters.architectures.gguf_choice import find_gguf_obstacle
     from refrain.models.pretrained.preflight import obstacles
     from refrain.models.pretrained.preflight.outline import merged_outline
 
@@ -70,12 +71,14 @@ def judge(folder: Path, cfg: "Config | None") -> Verdict:
     try:
         with merged_outline(folder) as outline:
             choice = choose_exporter(outline)
+            gguf_obstacle = find_gguf_obstacle(outline, folder)
     except ValueError as error:
         return Verdict("", [str(error), *reasons])
     if cfg is not None:
         from refrain.pipeline import exporter_record
 
         reasons += exporter_record.find_problems(cfg.export, choice.exporter, choice.reason)
+        reasons += exporter_record.find_gguf_problems(cfg.gguf, gguf_obstacle)
     return Verdict(describe_choice(choice), reasons)
 
 

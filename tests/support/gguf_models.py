@@ -56,10 +56,10 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def make_folder(folder: Path, config: tf.PretrainedConfig) -> PreTrainedModel:
+def make_folder(folder: Path, config: tf.PretrainedConfig, rows: int = VOCABULARY) -> PreTrainedModel:
     """The model, and the folder that a stage would merge it into."""
     config = copy.deepcopy(config)
-    config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id = VOCABULARY, None, None, None
+    config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id = rows, None, None, None
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
     for parameter in model.parameters():  # biases and norms that are not all zeros or ones

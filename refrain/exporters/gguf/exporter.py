@@ -89,7 +89,7 @@ def write_modelfile(
     """Ollama's Modelfile, of the smallest file that misses nothing."""
     sure = [file for file in left if not file.verdict.missed] or left
     smallest = min(sure, key=lambda file: (file.path.stat().st_size, file.path.name))
-    text = modelfile.make_modelfile(smallest.path.name, tokenizer, questions.prompts, context)
+    text = modelfile.make_modelfile(smallest.path.name, tokenizer, questions.row_prompts, context)
     (out / MODELFILE).write_text(text, encoding="utf-8")
     if tokenizer.stop_strings:
         text = json.dumps(tokenizer.stop_strings[0], ensure_ascii=False)

@@ -19,7 +19,7 @@ from refrain.runtime.language_model import Logits, log_softmax
 MAX_BYTES = 2**28  # of the reference's logits
 MAX_TEXTS = 256  # held-out prompts whose tokens are compared
 EDGE_POSITIONS = 8  # of a prompt that is an edge case, the last ones
-ODD_TEXTS = (
+ODD_TEXTS = (  # blanks that are not of ASCII stand within them: at an edge a template's trim takes them in Python alone
     "",
     " ",
     "  two  blanks   three ",
@@ -30,14 +30,14 @@ ODD_TEXTS = (
     "e\u0301 n\u0303 a\u030a\u0323",
     "中文字符 日本語テキスト 한국어 ไทย हिन्दी עברית العربية",
     "🙂🇧🇷👩\u200d👩\u200d👧 👍🏽 ☃\ufe0f",
-    "\u00a0\u2003\u200b\u2028\ufeff zero",
+    "no\u00a0break\u2003wide\u200bzero\u2028line\ufeffmark",
     "def f(x):\n    return {'a': [1, 2], \"b\": x != 0}  # ok\n",
     "<div class=\"x\">&amp;</div> $\\frac{1}{2}$ C:\\path\\n",
     "!!! ??? ... --- === *** ### ~~~ ___ @@@ %%%",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "<0x0A> [PAD0] ▁under▁ Ġ Ċ <unk> <s>",
     "ALLCAPS CamelCase snake_case kebab-case a.b.c http://x.y/z?q=1&r=2",
-    "\u0000\u0001\u007f\u0085",
+    "control\u0000characters\u0001in\u007fa\u0085text",
 )  # fmt: skip
 
 
@@ -68,7 +68,8 @@ class Questions:
     sequences: list[TokenSequence]
     logits: list[Logits]  # log-probabilities of the merged model for each
     rounding: float  # how far fp32 moves a logit of it, in standard deviations
-    prompts: list[Prompt]
+    row_prompts: list[Prompt]
+    odd_prompts: list[Prompt]
     tokenizer: ChatTokenizer
     letter: int  # the id of a plain letter
     typed: int  # held-out prompts in which a person typed a control token: a GGUF file cannot tell it from a real one
@@ -76,6 +77,10 @@ class Questions:
     @property
     def vocabulary(self) -> int:
         return int(self.logits[0].shape[-1])
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        return self.row_prompts + self.odd_prompts
 
 
 def ask_merged(
@@ -93,10 +98,10 @@ def ask_merged(
     rounding = divergence.measure_rounding(reference, [each.ids for each in sequences]).whole
     messages = [row["messages"][:-1] for row in rows[:MAX_TEXTS] if is_plain(row)]
     prompts = list(list_prompts(tokenizer, messages))
-    odd = list_prompts(tokenizer, [[Message(role="user", content=text)] for text in ODD_TEXTS])
+    odd = list(list_prompts(tokenizer, [[Message(role="user", content=text)] for text in ODD_TEXTS]))
     (*_, letter) = tokenizer.tokenizer.encode("a", add_special_tokens=False).ids
     typed = len(messages) - len(prompts)
-    return Questions(sequences, logits, rounding, [*prompts, *odd], tokenizer, letter, typed)
+    return Questions(sequences, logits, rounding, prompts, odd, tokenizer, letter, typed)
 
 
 def list_sequences(
