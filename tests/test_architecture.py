@@ -112,6 +112,10 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "experiments/data_preview": ("cli/test_data.py", "what the command shows"),
     "experiments/data_settings": ("cli/test_data.py", "the options of the command"),
     "experiments/data_table": ("cli/test_data.py", "what the command prints"),
+    "experiments/html_report/commit_reports": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
     "experiments/html_report/data_flow": ("experiments/html_report/test_run_report.py", "what the page of a run shows"),
     "experiments/html_report/headline": ("experiments/html_report/test_run_report.py", "what the page of a run shows"),
     "experiments/html_report/loss_curves": (
@@ -120,6 +124,10 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     ),
     "experiments/html_report/markup": ("experiments/html_report/test_page.py", "no text of the data becomes markup"),
     "experiments/html_report/proof_chain": (
+        "experiments/html_report/test_run_report.py",
+        "what the page of a run shows",
+    ),
+    "experiments/html_report/proof_section": (
         "experiments/html_report/test_run_report.py",
         "what the page of a run shows",
     ),

@@ -8,7 +8,8 @@ from refrain.evaluation.scores import read_scores
 from refrain.experiments import lineage, results
 from refrain.experiments.data_table import strip_number
 from refrain.experiments.html_report.markup import escape, tag
-from refrain.experiments.html_report.proof_chain import count_verdicts, list_links
+from refrain.experiments.html_report.proof_chain import list_links
+from refrain.experiments.html_report.proof_section import count_verdicts
 from refrain.experiments.html_report.run_reports import RunReports
 from refrain.experiments.html_report.score_plot import describe_interval
 

@@ -31,7 +31,10 @@ def paragraph(text: str, class_: str | None = None) -> str:
 def plain_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
     """A table of texts, the first column naming its row; columns beyond `texts` are numbers, flush right."""
     kinds = ["text" if i < texts else "number" for i in range(len(header))]
-    head = "".join(tag("th", escape(cell), scope="col", class_=kind) for cell, kind in zip(header, kinds, strict=True))
+    head = "".join(
+        tag("th", escape(cell), scope="col", class_=kind) if cell else tag("td")
+        for cell, kind in zip(header, kinds, strict=True)
+    )
     body = "".join(tag("tr", table_cells(row, kinds)) for row in rows)
     inner = tag("caption", escape(caption)) + tag("thead", tag("tr", head)) + tag("tbody", body)
     return tag("div", tag("table", inner), class_="scroll", role="region", aria_label=caption, tabindex="0")

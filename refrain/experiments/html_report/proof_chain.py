@@ -1,24 +1,13 @@
 """The chain of proof from raw rows to the files that are shipped, each link with its measures and what is allowed."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from refrain.evaluation import divergence
-from refrain.experiments.html_report import svg
-from refrain.experiments.html_report.markup import escape, paragraph, tag
-from refrain.experiments.html_report.page import Section
 from refrain.experiments.html_report.run_reports import RunReports
 
 Verdict = Literal["holds", "holds, not for certain", "missed, within chance", "left out", "fails"]
-MARKS: dict[Verdict, str] = {
-    "holds": "✓",
-    "holds, not for certain": "✓",
-    "missed, within chance": "≈",
-    "left out": "✗",
-    "fails": "✗",
-}
 OUTCOMES: dict[str, tuple[Verdict, str]] = {  # what reports/parity.json lists of a variant, the worst first
     "fails": ("left out", "It misses a threshold, so it is not shipped"),
     "missed_by_chance": ("missed, within chance", "It misses a threshold, but other prompts may well reach it"),
@@ -31,7 +20,11 @@ MODES = {
     "batched": "… several conversations at a time",
     "chunked": "… the prompt in two pieces",
 }
-GAUGE = 64  # pixels for what is allowed
+SHARES = {
+    "top1": "same likeliest token",
+    "greedy": "same text, token by token",
+    "texts": "texts of which it makes the same ids",
+}
 
 
 @dataclass(frozen=True)
@@ -59,25 +52,8 @@ class Link:
 def list_links(reports: RunReports) -> list[Link]:
     """The links whose reports are here, in the order in which they hold each other."""
     merge, parity = merge_links(reports.merge, reports.settings), variant_links(reports.parity, reports.settings)
-    return [*data_links(reports.data), *training_links(reports.train), *merge, *parity]
-
-
-def count_verdicts(links: Sequence[Link]) -> str:
-    """How many hold, and what of the others, in words."""
-    counts = Counter(link.verdict for link in links)
-    uncertain = counts.pop("holds, not for certain", 0)
-    holding = counts.pop("holds", 0) + uncertain
-    first = f"{'all' if holding == len(links) else f'{holding} of'} {len(links)} links hold"
-    aside = [f"{uncertain} of them not for certain"] if uncertain else []
-    return ", ".join([first, *aside, *(f"{count} {verdict}" for verdict, count in counts.items())])
-
-
-def proof_section(links: Sequence[Link]) -> Section:
-    words = ("What is shipped is the last of a chain: raw rows, prepared rows, a trained adapter, a merged model, and "
-             "variants of it. Each link was measured against the one before; a run in which a required link breaks "
-             "stops, and ships nothing. Differences of logits, from which the next token is chosen, are in "
-             "standard deviations.")  # fmt: skip
-    return Section("Chain of proof", paragraph(words) + tag("ol", "".join(map(render_link, links)), class_="chain"))
+    gguf = gguf_links(reports.gguf, reports.settings)
+    return [*data_links(reports.data), *training_links(reports.train), *merge, *parity, *gguf]
 
 
 def data_links(data: dict[str, Any]) -> Iterator[Link]:
@@ -124,39 +100,50 @@ def merge_links(merge: dict[str, Any], settings: dict[str, Any]) -> Iterator[Lin
 
 
 def variant_links(parity: dict[str, Any], settings: dict[str, Any]) -> Iterator[Link]:
+    """A link for each variant in ONNX."""
     variants = {name: facts for name, facts in parity.items() if isinstance(facts, dict) and name != "merged"}
     for name, facts in variants.items():
         thresholds = settings.get("export", {}).get("variants", {}).get(name, {}).get("thresholds", {})
         bits = facts.get("weights", {}).get("bits")
-        stored = f" Its weights are stored in {bits} bits." if bits else ""
-        outcomes = [(*OUTCOMES[key], sentence) for key in OUTCOMES for sentence in facts.get(key, [])]
-        reasons = [f"{words}: {sentence.removeprefix(f'{name}: ')}." for _, words, sentence in outcomes]
-        verdict = outcomes[0][0] if outcomes else "holds"
-        yield Link(
-            f"Merged model = {name}",
-            f"The exported files, run without PyTorch, beside the merged model on {facts.get('prompts', 0):,} held-out "
-            f"prompts and edge cases, over {facts.get('tokens', 0):,} tokens of replies.{stored}",
-            verdict, list(variant_measures(facts, thresholds)), reasons,
-        )  # fmt: skip
+        words = (f"The exported files, run without PyTorch, beside the merged model on {facts.get('prompts', 0):,} "
+                 f"held-out prompts and edge cases, over {facts.get('tokens', 0):,} tokens of replies."
+                 f"{f' Its weights are stored in {bits} bits.' if bits else ''}")  # fmt: skip
+        yield judge_file(name, words, facts, thresholds)
 
 
-def variant_measures(facts: dict[str, Any], thresholds: dict[str, Any]) -> Iterator[Measure]:
-    """Those that have a threshold, as the gate reads them."""
-    limit, rounding = thresholds.get("relative_logits"), facts.get("rounding", 0.0)
-    slack = 1.0
+def gguf_links(gguf: dict[str, Any], settings: dict[str, Any]) -> Iterator[Link]:
+    """A link for each file that llama.cpp opens."""
+    for name, facts in gguf.get("types", {}).items():
+        thresholds = settings.get("gguf", {}).get("thresholds", {}).get(name, {})
+        words = (f"The file {facts['file']}, run by llama.cpp, beside the merged model after {gguf['prompts']:,} "
+                 f"held-out prompts, and the ids that it makes of {gguf['texts']:,} texts.")  # fmt: skip
+        yield judge_file(name, words, facts, thresholds)
+
+
+def judge_file(name: str, words: str, facts: dict[str, Any], thresholds: dict[str, Any]) -> Link:
+    """What the gate has said of a variant or file, and what it was said of."""
+    outcomes = [(*OUTCOMES[key], sentence) for key in OUTCOMES for sentence in facts.get(key, [])]
+    reasons = [f"{meaning}: {sentence.removeprefix(f'{name}: ')}." for _, meaning, sentence in outcomes]
+    verdict = outcomes[0][0] if outcomes else "holds"
+    return Link(f"Merged model = {name}", words, verdict, list(list_measures(facts, thresholds)), reasons)
+
+
+def list_measures(facts: dict[str, Any], thresholds: dict[str, Any]) -> Iterator[Measure]:
+    """Those that have a threshold and were measured, as the gate reads them."""
+    limit, slack = thresholds.get("relative_logits"), 1.0
     if limit:
+        rounding = facts.get("rounding", 0.0)
         slack = divergence.rounding_slack(limit, rounding)
-        yield from (
-            logits_measure(words, facts[mode], limit, rounding) for mode, words in MODES.items() if mode in facts
-        )
-    if thresholds.get("kl"):
+        for mode in filter(facts.__contains__, MODES):
+            yield logits_measure(MODES[mode], facts[mode], facts.get("limit") or limit, rounding)
+    if thresholds.get("kl") and "kl" in facts:
         most = thresholds["kl"] * slack**2
         yield Measure("divergence of probabilities of the next token (KL, nats)", f"{facts['kl']:.2g}",
                       f"≤ {most:.2g}", facts["kl"] / most, format_interval(facts, "kl", "{:.2g}"))  # fmt: skip
-    for kind, words in (("top1", "same likeliest token"), ("greedy", "same text, token by token")):
-        if thresholds.get(kind):
+    for kind, words in SHARES.items():
+        if thresholds.get(kind) and kind in facts:
             yield share_measure(words, facts, kind, thresholds[kind])
-    if (allowed := thresholds.get("rouge")) is not None:
+    if (allowed := thresholds.get("rouge")) is not None and "lost" in facts:
         yield Measure("ROUGE-L lost, in points of 100", f"{max(facts['lost'], 0):.2f}", f"≤ {allowed:g}",
                       use_share(facts["lost"], allowed), format_interval(facts, "lost", "{:.2f}"))  # fmt: skip
 
@@ -181,40 +168,3 @@ def use_share(value: float, allowed: float) -> float:
 def format_interval(facts: dict[str, Any], kind: str, form: str) -> str:
     bounds = facts.get("intervals", {}).get(kind)
     return " to ".join(form.format(bound) for bound in bounds) if bounds else ""
-
-
-def render_link(link: Link) -> str:
-    mark = tag("span", MARKS[link.verdict], class_="mark", aria_hidden="true")
-    verdict = tag(
-        "span", f"{mark} {link.verdict}", class_="verdict is-bad" if MARKS[link.verdict] == "✗" else "verdict"
-    )
-    body = tag("h3", f"{escape(link.title)} {verdict}") + paragraph(link.words)
-    if link.measures:
-        body += measures_table(link)
-    return tag("li", body + "".join(paragraph(reason, "note") for reason in link.reasons))
-
-
-def measures_table(link: Link) -> str:
-    """The measures of a link; intervals where one is known."""
-    has_intervals = any(measure.interval for measure in link.measures)
-    header = ["measure", "measured", *(["95 % interval"] if has_intervals else []), "allowed", "used of it"]
-    kinds = ["text", "number", *(["number interval"] if has_intervals else []), "number", "gauge"]
-    head = "".join(tag("th", words, scope="col", class_=kind) for words, kind in zip(header, kinds, strict=True))
-    body = "".join(tag("tr", measure_cells(measure, has_intervals)) for measure in link.measures)
-    table = tag("table", tag("thead", tag("tr", head)) + tag("tbody", body))
-    return tag("div", table, class_="scroll", role="region", aria_label=f"Measures: {link.title}", tabindex="0")
-
-
-def measure_cells(measure: Measure, has_intervals: bool) -> str:
-    interval = tag("td", escape(measure.interval), class_="number interval") if has_intervals else ""
-    numbers = tag("td", measure.value, class_="number") + interval + tag("td", measure.limit, class_="number")
-    name = tag("th", escape(measure.name), scope="row", class_="text")
-    return name + numbers + tag("td", draw_gauge(measure.share), class_="gauge")
-
-
-def draw_gauge(share: float) -> str:
-    """A bar whose end is what is allowed; beyond it, red."""
-    words = f"{share:.0%}" if share <= 1 else "over"
-    filled = svg.rect(0, 4, GAUGE * min(share, 1), 4, "filled" if share <= 1 else "filled strong")
-    parts = [svg.line(0, 6, GAUGE, 6, "grid"), filled, svg.line(GAUGE, 1, GAUGE, 11, "node")]
-    return svg.picture(GAUGE + 2, 12, f"{words} of what is allowed", *parts) + tag("span", words, aria_hidden="true")

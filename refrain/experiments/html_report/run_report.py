@@ -11,7 +11,8 @@ from refrain.experiments.html_report.data_flow import data_section
 from refrain.experiments.html_report.loss_curves import loss_section
 from refrain.experiments.html_report.markup import escape, tag
 from refrain.experiments.html_report.page import Section, render_page
-from refrain.experiments.html_report.proof_chain import list_links, proof_section
+from refrain.experiments.html_report.proof_chain import list_links
+from refrain.experiments.html_report.proof_section import proof_section
 from refrain.experiments.html_report.row_table import AnswerRow, row_table
 from refrain.experiments.html_report.run_reports import RunReports, read_workspace
 from refrain.experiments.html_report.score_plot import scores_section
@@ -22,11 +23,17 @@ METRIC, NAME = "rougeL", "ROUGE-L"  # by which rows are sorted
 CODE = re.compile(r"`([^`]*)`")
 
 
-def write_report(file: Path) -> str:
-    """Put the page of the last run into a file; a sentence about it."""
-    reports = read_workspace()
+def write_report(file: Path, rev: str | None) -> str:
+    """Put the page of the last run, or of a commit, tag or experiment, into a file; a sentence about it."""
+    if rev is None:
+        reports = read_workspace()
+    else:
+        from refrain.experiments.html_report import commit_reports  # loads dvc
+
+        reports = commit_reports.read_commit(rev)
     page = render_run(reports)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ValueError(

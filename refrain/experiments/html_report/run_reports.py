@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
 
 Curve = list[tuple[float, float]]  # step and loss
-JSON_REPORTS = (paths.DATA_REPORT, paths.TRAIN_REPORT, paths.MERGE_REPORT, paths.PARITY, paths.METRICS)
+JSON_REPORTS = (
+    paths.DATA_REPORT,
+    paths.TRAIN_REPORT,
+    paths.MERGE_REPORT,
+    paths.PARITY,
+    paths.GGUF_REPORT,
+    paths.METRICS,
+)
 SHOWN_LINES = ("run:", "proof:", "scores:", "missing:", "not shown:", "since then:")  # the others are for a terminal
 
 
@@ -32,6 +39,7 @@ class RunReports:
     train: dict[str, Any] = field(default_factory=dict)
     merge: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
+    gguf: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     artifact: dict[str, Any] = field(default_factory=dict)  # the manifest of models/onnx
@@ -65,7 +73,9 @@ def read_workspace() -> RunReports:
     notes = [line for line in runs.lines if line.startswith(SHOWN_LINES)]
     hidden = {path for path, is_shown in ((paths.METRICS, runs.has_scores), (paths.PARITY, runs.has_proof),
                                           (paths.PREDICTIONS, runs.has_samples)) if not is_shown}  # fmt: skip
-    for path in (paths.DATA_REPORT, paths.TRAIN_REPORT, paths.MERGE_REPORT, paths.LOSS):
+    others = [paths.DATA_REPORT, paths.TRAIN_REPORT, paths.MERGE_REPORT, paths.LOSS]
+    others += [paths.GGUF_REPORT] if paths.GGUF_REPORT.is_file() else []  # runs of before it have none
+    for path in others:
         if reason := find_reason(path, lock, "evaluate" if runs.has_scores else "export_onnx"):
             hidden.add(path)
             notes.append(f"not shown: {reason}")
@@ -82,10 +92,16 @@ def find_reason(path: Path, lock: dvc_files.Lock, last: str) -> str:
         return ""
     if state == "unrecorded":
         return f"{path}, which dvc.lock does not list so"
-    read = {dep["path"]: dep["md5"] for dep in lock.get(last, {}).get("deps", [])}
-    made = {out["path"]: out["md5"] for out in lock[report_runs.maker(path)].get("outs", [])}
-    is_one_run = all(read.get(name, md5) == md5 for name, md5 in made.items())
-    return "" if is_one_run else f"{path}, for {last} has not run on what {report_runs.maker(path)} made since"
+    outputs, read = dvc_files.output_hashes(lock), list_hashes(lock.get(last, {}), "deps")
+    stage = lock[report_runs.maker(path)]
+    used = list_hashes(stage, "deps") | list_hashes(stage, "outs")
+    is_one_run = all(read.get(name, md5) == md5 for name, md5 in used.items() if name in outputs)
+    return "" if is_one_run else f"{path}, which is of another run than what {last} made"
+
+
+def list_hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """The md5 of the deps or outs of a stage in dvc.lock, by path."""
+    return {each["path"]: each["md5"] for each in stage.get(kind, [])}
 
 
 def read_folder(root: Path, lock: dvc_files.Lock, hidden: set[Path], notes: list[str]) -> RunReports:
@@ -94,7 +110,7 @@ def read_folder(root: Path, lock: dvc_files.Lock, hidden: set[Path], notes: list
     def read(path: Path) -> dict[str, Any]:
         return read_json(root / path) if path not in hidden else {}
 
-    data, train, merge, parity, metrics = map(read, JSON_REPORTS)
+    data, train, merge, parity, gguf, metrics = map(read, JSON_REPORTS)
     speeds, machine = read_speeds(root / bench.TABLE, parity)
     if parity and not speeds:
         notes = [*notes, f"not shown: size against speed; `refrain bench` writes {bench.TABLE} of this run's variants"]
@@ -105,6 +121,7 @@ def read_folder(root: Path, lock: dvc_files.Lock, hidden: set[Path], notes: list
         train,
         merge,
         parity,
+        gguf,
         metrics,
         read_json(root / paths.SUMMARY) if metrics else {},
         read_artifact(root / paths.ONNX / manifest.MANIFEST, lock),

@@ -191,7 +191,7 @@ def test_what_is_of_another_run_is_not_shown_and_what_is_not_here_is_named(writt
     write(bench.TABLE, bench.TABLE.read_text().replace(" 2.0e-07 ", " 3.0e-07 "))
     text = visible_text(written())
     assert "Test rows missing: reports/predictions; dvc repro brings that Of which run this is" in text
-    assert "not shown reports/data.json, for evaluate has not run on what prepare made since" in text
+    assert "not shown reports/data.json, which is of another run than what evaluate made" in text
     assert "not shown reports/train.json, which dvc.lock does not list so" in text
     assert "not shown size against speed; refrain bench writes reports/variants.md" in text
     assert "Why 2?" not in text and "rows were read" not in text and "9 steps" not in text
@@ -204,12 +204,42 @@ def test_without_a_dvc_lock_what_is_here_is_shown(written):
 
 
 @pytest.mark.parametrize(("file", "message"), [
-    ("nowhere/page.html", "refrain: nowhere/page.html: it cannot be written (no such file or directory); name another"),
+    ("dvc.yaml/page.html", "refrain: dvc.yaml/page.html: it cannot be written (file exists); name another"),
     ("reports", "refrain: reports: it cannot be written (is a directory); name another"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_written_is_one_sentence(repository, capsys, file, message):
     assert main(["report", "--html", file]) == 1
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_the_page_of_a_commit_is_that_of_its_run_whatever_is_here_now(repository, capsys):
+    store = repository / ".dvc/cache/files/md5"
+    outputs = dvc_files.output_hashes(dvc_files.current_lock())
+    for path in (paths.PARITY, paths.TRAIN_REPORT):
+        md5 = outputs[str(path)]
+        (store / md5[:2]).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, store / md5[:2] / md5[2:])
+    for path in (paths.METRICS, paths.PARITY, paths.DATA_REPORT, dvc_files.LOCK):
+        path.unlink()
+    assert main(["report", "--html", "pages/old.html", "--rev", "HEAD"]) == 0
+    text = visible_text((repository / "pages/old.html").read_text(encoding="utf-8"))
+    assert "run commit " in text and "ROUGE-L 0.700" in text and "13 rows were read" in text
+    assert "Merged model = int8" in text and "Validation loss went" in text and "Why 2?" not in text
+    assert "missing reports/predictions, for DVC's cache lacks them, and no remote is set" in text
+    assert main(["report", "--rev", "HEAD"]) == 1 and "--html report.html" in capsys.readouterr().err
+    assert main(["report", "--html", "page.html", "--rev", "v9"]) == 1
+    assert "v9: this repository has no such commit" in capsys.readouterr().err
+
+
+def test_files_for_llama_are_links_too():
+    facts = {"file": "a-Q8_0.gguf", "whole": 0.1, "kl": 0.001, "top1": 0.98, "texts": 1.0, "limit": None,
+             "fails": [], "missed_by_chance": []}  # fmt: skip
+    thresholds = {"relative_logits": None, "kl": 0.005, "top1": 0.96, "texts": 1.0}
+    gguf = {"prompts": 3, "texts": 9, "types": {"q8_0": facts}}
+    (link,) = proof_chain.gguf_links(gguf, {"gguf": {"thresholds": {"q8_0": thresholds}}})
+    assert (link.title, link.verdict) == ("Merged model = q8_0", "holds")
+    assert [round(each.share, 3) for each in link.measures] == [0.2, 0.5, 0]
+    assert list(proof_chain.gguf_links({}, {})) == []
 
 
 def test_before_the_first_run_there_is_nothing_to_write(tmp_path, monkeypatch, capsys):
