@@ -105,6 +105,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "experiments/comparison/object_store": ("cli/test_compare.py", "the cache, the remote and their damage"),
     "experiments/comparison/page_sections": ("cli/test_compare.py", "the page that the command writes"),
     "experiments/comparison/predictions": ("cli/test_compare.py", "what is found of each name"),
+    "experiments/comparison/repetitions_report": ("cli/test_compare.py", "what the command prints of several seeds"),
     "experiments/comparison/report": ("cli/test_compare.py", "what the command prints"),
     "experiments/comparison/runs": ("cli/test_compare.py", "names, and what they stand for"),
     "experiments/comparison/selection": ("cli/test_compare.py", "who is candidate and who baseline"),

@@ -212,6 +212,26 @@ def test_the_document_has_the_described_shape(compare):
 
 
 @pytest.mark.heavy
+def test_seeds_are_repetitions_of_one_configuration(compare):
+    names = ("newest", "repeated-0.9", "repeated-0.5", "--baseline", "half")
+    code, said, _ = compare(*names, "--over", "seed", "--metrics", "exact_match", "--fail-if", "not-better", "--json")
+    document = json.loads(said)
+    [comparison] = document["comparisons"]
+    assert (code, document["over"], document["gate"]["fails"]) == (0, "seed", False)
+    assert (comparison["candidate"], comparison["baseline"]) == ({"skill": 0.9}, {"skill": 0.5})
+    assert comparison["scores"]["exact_match"]["verdict"] == comparison["verdict"] == "better"
+    assert [each["scores"]["exact_match"] for each in document["configurations"]] == [[0.9, 0.9], [0.5, 0.5]]
+    _, said, _ = compare(*names, "--over", "seed")
+    assert "skill=0.9 (candidate) against skill=0.5 (baseline)" in said
+    assert "Of 2 runs the deviation is known roughly: the true one is 0.45 to 32 times" in said
+    assert max(map(len, said.splitlines())) <= WIDTH
+    code, said, _ = compare("newest", "half", "--over", "seed", "--fail-if", "not-better")
+    assert (code, "one run says nothing of its spread over seed" in said) == (1, True)
+    code, _, error = compare("newest", "half", "--over", "sead")
+    assert (code, "its params.yaml has no sead" in error) == (3, True)
+
+
+@pytest.mark.heavy
 def test_the_page_holds_all_rows_wherever_it_is_asked_for(compare, monkeypatch):
     monkeypatch.chdir("reports")
     assert compare("newest", "half", "--html", "page.html")[0] == 0

@@ -38,6 +38,7 @@ write("reports/summary.json", json.dumps({"rows": int(1000 * fraction), "rougeL"
 def repository(folder: Path) -> Path:
     """Tag `half`: half of the rows are right; `others`: it has other test rows; `newest`: nine of ten are right.
 
+    Tags `repeated-0.5` and `repeated-0.9` are as the first and the last, with another seed.
     A remote, `store` beside it, is set and empty.
     """
     (folder / "conf").mkdir(parents=True)
@@ -57,6 +58,8 @@ def repository(folder: Path) -> Path:
     pipeline_repository.dvc(folder, "init", "-q")
     pipeline_repository.dvc(folder, "remote", "add", "--default", "store", str(folder.parent / "store"))
     rerun(folder, "half", skill=0.5)
+    for skill in (0.5, 0.9):
+        rerun(folder, f"repeated-{skill}", skill=skill, seed=2)
     rerun(folder, "others", skill=0.5, rows=ROWS + 4, answer="so it is said")
     rerun(folder, "newest", skill=0.9)
     return folder

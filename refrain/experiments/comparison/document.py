@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from refrain.experiments.comparison import changed_rows, gate
+from refrain.experiments.comparison import changed_rows
 from refrain.experiments.comparison.changed_rows import ChangedRow
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.verdicts import ALPHA, Comparison, ScoreResult
 
 
-def build_document(comparisons: Sequence[Comparison], condition: str | None, rows: int) -> dict[str, Any]:
+def build_document(comparisons: Sequence[Comparison], rows: int) -> dict[str, Any]:
     """All that the table says; of the rows that changed sides at most `rows` on either."""
     return {
         "alpha": ALPHA,
         "adjustment": "holm",
         "tests": sum(len(comparison.scores) for comparison in comparisons),
         "comparisons": [describe_comparison(comparison, rows) for comparison in comparisons],
-        "gate": {"fail_if": condition, "fails": gate.fails(condition, comparisons)} if condition else None,
     }
 
 

@@ -1,24 +1,27 @@
 """Whether a comparison lets a candidate through."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from refrain.experiments.comparison.verdicts import Comparison
+from refrain.experiments.comparison.verdicts import Verdict
 
-CONDITIONS = ("worse", "not-better")
-
-
-def fails(condition: str, comparisons: Sequence[Comparison]) -> bool:
-    """`worse`: a score of a candidate is worse. `not-better`: that, or no score of it is better."""
-    passing = {"better", "cannot tell"} if condition == "worse" else {"better"}
-    return any(comparison.verdict not in passing for comparison in comparisons)
+PASSING: dict[str, set[Verdict]] = {"worse": {"better", "cannot tell"}, "not-better": {"better"}}
 
 
-def explain(condition: str, comparisons: Sequence[Comparison]) -> str:
+def fails(condition: str, verdicts: Mapping[str, Verdict]) -> bool:
+    """`worse`: a score of a candidate is worse. `not-better`: that, or none is better, or there is no candidate."""
+    return bool(failing(condition, verdicts)) or (condition == "not-better" and not verdicts)
+
+
+def failing(condition: str, verdicts: Mapping[str, Verdict]) -> list[str]:
+    return [names for names, verdict in verdicts.items() if verdict not in PASSING[condition]]
+
+
+def explain(condition: str, verdicts: Mapping[str, Verdict]) -> str:
     """The outcome in one sentence."""
-    failing = [comparison for comparison in comparisons if fails(condition, [comparison])]
-    if failing:
-        names = ", ".join(f"{each.candidate.run.name} against {each.baseline.run.name}" for each in failing)
-        return f"gate: fails, for --fail-if {condition} holds of {names}"
+    if names := failing(condition, verdicts):
+        return f"gate: fails, for --fail-if {condition} holds of {', '.join(names)}"
+    if fails(condition, verdicts):
+        return "gate: fails, for nothing was judged"
     if condition == "worse":
         return ("gate: passes, in no score is the candidate worse beyond chance; the lower ends of the intervals say "
                 "how much it may have lost nevertheless")  # fmt: skip

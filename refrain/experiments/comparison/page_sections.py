@@ -17,7 +17,7 @@ def build_sections(comparisons: Sequence[Comparison]) -> list[Section]:
 
 
 def describe_comparison(comparison: Comparison) -> Iterator[Section]:
-    names = f"{comparison.candidate.run.name} (candidate) against {comparison.baseline.run.name} (baseline)"
+    names = comparison.names
     facts = [list(fact) for fact in report.list_facts(comparison)]
     scores = [report.score_cells(score) for score in comparison.scores]
     yield Section(

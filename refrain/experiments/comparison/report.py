@@ -110,7 +110,7 @@ def format_p(p_value: float) -> str:
 
 def describe_verdict(comparison: Comparison) -> str:
     """All scores in a sentence that names both roles."""
-    names = f"{comparison.candidate.run.name} (candidate) against {comparison.baseline.run.name} (baseline)"
+    names = comparison.names
     if comparison.has_equal_answers and comparison.verdict == "cannot tell":
         return f"{names}: cannot tell, for both give the same answer to each row"
     listed: dict[str, list[str]] = {}

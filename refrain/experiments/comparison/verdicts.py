@@ -38,6 +38,10 @@ class Comparison:
     changed_inputs: list[str]
 
     @property
+    def names(self) -> str:
+        return f"{self.candidate.run.name} (candidate) against {self.baseline.run.name} (baseline)"
+
+    @property
     def verdict(self) -> Verdict:
         """Better or worse where some score says so and none the opposite; mixed where both are said."""
         return sum_up([score.verdict for score in self.scores])
