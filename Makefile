@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test quick lint clean
+.PHONY: help install demo experiments test quick lint clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/installed ## the pinned environment in .venv, pipeline and tests included
 
@@ -21,7 +21,7 @@ demo: install ## raw data to a measured ONNX model, then the metrics and three h
 DROP := .*/|conf$$|composed|Created|data\.(folder|sources)|MB|rougeL(_low|_high|\.(?!best))|train\.recipe|template\.jinja|model\.(?!name|hub)
 DROP := $(DROP)|method\.(weights|base_bits|adapter\.(?!rank))|export\.(?!best)
 
-compare: install ## experiments side by side in 120 columns, the best first
+experiments: install ## side by side in 120 columns, the best first
 	@dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import scored_repository
 import yaml
 from pipeline_repository import append, dvc, run
+from places import ROOT
 
 from refrain.cli import main
 from refrain.evaluation.row_statistics import TEXT_METRICS
@@ -245,3 +247,16 @@ def test_outside_a_repository_it_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main.main(["compare", "HEAD", "main"]) == 3
     assert "no repository of Refrain is here or above" in capsys.readouterr().err
+
+
+def test_the_workflow_of_the_docs_is_read_and_its_command_is_one():
+    workflow = yaml.safe_load((ROOT / "docs/ci/compare.yml").read_text())
+    steps = workflow["jobs"]["compare"]["steps"]
+    assert workflow[True] == {"pull_request": {"paths": ["dvc.lock"]}}, "YAML reads on as true, and so does GitHub"
+    assert steps[0]["with"]["fetch-depth"] == 0, "the baseline has to be there"
+    [command] = [step["run"] for step in steps if step.get("run", "").startswith("refrain ")]
+    words = shlex.split(command.partition(" > ")[0])
+    options = main.build_parser().parse_args(words[1:])
+    assert (options.names, options.fail_if, options.html) == (["HEAD", "$BASELINE"], "worse", Path("compare.html"))
+    assert {*options.metrics} <= {*TEXT_METRICS, "perplexity"}
+    assert not [step for step in steps if "${{" in step.get("run", "")], "a branch's name is no part of a script"
