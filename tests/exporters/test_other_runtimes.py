@@ -22,7 +22,7 @@ from refrain.training.objectives import sft
 PAGE = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
 TYPED = "What is an aquifer?"  # on the page
 TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 QUESTIONS = ["hello 🙂\n\n\n, the user?", "and the assistant?", "não, there?"]
@@ -33,7 +33,7 @@ NODE_MODULES = ROOT / "node_modules/@huggingface/transformers"
 @pytest.fixture(scope="module")
 def repository(saved, tokenizer, tmp_path_factory):
     """models/merged and models/onnx of a small model that has learned its replies, and where they end, by heart."""
-    names = {"eos_token": "<|im_end|>", "pad_token": "<|bos|>", "model_input_names": ["input_ids", "attention_mask"]}
+    names = {"bos_token": "<|bos|>", "eos_token": "<|im_end|>", "model_input_names": ["input_ids", "attention_mask"]}
     base, root = saved(tokenizer, **names, chat_template=TEMPLATE), tmp_path_factory.mktemp("repository")
     torch.manual_seed(0)
     shape = LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=64, intermediate_size=128,
@@ -106,7 +106,7 @@ def test_genai_answers_the_same(question, best):
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_openvino_answers_the_same(question, best):
-    assert [text.removesuffix("<|im_end|>") for text in run_python("OpenVINO", question)] == [answer(best, question)]
+    assert run_python("OpenVINO", question) == [answer(best, question)]
 
 
 @pytest.mark.skipif(not NODE_MODULES.is_dir() or not shutil.which("node"),
