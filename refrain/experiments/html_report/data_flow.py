@@ -1,5 +1,6 @@
 """Which files the rows came from, and what became of them: flows, numbers, and why some are in no split."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +55,15 @@ def data_section(data: dict[str, Any]) -> Section:
 
 def count_rows(data: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table."""
-    sources = {strip_number(name): source for name, source in data["sources"].items()} | {"all": data}
-    rows = [[name, *(f"{source[place]:,}" for place in ("rows", *PLACES))] for name, source in sources.items()]
+    sources = [*zip(name_sources(data), data["sources"].values(), strict=True), ("all", data)]
+    rows = [[name, *(f"{source[place]:,}" for place in ("rows", *PLACES))] for name, source in sources]
     return ["file", "rows", *(place.replace("_", " ") for place in PLACES)], rows
+
+
+def name_sources(data: dict[str, Any]) -> list[str]:
+    """Each file by its own name; those of two folders that have one name keep the number before it."""
+    names = Counter(map(strip_number, data["sources"]))
+    return [name if names[strip_number(name)] > 1 else strip_number(name) for name in data["sources"]]
 
 
 def draw_flows(data: dict[str, Any], width: int) -> str:
@@ -87,8 +94,8 @@ def draw_flows(data: dict[str, Any], width: int) -> str:
 def group_flows(data: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Rows by file and fate, the largest files first, those beyond the most that are drawn as one."""
     counted = {
-        strip_number(name): {place: source[place] for place in PLACES if source[place]}
-        for name, source in data["sources"].items()
+        name: {place: source[place] for place in PLACES if source[place]}
+        for name, source in zip(name_sources(data), data["sources"].values(), strict=True)
         if source["rows"]
     }
     order = list(counted)

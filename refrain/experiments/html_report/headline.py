@@ -6,7 +6,7 @@ from typing import Any
 
 from refrain.evaluation.scores import read_scores
 from refrain.experiments import lineage, results
-from refrain.experiments.data_table import strip_number
+from refrain.experiments.html_report.data_flow import name_sources
 from refrain.experiments.html_report.markup import escape, tag
 from refrain.experiments.html_report.proof_chain import list_links
 from refrain.experiments.html_report.proof_section import count_verdicts
@@ -79,7 +79,7 @@ def describe_method(settings: dict[str, Any]) -> str:
 
 
 def describe_data(data: dict[str, Any]) -> str:
-    names = [strip_number(name) for name in data["sources"]]
+    names = name_sources(data)
     more = f" and {len(names) - MOST_FILES} more" if len(names) > MOST_FILES else ""
     return f"{', '.join(names[:MOST_FILES])}{more}: {data['rows']:,} rows, {data['train']:,} learned from"
 

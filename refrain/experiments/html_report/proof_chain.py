@@ -122,9 +122,9 @@ def gguf_links(gguf: dict[str, Any], settings: dict[str, Any]) -> Iterator[Link]
 
 def judge_file(name: str, words: str, facts: dict[str, Any], thresholds: dict[str, Any]) -> Link:
     """What the gate has said of a variant or file, and what it was said of."""
-    outcomes = [(*OUTCOMES[key], sentence) for key in OUTCOMES for sentence in facts.get(key, [])]
-    reasons = [f"{meaning}: {sentence.removeprefix(f'{name}: ')}." for _, meaning, sentence in outcomes]
-    verdict = outcomes[0][0] if outcomes else "holds"
+    worst = next((key for key in OUTCOMES if facts.get(key)), "")
+    verdict, meaning = OUTCOMES.get(worst, ("holds", ""))
+    reasons = [f"{meaning}: {sentence.removeprefix(f'{name}: ')}." for sentence in facts.get(worst, [])]
     return Link(f"Merged model = {name}", words, verdict, list(list_measures(facts, thresholds)), reasons)
 
 
@@ -138,7 +138,7 @@ def list_measures(facts: dict[str, Any], thresholds: dict[str, Any]) -> Iterator
             yield logits_measure(MODES[mode], facts[mode], facts.get("limit") or limit, rounding)
     if thresholds.get("kl") and "kl" in facts:
         most = thresholds["kl"] * slack**2
-        yield Measure("divergence of probabilities of the next token (KL, nats)", f"{facts['kl']:.2g}",
+        yield Measure("divergence of the next token (KL, nats)", f"{facts['kl']:.2g}",
                       f"≤ {most:.2g}", facts["kl"] / most, format_interval(facts, "kl", "{:.2g}"))  # fmt: skip
     for kind, words in SHARES.items():
         if thresholds.get(kind) and kind in facts:
