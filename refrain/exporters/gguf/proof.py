@@ -111,7 +111,7 @@ def check_ends(properties: dict[str, Any], tokenizer: ChatTokenizer) -> str:
     bos = tokenizer.special_tokens.get("bos_token")
     if bos is not None and properties["bos_token"] != bos:
         return f"llama.cpp begins a text with {properties['bos_token']!r}, the tokenizer with {bos!r}"
-    is_same = properties["chat_template"].rstrip("\n") == tokenizer.template.rstrip("\n")
+    is_same = properties["chat_template"].rstrip("\n") == vocabulary.stop_clock(tokenizer.template).rstrip("\n")
     return "" if is_same else "llama.cpp has another chat template"
 
 

@@ -1,6 +1,7 @@
 """A tokenizer and its chat template in the words of a GGUF file."""
 
 import json
+import re
 from typing import Any
 
 import gguf
@@ -12,6 +13,7 @@ from refrain.exporters.architectures import llama_cpp_tokenizers
 NO_MERGE = "none none"  # of tokens that are no bytes, so that it applies to nothing: a list in GGUF is never empty
 BLANK_IN_MERGE = "\u0120"  # for a blank within a token: blanks part the two tokens of a merge
 BYTE_TOKEN = "<0x%02X>"
+CLOCK = re.compile(r"\b(strftime_now|date_string|datetime) is defined")  # what llama.cpp gives to templates
 UNSCORED = -1e9  # of tokens that no merge makes
 
 
@@ -37,7 +39,12 @@ def describe_vocabulary(writer: gguf.GGUFWriter, tokenizer: ChatTokenizer, rows:
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     describe_control_tokens(writer, tokenizer, types)
-    writer.add_chat_template(tokenizer.template)
+    writer.add_chat_template(stop_clock(tokenizer.template))
+
+
+def stop_clock(template: str) -> str:
+    """The template as it was trained, without a clock: llama.cpp has one, and would write today's date."""
+    return CLOCK.sub("false", template)
 
 
 def list_tokens(settings: dict[str, Any], rows: int) -> tuple[list[str], list[TokenType]]:

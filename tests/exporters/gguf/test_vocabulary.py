@@ -2,6 +2,7 @@
 
 import json
 
+import awkward_templates
 import gguf_models
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -72,9 +73,9 @@ TOKENIZERS = {
 def served(tmp_path):
     """A function that gives what llama.cpp makes otherwise of odd texts, with a tokenizer."""
 
-    def serve(raw):
+    def serve(raw, template=GEMMA):
         gguf_models.make_folder(tmp_path, gguf_models.CONFIGS["llama"], rows=raw.get_vocab_size())
-        gguf_models.save_tokenizer(tmp_path, chat_template=GEMMA, bos_token="<s>")
+        gguf_models.save_tokenizer(tmp_path, chat_template=template, bos_token="<s>")
         raw.save(str(tmp_path / "tokenizer.json"))
         writer.write_file(tmp_path, tmp_path / "model.gguf", "f32")
         tokenizer = encoding.load_tokenizer(tmp_path)
@@ -90,6 +91,11 @@ def served(tmp_path):
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_llama_cpp_makes_the_same_ids_of_odd_texts(name, served):
     assert served(TOKENIZERS[name]()) == ([], 0)
+
+
+@pytest.mark.heavy
+def test_a_date_in_the_template_is_the_one_that_was_trained(served):
+    assert served(byte_level(), awkward_templates.LLAMA31) == ([], 0)
 
 
 @pytest.mark.heavy
