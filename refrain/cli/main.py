@@ -18,6 +18,7 @@ from refrain.cli import (
     generate,
     info,
     inspect,
+    publish,
     replay,
     report,
     serve,
@@ -32,6 +33,7 @@ GROUPS: dict[str, list[ModuleType]] = {
     "verify": [audit, check, verify, replay],
     "inspect": [data, inspect, report, info, trace, bench],
     "experiment": [compare, sweep],
+    "share": [publish],
     "set up": [doctor],
     "clean up": [clean],
 }

@@ -1,13 +1,16 @@
 """A workspace in which merge, export_onnx and evaluate have run on tiny real weights, as in a folder of its own."""
 
 import copy
+import json
 import shutil
 from contextlib import chdir
 
 import card_reports
+import pipeline_repository
+from places import ROOT
 
 from refrain.chat import records
-from refrain.pipeline import paths, schema
+from refrain.pipeline import manifest, paths, schema
 from stages import evaluate, export_onnx, merge
 
 LICENSE = "A licence of nobody's own.\n"
@@ -33,4 +36,20 @@ def export(folder, base, adapter, rows, settings, source='{"made": "by conftest.
         )
         for stage in (merge, export_onnx, evaluate):
             stage.main(cfg)
+    return folder
+
+
+def commit(folder):
+    """The workspace as a repository whose last commit recorded all of it."""
+    for name in ("dvc.yaml", "conf/config.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / ".gitignore").write_text("/models\n/data\n")
+    with chdir(folder):
+        outs = [{"path": str(path), "md5": manifest.dvc_md5(path)} for path in (paths.MERGED, paths.ONNX)]
+    (folder / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"export_onnx": {"outs": outs}}}))
+    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
+    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
+    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.commit(folder)
     return folder
