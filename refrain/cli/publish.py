@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     text, out = options.destination
     name = destination.hub_name(text, out)
     state.require_whole()
-    further = [each for each, is_wanted in ((paths.MERGED, options.merged), (plan.GGUF, options.gguf)) if is_wanted]
+    further = [each for each, is_wanted in ((paths.MERGED, options.merged), (paths.GGUF, options.gguf)) if is_wanted]
     for each in further:
         state.require_beside(each)
     if not options.allow_dirty:

@@ -112,6 +112,16 @@ def test_merged_weights_lie_where_transformers_looks_for_them(publish, here, tmp
     assert (tmp_path / "wren/config.json").is_file() and manifest.find_problems(tmp_path / "wren") == []
 
 
+def test_a_gguf_file_lies_at_the_root_where_llama_cpp_and_ollama_look(publish, here, tmp_path):
+    (here / paths.GGUF).mkdir()
+    (here / paths.GGUF / "wren-q8_0.gguf").write_bytes(b"GGUF")
+    manifest.write_manifest(here / paths.GGUF, {})
+    code, said = publish(tmp_path / "out", "--gguf")
+    assert code == 1 and "models/gguf is not what the dvc.lock of the last commit names" in said
+    assert publish(tmp_path / "out", "--gguf", "--allow-dirty")[0] == 0
+    assert (tmp_path / "out/wren-q8_0.gguf").read_bytes() == b"GGUF" and manifest.find_problems(tmp_path / "out") == []
+
+
 def test_a_folder_is_meant_from_where_a_person_stands(publish, here, monkeypatch):
     (here / "below").mkdir()
     monkeypatch.chdir(here / "below")
@@ -185,6 +195,17 @@ def record_merged(here):
     manifest.write_manifest(here / "models/onnx", {key: facts[key] for key in facts if key != "files"})
 
 
+def export_no_gguf(here, tmp_path):
+    (here / paths.GGUF).mkdir()
+
+
+def damage_gguf(here, tmp_path):
+    (here / paths.GGUF).mkdir()
+    (here / paths.GGUF / "model-q8_0.gguf").write_bytes(b"GGUF")
+    manifest.write_manifest(here / paths.GGUF, {})
+    (here / paths.GGUF / "model-q8_0.gguf").write_bytes(b"GGUX")
+
+
 def nothing(here, tmp_path):
     """All is well."""
 
@@ -205,6 +226,8 @@ def nothing(here, tmp_path):
     (put_secret, ["out", "--merged", "--allow-dirty"], ".env: it is called like a file with secrets"),
     (paste_token, ["out", "--merged", "--allow-dirty"], "notes.txt: it holds what looks like a token of the Hub, so"),
     (nothing, ["out", "--gguf"], "models/gguf: there is no such folder; `dvc pull models/gguf` fetches it"),
+    (export_no_gguf, ["out", "--gguf"], "models/gguf: it is empty, for none of its files was asked for; `dvc exp run"),
+    (damage_gguf, ["out", "--gguf"], "models/gguf/model-q8_0.gguf: checksum mismatch; `dvc checkout --force models/"),
     (nothing, ["out", "--variants", "best,int2"], "--variants: models/onnx has no int2; it has best, fp32, int"),
     (nothing, ["out", "--variants", "int8"], "--variants: best has to be among them, for it is what is opened"),
     (nothing, ["repository/models/onnx"], "models/onnx: this folder belongs to the pipeline; name a new one"),

@@ -35,7 +35,7 @@ def finished(folder: Path) -> Path:
     """The workspace as a repository of its own, with small files for all that the stages make, all committed."""
     pipeline_repository.repository(folder)
     stage(folder, "compose")
-    for out in (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED, paths.PREDICTIONS):
+    for out in (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED, paths.GGUF, paths.PREDICTIONS):
         put(folder / out / "content.bin", str(out).encode() * 100)
     put(folder / paths.BASE / "source.json", b'{"hub": null}\n')
     artifact(folder / paths.ONNX, block=64)
@@ -74,7 +74,7 @@ def results(folder: Path, score: float, rows: int) -> None:
     put(folder / paths.MODEL_CARD, b"# A model\n")
     put(folder / paths.LENGTHS, b"tokens,train,val,test\n8,900,20,30\n")
     runner.write_report(folder / paths.TRAIN_REPORT, train)
-    for proof in (paths.MERGE_REPORT, paths.PARITY):
+    for proof in (paths.MERGE_REPORT, paths.PARITY, paths.GGUF_REPORT):
         runner.write_report(folder / proof, {"rows": rows})
     loss, rate = [(5, 6 - score), (10, 5 - score)], [(5, score), (10, 0.0)]
     val = [(10, 6 - score)]

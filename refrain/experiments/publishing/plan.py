@@ -11,7 +11,6 @@ from refrain.evaluation.model_card import publication
 from refrain.experiments.publishing import secret_files
 from refrain.pipeline import front_matter, manifest, paths
 
-GGUF = Path("models/gguf")
 PUBLISHED = "published"  # in a manifest: that it is of something published
 Content = Path | bytes
 
