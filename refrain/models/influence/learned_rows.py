@@ -20,7 +20,8 @@ from refrain.training import batching
 from refrain.training.objectives import logprobs, selection, sft
 from refrain.training.objectives.objective import Objective
 
-PASS_TOKENS = 2048  # of one forward pass, padding counted
+PASS_TOKENS = 2048  # of one forward pass at most, padding counted
+LOGIT_BYTES = 1 << 28  # of the logits of a pass at most: with a large vocabulary they are most of the memory
 
 
 class EncodedRows(Sequence[Any]):
@@ -55,7 +56,7 @@ class LearnedRows:
         lengths = self.token_counts()
         if self.objective is not sft:
             return [[row] for row in range(len(lengths))]
-        passes = batching.split_forward_passes(lengths, PASS_TOKENS, packed=False)
+        passes = batching.split_forward_passes(lengths, choose_pass_tokens(self.traced), packed=False)
         return [part for rows in passes for part in self.separate_equals(rows)]
 
     def token_counts(self) -> list[int]:
@@ -101,17 +102,21 @@ def read_learned_rows(origin: Origin) -> LearnedRows:
     return LearnedRows(traced, tokenizer, objective, learned, encoded, context)
 
 
+def choose_pass_tokens(traced: TracedModel) -> int:
+    """How many tokens share a pass; a longer row is one by itself."""
+    vocabulary = int(traced.model.config.get_text_config().vocab_size)
+    return max(1, min(PASS_TOKENS, LOGIT_BYTES // (4 * vocabulary)))
+
+
 def without_adapter(traced: TracedModel) -> Callable[[], Any]:
     return traced.model.disable_adapter if isinstance(traced.model, PeftModel) else nullcontext
 
 
 def score_texts(traced: TracedModel, texts: list[Features]) -> Tensor:
     """Their log-probabilities, in passes that fit, without gradients."""
-    result = torch.zeros(len(texts))
+    result, lengths = torch.zeros(len(texts)), [len(text["input_ids"]) for text in texts]
     with torch.no_grad():
-        for rows in batching.split_forward_passes(
-            [len(text["input_ids"]) for text in texts], PASS_TOKENS, packed=False
-        ):
+        for rows in batching.split_forward_passes(lengths, choose_pass_tokens(traced), packed=False):
             scores = logprobs.sequence_logprobs(traced.model, [texts[row] for row in rows], packed=False)
             result[rows] = scores.cpu()
     return result

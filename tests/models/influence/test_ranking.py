@@ -82,6 +82,17 @@ def test_what_takes_too_long_says_how_long_and_goes_on_where_it_stopped(origin, 
     assert kept.read_bytes() == written and len(written) == 17 * (2 * 4096 + 4) > size
 
 
+def test_passes_are_smaller_where_the_vocabulary_is_large(origin, monkeypatch):
+    learned = learned_rows.read_learned_rows(origin)
+    lengths, vocabulary = learned.token_counts(), learned.traced.model.config.vocab_size
+    for tokens, most in ((2048, 17), (40, 2), (1, 1)):
+        monkeypatch.setattr(learned_rows, "LOGIT_BYTES", tokens * 4 * vocabulary)
+        passes = learned.make_passes()
+        assert sorted(row for rows in passes for row in rows) == list(range(17))
+        assert all(len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= tokens for rows in passes)
+        assert max(map(len, passes)) <= most
+
+
 def test_pairs_count_by_the_loss_that_they_were_learned_with(base, talk, tmp_path, rows):
     pairs = [row | {"rejected": f"{nth} is wrong"} for nth, row in enumerate(rows[:6])]
     adapter = train_pairs(base, talk, pairs, tmp_path)
