@@ -6,9 +6,9 @@ splitting, and the files and reports that come of it. Flows in that order, never
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refrain.workflow.dataset import Data, load
+    from refrain.workflow.dataset import Data, Source, load
 
-__all__ = ["Data", "load"]
+__all__ = ["Data", "Source", "load"]
 
 
 def __getattr__(name: str) -> Any:

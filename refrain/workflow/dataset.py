@@ -30,6 +30,7 @@ from refrain.workflow.settings import DataSettings, SourceSettings
 from refrain.workflow.workspace import compose_presets
 
 NO_SOURCES = "data.sources=[{path: none}]"
+Source = SourceConfig  # a file with settings of its own
 ADDED = "added.jsonl"  # the source of rows that were added
 
 

@@ -14,7 +14,7 @@ from refrain.pipeline.schema import SourceConfig
 from refrain.workflow import settings
 from refrain.workflow.dataset import Data, load
 from refrain.workflow.row_placement import read_placement
-from refrain.workflow.row_sources import Rows
+from refrain.workflow.row_sources import Rows, absolute
 from refrain.workflow.settings import FinetuneSettings
 from refrain.workflow.workspace import INSTALLED, Workspace
 
@@ -93,22 +93,23 @@ def finetune(
     own = [
         *(choose_model(model) if model is not None else []),
         *([] if method is None else [f"method={method}"]),
-        *settings.finetune_overrides(given),
+        *settings.finetune_overrides(given | locate_corpus(given.get("tiny"))),
         *([] if seed is None else [f"seed={seed}"]),
     ]
     rows.recipe.compose(*own)  # what cannot be is said before anything is written
     with workspace.alone():
         sources = data_settings.source_overrides(keep_rows(rows, workspace.folder))
         overrides = [*sources, *rows.recipe.overrides, *own]
+        workspace.forget()
         workspace.compose(overrides)
-        workspace.remember(overrides)
         for stage in ("base", "prepare", "train"):
             workspace.run(stage)
+        workspace.remember(overrides)
     return open_run(workspace.folder, rows)
 
 
 def open_run(folder: Path, data: Data) -> FineTuned:
-    return FineTuned(folder, Data(data.recipe, read_placement(folder)))
+    return FineTuned(folder, Data(replace(data.recipe, added=[*data.recipe.added]), read_placement(folder)))
 
 
 def choose_model(model: str | Path) -> list[str]:
@@ -129,6 +130,12 @@ def choose_model(model: str | Path) -> list[str]:
     near = difflib.get_close_matches(str(model), presets, n=1)
     hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(presets)}"
     raise ValueError(f"model={model}: it is no preset, no folder, and no owner/name of the Hub; {hint}")
+
+
+def locate_corpus(tiny: settings.Section | None) -> FinetuneSettings:
+    """Where the text of a tiny base lies, for a stage that works elsewhere."""
+    corpus = (tiny or {}).get("corpus")
+    return {"tiny": {**(tiny or {}), "corpus": absolute(corpus)}} if corpus and Path(corpus).is_file() else {}
 
 
 def keep_rows(data: Data, folder: Path) -> list[SourceConfig]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
 
 import refrain
@@ -61,11 +63,15 @@ class Workspace:
         """Keep what a model was trained with, so that its export is composed on top of that."""
         (self.folder / OVERRIDES).write_text(json.dumps(overrides, indent=2) + "\n", encoding="utf-8")
 
+    def forget(self) -> None:
+        """What is in the folder is about to be another model, or to go on from a checkpoint."""
+        (self.folder / OVERRIDES).unlink(missing_ok=True)
+
     def recall(self) -> list[str]:
         """What the model in the folder was trained with; ValueError when there is none."""
-        if not (self.folder / OVERRIDES).is_file() or not (self.folder / paths.ADAPTER).is_dir():
-            raise ValueError(f"{self.folder}: there is no model that refrain.finetune has made; give what it returned, "
-                             "or its folder")  # fmt: skip
+        if not (self.folder / OVERRIDES).is_file():
+            raise ValueError(f"{self.folder}: there is no model whose training refrain.finetune has ended; give what "
+                             "it returned, or its folder")  # fmt: skip
         return [str(override) for override in json.loads((self.folder / OVERRIDES).read_text(encoding="utf-8"))]
 
     def run(self, stage: str) -> None:
@@ -104,9 +110,21 @@ class Workspace:
 def compose_presets(overrides: list[str]) -> dict[str, Any]:
     """The values that the installed presets and the overrides make; ValueError for what there is not."""
     try:
-        return params.compose_with_hydra("config", INSTALLED / paths.CONF, overrides)
+        with own_hydra():
+            return params.compose_with_hydra("config", INSTALLED / paths.CONF, overrides)
     except ValueError as error:
         raise ValueError(str(error).replace(f"{INSTALLED}/", "")) from error
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Inside, Hydra is as new; a program that is configured by it has its own again afterwards."""
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        Singleton.set_state(state)
 
 
 def list_stages() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Rows from Python: read, split and refused as the prepare stage does it, and changed in a line."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +31,18 @@ ROWS = [{"question": f"Why does {word} 🙂 fall?", "answer": f"Because of {word
 BAD = [ROWS[0], {"question": " ", "answer": "nothing"}]
 SHARES = {"val_fraction": 0.2, "test_fraction": 0.2}
 TURNS = [{"role": "user", "content": "Who speaks?"}, {"role": "assistant", "content": "I do."}]
+
+
+HYDRA = """
+import hydra, refrain
+from hydra.core.hydra_config import HydraConfig
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    print(len(refrain.data.load(%s)), HydraConfig.get().job.name)
+
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +163,10 @@ def test_a_row_that_is_no_conversation_is_refused_when_it_is_added(data):
     with pytest.raises(ValueError, match=r"^split: 'dev' is none of train, val, test$"):
         data.batches("models/base", 4, split="dev")
     assert not data.recipe.added
+
+
+def test_a_program_that_hydra_configures_keeps_its_own(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(HYDRA % ROWS)
+    done = subprocess.run([sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{len(ROWS)} program"

@@ -31,7 +31,8 @@ def run(finished_pipeline, tmp_path_factory):
     try:
         data = refrain.data.load(sources, val_fraction=0.1, test_fraction=0.0)
         tiny = {**pipeline_repository.TINY, "corpus": str(raw / "small.txt")}
-        model = refrain.finetune(data, "tiny", tiny=tiny, epochs=25, batch_size=1, lr=2e-5, **FEW)
+        adapter = {"rank": 16, "alpha": 32}  # of no recipe for a tiny base
+        model = refrain.finetune(data, "tiny", tiny=tiny, adapter=adapter, epochs=25, batch_size=1, lr=2e-5, **FEW)
         variants = {f"export.variants.{name}.{key}": value for name in ("int8", "int4") for key, value in LOOSE.items()}
         strict = {"export.variants.int4.thresholds.relative_logits": 1e-9}
         return data, model, refrain.export(model, prompts=2, steps=4, **variants, **strict)
@@ -48,7 +49,7 @@ def test_the_four_calls_make_the_bytes_of_the_pipeline(run, finished_pipeline):
             manifest.sha256_by_file(finished_pipeline / folder),
         )
         differ = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
-        assert differ <= {"source.json"}, folder  # where the text of the tiny base lies
+        assert differ <= {"source.json", "README.md"}, folder  # these say where the text of the tiny base lies
     for report in ("train", "merge", "parity"):
         name = f"reports/{report}.json"
         assert (model.folder / name).read_bytes() == (finished_pipeline / name).read_bytes()
@@ -61,7 +62,10 @@ def test_what_was_made_is_shown_and_used(run):
     assert [*map(len, (model.data.train, model.data.val, model.data.test))] == [
         *map(len, (data.train, data.val, data.test))
     ]
-    assert model.losses["val"][-1] == (model.report["steps"], model.report["val_loss"]["after"])
+    assert model.losses["val"][-1] == (
+        model.report["steps"],
+        pytest.approx(model.report["val_loss"]["after"], abs=1e-5),
+    )
     assert str(model).splitlines()[1].split() == ["rows", str(len(model.data.train))]
     assert [line.split()[0] for line in str(artifact).splitlines()[1:]] == ["fp32", "int8", "int4"]
     assert str(artifact).splitlines()[2].endswith("best") and "left out" in str(artifact)
@@ -99,7 +103,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
         command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "rows.jsonl")]
         process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
         if folder is stopped:
-            next(line for line in process.stderr if line.startswith("step "))
+            next(line for line in process.stderr if "val loss" in line)
             process.send_signal(signal.SIGINT)
             said = process.communicate()[1]
             assert process.returncode and "KeyboardInterrupt: stopped at step " in said
@@ -128,7 +132,7 @@ def test_a_folder_of_others_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"it holds files that refrain.finetune did not write"):
         refrain.finetune(ROWS, output=tmp_path)
     assert [*tmp_path.iterdir()] == [tmp_path / "mine.txt"]
-    with pytest.raises(ValueError, match=r"there is no model that refrain.finetune has made"):
+    with pytest.raises(ValueError, match=r"there is no model whose training refrain.finetune has ended"):
         refrain.export(tmp_path)
 
 
