@@ -30,6 +30,7 @@ class SourceSettings(TypedDict, total=False):
 class DataSettings(SourceSettings, total=False):
     """What becomes of rows, as in `data`; docs/configuration.md says the defaults."""
 
+    train_fraction: float
     val_fraction: float
     test_fraction: float
     max_tokens: int
