@@ -6,4 +6,4 @@ import pytest
 
 BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 in_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
-HOSTILE = "</script><script>document.title = 'taken'</script><b onclick=x>\u2028&amp;\u2029</tbody><!--"
+HOSTILE = "</script ><script>document.title = 'taken'</script><b onclick=x>\u2028&amp;\u2029</tbody><!--"

@@ -66,8 +66,8 @@ def measure_cells(measure: Measure, has_intervals: bool) -> str:
 
 
 def draw_gauge(share: float) -> str:
-    """A bar whose end is what is allowed; beyond it, red."""
+    """A bar whose end is what is allowed; beyond it, and where nothing can be measured, red."""
     words = f"{share:.0%}" if share <= 1 else "over"
-    filled = svg.rect(0, 4, GAUGE * min(share, 1), 4, "filled" if share <= 1 else "filled strong")
+    filled = svg.rect(0, 4, GAUGE * (share if share <= 1 else 1), 4, "filled" if share <= 1 else "filled strong")
     parts = [svg.line(0, 6, GAUGE, 6, "grid"), filled, svg.line(GAUGE, 1, GAUGE, 11, "node")]
     return svg.picture(GAUGE + 2, 12, f"{words} of what is allowed", *parts) + tag("span", words, aria_hidden="true")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,7 +164,8 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
 def read_curve(file: Path) -> Curve:
     rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")), delimiter="\t")
-    return [(float(row["step"]), float(row["loss"])) for row in rows]
+    points = [(float(row["step"]), float(row["loss"])) for row in rows]
+    return [(step, loss) for step, loss in points if math.isfinite(loss)]  # of a training that diverged, what was drawn
 
 
 def read_speeds(file: Path, parity: dict[str, Any]) -> tuple[list[dict[str, str]], str]:

@@ -16,7 +16,7 @@ from refrain.chat import records
 from refrain.cli.main import main
 from refrain.data.split_files import PLACES
 from refrain.experiments import bench
-from refrain.experiments.html_report import data_flow, loss_curves, proof_chain, run_reports, svg
+from refrain.experiments.html_report import data_flow, loss_curves, proof_chain, proof_section, run_reports, svg
 from refrain.pipeline import dvc_files, manifest, paths
 
 pytestmark = pytest.mark.heavy
@@ -254,6 +254,14 @@ def test_flows_have_as_many_rows_as_there_are_and_the_smallest_of_many_files_are
     flows = data_flow.group_flows(data_report(sources))
     assert len(flows) == data_flow.MOST_SOURCES and list(flows)[-1] == "9 more files"
     assert sum(map(sum, (flow.values() for flow in flows.values()))) == sum(each["rows"] for each in sources.values())
+
+
+def test_a_training_that_diverged_and_a_variant_of_nan_are_drawn_too(tmp_path):
+    write(tmp_path / "plots/metrics/train/loss.tsv", "step\tloss\n1\t3.5\n2\tnan\n3\tinf\n")
+    curves = run_reports.read_curves(tmp_path)
+    assert curves == {"train": [(1.0, 3.5)]} and "nan" not in loss_curves.draw_curves(curves, svg.WIDE)
+    gauge = proof_section.draw_gauge(float("nan"))
+    assert "over" in gauge and "nan" not in gauge
 
 
 def test_a_curve_is_drawn_with_few_points_that_keep_its_range():
