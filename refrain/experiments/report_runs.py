@@ -72,6 +72,14 @@ def read_md5(lock: dvc_files.Lock, report: Path, kind: str, path: Path) -> str |
     return next((each["md5"] for each in listed if each["path"] == str(path)), None)
 
 
+def has_gguf_proof() -> bool:
+    """Whether the proof of GGUF files is as dvc.lock lists it, and of the merged model of the ONNX variants."""
+    lock = dvc_files.current_lock()
+    if find_state(paths.GGUF_REPORT, lock) != "recorded":
+        return False
+    return read_md5(lock, paths.GGUF_REPORT, "deps", paths.MERGED) == read_md5(lock, paths.PARITY, "deps", paths.MERGED)
+
+
 def describe_run(lock: dvc_files.Lock) -> str:
     """A run by its artifact, and by the commit that lists it."""
     stage = maker(paths.METRICS)

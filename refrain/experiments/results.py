@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
 
 PARITY_COLUMNS = ("whole", "cached", "batched", "chunked", "mean", "kl", "top1", "greedy", "lost")
+GGUF_COLUMNS = ("whole", "mean", "kl", "top1", "texts")
 DIGITS = {"bleu": 1, "perplexity": 2}
 OUTCOMES = {  # what reports/parity.json lists of a variant
     "fails": "is left out",
@@ -35,16 +36,20 @@ def results_report(count: int) -> str:
 
         runs = report_runs.compare_runs()
         lines, has_scores, has_proof, has_samples = runs.lines, runs.has_scores, runs.has_proof, runs.has_samples
+        has_gguf = report_runs.has_gguf_proof()
     else:
         lines = ["run: unknown, for the extra train is not installed"]
         has_scores, has_proof, has_samples = (
             path.exists() for path in (paths.METRICS, paths.PARITY, paths.PREDICTIONS)
         )
+        has_gguf = paths.GGUF_REPORT.exists()
     parts = ["\n".join(lines)]
     if has_scores:
         parts.append(metrics_table(json.loads(paths.METRICS.read_text(encoding="utf-8"))))
     if has_proof:
         parts.append(parity_table(json.loads(paths.PARITY.read_text(encoding="utf-8"))))
+        if has_gguf and (report := json.loads(paths.GGUF_REPORT.read_text(encoding="utf-8"))):
+            parts.append(gguf_table(report))
     if has_samples:
         parts.append(sample_predictions(paths.PREDICTIONS, count))
     return "\n\n".join(parts)
@@ -96,6 +101,23 @@ def parity_table(report: dict[str, Any]) -> str:
     ]
     intervals = [line for name in order if (line := describe_intervals(name, models[name]))]
     return "\n".join([title, number_table([["model", "reference", *PARITY_COLUMNS], *rows]), *intervals, *reasons])
+
+
+def gguf_table(report: dict[str, Any]) -> str:
+    """One aligned line for each GGUF file, and why those left out are left out."""
+    files = report["types"]
+    rows = [
+        [kind, *(f"{file[name]:g}" if name in file else "" for name in GGUF_COLUMNS)] for kind, file in files.items()
+    ]
+    title = (f"GGUF in llama.cpp beside the merged model: {report['prompts']} prompts, {report['texts']} texts; the "
+             "largest difference of a logit in standard deviations")  # fmt: skip
+    reasons = [
+        f"{kind} {outcome}: {sentence.removeprefix(f'{kind}: ')}"
+        for kind, file in files.items()
+        for key, outcome in OUTCOMES.items()
+        for sentence in file.get(key, [])
+    ]
+    return "\n".join([title, number_table([["file", *GGUF_COLUMNS], *rows]), *reasons])
 
 
 def describe_intervals(name: str, parity: dict[str, Any]) -> str:

@@ -141,6 +141,24 @@ def test_a_proof_says_of_how_many_prompts_and_tokens_it_is():
     assert results.parity_table({**PROOF, "int8": {"reference": "merged", **measured}}).endswith(line)
 
 
+def test_the_proof_of_files_for_llama_cpp_is_shown_where_it_is_of_the_same_model(bench):
+    measured = {"whole": 0.25, "mean": 0.05, "kl": 0.001, "top1": 1.0, "texts": 1.0, "fails": ["q8_0: too far"]}
+    write(paths.GGUF_REPORT, {"prompts": 3, "texts": 9, "types": {"q8_0": measured, "f32": {"fails": []}}})
+    assert "llama.cpp" not in results.results_report(1)  # dvc.lock lists no such file
+
+    def record(stages, merged="m.dir"):
+        stages["export_onnx"]["deps"] = [entry(paths.MERGED, "m.dir")]
+        outs = [entry(paths.GGUF_REPORT, manifest.dvc_md5(paths.GGUF_REPORT))]
+        stages["export_gguf"] = {"deps": [entry(paths.MERGED, merged)], "outs": outs}
+
+    rewrite_lock(record)
+    shown_lines = results.results_report(1).splitlines()
+    assert "q8_0 is left out: too far" in shown_lines
+    assert ["q8_0", "0.25", "0.05", "0.001", "1", "1"] in [line.split() for line in shown_lines]
+    rewrite_lock(lambda stages: record(stages, "another.dir"))
+    assert "llama.cpp" not in results.results_report(1)
+
+
 def test_many_changes_are_counted(bench):
     assert list(report_runs.differences("a", {"b": 1, "c": {"d": None}}, {"b": 1, "c": {"d": 2}})) == [
         "a.c.d was None and is 2"
