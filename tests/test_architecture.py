@@ -343,6 +343,7 @@ OF_NO_MODULE = {  # test files about more than one module
     "serving/test_clients.py": "what clients of other people send and read",
     "serving/test_company.py": "engine, thread and cache, by many clients at once",
     "runtime/test_sessions.py": "both kinds of session",
+    "workflow/test_examples.py": "what stands in examples/",
     "serving/test_deployment.py": "Dockerfile, compose.yaml and docs/deploy",
 }
 TESTS = ROOT / "tests"
