@@ -55,6 +55,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "cli/quarantine": ("generation/test_batch.py", "lines in and out of many prompts at once"),
     "cli/screen": ("cli/test_terminal.py", "what a person sees and types"),
     "cli/sweep": ("experiments/test_sweep.py", "options, and a call of experiments"),
+    "cli/learning_curve": ("experiments/test_learning_curve.py", "options, and a call of experiments"),
     "cli/info": ("experiments/test_lineage.py", "options, and a call of experiments"),
     "cli/report": ("runs/test_core_install.py", "options, and a call of experiments"),
     "cli/verify": ("experiments/test_verify.py", "options, and a call of experiments"),

@@ -18,6 +18,7 @@ from refrain.cli import (
     generate,
     info,
     inspect,
+    learning_curve,
     publish,
     replay,
     report,
@@ -32,7 +33,7 @@ GROUPS: dict[str, list[ModuleType]] = {
     "use a model": [chat, generate, serve],
     "verify": [audit, check, verify, replay],
     "inspect": [data, inspect, report, info, trace, bench],
-    "experiment": [compare, sweep],
+    "experiment": [compare, learning_curve, sweep],
     "share": [publish],
     "set up": [doctor],
     "clean up": [clean],
@@ -92,7 +93,7 @@ def describe_commands() -> str:
 
 
 def command_line(module: ModuleType) -> str:
-    return f"  {module.__name__.rpartition('.')[2]:<10}{module.HELP}"
+    return f"  {module.__name__.rpartition('.')[2].replace('_', '-'):<16}{module.HELP}"
 
 
 if __name__ == "__main__":
