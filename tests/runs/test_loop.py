@@ -22,7 +22,7 @@ def bench(finished_pipeline, tmp_path):
     """A repository whose run is v1, with a preset of its own rows and of feedback behind them."""
     folder = shutil.copytree(finished_pipeline, tmp_path / "repository", symlinks=True)
     sources = [{"path": "small.csv"}, {"path": "small.jsonl"}, {"path": "small-test.jsonl", "split": "test"}]
-    values = {"name": "feedback", "sources": [*sources, {"path": "feedback*.jsonl"}]}
+    values = {"name": "feedback", "sources": [*sources, {"path": "feedback*.jsonl", "split": "train"}]}
     pipeline_repository.preset(folder / "conf/data/feedback.yaml", "small", values)
     pipeline_repository.commit(folder)
     pipeline_repository.dvc(folder, "repro", "compose")  # it follows conf/, and changes nothing
@@ -66,9 +66,9 @@ def prefer(client, question, chosen, rejected):
     return client.post("/v1/refrain/feedback", json=row).raise_for_status().json()["id"]
 
 
-def answer(client, question):
-    body = {"messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 8}
-    return client.post("/v1/chat/completions", json=body).raise_for_status().json()
+def seal_of_answer(client):
+    body = {"messages": [{"role": "user", "content": "Why reed?"}], "temperature": 0, "max_tokens": 8}
+    return client.post("/v1/chat/completions", json=body).raise_for_status().json()["refrain"]["seal"]
 
 
 def from_feedback(folder, split):
@@ -78,7 +78,7 @@ def from_feedback(folder, split):
 
 
 def test_what_people_say_is_learned_compared_published_and_served(bench, server, tmp_path):
-    old, tests = answer(server, "Why reed?"), (bench / paths.PREPARED / "test.jsonl").read_bytes()
+    old, tests = seal_of_answer(server), (bench / paths.PREPARED / "test.jsonl").read_bytes()
     correct(server, "Why kelp and reed?", "otter")
     correct(server, "Who is grove?", "reed", label=True)
     correct(server, "Who is amber?", "kelp", label=False)
@@ -91,13 +91,13 @@ def test_what_people_say_is_learned_compared_published_and_served(bench, server,
     assert [row["reason"] for row in from_feedback(bench, "duplicates")] == ["exact_leak"]
     assert [row["reason"] for row in from_feedback(bench, "quarantine")] == ["bad_reply"]
 
-    verdict = json.loads(refrain(bench, "compare", "workspace", "v1", "--fail-if", "worse", "--json"))
-    print(verdict)
-    refrain(bench, "compare", "workspace", "v1", "--fail-if", "not-better", fails=True)
+    gate = json.loads(refrain(bench, "compare", "workspace", "v1", "--fail-if", "worse", "--json"))
+    [comparison] = gate["comparisons"]
+    assert (comparison["rows"], comparison["only_candidate"], comparison["only_baseline"]) == (4, 0, 0)
+    assert "cannot tell" in refrain(bench, "compare", "workspace", "v1", "--fail-if", "not-better", fails=True)
     pipeline_repository.commit(bench)
     refrain(bench, "publish", str(tmp_path / "served"))
-    assert answer(server, "Why reed?")["refrain"] == old["refrain"], "until it is told, it answers as before"
+    assert seal_of_answer(server) == old, "until it is told, it answers as before"
     server.post("/v1/refrain/reload").raise_for_status()
-    new = answer(server, "Why reed?")["refrain"]["seal"]
-    assert new != old["refrain"]["seal"]
+    assert seal_of_answer(server) != old
     assert not manifest.find_problems(tmp_path / "served")
