@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 POWER = 0.8
 ALPHA = 0.05  # two-sided
+FEWEST = 6  # rows: of fewer, no exchange of signs has a chance below 5 %, for 2 of 2^rows are as extreme
 QUANTILES = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)  # 1.96 and 0.84
 
 
@@ -12,7 +13,7 @@ def rows_for_mean(difference: float, error: float, rows: int) -> int | None:
     """By the standard error of the difference over so many rows, which falls with their root (Cohen 1988)."""
     if difference == 0:
         return None
-    return ceil(rows * (sum(QUANTILES) * error / difference) ** 2)
+    return max(FEWEST, ceil(rows * (sum(QUANTILES) * error / difference) ** 2))
 
 
 def rows_for_mcnemar(losses: int, wins: int, rows: int) -> int | None:

@@ -33,3 +33,7 @@ def power(rows, discordant, won):
 
 def test_no_difference_is_never_found():
     assert sample_size.rows_for_mean(0, 0.1, 20) is sample_size.rows_for_mcnemar(3, 3, 20) is None
+
+
+def test_fewer_rows_than_any_test_can_tell_are_never_enough():
+    assert sample_size.rows_for_mean(1.0, 0.001, 4) == 6
