@@ -106,16 +106,24 @@ def read_json_schema(file: Path | None) -> dict[str, Any] | None:
 
 def positive_int(text: str) -> int:
     """A whole number above 0."""
-    if (number := int(text)) < 1:
+    if (number := read_integer(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
 
 
 def whole_number(text: str) -> int:
     """0 or more."""
-    if (number := int(text)) < 0:
+    if (number := read_integer(text)) < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return number
+
+
+def read_integer(text: str) -> int:
+    """A number without a fraction, in digits."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
 
 
 def logit_bias(text: str) -> tuple[int, float]:

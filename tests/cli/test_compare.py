@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_a_gate_has_a_code_for_each_outcome(compare, names, condition, code):
     found, said, error = compare(*names, "--fail-if", condition, "--metrics", "exact_match")
     assert found == code
     assert ("gate: passes" in said, "gate: fails" in said, bool(error)) == (code == 0, code == 1, code == 3)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("newst", "newst: this repository has no such commit, tag or experiment (did you mean newest?); "),
+        ("half..newest", "half..newest: it stands for several commits; write the names of two runs"),
+        ("^half", "^half: it stands for several commits"),
+        (":int8", "':int8': the name of a run is missing; write HEAD, HEAD:int8 or workspace:int8"),
+        ("half:", "'half:': the name of a variant is missing"),
+    ],
+)
+def test_a_name_of_no_run_is_one_sentence_with_the_way_out(compare, name, reason):
+    code, said, error = compare(name)
+    assert (code, said, error.count("\n")) == (3, "", 1) and error.startswith(f"refrain: {reason}")
 
 
 def test_an_unknown_condition_is_a_wrong_option(compare):
@@ -229,8 +246,20 @@ def test_seeds_are_repetitions_of_one_configuration(compare):
     assert max(map(len, said.splitlines())) <= WIDTH
     code, said, _ = compare("newest", "half", "--over", "seed", "--fail-if", "not-better")
     assert (code, "one run says nothing of its spread over seed" in said) == (1, True)
-    code, _, error = compare("newest", "half", "--over", "sead")
-    assert (code, "its params.yaml has no sead" in error) == (3, True)
+    wrongs = {"sead": "its params.yaml has no sead", "seed --metrics rouge": "no such score to compare"}
+    for wrong, reason in wrongs.items():
+        code, _, error = compare("newest", "half", "--over", *wrong.split())
+        assert (code, reason in error) == (3, True)
+
+
+@pytest.mark.heavy
+def test_runs_whose_rows_have_no_loss_are_repetitions_in_all_other_scores(compare):
+    for file in Path("reports/predictions").glob("*.jsonl"):
+        file.write_text(re.sub(r', "loss": [^}]*', "", file.read_text()))
+    code, said, _ = compare("workspace", "newest", "--over", "seed", "--fail-if", "worse")
+    assert (code, "perplexity" in said, "fails, for nothing was judged" in said) == (1, False, True)
+    code, _, error = compare("workspace", "newest", "--over", "seed", "--metrics", "perplexity")
+    assert (code, "row 0-test.jsonl:1 has no loss" in error) == (3, True)
 
 
 @pytest.mark.heavy

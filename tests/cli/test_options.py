@@ -1,3 +1,4 @@
+import argparse
 from dataclasses import asdict
 
 import pytest
@@ -55,3 +56,9 @@ def test_impossible_wishes_are_one_sentence(model, options, message):
 def test_values_that_mean_nothing_are_refused_before_a_model_is_opened(options):
     done = refrain("chat", "--model", "nowhere", *options)
     assert done.returncode == 2 and options[0].encode() in done.stderr
+
+
+@pytest.mark.parametrize(("read", "text"), [(options.positive_int, "1.5"), (options.whole_number, "")])
+def test_what_is_no_number_is_said_in_words(read, text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{text!r} is no whole number$"):
+        read(text)

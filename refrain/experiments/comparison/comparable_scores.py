@@ -17,9 +17,7 @@ def read_statistics(metric: str, rows: Sequence[Prediction]) -> RowStatistics:
 
 def check_pairs(metric: str, a: Sequence[Prediction], b: Sequence[Prediction]) -> None:
     """ValueError where the rows are not the same, or have no such score in common."""
-    if metric not in (*TEXT_METRICS, PERPLEXITY):
-        known = ", ".join((*TEXT_METRICS, PERPLEXITY))
-        raise ValueError(f"{metric}: there is no such score to compare; choose from {known}")
+    require_known(metric)
     if len(a) != len(b):
         raise ValueError(f"{metric}: {len(a)} and {len(b)} rows are no pairs; compare the rows that both have")
     for first, second in zip(a, b, strict=True):
@@ -28,6 +26,13 @@ def check_pairs(metric: str, a: Sequence[Prediction], b: Sequence[Prediction]) -
             raise ValueError(f"{first['id']}: the other has {other!r} in its place; compare the same rows")
     if metric == PERPLEXITY:
         check_losses(a, b)
+
+
+def require_known(metric: str) -> None:
+    """ValueError for a score that there is none of."""
+    known = (*TEXT_METRICS, PERPLEXITY)
+    if metric not in known:
+        raise ValueError(f"{metric}: there is no such score to compare; choose from {', '.join(known)}")
 
 
 def check_losses(a: Sequence[Prediction], b: Sequence[Prediction]) -> None:

@@ -8,8 +8,8 @@ PASSING: dict[str, set[Verdict]] = {"worse": {"better", "cannot tell"}, "not-bet
 
 
 def fails(condition: str, verdicts: Mapping[str, Verdict]) -> bool:
-    """`worse`: a score of a candidate is worse. `not-better`: that, or none is better, or there is no candidate."""
-    return bool(failing(condition, verdicts)) or (condition == "not-better" and not verdicts)
+    """`worse`: a score of a candidate is worse. `not-better`: that, or none is better. Both: nothing was judged."""
+    return bool(failing(condition, verdicts)) or not verdicts
 
 
 def failing(condition: str, verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -20,7 +20,7 @@ def explain(condition: str, verdicts: Mapping[str, Verdict]) -> str:
     """The outcome in one sentence."""
     if names := failing(condition, verdicts):
         return f"gate: fails, for --fail-if {condition} holds of {', '.join(names)}"
-    if fails(condition, verdicts):
+    if not verdicts:
         return "gate: fails, for nothing was judged"
     if condition == "worse":
         return ("gate: passes, in no score is the candidate worse beyond chance; the lower ends of the intervals say "

@@ -10,7 +10,7 @@ from scipy import stats
 from refrain.evaluation.corpus_bleu import Numbers
 from refrain.experiments.comparison import changed_settings, paired_tests, row_pairs
 from refrain.experiments.comparison.changed_settings import Value
-from refrain.experiments.comparison.comparable_scores import read_statistics
+from refrain.experiments.comparison.comparable_scores import PERPLEXITY, check_losses, read_statistics, require_known
 from refrain.experiments.comparison.paired_tests import Difference
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.verdicts import ALPHA, ScoreResult, Verdict, choose_metrics, judge_scores, sum_up
@@ -88,8 +88,13 @@ def compare_groups(
 
 
 def choose_shared_metrics(groups: Sequence[Repetitions], metrics: Sequence[str] | None) -> list[str]:
-    """Those that are asked for, or all that each run has."""
+    """Those that are asked for, or all that each run has; ValueError for one that a run lacks, or nobody knows."""
     runs = [each for group in groups for each in group.runs.values()]
+    for metric in metrics or ():
+        require_known(metric)
+    if PERPLEXITY in (metrics or ()):
+        for each in runs:
+            check_losses(runs[0].rows, each.rows)
     pairs = [row_pairs.pair_rows(runs[0].rows, each.rows) for each in runs]
     found = [choose_metrics(metrics, each) for each in pairs]
     return [metric for metric in found[0] if all(metric in others for others in found)]

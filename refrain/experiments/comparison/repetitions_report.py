@@ -1,5 +1,6 @@
 """Repetitions for the terminal: mean and spread of each configuration, and which is better."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from refrain.experiments.comparison import report
 from refrain.experiments.comparison.document import describe_score
 from refrain.experiments.comparison.repetitions import RepeatedComparison, Repetitions, scores_of, spread_factors
+from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import number_table
 
 COLUMNS = ["score", "mean", "deviation", "lowest", "highest"]
@@ -23,13 +25,20 @@ def repetitions_report(
 def describe_group(group: Repetitions, over: str, metrics: Sequence[str]) -> str:
     """Mean and spread of one configuration."""
     values = ", ".join(map(str, group.runs))
-    head = report.wrap(f"{name_group(group)}: {len(group.runs)} runs, {over} {values}")
+    head = report.wrap(f"{name_group(group)}: {count_runs(group)}, {over} {values}")
     rows = [spread_cells(metric, list(scores_of(metric, group)[0].values())) for metric in metrics]
     return f"{head}\n{number_table([COLUMNS, *rows])}"
 
 
+def count_runs(group: Repetitions) -> str:
+    return f"{len(group.runs)} run{'' if len(group.runs) == 1 else 's'}"
+
+
 def name_group(group: Repetitions) -> str:
-    return ", ".join(f"{key}={value}" for key, value in group.settings.items()) or "the one configuration"
+    """By the settings that others have otherwise, as many as are shown of two runs."""
+    named = [f"{key}={textwrap.shorten(to_hydra(value), 40)}" for key, value in group.settings.items()]
+    more = [f"and {len(named) - report.SHOWN} more settings"] * (len(named) > report.SHOWN)
+    return ", ".join([*named[: report.SHOWN], *more]) or "the one configuration"
 
 
 def name_pair(comparison: RepeatedComparison) -> str:

@@ -10,6 +10,7 @@ from refrain.experiments.comparison.changed_settings import Change
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
 from refrain.experiments.comparison.verdicts import Comparison, ScoreResult
+from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths
 
@@ -72,7 +73,7 @@ def describe_changes(comparison: Comparison) -> str:
 
 
 def describe_change(change: Change) -> str:
-    before, after = (textwrap.shorten(str(value), 40) for value in (change.baseline, change.candidate))
+    before, after = (textwrap.shorten(to_hydra(value), 40) for value in (change.baseline, change.candidate))
     return f"{change.key} {before} -> {after}"
 
 

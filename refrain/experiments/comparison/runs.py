@@ -1,5 +1,6 @@
 """What is compared: commits, tags, branches, experiments and the workspace, by the names that people give them."""
 
+import difflib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +44,7 @@ class Run:
 
 def find_run(text: str, variant: str) -> Run:
     """The run that a name stands for; `name:variant` chooses the variant of this one."""
+    require_one_name(text)
     name, _, own_variant = text.partition(":")
     variant = own_variant or variant
     if name == WORKSPACE:
@@ -55,9 +57,28 @@ def find_run(text: str, variant: str) -> Run:
     if found:
         commits = ", ".join(commit[:12] for commit in found)
         raise ValueError(f"{name}: {len(found)} experiments have this name; write the commit of one: {commits}")
-    raise ValueError(f"{name}: this repository has no such commit, tag or experiment; `git log --oneline` and `dvc exp "
-                     f"list --all-commits` list them, `git fetch --tags` and `dvc exp pull origin {name}` bring those "
-                     "of others")  # fmt: skip
+    fetch = "--unshallow" if git.run_git("rev-parse", "--is-shallow-repository") == "true" else "--tags"
+    raise ValueError(f"{name}: this repository has no such commit, tag or experiment{suggest_name(name)}; `git log "
+                     f"--oneline` and `dvc exp list --all-commits` list them, `git fetch {fetch}` and `dvc exp pull "
+                     f"origin {name}` bring those of others")  # fmt: skip
+
+
+def require_one_name(text: str) -> None:
+    """ValueError for what names no run, or a range of commits."""
+    name, colon, variant = text.partition(":")
+    if not name or (colon and not variant):
+        missing = "variant" if name else "run"
+        raise ValueError(f"{text!r}: the name of a {missing} is missing; write HEAD, HEAD:int8 or workspace:int8")
+    if ".." in name or name.startswith("^"):
+        raise ValueError(f"{name}: it stands for several commits; write the names of two runs, with a blank between")
+
+
+def suggest_name(name: str) -> str:
+    """The name that was perhaps meant, as the rest of a sentence; nothing where none is near."""
+    heads = git.run_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
+    known = [WORKSPACE, "HEAD", *heads, *(experiment for _, experiment in list_experiments())]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def list_experiments(of: str = "") -> list[tuple[str, str]]:

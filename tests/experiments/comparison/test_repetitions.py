@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from refrain.experiments.comparison.repetitions import judge_difference, spread_factors, spread_of_difference
+from refrain.experiments.comparison.repetitions import (
+    Repetitions,
+    judge_difference,
+    spread_factors,
+    spread_of_difference,
+)
+from refrain.experiments.comparison.repetitions_report import name_group
 
 ROWS, TRIALS = 60, 1500
 
@@ -37,3 +43,11 @@ def test_equal_scores_are_no_difference_and_the_spread_of_three_is_hardly_known(
     assert judge_difference(0.0, (0.0, 9), (0.0, 2))[1:] == (1.0, 0.0)
     assert judge_difference(0.1, (0.0, 9), (0.0, 2))[1:] == (0.0, 0.0)
     assert spread_factors(3) == pytest.approx((0.52, 6.28), abs=0.01)
+
+
+def test_a_configuration_is_named_by_its_settings_unless_they_are_many():
+    assert name_group(Repetitions({}, {})) == "the one configuration"
+    few = {"train.lr": 0.1, "method.adapter": None, "gguf.types": ["q8_0"]}
+    assert name_group(Repetitions(few, {})) == "train.lr=0.1, method.adapter=null, gguf.types=[q8_0]"
+    named = name_group(Repetitions({f"key{i}": "word " * 30 for i in range(9)}, {}))
+    assert named.endswith('key5="word word word word word word [...], and 3 more settings')
