@@ -3,6 +3,7 @@
 import shutil
 from typing import Any
 
+from refrain.chat.preview import escape_controls
 from refrain.experiments.text_tables import text_table
 
 WIDTH = 100  # of a line that goes into a file
@@ -10,7 +11,7 @@ WIDTH = 100  # of a line that goes into a file
 
 def describe_answer(traced: dict[str, Any]) -> str:
     """The answer, what made it, whether it was asked before, and the rows that are nearest in words."""
-    said = [(name, " ".join(traced[name].split())) for name in ("question", "answer")]
+    said = [(name, one_paragraph(traced[name])) for name in ("question", "answer")]
     parts = [text_table([*said, *describe_artifact(traced["artifact"])])]
     words = traced["words"]
     if "problem" in words:
@@ -70,7 +71,12 @@ def place_of(row: dict[str, Any]) -> str:
     return row["source"] if row["line"] is None else f"{row['source']}:{row['line']}"
 
 
+def one_paragraph(text: str) -> str:
+    """A text without line breaks, and without what a terminal would obey."""
+    return escape_controls(" ".join(text.split()))
+
+
 def one_line(text: str, used: int = 10) -> str:
     """A text without line breaks, cut where the terminal ends."""
-    joined, room = " ".join(text.split()), max(20, shutil.get_terminal_size((WIDTH, 24)).columns - used)
+    joined, room = one_paragraph(text), max(20, shutil.get_terminal_size((WIDTH, 24)).columns - used)
     return joined if len(joined) <= room else f"{joined[: room - 1]}…"

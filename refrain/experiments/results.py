@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from refrain.chat import records
+from refrain.chat.preview import escape_controls
 from refrain.evaluation.scores import INTERVALS, read_scores
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths
@@ -86,7 +87,7 @@ def parity_table(report: dict[str, Any]) -> str:
         [
             name,
             models[name]["reference"],
-            *(f"{models[name][kind]:g}" if kind in models[name] else "" for kind in PARITY_COLUMNS),
+            *(f"{models[name][kind] + 0:g}" if kind in models[name] else "" for kind in PARITY_COLUMNS),
         ]
         for name in order
     ]
@@ -148,4 +149,4 @@ def format_prediction(predictions: dict[str, "list[Prediction]"], i: int) -> str
     first = next(iter(predictions.values()))[i]
     texts = {"question": first["question"], "reference": first["reference"]}
     texts |= {name: rows[i]["prediction"] for name, rows in predictions.items()}
-    return text_table([(name, " ".join(text.split())[:200]) for name, text in texts.items()])
+    return text_table([(name, escape_controls(" ".join(text.split())[:200])) for name, text in texts.items()])

@@ -55,6 +55,7 @@ def test_a_person_reads_the_same(rows, capsys):
     assert "asked before: in test, the same question, data/raw/said.jsonl:15" in out
     assert "nearest in words, of 16 prepared rows" in out
     assert "nearest by influence, of 14 training rows (cosine of gradients by 9,728 weights of the adapter)" in out
+    assert "\x1b" not in trace(capsys, "\x1b[2J", "--no-influence")[1], "a text is no command to the terminal"
     assert out.index("answer") < out.index("seal") < out.index("asked before") < out.index("nearest by influence")
 
 

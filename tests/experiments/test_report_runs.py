@@ -178,3 +178,10 @@ def test_each_score_is_shown_with_its_interval_where_the_report_has_one():
     lines = results.metrics_table({"base": SCORES, "merged": scored}).splitlines()
     assert lines[-1].split(maxsplit=1) == ["merged", "0.0 to 1.0                  0.250 to 0.750  0.40 to 0.60"]
     assert [line.split()[0] for line in lines[1:]] == ["model", "base", "merged", "95", "merged"]
+
+
+def test_a_text_of_a_row_is_no_command_to_the_terminal(tmp_path):
+    row = {"question": "Why\x1b[2J?", "reference": "Because\x07", "prediction": "\x1b]0;owned\x07"}
+    (tmp_path / "merged.jsonl").write_text(json.dumps(row))
+    shown = results.sample_predictions(tmp_path, 1)
+    assert "␛[2J" in shown and not {"\x1b", "\x07"} & set(shown)
