@@ -27,9 +27,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Metrics and parity of every model, and test questions with the reply of each."""
     if options.html is not None:
-        from refrain.experiments.html_report import run_report
+        from refrain.experiments.html_report import report_page
 
-        print(run_report.write_report(options.html, options.rev))
+        print(report_page.write_report(options.html, options.rev))
         return 0
     if options.rev is not None:
         raise ValueError(f"--rev {options.rev} is for a page; name its file: --html report.html")

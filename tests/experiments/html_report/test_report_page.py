@@ -10,7 +10,6 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from html_files import HOSTILE, in_browser
-from pipeline_repository import run
 
 from refrain.chat import records
 from refrain.cli.main import main
@@ -72,6 +71,25 @@ def write(file, content):
     file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
+def record_stages(folder):
+    """The stages of dvc.lock, by the reports that are in the folder."""
+    made = {
+        "prepare": ([], [paths.PREPARED], [paths.DATA_REPORT]),
+        "train": ([paths.PREPARED], [paths.ADAPTER], [paths.LOSS, paths.TRAIN_REPORT]),
+        "merge": ([paths.ADAPTER], [paths.MERGED], [paths.MERGE_REPORT]),
+        "export_onnx": ([paths.MERGED, paths.MERGE_REPORT], [paths.ONNX], [paths.PARITY]),
+        "evaluate": ([paths.ONNX, paths.PREPARED, paths.TRAIN_REPORT], [], [paths.METRICS, paths.PREDICTIONS]),
+    }
+    reports = {path for _, _, files in made.values() for path in files}
+    stages = {
+        name: {"deps": [entry(dep, folder if dep in reports else None) for dep in deps],
+               "outs": [*map(entry, outs), *(entry(path, folder) for path in files)]}
+        for name, (deps, outs, files) in made.items()
+    }  # fmt: skip
+    stages["evaluate"]["params"] = {str(paths.PARAMS): PARAMS}
+    return stages
+
+
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
     """A repository with the reports of a run, and the dvc.lock of its stages, as DVC would write it."""
@@ -103,25 +121,9 @@ def committed(tmp_path_factory):
         folder / bench.TABLE,
         "# Variants\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nA CPU, 2 threads.\n",
     )
-    made = {
-        "prepare": ([], [paths.PREPARED], [paths.DATA_REPORT]),
-        "train": ([paths.PREPARED], [paths.ADAPTER], [paths.LOSS, paths.TRAIN_REPORT]),
-        "merge": ([paths.ADAPTER], [paths.MERGED], [paths.MERGE_REPORT]),
-        "export_onnx": ([paths.MERGED, paths.MERGE_REPORT], [paths.ONNX], [paths.PARITY]),
-        "evaluate": ([paths.ONNX, paths.PREPARED, paths.TRAIN_REPORT], [], [paths.METRICS, paths.PREDICTIONS]),
-    }
-    reports = {path for _, _, files in made.values() for path in files}
-    stages = {
-        name: {"deps": [entry(dep, folder if dep in reports else None) for dep in deps],
-               "outs": [*map(entry, outs), *(entry(path, folder) for path in files)]}
-        for name, (deps, outs, files) in made.items()
-    }  # fmt: skip
-    stages["evaluate"]["params"] = {str(paths.PARAMS): PARAMS}
     write(folder / paths.PARAMS, yaml.safe_dump(PARAMS))
-    write(folder / dvc_files.LOCK, yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    run(folder, "git", "init", "-q", "-b", "main")
-    run(folder, "git", "config", "user.name", "A Tester")
-    run(folder, "git", "config", "user.email", "tester@example.org")
+    write(folder / dvc_files.LOCK, yaml.safe_dump({"schema": "2.0", "stages": record_stages(folder)}))
+    pipeline_repository.init_git(folder)
     pipeline_repository.commit(folder)
     return folder
 
