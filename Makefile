@@ -36,4 +36,4 @@ lint: install ## ruff and mypy
 	mypy
 
 clean: ## remove what the stages made; DVC's cache and .venv stay
-	rm -rf data/linked data/prepared models/linked models/base models/adapter models/merged models/onnx reports/loss reports/predictions
+	rm -rf data/linked data/prepared models/linked models/base models/adapter models/merged models/onnx models/gguf reports/loss reports/predictions
