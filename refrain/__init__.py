@@ -25,7 +25,7 @@ PLACES = {  # what none of these should wait for loads when it is first asked fo
     "finetune": "refrain.workflow.finetuning",
     "load": "refrain.generation.model",
 }
-TRAIN = "refrain-lm[train]"
+TRAIN = "refrain-lm[train]"  # what brings it
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # from 1.31 on ONNX Runtime reports home unless told not to
 # Threads that wait for work keep their cores busy, by default for so long that a training beside another program takes
 # ten times as long. Read by OpenMP's libraries, of GNU and of LLVM and Intel, when PyTorch loads them.

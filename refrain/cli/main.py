@@ -5,7 +5,7 @@ import sys
 from itertools import chain
 from types import ModuleType
 
-from refrain import __version__
+from refrain import TRAIN, __version__
 from refrain.cli import (
     audit,
     bench,
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         if (error.name or "refrain").partition(".")[0] == "refrain":
             raise
         print(f"refrain: this command needs the extra train, for {error.name} is not installed; "
-              "`pip install 'refrain-lm[train]'` brings it", file=sys.stderr)  # fmt: skip
+              f"`pip install '{TRAIN}'` brings it", file=sys.stderr)  # fmt: skip
         return int(options.failure_code)
     except KeyboardInterrupt:
         return 130

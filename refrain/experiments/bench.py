@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from refrain import TRAIN
 from refrain.experiments import pictures, speed_plot
 from refrain.experiments.text_tables import markdown_table
 from refrain.exporters.onnx import selection
@@ -116,7 +117,7 @@ def write_report(onnx: Path, rounds: list[dict[str, Speed]], machine: str, out: 
     out.parent.mkdir(parents=True, exist_ok=True)
     if not pictures.can_draw():
         out.write_text(f"# Variants\n\n{text}\n", encoding="utf-8")
-        return f"{text}\n\n{out.parent / PLOT} is drawn with the extra train: pip install 'refrain-lm[train]'"
+        return f"{text}\n\n{out.parent / PLOT} is drawn with the extra train: pip install '{TRAIN}'"
     spec = speed_plot.build_spec([plot_point(onnx, name, rounds, facts) for name in speeds])
     (out.parent / PLOT).write_text(pictures.draw_svg(spec), encoding="utf-8")
     out.write_text(f"# Variants\n\n{text}\n\n![size and speed]({PLOT})\n", encoding="utf-8")

@@ -9,10 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from refrain.evaluation import bootstrap
-from refrain.evaluation.row_statistics import TEXT_METRICS
 from refrain.experiments import pictures
 from refrain.experiments.comparison import report, runs, verdicts
-from refrain.experiments.comparison.comparable_scores import PERPLEXITY, read_statistics
+from refrain.experiments.comparison.comparable_scores import METRICS, read_statistics
 from refrain.experiments.comparison.object_store import ObjectStore
 from refrain.experiments.comparison.predictions import RunPredictions, read_predictions
 from refrain.experiments.comparison.runs import Run
@@ -34,9 +33,8 @@ class Point:
 
 def require_metric(metric: str) -> None:
     """ValueError for a score that there is not, before anything is trained."""
-    known = (*TEXT_METRICS, PERPLEXITY)
-    if metric not in known:
-        raise ValueError(f"--metric {metric}: there is no such score; choose from {', '.join(known)}")
+    if metric not in METRICS:
+        raise ValueError(f"--metric {metric}: there is no such score; choose from {', '.join(METRICS)}")
 
 
 def run_share(share: float, overrides: Sequence[str]) -> Run:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from refrain import TRAIN
 from refrain.generation import model_choice
 from refrain.runtime import loading
 from refrain.runtime.loading import Session
@@ -26,6 +27,6 @@ def open_session(folder: Path, runtime: Runtime, threads: int | None, device: st
     try:
         from refrain.models.pytorch import torch_session
     except ModuleNotFoundError as error:
-        way_out = "`pip install 'refrain-lm[train]'` brings it"
+        way_out = f"`pip install '{TRAIN}'` brings it"
         raise ValueError(f"backend=pytorch: {error.name} is not installed; {way_out}") from error
     return cast(Session, torch_session.open_session(folder, threads, device))

@@ -6,6 +6,7 @@ from refrain.evaluation.row_statistics import TEXT_METRICS, RowStatistics, perpl
 from refrain.evaluation.scoring import Prediction
 
 PERPLEXITY = "perplexity"
+METRICS = (*TEXT_METRICS, PERPLEXITY)
 
 
 def read_statistics(metric: str, rows: Sequence[Prediction]) -> RowStatistics:
@@ -30,9 +31,8 @@ def check_pairs(metric: str, a: Sequence[Prediction], b: Sequence[Prediction]) -
 
 def require_known(metric: str) -> None:
     """ValueError for a score that there is none of."""
-    known = (*TEXT_METRICS, PERPLEXITY)
-    if metric not in known:
-        raise ValueError(f"{metric}: there is no such score to compare; choose from {', '.join(known)}")
+    if metric not in METRICS:
+        raise ValueError(f"{metric}: there is no such score to compare; choose from {', '.join(METRICS)}")
 
 
 def check_losses(a: Sequence[Prediction], b: Sequence[Prediction]) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refrain.evaluation.row_statistics import TEXT_METRICS
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import changed_settings, paired_tests, row_pairs
 from refrain.experiments.comparison.changed_settings import Change
-from refrain.experiments.comparison.comparable_scores import PERPLEXITY
+from refrain.experiments.comparison.comparable_scores import METRICS, PERPLEXITY
 from refrain.experiments.comparison.paired_tests import Difference, Judgement
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
@@ -91,7 +90,7 @@ def choose_metrics(wanted: Sequence[str] | None, pairs: RowPairs) -> list[str]:
     Its unit is the token, so that of two tokenizers says nothing.
     """
     if wanted is None:
-        return [*TEXT_METRICS, *([PERPLEXITY] if has_same_tokens(pairs) else [])]
+        return [metric for metric in METRICS if metric != PERPLEXITY or has_same_tokens(pairs)]
     return list(dict.fromkeys(wanted))
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from refrain import TRAIN
 from refrain.experiments import machine
 from refrain.pipeline import paths
 from refrain.serving.lineage import model_lineage
 from refrain.serving.models import artifact
 
 EXTRA = ("influence: which training rows have shaped the answer is found with PyTorch; "
-         "`pip install 'refrain-lm[train]'` brings it")  # fmt: skip
+         f"`pip install '{TRAIN}'` brings it")  # fmt: skip
 
 
 def trace_words(question: str, limit: int, folder: Path) -> dict[str, Any]:
