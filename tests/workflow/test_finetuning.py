@@ -1,11 +1,12 @@
 """Fine-tuned and exported from Python, without a repository around: the pipeline's bytes, and an end that is said."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pipeline_repository
 import pytest
@@ -21,23 +22,65 @@ LOOSE = {"fallbacks": [], "thresholds.top1": 0.0, "thresholds.rouge": None}
 MADE = ("models/base", "data/prepared", "models/adapter", "models/merged", "models/onnx")
 
 
+TRAINING = """
+import json, refrain, sys
+sources, held_out, given = json.loads(sys.argv[1])
+sources.append(refrain.data.Source(held_out, split="test"))
+data = refrain.data.load(sources, val_fraction=0.1, test_fraction=0.0)
+refrain.finetune(data, "tiny", **given)
+"""
+
+
+class Stopped(NamedTuple):
+    """A training from a script, ended by Ctrl-C after its first validation."""
+
+    place: Path
+    sources: list[str]
+    held_out: str
+    given: dict[str, Any]
+    said: str
+    code: int
+    time_of_base: int
+
+    @property
+    def record(self) -> Path:
+        return self.place / "runs/finetune/.refrain/base.json"
+
+
 @pytest.fixture(scope="module")
-def run(finished_pipeline, tmp_path_factory):
-    """What the four calls make of the files and the settings of the small pipeline, in a folder of no repository."""
+def stopped(finished_pipeline, tmp_path_factory):
+    """With the files and the settings of the small pipeline, in a folder of no repository."""
     raw, place = finished_pipeline / "data/raw", tmp_path_factory.mktemp("elsewhere")
-    sources = [raw / "small.csv", raw / "small.jsonl", SourceConfig(str(raw / "small-test.jsonl"), split="test")]
-    before = Path.cwd()
-    os.chdir(place)
-    try:
+    sources, held_out = [str(raw / "small.csv"), str(raw / "small.jsonl")], str(raw / "small-test.jsonl")
+    tiny = {**pipeline_repository.TINY, "corpus": str(raw / "small.txt")}
+    adapter = {"rank": 16, "alpha": 32}  # of no recipe for a tiny base
+    given = {"tiny": tiny, "adapter": adapter, "epochs": 25, "batch_size": 1, "lr": 2e-5, **FEW}
+    (place / "train.py").write_text(TRAINING)
+    command = [sys.executable, "train.py", json.dumps([sources, held_out, given])]
+    process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    next(line for line in process.stderr if "val loss" in line)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    result = Stopped(place, sources, held_out, given, said, process.returncode, 0)
+    return result._replace(time_of_base=result.record.stat().st_mtime_ns)
+
+
+@pytest.fixture(scope="module")
+def run(stopped):
+    """What the four calls make of that, going on where it was stopped."""
+    with chdir(stopped.place):
+        sources = [*stopped.sources, SourceConfig(stopped.held_out, split="test")]
         data = refrain.data.load(sources, val_fraction=0.1, test_fraction=0.0)
-        tiny = {**pipeline_repository.TINY, "corpus": str(raw / "small.txt")}
-        adapter = {"rank": 16, "alpha": 32}  # of no recipe for a tiny base
-        model = refrain.finetune(data, "tiny", tiny=tiny, adapter=adapter, epochs=25, batch_size=1, lr=2e-5, **FEW)
+        model = refrain.finetune(data, "tiny", **stopped.given)
         variants = {f"export.variants.{name}.{key}": value for name in ("int8", "int4") for key, value in LOOSE.items()}
         strict = {"export.variants.int4.thresholds.relative_logits": 1e-9}
         return data, model, refrain.export(model, prompts=2, steps=4, **variants, **strict)
-    finally:
-        os.chdir(before)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on(stopped, run):
+    assert stopped.code and "KeyboardInterrupt: stopped at step " in stopped.said
+    assert stopped.record.stat().st_mtime_ns == stopped.time_of_base, "the base was made again"
 
 
 @pytest.mark.slow
@@ -84,34 +127,6 @@ def test_only_what_has_changed_is_made_again(run, caplog):
     assert not (artifact.folder / "int8").exists()
     with pytest.raises(ValueError, match=r"^variants: 'int9' is none of fp32, int8, int4$"):
         refrain.export(model, variants=["int9"])
-
-
-TRAINING = """
-import refrain, sys
-rows = refrain.data.load(sys.argv[1], test_fraction=0.2, val_fraction=0.2)
-print(refrain.finetune(rows, "tiny_from_data", tiny=%s, epochs=60, batch_size=1, output="run"))
-"""
-
-
-@pytest.mark.slow
-def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    (tmp_path / "train.py").write_text(TRAINING % {**pipeline_repository.TINY, "corpus": None})
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    for folder in (whole, stopped):
-        folder.mkdir()
-        command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "rows.jsonl")]
-        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        if folder is stopped:
-            next(line for line in process.stderr if "val loss" in line)
-            process.send_signal(signal.SIGINT)
-            said = process.communicate()[1]
-            assert process.returncode and "KeyboardInterrupt: stopped at step " in said
-            process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-            assert "base: nothing has changed" in process.stderr.read()
-        process.communicate()
-        assert process.returncode == 0
-    assert manifest.content_hash(whole / "run/models/adapter") == manifest.content_hash(stopped / "run/models/adapter")
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
