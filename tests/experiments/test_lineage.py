@@ -33,9 +33,7 @@ def repository(folder, tmp_path):
     """A repository that recorded the artifact, then another, then the artifact again; a branch of it never did."""
     place = tmp_path / "repository"
     place.mkdir()
-    pipeline_repository.run(place, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(place, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(place, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(place)
     ours = manifest.dvc_md5(folder)
     for subject, md5 in (("First", ours), ("Other", "0.dir"), ("Again", ours), ("Last", "1.dir")):
         lock = {"stages": {"export": {"outs": [{"path": "models/onnx", "md5": md5}]}}}

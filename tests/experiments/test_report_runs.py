@@ -40,9 +40,7 @@ def committed(tmp_path_factory):
         },
     }
     (folder / dvc_files.LOCK).write_text(yaml.safe_dump({"schema": "2.0", "stages": parts}))
-    run(folder, "git", "init", "-q", "-b", "main")
-    run(folder, "git", "config", "user.name", "A Tester")
-    run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     pipeline_repository.commit(folder)
     return folder
 

@@ -40,9 +40,7 @@ def repository(tmp_path):
     stage = {"cmd": "python score.py", "deps": ["score.py"], "params": ["train.lr"], "metrics": metrics}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"score": stage}}))
     (folder / "score.py").write_text(SCORE)
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     dvc(folder, "repro")
     pipeline_repository.commit(folder)
     return folder

@@ -57,9 +57,7 @@ def finished(tmp_path_factory):
     (folder / "params.yaml").write_text("rate: 1\n")
     for name in stages:
         (folder / f"{name}.py").write_text(STAGE)
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     dvc(folder, "init", "-q")
     commit(folder)
     again(folder)

@@ -48,8 +48,6 @@ def commit(folder):
     with chdir(folder):
         outs = [{"path": str(path), "md5": manifest.dvc_md5(path)} for path in (paths.MERGED, paths.ONNX)]
     (folder / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"export_onnx": {"outs": outs}}}))
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     pipeline_repository.commit(folder)
     return folder

@@ -38,9 +38,7 @@ def repository(out: Path) -> Path:
     copy(out)
     checked = ("--invalidation-mode", "checked-hash")  # so that no bytecode outlives an edit
     run(out, sys.executable, "-m", "compileall", "-q", *checked, "refrain", "stages")
-    run(out, "git", "init", "-q", "-b", "main")
-    run(out, "git", "config", "user.name", "A Tester")
-    run(out, "git", "config", "user.email", "tester@example.org")
+    init_git(out)
     commit(out)
     return out
 
@@ -62,6 +60,13 @@ def finished(place: Path) -> Path:
             commit(folder)
             said.write_text(output)
     return folder
+
+
+def init_git(folder: Path) -> None:
+    """An empty repository in a folder, with an author of its own."""
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "config", "user.name", "A Tester")
+    run(folder, "git", "config", "user.email", "tester@example.org")
 
 
 def commit(folder: Path) -> None:
@@ -150,6 +155,12 @@ def run(folder: Path, *command: str, fails: bool = False, **environment: str) ->
 def dvc(folder: Path, *arguments: str, **settings: Any) -> str:
     """What `dvc` said."""
     return run(folder, sys.executable, "-m", "dvc", *arguments, **settings)
+
+
+def dvc_each(folder: Path, *commands: str) -> str:
+    """What `dvc` said to several commands, in one process: it takes longer to load than most of them."""
+    script = "import shlex, sys; from dvc.cli import main; sys.exit(any(main(shlex.split(c)) for c in sys.argv[1:]))"
+    return run(folder, sys.executable, "-c", script, *commands)
 
 
 def stage(folder: Path, name: str, *arguments: str, **settings: Any) -> str:

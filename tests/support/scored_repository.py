@@ -1,10 +1,10 @@
 """A toy repository whose one stage answers test rows at once: as many rightly as its params say."""
 
 import json
+import sys
 from pathlib import Path
 
 import pipeline_repository
-from omegaconf import OmegaConf
 
 ROWS = 40
 ANSWERS = """
@@ -34,6 +34,25 @@ write("models/onnx/manifest.json", json.dumps({"best": "int8", "files": {}}))
 write("reports/summary.json", json.dumps({"rows": int(1000 * fraction), "rougeL": {"best": params.skill * fraction}}))
 """
 
+BUILD = """
+import json, subprocess, sys
+from pathlib import Path
+from dvc.cli import main
+from omegaconf import OmegaConf
+
+def dvc(*words):
+    assert main([*words]) == 0, words
+
+store, runs = sys.argv[1:]
+dvc("init", "-q")
+dvc("remote", "add", "--default", "store", store)
+for tag, values in json.loads(runs).items():
+    Path("params.yaml").write_text(OmegaConf.to_yaml(values))
+    dvc("repro")
+    for words in (["add", "-A"], ["commit", "-qm", "All of it"], ["tag", tag]):
+        subprocess.run(["git", *words], check=True)
+"""  # in one process, for DVC takes longer to load than all of this
+
 
 def repository(folder: Path) -> Path:
     """Tag `half`: half of the rows are right; `others`: it has other test rows; `newest`: nine of ten are right.
@@ -52,23 +71,16 @@ def repository(folder: Path) -> Path:
         "metrics": [{"reports/summary.json": {"cache": False}}],
     }
     (folder / "dvc.yaml").write_text(json.dumps({"stages": {"evaluate": stage}}))
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
-    pipeline_repository.dvc(folder, "init", "-q")
-    pipeline_repository.dvc(folder, "remote", "add", "--default", "store", str(folder.parent / "store"))
-    rerun(folder, "half", skill=0.5)
-    for skill in (0.5, 0.9):
-        rerun(folder, f"repeated-{skill}", skill=skill, seed=2)
-    rerun(folder, "others", skill=0.5, rows=ROWS + 4, answer="so it is said")
-    rerun(folder, "newest", skill=0.9)
+    pipeline_repository.init_git(folder)
+    runs = {
+        "half": {"skill": 0.5},
+        "repeated-0.5": {"skill": 0.5, "seed": 2},
+        "repeated-0.9": {"skill": 0.9, "seed": 2},
+        "others": {"skill": 0.5, "rows": ROWS + 4, "answer": "so it is said"},
+        "newest": {"skill": 0.9},
+    }
+    plain = {"seed": 1, "rows": ROWS, "answer": "because of", "data": {"train_fraction": 1.0}}
+    values = {tag: {**plain, **others} for tag, others in runs.items()}
+    store = str(folder.parent / "store")
+    pipeline_repository.run(folder, sys.executable, "-c", BUILD, store, json.dumps(values))
     return folder
-
-
-def rerun(folder: Path, tag: str, **values: object) -> None:
-    """A commit of a run with these values, which differ from the plain ones."""
-    plain = {"skill": 0.5, "seed": 1, "rows": ROWS, "answer": "because of", "data": {"train_fraction": 1.0}}
-    (folder / "params.yaml").write_text(OmegaConf.to_yaml(plain | values))
-    pipeline_repository.dvc(folder, "repro")
-    pipeline_repository.commit(folder)
-    pipeline_repository.run(folder, "git", "tag", tag)

@@ -60,9 +60,7 @@ def repository(folder: Path) -> Path:
         for name, (param, deps, outs) in STAGES.items()
     }
     (folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     pipeline_repository.dvc(folder, "init", "-q")
     again(folder)
     return folder

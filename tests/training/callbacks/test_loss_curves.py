@@ -56,9 +56,7 @@ def repository(tmp_path):
     """A repository of one stage, which does to DVCLive what a training does, with the curves of our dvc.yaml."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    pipeline_repository.run(folder, "git", "init", "-q", "-b", "main")
-    pipeline_repository.run(folder, "git", "config", "user.name", "A Tester")
-    pipeline_repository.run(folder, "git", "config", "user.email", "tester@example.org")
+    pipeline_repository.init_git(folder)
     dvc(folder, "init", "--quiet")
     ours = yaml.safe_load((pipeline_repository.ROOT / "dvc.yaml").read_text())
     stage = {"cmd": "python train.py", "deps": ["train.py"], "outs": [str(paths.LOSS)]}
