@@ -8,7 +8,7 @@ from typing import Any
 
 from refrain.cli import repository
 
-HELP = "what more training rows would bring"
+HELP = "show what more training rows would bring"
 PLOT = Path("runs/learning-curve.svg")
 
 
