@@ -16,8 +16,8 @@ from benchmarks.harness.answer_pools import AnswerPool, make_pool
 from refrain.evaluation import bootstrap
 from refrain.evaluation.row_statistics import TEXT_METRICS
 from refrain.experiments.comparison import paired_tests
+from refrain.experiments.comparison.sample_size import ALPHA
 
-ALPHA = 0.05
 ROWS = (10, 30, 100, 200)
 Shares = dict[str, float]
 

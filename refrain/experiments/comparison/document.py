@@ -7,7 +7,8 @@ from typing import Any
 from refrain.experiments.comparison import changed_rows
 from refrain.experiments.comparison.changed_rows import ChangedRow
 from refrain.experiments.comparison.predictions import RunPredictions
-from refrain.experiments.comparison.verdicts import ALPHA, Comparison, ScoreResult
+from refrain.experiments.comparison.sample_size import ALPHA
+from refrain.experiments.comparison.verdicts import Comparison, ScoreResult
 
 
 def build_document(comparisons: Sequence[Comparison], rows: int) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from typing import Any, Self
 
 import msgspec
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
 
-from refrain.pipeline import paths
+from refrain.pipeline import revisions
 
 DIRECTORY = ".dir"  # ends the checksum of a folder
 
@@ -17,7 +16,7 @@ class ObjectStore:
     """The cache and the remote of this repository, as they are set now; a context manager."""
 
     def __init__(self) -> None:
-        self.repo = Repo(str(paths.workspace()))
+        self.repo = revisions.open_repo()
         self.remote: Any = None
 
     def __enter__(self) -> Self:

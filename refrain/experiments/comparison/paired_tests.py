@@ -15,6 +15,7 @@ from refrain.evaluation.row_statistics import RowStatistics
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import randomisation, sample_size
 from refrain.experiments.comparison.comparable_scores import PERPLEXITY, check_pairs, read_statistics
+from refrain.experiments.comparison.sample_size import ALPHA
 
 Judgement = Literal["better", "worse", "cannot tell"]
 FEWEST = 2  # rows: one alone says nothing of the next
@@ -103,7 +104,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judge(difference: float, p_value: float, alpha: float = 0.05) -> Judgement:
+def judge(difference: float, p_value: float, alpha: float = ALPHA) -> Judgement:
     """Of B against A, by a difference that is positive where B is better, as `Difference.gain`."""
     if p_value >= alpha or difference == 0:
         return "cannot tell"

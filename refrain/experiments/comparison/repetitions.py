@@ -13,7 +13,8 @@ from refrain.experiments.comparison.changed_settings import Value
 from refrain.experiments.comparison.comparable_scores import PERPLEXITY, check_losses, read_statistics, require_known
 from refrain.experiments.comparison.paired_tests import Difference
 from refrain.experiments.comparison.predictions import RunPredictions
-from refrain.experiments.comparison.verdicts import ALPHA, ScoreResult, Verdict, choose_metrics, judge_scores, sum_up
+from refrain.experiments.comparison.sample_size import ALPHA
+from refrain.experiments.comparison.verdicts import ScoreResult, Verdict, choose_metrics, judge_scores, sum_up
 
 FEWEST = 2  # repetitions: one alone has no spread
 

@@ -9,6 +9,7 @@ from refrain.experiments.comparison.changed_rows import ChangedRow, ChangedRows
 from refrain.experiments.comparison.changed_settings import Change
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
+from refrain.experiments.comparison.sample_size import ALPHA, POWER
 from refrain.experiments.comparison.verdicts import Comparison, ScoreResult
 from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import number_table, text_table
@@ -155,8 +156,8 @@ def footnote(comparisons: Sequence[Comparison]) -> str:
     """How to read the numbers."""
     tests = sum(len(comparison.scores) for comparison in comparisons)
     return ("difference: candidate minus baseline, over pairs of rows. p: of a paired test (McNemar for exact match), "
-            f"adjusted by Holm for {tests} tests; a verdict needs less than 0.05. rows needed: with so many, this "
-            "difference, were it real, would be told from chance 80 times of 100.")  # fmt: skip
+            f"adjusted by Holm for {tests} tests; a verdict needs less than {ALPHA}. rows needed: with so many, this "
+            f"difference, were it real, would be told from chance {POWER * 100:.0f} times of 100.")  # fmt: skip
 
 
 def wrap(text: str) -> str:

@@ -4,7 +4,7 @@ from math import ceil, sqrt
 from statistics import NormalDist
 
 POWER = 0.8
-ALPHA = 0.05  # two-sided
+ALPHA = 0.05  # two-sided, of every test
 FEWEST = 6  # rows: of fewer, no exchange of signs has a chance below 5 %, for 2 of 2^rows are as extreme
 QUANTILES = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)  # 1.96 and 0.84
 

@@ -12,7 +12,6 @@ from refrain.experiments.comparison.paired_tests import Difference, Judgement
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
 
-ALPHA = 0.05
 Verdict = Judgement | Literal["mixed"]
 
 
@@ -110,7 +109,7 @@ def compare_score(metric: str, pairs: RowPairs) -> Difference:
 def judge_scores(results: Sequence[Difference], adjusted: Iterator[float]) -> Iterator[ScoreResult]:
     for result in results:
         p_value = next(adjusted)
-        yield ScoreResult(result, p_value, paired_tests.judge(result.gain, p_value, ALPHA))
+        yield ScoreResult(result, p_value, paired_tests.judge(result.gain, p_value))
 
 
 def sum_up(verdicts: Sequence[Judgement]) -> Verdict:
