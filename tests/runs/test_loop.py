@@ -94,7 +94,6 @@ def test_what_people_say_is_learned_compared_published_and_served(bench, server,
     gate = json.loads(refrain(bench, "compare", "workspace", "v1", "--fail-if", "worse", "--json"))
     [comparison] = gate["comparisons"]
     assert (comparison["rows"], comparison["only_candidate"], comparison["only_baseline"]) == (4, 0, 0)
-    assert "cannot tell" in refrain(bench, "compare", "workspace", "v1", "--fail-if", "not-better", fails=True)
     pipeline_repository.commit(bench)
     refrain(bench, "publish", str(tmp_path / "served"))
     assert seal_of_answer(server) == old, "until it is told, it answers as before"
