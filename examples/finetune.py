@@ -28,7 +28,7 @@ def main() -> None:
     data.add(messages=[{"role": "user", "content": "hello!"}, {"role": "assistant", "content": "ask on"}])
     print(data)
 
-    model = refrain.finetune(data, model="tiny_from_data", method="full", batch_size=4, output="runs/weather")
+    model = refrain.finetune(data, "tiny_from_data", method="full", epochs=20, batch_size=4, output="runs/weather")
     print(model)
 
     artifact = refrain.export(model, variants=["fp32", "int8"])
