@@ -112,6 +112,17 @@ def test_a_name_of_no_run_is_one_sentence_with_the_way_out(compare, name, reason
     assert (code, said, error.count("\n")) == (3, "", 1) and error.startswith(f"refrain: {reason}")
 
 
+@pytest.mark.heavy
+def test_without_predictions_or_a_history_it_says_so(compare):
+    for file in Path("reports/predictions").iterdir():
+        file.unlink()
+    assert compare()[2].startswith("refrain: workspace: reports/predictions is empty; `dvc checkout` brings back")
+    shutil.move(".git", "aside")
+    for names in ((), ("half", "newest")):
+        code, said, error = compare(*names)
+        assert (code, said, error.count("\n"), "`git clone` brings" in error) == (3, "", 1, True)
+
+
 def test_an_unknown_condition_is_a_wrong_option(compare):
     with pytest.raises(SystemExit) as stop:
         compare("half", "--fail-if", "slower")

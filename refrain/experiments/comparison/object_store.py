@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 from dvc.exceptions import DvcException
 
-from refrain.pipeline import revisions
+from refrain.pipeline import paths, revisions
 
 DIRECTORY = ".dir"  # ends the checksum of a folder
 
@@ -16,7 +16,12 @@ class ObjectStore:
     """The cache and the remote of this repository, as they are set now; a context manager."""
 
     def __init__(self) -> None:
-        self.repo = revisions.open_repo()
+        try:
+            self.repo = revisions.open_repo()
+        except DvcException as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{paths.workspace().resolve()}: DVC cannot open it ({reason}); `git clone` brings a "
+                             "whole one, `refrain doctor` says what this one lacks") from error  # fmt: skip
         self.remote: Any = None
 
     def __enter__(self) -> Self:

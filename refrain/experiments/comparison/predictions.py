@@ -37,6 +37,9 @@ def read_predictions(store: ObjectStore, run: Run) -> RunPredictions:
     """The predictions of a run; ValueError with the way out for missing or damaged ones, and for an unknown variant."""
     files = open_folder(store, run)
     models = {name.removesuffix(".jsonl").removeprefix(MADE_BY_EXPORT): read for name, read in files.items()}
+    if not models:
+        raise ValueError(f"{run.name}: {paths.PREDICTIONS} is empty; `dvc checkout` brings back what evaluate wrote, "
+                         "`dvc repro` makes it anew")  # fmt: skip
     variant = find_best(store, run) if run.variant == paths.BEST else run.variant
     if variant not in models:
         raise ValueError(f"{run.name}: it has no predictions of {variant}; there are {', '.join(sorted(models))}")

@@ -1,6 +1,7 @@
 """What is compared: commits, tags, branches, experiments and the workspace, by the names that people give them."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +50,7 @@ def find_run(text: str, variant: str) -> Run:
     variant = own_variant or variant
     if name == WORKSPACE:
         return Run(text, WORKSPACE, "", variant)
+    require_git(name)
     if commit := git.commit_of(name):
         return Run(text, "commit", commit, variant)
     found = [commit for commit, experiment in list_experiments() if experiment == name]
@@ -73,8 +75,17 @@ def require_one_name(text: str) -> None:
         raise ValueError(f"{name}: it stands for several commits; write the names of two runs, with a blank between")
 
 
+def require_git(name: str) -> None:
+    """ValueError where files are all that is here."""
+    if not git.run_git("rev-parse", "--git-dir"):
+        raise ValueError(f"{name}: no Git repository is here that could tell which run that is; `git clone` brings one "
+                         "with its history")  # fmt: skip
+
+
 def suggest_name(name: str) -> str:
     """The name that was perhaps meant, as the rest of a sentence; nothing where none is near."""
+    if re.search(r"[~^@]", name):  # reckoned from another
+        return ""
     heads = git.run_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
     known = [WORKSPACE, "HEAD", *heads, *(experiment for _, experiment in list_experiments())]
     near = difflib.get_close_matches(name, known, n=1)

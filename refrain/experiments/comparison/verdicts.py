@@ -75,7 +75,8 @@ def pair_runs(candidate: RunPredictions, baseline: RunPredictions, common: bool)
     names = f"{candidate.run.name} and {baseline.run.name}"
     if not pairs.candidate:
         raise ValueError(
-            f"{names} have no test row in common, so nothing can be compared; evaluate both on one test set"
+            f"{names} have no test row in common, so nothing can be compared; evaluate both on one test set, or name "
+            "only runs that were"
         )
     if not pairs.is_same_set and not common:
         raise ValueError(f"{names} were tested on different rows: {pairs.describe_difference()}; --common compares "
