@@ -31,10 +31,10 @@ def test_an_answer_is_traced_by_its_id(running, rows):
     assert (told["artifact"]["seal"], told["artifact"]["method"]) == (answer["refrain"]["seal"], "lora")
     assert told["words"]["asked_in"]["line"] == 3 and len(told["words"]["nearest"]) == 2
     assert len(told["influence"]["rows"]) == 3 and told["influence"]["compared"] == 14
-    assert (rows_file(running) / ".influence").is_dir()
+    assert (repository_of(running) / ".influence").is_dir()
 
 
-def rows_file(running):
+def repository_of(running):
     return running.server.models.default.folder.resolve().parents[2]
 
 
