@@ -384,8 +384,8 @@ def test_a_trial_lists_files_with_sizes_and_changes_nothing(publish, here, hub, 
     for destination in (NAME, tmp_path / "out"):
         code, said = publish(destination, "--dry-run")
         assert code == 0 and [line.split()[-1] for line in said.splitlines()[:-1]] == published(here, "best")
-        size = (here / "models/onnx/best/model.onnx").stat().st_size / 1e6
-        assert f"{size:12,.3f} MB  best/model.onnx\n" in said
+        size = (here / "models/onnx/best/model.onnx").stat().st_size
+        assert f"{size:15,} bytes  best/model.onnx\n" in said
     assert hub.log == [] and not (tmp_path / "out").exists()
 
 

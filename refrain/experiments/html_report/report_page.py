@@ -40,7 +40,7 @@ def write_report(file: Path, rev: str | None) -> str:
             f"{file}: it cannot be written ({(error.strerror or str(error)).lower()}); name another file"
         ) from error
     rows = len(next(iter(reports.predictions.values()), []))
-    return f"{file}: {len(page.encode()) / 1e6:.1f} MB, {rows:,} test rows; any browser opens it, without a network"
+    return f"{file}: {len(page.encode()) / 1e3:,.0f} kB, {rows:,} test rows; any browser opens it, without a network"
 
 
 def render_run(reports: RunReports) -> str:

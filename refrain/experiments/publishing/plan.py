@@ -82,7 +82,7 @@ def content_sha256(content: Content) -> str:
 
 def describe_plan(plan: Plan) -> str:
     """Each file with its size, and all of them."""
-    lines = [f"{content_size(content) / 1e6:12,.3f} MB  {name}" for name, content in plan.files.items()]
+    lines = [f"{content_size(content):15,} bytes  {name}" for name, content in plan.files.items()]
     return "\n".join([*lines, describe_total(plan)])
 
 

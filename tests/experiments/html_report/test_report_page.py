@@ -154,6 +154,7 @@ def visible_text(page):
 def test_it_says_first_what_is_shipped_and_how_sure_that_is(written, capsys):
     first, again = written(), written()
     assert first == again
+    size = f"{len(first.encode()) / 1e3:,.0f} kB"
     text = visible_text(first)
     assert (
         "int8, the variant that is shipped, reaches ROUGE-L 0.700 (95 % interval 0.612 to 0.788) on 3 test rows" in text
@@ -163,7 +164,7 @@ def test_it_says_first_what_is_shipped_and_how_sure_that_is(written, capsys):
         "2 are in no split" in text and "Validation loss went from 3.00 to 1.00; the weights of step 4 are kept" in text
     )
     assert "5 of 6 links hold, 1 missed, within chance" in text
-    assert "MB, 3 test rows; any browser opens it" in capsys.readouterr().out
+    assert f"page.html: {size}, 3 test rows; any browser opens it" in capsys.readouterr().out
 
 
 @in_browser
