@@ -45,7 +45,7 @@ def describe_artifact(facts: dict[str, Any]) -> list[tuple[str, str]]:
 def describe_asked(asked: dict[str, Any] | None) -> str:
     """Whether the question was in training, validation or test."""
     if asked is None:
-        return "asked before: in no split, neither so nor nearly so"
+        return "asked before: in no split, neither word for word nor nearly"
     wording = "the same question" if asked["match"] == "same" else "nearly the same question"
     split = {"train": "training", "val": "validation", "test": "test"}[asked["split"]]
     return f"asked before: in {split}, {wording}, {place_of(asked)}"
