@@ -16,7 +16,7 @@ from refrain.workflow import batches, settings
 from refrain.workflow.batches import Batch, Framework
 from refrain.workflow.data_recipe import Recipe, make_recipe, read_row
 from refrain.workflow.row_placement import Placement, place
-from refrain.workflow.row_sources import Rows
+from refrain.workflow.row_sources import Rows, to_json
 from refrain.workflow.settings import DataSettings, SourceSettings
 
 Source = SourceConfig  # a file with settings of its own
@@ -107,6 +107,7 @@ class Data:
             own_id, split = row.pop("id"), row.pop("split")
             changed = change(cast(Row, {**row, "id": own_id}))
             if changed is not None:
+                to_json(changed, f"what map made of {own_id}")
                 parts = [dict(changed)] if "messages" in changed else read_row(changed, self.recipe.overrides)
                 rows += [{**part, "id": own_id, "split": split} for part in parts]
         return Data(make_recipe(rows, self.recipe.overrides, {}))

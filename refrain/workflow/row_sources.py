@@ -59,17 +59,19 @@ def write_memory(rows: list[Any], scratch: Path) -> Path:
     folder.mkdir()
     with (folder / FILE).open("w", encoding="utf-8") as file:
         for number, row in enumerate(rows, 1):
-            if not isinstance(row, Mapping):
-                raise ValueError(f"row {number}: it is {type(row).__name__}, and a row is a dict such as "
-                                 '{"question": ..., "answer": ...} or {"messages": [...]}')  # fmt: skip
             file.write(to_json(row, f"row {number}") + "\n")
     return folder / FILE
 
 
-def to_json(row: Mapping[str, Any], name: str) -> str:
-    """A row on one line; ValueError for what has no place in JSON."""
+def to_json(row: Any, name: str) -> str:
+    """A row on one line; ValueError for what is none, or has no place in JSON."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{name}: it is {type(row).__name__}, and a row is a dict such as "
+                         '{"question": ..., "answer": ...} or {"messages": [...]}')  # fmt: skip
     try:
-        return json.dumps(dict(row), ensure_ascii=False, default=plain_value)
+        line = json.dumps(dict(row), ensure_ascii=False, default=plain_value)
+        line.encode("utf-8")  # half a pair of surrogates is no text
+        return line
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: it holds what JSON cannot ({error}); give text, numbers, lists and dicts") from error
 

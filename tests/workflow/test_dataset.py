@@ -143,6 +143,7 @@ def test_batches_are_what_the_train_stage_learns_from(data, base, talk):
     ({"a": 1}, {}, "rows: 'a' is no split"),
     ([1], {}, "row 1: it is int, and a row is a dict"),
     ([{"question": "Why?", "answer": object()}], {}, "row 1: it holds what JSON cannot .a value of the type object"),
+    ([{"question": "Why\ud800?", "answer": "So."}], {}, "row 1: it holds what JSON cannot .'utf-8' codec can't encode"),
     ([], {}, "no row is left to train on: rows.jsonl is empty"),
     ("no.jsonl", {}, "data.sources.0..path: there is no file .*no.jsonl; correct the path"),
     (ROWS, {"val_fracton": 0.1}, "val_fracton is no key of the configuration; did you mean val_fraction?"),
@@ -154,6 +155,11 @@ def test_what_cannot_be_is_said_in_a_sentence(rows, given, sentence, tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"^{sentence}"):
         refrain.data.load(rows, **given)
+
+
+def test_what_a_change_makes_is_a_row_or_named_with_that_it_was_made_of(data):
+    with pytest.raises(ValueError, match=r"^what map made of .*: it is int, and a row is a dict such as"):
+        data.map(lambda row: 5)
 
 
 def test_a_row_that_is_no_conversation_is_refused_when_it_is_added(data):
