@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from refrain.chat import encoding
 from refrain.evaluation import divergence, parity
 from refrain.exporters.onnx import exporter, fallbacks
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import language_model, onnx_folder
 from refrain.runtime.loading import load_model
 

@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from refrain.chat import encoding, model_folder
 from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
-from refrain.pipeline.schema import ExportConfig
+from refrain.pipeline.export_schema import ExportConfig
 from refrain.training import fit
 from refrain.training.objectives import sft
 

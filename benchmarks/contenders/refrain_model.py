@@ -22,7 +22,7 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     from omegaconf import OmegaConf
 
     from refrain.exporters.onnx import exporter
-    from refrain.pipeline import schema
+    from refrain.pipeline import export_schema
 
     values = OmegaConf.load(VALUES)
     preset, _, block = name.partition("-")
@@ -30,7 +30,9 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     if block:
         variant.weights.block = int(block)
     values.variants = {name: variant}
-    exporter.export_variants(source, out.parent, OmegaConf.to_object(OmegaConf.merge(schema.ExportConfig, values)))
+    exporter.export_variants(
+        source, out.parent, OmegaConf.to_object(OmegaConf.merge(export_schema.ExportConfig, values))
+    )
 
 
 def open_model(folder: Path, threads: int) -> protocol.Generate:

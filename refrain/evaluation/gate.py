@@ -11,7 +11,7 @@ from refrain.chat import encoding
 from refrain.chat.records import Row
 from refrain.evaluation import intervals
 from refrain.evaluation.divergence import DivergenceStats
-from refrain.pipeline.schema import Thresholds, VariantConfig
+from refrain.pipeline.export_schema import Thresholds, VariantConfig
 
 log = logging.getLogger(__name__)
 

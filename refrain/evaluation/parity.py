@@ -18,7 +18,7 @@ from refrain.evaluation import divergence, intervals, metrics, scoring
 from refrain.evaluation.divergence import DivergenceStats, ExactModel
 from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
-from refrain.pipeline.schema import ExportConfig
+from refrain.pipeline.export_schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel, Logits
 

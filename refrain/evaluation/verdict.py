@@ -7,7 +7,7 @@ from math import inf
 from refrain.evaluation import divergence
 from refrain.evaluation.intervals import Interval
 from refrain.evaluation.parity import ParityResult
-from refrain.pipeline.schema import Thresholds
+from refrain.pipeline.export_schema import Thresholds
 
 
 @dataclass(frozen=True)

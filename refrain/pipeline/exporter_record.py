@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from refrain.pipeline import paths
-from refrain.pipeline.schema import Config, ExportConfig, GgufConfig
+from refrain.pipeline.export_schema import ExportConfig, GgufConfig
+from refrain.pipeline.schema import Config
 
 RECORD = "exporter.json"
 GGUF_PACKAGES = ("gguf", "xllamacpp")

@@ -11,7 +11,7 @@ from threshold_results import BARS, JUST
 from refrain.chat import encoding, model_folder
 from refrain.evaluation import gate, verdict
 from refrain.evaluation.divergence import DivergenceStats
-from refrain.pipeline.schema import Thresholds, VariantConfig
+from refrain.pipeline.export_schema import Thresholds, VariantConfig
 
 
 @pytest.fixture

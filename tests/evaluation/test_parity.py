@@ -11,7 +11,7 @@ from refrain.chat import encoding, model_folder, records
 from refrain.evaluation import divergence, intervals, metrics, parity, verdict
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
-from refrain.pipeline.schema import Thresholds
+from refrain.pipeline.export_schema import Thresholds
 from refrain.runtime import loading as runtime
 
 STEPS = 6

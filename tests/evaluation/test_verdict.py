@@ -7,7 +7,7 @@ import pytest
 from threshold_results import BARS, JUST
 
 from refrain.evaluation import intervals, verdict
-from refrain.pipeline.schema import Thresholds
+from refrain.pipeline.export_schema import Thresholds
 
 
 @pytest.mark.parametrize("worse, sentence", [

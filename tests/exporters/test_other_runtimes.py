@@ -15,7 +15,7 @@ import refrain
 from refrain.chat import encoding, model_folder
 from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.training import fit
 from refrain.training.objectives import sft
 

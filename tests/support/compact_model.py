@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from refrain.exporters.onnx import graph
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 
 CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it
 VOCABULARY = 272  # more logits than the tokenizer has tokens

@@ -4,7 +4,7 @@ from typing import get_type_hints
 
 import pytest
 
-from refrain.pipeline import schema
+from refrain.pipeline import export_schema, schema
 from refrain.workflow import settings
 
 BY_HAND = {"path", "hub", "url"}  # what rows are is said by themselves
@@ -15,7 +15,7 @@ MORE = {settings.FinetuneSettings: {*settings.SECTIONS, *settings.PRESETS}}
     (settings.SourceSettings, schema.SourceConfig, BY_HAND),
     (settings.DataSettings, schema.DataConfig, {"name", "folder", "sources", *schema.SourceConfig.__annotations__}),
     (settings.FinetuneSettings, schema.TrainConfig, {"recipe"}),
-    (settings.ExportSettings, schema.ExportConfig, {"name", "variants"}),
+    (settings.ExportSettings, export_schema.ExportConfig, {"name", "variants"}),
 ])  # fmt: skip
 def test_keywords_are_the_keys_of_a_section(given, section, absent):
     own = given.__annotations__.keys() - MORE.get(given, set())

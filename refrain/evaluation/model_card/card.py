@@ -11,7 +11,7 @@ from refrain.evaluation.model_card.metadata import card_metadata
 from refrain.evaluation.model_card.scores import add_scores
 from refrain.evaluation.model_card.sections import card_text
 from refrain.pipeline import front_matter, manifest, paths
-from refrain.pipeline.schema import VariantConfig
+from refrain.pipeline.export_schema import VariantConfig
 
 
 def write_card(folder: Path, manifest_facts: Mapping[str, Any], variants: Mapping[str, VariantConfig]) -> None:

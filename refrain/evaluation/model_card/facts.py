@@ -9,7 +9,7 @@ from typing import Any
 from refrain.chat.model_folder import read_context_length
 from refrain.evaluation.model_card import licenses
 from refrain.pipeline import front_matter, paths
-from refrain.pipeline.schema import VariantConfig
+from refrain.pipeline.export_schema import VariantConfig
 from refrain.runtime import onnx_folder
 
 

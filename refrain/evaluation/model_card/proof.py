@@ -6,7 +6,7 @@ from typing import Any
 from refrain.evaluation import divergence
 from refrain.evaluation.model_card import markdown
 from refrain.evaluation.model_card.facts import CardFacts
-from refrain.pipeline.schema import Thresholds
+from refrain.pipeline.export_schema import Thresholds
 
 HEADER = ("model", "compared with", "measure", "threshold", "measured", "95 % interval")
 MODES = {"whole": "whole", "cached": "with KV cache", "batched": "in a batch", "chunked": "prefill in chunks"}

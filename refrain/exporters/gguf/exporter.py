@@ -12,7 +12,7 @@ from refrain.exporters.architectures import families, llama_cpp
 from refrain.exporters.gguf import modelfile, proof, writer
 from refrain.exporters.gguf.proof import FileProof, FileVerdict
 from refrain.exporters.gguf.questions import Questions
-from refrain.pipeline.schema import GgufConfig
+from refrain.pipeline.export_schema import GgufConfig
 
 MODELFILE = "Modelfile"  # as Ollama looks for it
 CANNOT_STOP = (

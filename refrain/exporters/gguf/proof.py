@@ -18,7 +18,7 @@ from refrain.exporters.architectures.llama_cpp import Graph
 from refrain.exporters.gguf import llama_client, llama_server, vocabulary
 from refrain.exporters.gguf.questions import Prompt, Questions
 from refrain.pipeline import progress
-from refrain.pipeline.schema import GgufThresholds
+from refrain.pipeline.export_schema import GgufThresholds
 
 FLOOR = -80.0  # log-probabilities below it are none in llama.cpp, which makes them of fp32 probabilities
 TABLE_SLACK = 10.0  # for ggml's GELU, which it looks up in a table of fp16

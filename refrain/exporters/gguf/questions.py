@@ -13,7 +13,7 @@ from refrain.chat.records import Message, Row, is_text_alone
 from refrain.evaluation import divergence, parity
 from refrain.evaluation.divergence import ExactModel
 from refrain.pipeline import progress
-from refrain.pipeline.schema import GgufConfig
+from refrain.pipeline.export_schema import GgufConfig
 from refrain.runtime.language_model import Logits, log_softmax
 
 MAX_BYTES = 2**28  # of the reference's logits

@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime.onnx_folder import EXTERNAL_DATA
 
 MICROSOFT = "com.microsoft"

@@ -4,7 +4,7 @@ from refrain.exporters.architectures.decoder import Array
 from refrain.exporters.onnx import quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
 from refrain.exporters.onnx.layers import add_full_precision, add_matmul_nbits
-from refrain.pipeline.schema import BLOCKS, QuantizationConfig
+from refrain.pipeline.export_schema import BLOCKS, QuantizationConfig
 
 
 def add_embedding(builder: GraphBuilder, embedding: Array) -> list[str]:

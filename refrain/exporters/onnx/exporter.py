@@ -13,7 +13,7 @@ import onnx
 from refrain.chat import model_folder
 from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
 from refrain.exporters.onnx import genai_config, graph, traced_graph
-from refrain.pipeline.schema import ExportConfig, QuantizationConfig
+from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityPrompts, ParityResult
 from refrain.exporters.onnx import exporter, sensitivity
 from refrain.pipeline import manifest
-from refrain.pipeline.schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
+from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
 
 MAX_SEQUENCES, MAX_TOKENS = 8, 64  # on which layers are compared: each of them is a run of the whole model
 

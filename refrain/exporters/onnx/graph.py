@@ -23,7 +23,7 @@ from refrain.exporters.onnx.builder import GraphBuilder
 from refrain.exporters.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
 from refrain.exporters.onnx.layers import add_full_precision, add_linear, add_norm, add_transformer_block
 from refrain.pipeline import progress
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
 

@@ -16,7 +16,7 @@ from refrain.pipeline import paths
 from refrain.runtime import onnx_folder
 
 if TYPE_CHECKING:
-    from refrain.pipeline.schema import ExportConfig
+    from refrain.pipeline.export_schema import ExportConfig
 
 log = logging.getLogger(__name__)
 

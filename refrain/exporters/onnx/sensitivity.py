@@ -18,7 +18,7 @@ from refrain.evaluation import divergence
 from refrain.exporters.architectures.decoder import Array
 from refrain.exporters.onnx import quantization
 from refrain.pipeline import progress
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 from refrain.runtime.language_model import LanguageModel, Logits
 from refrain.runtime.loading import load_model

@@ -19,7 +19,7 @@ from refrain.exporters.onnx.embedding import add_embedding, add_gather, add_tied
 from refrain.exporters.onnx.layers import add_linear
 from refrain.exporters.onnx.sensitivity import layer_of
 from refrain.pipeline import progress
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
 

@@ -15,7 +15,8 @@ from refrain.models.pretrained.facts import ModelFacts, read_facts
 from refrain.pipeline import paths
 
 if TYPE_CHECKING:  # what serves knows shapes without it
-    from refrain.pipeline.schema import AdapterConfig, MethodConfig, QuantizationConfig, TrainConfig
+    from refrain.pipeline.export_schema import QuantizationConfig
+    from refrain.pipeline.schema import AdapterConfig, MethodConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from refrain.exporters.architectures import families
 from refrain.exporters.onnx import graph
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import loading
 
 LAYERS, HEADS, HEAD_DIM, CONTEXT = 4, 4, 32, 96

@@ -10,7 +10,7 @@ from refrain.chat import encoding
 from refrain.exporters.architectures import llama_cpp
 from refrain.exporters.gguf import proof, questions, tensors, vocabulary, writer
 from refrain.models.pytorch.language_model import TorchLanguageModel
-from refrain.pipeline.schema import GgufConfig, GgufThresholds
+from refrain.pipeline.export_schema import GgufConfig, GgufThresholds
 
 STRICT = GgufThresholds(relative_logits=1e-3, kl=None, top1=1.0, texts=1.0, required=True)
 ROWS = [

@@ -23,7 +23,7 @@ from refrain.evaluation import parity, verdict
 from refrain.exporters.onnx import builder, exporter
 from refrain.models.pytorch import language_model
 from refrain.models.pytorch import loading as models
-from refrain.pipeline.schema import BLOCKS, QuantizationConfig, Thresholds, VariantConfig
+from refrain.pipeline.export_schema import BLOCKS, QuantizationConfig, Thresholds, VariantConfig
 from refrain.runtime import compact_session, traced_session
 from refrain.runtime import loading as runtime
 

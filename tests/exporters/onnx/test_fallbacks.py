@@ -10,7 +10,7 @@ from refrain.chat import model_folder
 from refrain.evaluation import gate, parity
 from refrain.exporters.onnx import exporter, fallbacks, provenance
 from refrain.models.pytorch import language_model, loading
-from refrain.pipeline.schema import QuantizationConfig, Thresholds, VariantConfig
+from refrain.pipeline.export_schema import QuantizationConfig, Thresholds, VariantConfig
 from refrain.runtime.loading import load_model
 
 COARSE = QuantizationConfig(bits=4, block=32, head_bits=4)

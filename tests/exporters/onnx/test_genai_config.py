@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, BloomConfig, Gemma3TextConfig, GP
 from refrain.chat import model_folder
 from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import loading as runtime
 
 SHAPE = {"vocab_size": 320, "hidden_size": 64, "initializer_range": 0.15, "num_attention_heads": 4,

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from refrain.chat import model_folder
 from refrain.exporters.onnx import exporter, selection
 from refrain.models.pytorch import loading
-from refrain.pipeline.schema import QuantizationConfig, VariantConfig
+from refrain.pipeline.export_schema import QuantizationConfig, VariantConfig
 from refrain.runtime import onnx_folder
 
 BLOCKED = {"head_bits": 8, "block": 32}

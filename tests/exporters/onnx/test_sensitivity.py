@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from refrain.exporters.onnx import exporter, sensitivity
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 
 HALF = QuantizationConfig(bits=4, block=32, head_bits=8, sensitive_share=0.5)
 SEQUENCES = [[5, 9, 60, 200, 3, 7], [7, 120, 250, 8]]

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 from refrain.chat import model_folder
 from refrain.exporters.onnx import exporter
 from refrain.models.pytorch import loading
-from refrain.pipeline.schema import QuantizationConfig
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import loading as runtime
 from refrain.runtime import onnx_folder
 
