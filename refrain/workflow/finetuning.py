@@ -10,7 +10,7 @@ from refrain.experiments import data_settings
 from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import text_table
 from refrain.pipeline import paths
-from refrain.pipeline.schema import SourceConfig
+from refrain.pipeline.schema import MethodConfig, SourceConfig
 from refrain.workflow import settings
 from refrain.workflow.dataset import Data, load
 from refrain.workflow.row_placement import read_placement
@@ -96,7 +96,7 @@ def finetune(
         *settings.finetune_overrides(given | locate_corpus(given.get("tiny"))),
         *([] if seed is None else [f"seed={seed}"]),
     ]
-    rows.recipe.compose(*own)  # what cannot be is said before anything is written
+    require_preferences(rows, rows.recipe.compose(*own).method)  # what cannot be is said before anything is written
     with workspace.alone():
         sources = data_settings.source_overrides(keep_rows(rows, workspace.folder))
         overrides = [*sources, *rows.recipe.overrides, *own]
@@ -106,6 +106,16 @@ def finetune(
             workspace.run(stage)
         workspace.remember(overrides)
     return open_run(workspace.folder, rows)
+
+
+def require_preferences(data: Data, method: MethodConfig) -> None:
+    """ValueError when a preference loss has no row to learn from."""
+    if method.preference is None:
+        return
+    wanted = ("rejected", "label") if method.preference.loss == "kto" else ("rejected",)
+    if not any(name in row for row in data.train for name in wanted):
+        raise ValueError(f"method={method.name}: none of {len(data.train)} training rows has {' or '.join(wanted)}; "
+                         "choose method='lora', or give rows with chosen and rejected")  # fmt: skip
 
 
 def open_run(folder: Path, data: Data) -> FineTuned:
@@ -119,6 +129,10 @@ def choose_model(model: str | Path) -> list[str]:
         return [f"model={model}"]
     folder = Path(model).expanduser()
     if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"model={model}: this folder has no config.json, so it is no model; name one of transformers"
+            )
         return ["model=folder", f"model.folder={to_hydra(str(folder.absolute()))}"]
     name, _, revision = str(model).partition("@")
     if isinstance(model, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):

@@ -134,6 +134,8 @@ def test_only_what_has_changed_is_made_again(run, caplog):
     ({"epoch": 1}, "epoch is no key of the configuration; did you mean epochs?"),
     ({"method": "lorra"}, "method=lorra: conf/method has continue, dora, "),
     ({"model": "tinny"}, "model=tinny: it is no preset, no folder, and no owner/name of the Hub; did you mean tiny?"),
+    ({"method": "dpo"}, "method=dpo: none of "),
+    ({"method": "kto"}, "method=kto: none of "),
     ({"adapter": {"rnk": 3}}, "method.adapter.rnk is no key of the configuration; did you mean method.adapter.rank?"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_is_trained(given, sentence, tmp_path):
@@ -155,7 +157,13 @@ def test_a_folder_of_others_is_left_alone(tmp_path):
     ("tiny", ["model=tiny"]),
     ("owner/name", ["model=hub", 'model.hub=owner/name']),
     ("owner/name@v1.0", ["model=hub", "model.hub=owner/name", "model.revision=v1.0"]),
-    (Path("refrain"), ["model=folder", f"model.folder={Path.cwd() / 'refrain'}"]),
 ])  # fmt: skip
-def test_a_base_is_a_preset_a_folder_or_of_the_hub(model, overrides):
+def test_a_base_is_a_preset_or_of_the_hub(model, overrides):
     assert finetuning.choose_model(model) == overrides
+
+
+def test_a_base_is_a_folder_with_a_config(tmp_path):
+    with pytest.raises(ValueError, match=r"^model=.*: this folder has no config.json, so it is no model"):
+        finetuning.choose_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert finetuning.choose_model(tmp_path) == ["model=folder", f"model.folder={tmp_path}"]
