@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import card_reports
 import pipeline_repository
 import pytest
 import torch
@@ -38,6 +39,7 @@ def workspace(base, rows, tmp_path, monkeypatch):
     pairs = [{**row, "rejected": f"{row['messages'][0]['content']} no"} for row in rows]
     for split, some in {"train": pairs[:10], "val": pairs[10:13], "test": pairs[13:]}.items():
         records.write_rows(paths.PREPARED / f"{split}.jsonl", some)
+    card_reports.write()  # train writes its own in place of this one
 
 
 def configured(preset, export):

@@ -126,7 +126,13 @@ def test_a_quantised_variant_that_misses_its_threshold_is_left_out_of_a_good_run
         json.loads((finished / path).read_text()) for path in (paths.PARITY, paths.SUMMARY, paths.METRICS)
     )
     assert "relative_logits allows 1e-09" in proof["int4"]["fails"][0] and not proof["int8"]["fails"]
-    assert {each.name for each in (finished / paths.ONNX).iterdir()} == {"fp32", "int8", "best", "manifest.json"}
+    assert {each.name for each in (finished / paths.ONNX).iterdir()} == {
+        "fp32",
+        "int8",
+        "best",
+        "manifest.json",
+        "README.md",
+    }
     assert {*summary["rougeL"]} == {"base", "merged", "fp32", "int8", "best"}
     assert summary["rougeL"]["best"] == scores["onnx-int8"]["rougeL"], "the score that a search goes by"
 

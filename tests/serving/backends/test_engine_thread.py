@@ -129,8 +129,11 @@ def test_a_reply_that_breaks_ends_alone(start, folder):
 def test_an_engine_that_fails_tells_all_and_takes_no_more(start, folder):
     async def main():
         backend = start(Broken(loading.load_model(folder, 1), steps=3, with_nan=False), slots=1)
-        replies = [backend.submit(ask("one", FOREVER)), backend.submit(ask("two", FOREVER))]
-        for error in await asyncio.gather(*map(read, replies), return_exceptions=True):
+
+        async def say(word):  # the second may come too late to be taken
+            return await read(backend.submit(ask(word, FOREVER)))
+
+        for error in await asyncio.gather(say("one"), say("two"), return_exceptions=True):
             assert (error.status, error.code) == (503, "engine_failed") and "the device is gone" in error.message
         await until(lambda: not backend.is_alive())
         with pytest.raises(ApiError, match="the device is gone"):
