@@ -37,7 +37,7 @@ def lead(reports: RunReports) -> str:
 
 def describe_result(reports: RunReports) -> str:
     """The score of the model that is shipped with its interval, and that of the base."""
-    chosen = reports.chosen
+    chosen = reports.shown_model
     score = read_scores(reports.metrics[chosen])["rougeL"]
     rows = int(reports.metrics[chosen]["rows"])
     sure = f" (95 % interval {describe_interval('rougeL', score)})" if score.low is not None else ""

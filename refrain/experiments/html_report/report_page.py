@@ -50,7 +50,7 @@ def render_run(reports: RunReports) -> str:
 def list_sections(reports: RunReports) -> Iterator[Section]:
     """The parts whose reports are here."""
     if reports.metrics:
-        yield scores_section(reports.metrics, reports.chosen)
+        yield scores_section(reports.metrics, reports.shown_model)
     if reports.data:
         yield data_section(reports.data)
     if reports.curves or reports.train:
@@ -69,7 +69,7 @@ def list_sections(reports: RunReports) -> Iterator[Section]:
 
 def pick_model(reports: RunReports) -> str:
     names = list(reports.predictions)
-    return reports.chosen if reports.chosen in names else names[-1]
+    return reports.shown_model if reports.shown_model in names else names[-1]
 
 
 def list_rows(reports: RunReports) -> list[AnswerRow]:

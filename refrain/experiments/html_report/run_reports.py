@@ -61,7 +61,7 @@ class RunReports:
         return equal[0] if len(equal) == 1 else ""
 
     @property
-    def chosen(self) -> str:
+    def shown_model(self) -> str:
         """The model that the page speaks of first: the best variant, else the last one that was scored."""
         scored = list(self.metrics)
         return f"onnx-{self.best}" if f"onnx-{self.best}" in scored else (scored or [""])[-1]

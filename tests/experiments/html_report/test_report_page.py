@@ -91,7 +91,7 @@ def record_stages(folder):
 
 
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory):
+def run_folder(tmp_path_factory):
     """A repository with the reports of a run, and the dvc.lock of its stages, as DVC would write it."""
     folder = tmp_path_factory.mktemp("reports") / "repository"
     pipeline_repository.copy(folder, "dvc.yaml", ".dvc", ".gitignore")
@@ -129,8 +129,8 @@ def committed(tmp_path_factory):
 
 
 @pytest.fixture
-def repository(committed, tmp_path, monkeypatch):
-    folder = shutil.copytree(committed, tmp_path / "repository")
+def repository(run_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(run_folder, tmp_path / "repository")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return folder

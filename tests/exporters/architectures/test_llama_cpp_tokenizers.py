@@ -18,29 +18,29 @@ def split(regex, **settings):
     return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", **settings}
 
 
-def described(*steps, normalizer=None, **model):
+def tokenizer_of(*steps, normalizer=None, **model):
     pre = {"type": "Sequence", "pretokenizers": [*steps]} if len(steps) != 1 else steps[0]
     return {"model": {"type": "BPE", **model}, "normalizer": normalizer, "pre_tokenizer": pre if steps else None}
 
 
 NAMED = {
-    "gpt-2": described(BYTES),
-    "smollm": described(DIGITS, BYTES),
-    "dbrx": described(split(WORDS), UNCUT),
-    "llama-bpe": described(split(WORDS), UNCUT, ignore_merges=True),
-    "qwen2": described(split(WORDS.replace(r"\p{N}{1,3}", r"\p{N}")), UNCUT, normalizer={"type": "NFC"}),
+    "gpt-2": tokenizer_of(BYTES),
+    "smollm": tokenizer_of(DIGITS, BYTES),
+    "dbrx": tokenizer_of(split(WORDS), UNCUT),
+    "llama-bpe": tokenizer_of(split(WORDS), UNCUT, ignore_merges=True),
+    "qwen2": tokenizer_of(split(WORDS.replace(r"\p{N}{1,3}", r"\p{N}")), UNCUT, normalizer={"type": "NFC"}),
 }
 NAMELESS = {
-    "blanks alone": described({"type": "Whitespace"}),
-    "a blank before a text": described(BYTES | {"add_prefix_space": True}),
-    "another pattern": described(split(r"\p{N}{1,3}| ?x"), UNCUT),
-    "cut twice": described(split(WORDS), BYTES),
-    "cut at a pattern and left out": described(split(WORDS, behavior="Removed"), UNCUT),
-    "several digits": described(DIGITS | {"individual_digits": False}, BYTES),
-    "merges ignored by words of GPT-2": described(BYTES, ignore_merges=True),
-    "lower case": described(BYTES, normalizer={"type": "Lowercase"}),
-    "nothing": described(),
-    "another model": described(BYTES) | {"model": {"type": "Unigram"}},
+    "blanks alone": tokenizer_of({"type": "Whitespace"}),
+    "a blank before a text": tokenizer_of(BYTES | {"add_prefix_space": True}),
+    "another pattern": tokenizer_of(split(r"\p{N}{1,3}| ?x"), UNCUT),
+    "cut twice": tokenizer_of(split(WORDS), BYTES),
+    "cut at a pattern and left out": tokenizer_of(split(WORDS, behavior="Removed"), UNCUT),
+    "several digits": tokenizer_of(DIGITS | {"individual_digits": False}, BYTES),
+    "merges ignored by words of GPT-2": tokenizer_of(BYTES, ignore_merges=True),
+    "lower case": tokenizer_of(BYTES, normalizer={"type": "Lowercase"}),
+    "nothing": tokenizer_of(),
+    "another model": tokenizer_of(BYTES) | {"model": {"type": "Unigram"}},
 }
 
 

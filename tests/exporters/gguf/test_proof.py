@@ -30,27 +30,27 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(folder):
+def queries(folder):
     model = gguf_models.AutoModelForCausalLM.from_pretrained(folder)
     settings = GgufConfig(types=["f32"], prompts=8, steps=3)
     return questions.ask_merged(TorchLanguageModel(model), encoding.load_tokenizer(folder), ROWS, 64, settings)
 
 
-def prove(folder, file, asked):
+def prove(folder, file, queries):
     writer.write_file(folder, file, "f32")
-    return proof.prove_file(file, asked, llama_cpp.find_graph(folder), STRICT)
+    return proof.prove_file(file, queries, llama_cpp.find_graph(folder), STRICT)
 
 
-def test_what_is_asked_are_replies_edge_cases_and_odd_texts(asked):
-    assert [len(each.lengths) for each in asked.sequences if each.is_heard] == [3, 3, 3]
-    assert [each.shape for each in asked.logits] == [(len(each.lengths), 272) for each in asked.sequences]
-    assert {len(each.ids) for each in asked.sequences} >= {1, 63}  # of one token, and as long as may be
-    assert asked.typed == 1 and len(asked.prompts) == 2 + len(questions.ODD_TEXTS)
+def test_what_is_asked_are_replies_edge_cases_and_odd_texts(queries):
+    assert [len(each.lengths) for each in queries.sequences if each.is_heard] == [3, 3, 3]
+    assert [each.shape for each in queries.logits] == [(len(each.lengths), 272) for each in queries.sequences]
+    assert {len(each.ids) for each in queries.sequences} >= {1, 63}  # of one token, and as long as may be
+    assert queries.typed == 1 and len(queries.prompts) == 2 + len(questions.ODD_TEXTS)
 
 
 @pytest.mark.heavy
-def test_a_right_file_passes(folder, asked, tmp_path):
-    found = prove(folder, tmp_path / "model.gguf", asked)
+def test_a_right_file_passes(folder, queries, tmp_path):
+    found = prove(folder, tmp_path / "model.gguf", queries)
     assert proof.judge_file("f32", STRICT, found) == proof.FileVerdict([], [])
     assert found.whole < 1e-4 and found.kl < 1e-9 and (found.texts, found.tokens, found.unrendered) == (1.0, 9, 0)
 
@@ -95,17 +95,17 @@ FAULTS = {
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(("plant", "sentence"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_fails_by_its_name(plant, sentence, folder, asked, tmp_path, monkeypatch):
+def test_a_planted_fault_fails_by_its_name(plant, sentence, folder, queries, tmp_path, monkeypatch):
     plant(monkeypatch)
-    found = proof.judge_file("f32", STRICT, prove(folder, tmp_path / "model.gguf", asked))
+    found = proof.judge_file("f32", STRICT, prove(folder, tmp_path / "model.gguf", queries))
     assert found.fails[0].startswith(sentence)
 
 
 @pytest.mark.heavy
-def test_a_file_that_llama_cpp_does_not_open_is_told_in_a_sentence(folder, asked, tmp_path, monkeypatch):
+def test_a_file_that_llama_cpp_does_not_open_is_told_in_a_sentence(folder, queries, tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "list_rope_factors", lambda decoder, layer: iter([("stray.weight", layer.qkv.weight)]))
     with pytest.raises(ValueError, match=r"^model.gguf: llama.cpp does not open it: .*wrong number of tensors"):
-        prove(folder, tmp_path / "model.gguf", asked)
+        prove(folder, tmp_path / "model.gguf", queries)
 
 
 def test_thresholds_are_sentences_with_their_keys():
