@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from tqdm import tqdm
-
 from refrain.cli.options import add_generation_options, generation_options, positive_int
 from refrain.cli.quarantine import Quarantine
 from refrain.cli.repository import typed_path
@@ -86,6 +84,8 @@ def generate(model: "ChatModel", prompts: "Iterable[Prompt]", beams: int) -> Ite
 
 def with_progress(results: Iterable[dict[str, Any]], quiet: bool) -> Iterator[dict[str, Any]]:
     """The results as they come, with their number and rate on a terminal's stderr."""
+    from tqdm import tqdm  # --help should not wait for it
+
     with tqdm(unit=" replies", disable=True if quiet else None, postfix={"tokens/s": 0}) as bar:
         begin, tokens = time.perf_counter(), 0
         for result in results:

@@ -1,48 +1,29 @@
 """The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results."""
 
 import argparse
+import importlib
 import sys
 from itertools import chain
 from types import ModuleType
 
 from refrain import TRAIN, __version__
-from refrain.cli import (
-    audit,
-    bench,
-    chat,
-    check,
-    clean,
-    compare,
-    data,
-    doctor,
-    generate,
-    info,
-    inspect,
-    learning_curve,
-    publish,
-    replay,
-    report,
-    serve,
-    sweep,
-    trace,
-    verify,
-)
 from refrain.cli.repository import enter_root
 
-GROUPS: dict[str, list[ModuleType]] = {
-    "use a model": [chat, generate, serve],
-    "verify": [audit, check, verify, replay],
-    "inspect": [data, inspect, report, info, trace, bench],
-    "experiment": [compare, learning_curve, sweep],
-    "share": [publish],
-    "set up": [doctor],
-    "clean up": [clean],
+GROUPS = {  # modules of this package, each loaded when it is asked for
+    "use a model": ["chat", "generate", "serve"],
+    "verify": ["audit", "check", "verify", "replay"],
+    "inspect": ["data", "inspect", "report", "info", "trace", "bench"],
+    "experiment": ["compare", "learning_curve", "sweep"],
+    "share": ["publish"],
+    "set up": ["doctor"],
+    "clean up": ["clean"],
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; what is wrong with the input is one sentence on stderr and the command's code of failure."""
-    options, place = build_parser().parse_args(argv), enter_root()
+    words = sys.argv[1:] if argv is None else argv
+    options, place = build_parser(words[0] if words else "").parse_args(words), enter_root()
     try:
         return int(options.run(options))
     except BrokenPipeError:  # the reader has left, as `head` does
@@ -67,12 +48,14 @@ def describe_error(error: ValueError | OSError) -> str:
     return str(error)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line, with options.py the one owner of its default values."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The command line of one command, or of all where that is none; options.py is the one owner of default values."""
+    names = list(chain.from_iterable(GROUPS.values()))
+    wanted = [name for name in names if typed_name(name) == command] or names
     parser = argparse.ArgumentParser(
         prog="refrain",
         usage="refrain COMMAND ...",
-        description=f"Small chat models in ONNX, every step proven.\n\n{describe_commands()}",
+        description=describe_commands() if wanted == names else None,
         epilog="`refrain COMMAND --help` explains a command, `refrain --version` names the version.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
@@ -82,18 +65,27 @@ def build_parser() -> argparse.ArgumentParser:
     version = f"refrain {__version__}"
     parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(prog="refrain", metavar="COMMAND", help=argparse.SUPPRESS)
-    for module in chain.from_iterable(GROUPS.values()):
-        module.add_parser(commands)
+    for name in wanted:
+        load_command(name).add_parser(commands)
     return parser
 
 
+def load_command(name: str) -> ModuleType:
+    return importlib.import_module(f"refrain.cli.{name}")
+
+
+def typed_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
 def describe_commands() -> str:
-    """The commands under what they are for, a line each."""
-    return "\n\n".join("\n".join([f"{title}:", *map(command_line, modules)]) for title, modules in GROUPS.items())
+    """What all of this is for, and the commands under what they are for, a line each."""
+    groups = ("\n".join([f"{title}:", *map(command_line, names)]) for title, names in GROUPS.items())
+    return "\n\n".join(["Small chat models in ONNX, every step proven.", *groups])
 
 
-def command_line(module: ModuleType) -> str:
-    return f"  {module.__name__.rpartition('.')[2].replace('_', '-'):<16}{module.HELP}"
+def command_line(name: str) -> str:
+    return f"  {typed_name(name):<16}{load_command(name).HELP}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -74,7 +73,9 @@ def generation_options(options: argparse.Namespace, logprobs: int | None = None)
 
     Without a seed it is always the same, so that a command that is typed again says the same again.
     """
-    from refrain.generation import sampling  # --help should not wait for ONNX Runtime
+    from dataclasses import fields  # --help should wait neither for this nor for NumPy
+
+    from refrain.generation import sampling
 
     names = {field.name for field in fields(sampling.SamplingParams)}
     given: dict[str, Any] = {name: value for name, value in vars(options).items() if name in names}

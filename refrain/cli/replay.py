@@ -3,10 +3,10 @@
 import argparse
 import json
 import os
-import urllib.error
-import urllib.request
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from urllib.error import HTTPError
 
 HELP = "make an answer of a server again, and compare"
 KEY = "REFRAIN_SERVE_API_KEY"
@@ -21,6 +21,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Let a server make one of its last answers again, and say whether every byte is equal; exit with 1 where not."""
+    from urllib.parse import quote  # --help should not wait for it
+
     compared = ask(f"{options.url.rstrip('/')}/v1/refrain/replay/{quote(options.id, safe='')}")
     if compared["equal"]:
         print(f"{options.id}: equal, made again by {compared['model']}, {compared['seal'][:16]}")
@@ -34,6 +36,9 @@ def run(options: argparse.Namespace) -> int:
 
 def ask(url: str) -> dict[str, Any]:
     """What the server answers; ValueError in its words where it refuses, or where none is there."""
+    import urllib.error
+    import urllib.request
+
     key = os.environ.get(KEY)
     try:
         request = urllib.request.Request(url, b"", {"Authorization": f"Bearer {key}"} if key else {})
@@ -47,7 +52,7 @@ def ask(url: str) -> dict[str, Any]:
         raise ValueError(f"{url}: no server of Refrain answers there ({reason}); name it with --url") from error
 
 
-def explain_refusal(url: str, error: urllib.error.HTTPError) -> str:
+def explain_refusal(url: str, error: "HTTPError") -> str:
     """The sentence of the server, or of whatever answers in its place."""
     try:
         return str(json.load(error)["error"]["message"])

@@ -1,7 +1,11 @@
 import subprocess
 import sys
+from itertools import chain
 
+import pytest
 from places import ROOT
+
+from refrain.cli import main
 
 
 def loaded(code):
@@ -11,12 +15,42 @@ def loaded(code):
     return done.stdout.split()
 
 
-HEAVY = {"numpy", "onnxruntime", "tokenizers", "jinja2", "llguidance", "onnx", "matplotlib", "dvc", "torch"}
+HEAVY = {
+    "tqdm",
+    "urllib.request",
+    "dataclasses",
+    "yaml",
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "jinja2",
+    "llguidance",
+    "onnx",
+    "matplotlib",
+    "dvc",
+    "torch",
+}
 
 
 def test_help_waits_for_nothing_heavy():
     modules = loaded("from refrain.cli import main; main.build_parser().format_help()")
     assert "refrain.cli.main" in modules and not HEAVY & set(modules)
+
+
+def test_a_command_waits_for_no_other():
+    modules = loaded("from refrain.cli import main; main.build_parser('chat')")
+    assert "refrain.cli.chat" in modules and not {"refrain.cli.generate", "refrain.cli.publish"} & set(modules)
+
+
+@pytest.mark.parametrize("name", chain.from_iterable(main.GROUPS.values()))
+def test_each_command_is_listed_and_explains_itself(name, capsys):
+    command = name.replace("_", "-")
+    for words in ([command, "--help"], ["--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main.main(words)
+        assert ended.value.code == 0
+    own, _, listed = capsys.readouterr().out.partition("usage: refrain COMMAND ...")
+    assert own.startswith(f"usage: refrain {command} ") and f"\n  {command:<16}" in listed
 
 
 def test_talking_needs_neither_torch_nor_transformers():
