@@ -34,6 +34,7 @@ def main(cfg: Config) -> None:
 def load_candidates() -> Iterator[tuple[str, LanguageModel]]:
     """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
     # these load torch, after the configuration was checked
+    from refrain.evaluation.scores import model_name
     from refrain.evaluation.summary import variant_names
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
@@ -42,7 +43,7 @@ def load_candidates() -> Iterator[tuple[str, LanguageModel]]:
     yield "base", TorchLanguageModel(load_pretrained(paths.BASE))
     yield "merged", TorchLanguageModel(load_pretrained(paths.MERGED))
     for name in variant_names(paths.ONNX):
-        yield f"onnx-{name}", load_model(paths.ONNX / name)
+        yield model_name(name), load_model(paths.ONNX / name)
 
 
 if __name__ == "__main__":

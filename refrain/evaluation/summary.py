@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refrain.evaluation.scores import read_scores
+from refrain.evaluation.scores import read_scores, variant_name
 from refrain.pipeline import manifest, paths
 from refrain.runtime import onnx_folder
 
@@ -28,7 +28,7 @@ def summarise(results: Results, train: Mapping[str, Any], onnx: Path) -> dict[st
     `rougeL_low.best` to `rougeL_high.best`.
     """
     best = manifest.read_manifest(onnx)["best"]
-    models = {name.removeprefix("onnx-"): read_scores(result)["rougeL"] for name, result in results.items()}
+    models = {variant_name(name): read_scores(result)["rougeL"] for name, result in results.items()}
     models["best"] = models[best]
     sizes = {name: onnx_folder.model_bytes(onnx / name) / 1e6 for name in variant_names(onnx)}
     return {

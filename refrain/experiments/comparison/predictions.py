@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import msgspec
 
+from refrain.evaluation.scores import variant_name
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison.object_store import ObjectStore
 from refrain.experiments.comparison.runs import Run
 from refrain.pipeline import dvc_files, manifest, paths
 
 T = TypeVar("T")
-MADE_BY_EXPORT = "onnx-"  # begins the name of a file of predictions of a variant in models/onnx
 Reader = Callable[[], bytes]
 
 
@@ -36,7 +36,7 @@ def read_pairs(store: ObjectStore, pairs: Sequence[tuple[Run, Run]]) -> list[tup
 def read_predictions(store: ObjectStore, run: Run) -> RunPredictions:
     """The predictions of a run; ValueError with the way out for missing or damaged ones, and for an unknown variant."""
     files = open_folder(store, run)
-    models = {name.removesuffix(".jsonl").removeprefix(MADE_BY_EXPORT): read for name, read in files.items()}
+    models = {variant_name(name.removesuffix(".jsonl")): read for name, read in files.items()}
     if not models:
         raise ValueError(f"{run.name}: {paths.PREDICTIONS} is empty; `dvc checkout` brings back what evaluate wrote, "
                          "`dvc repro` makes it anew")  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import OmegaConf
 
 from refrain.chat import records
+from refrain.evaluation.scores import model_name
 from refrain.experiments import bench, report_runs, results
 from refrain.pipeline import dvc_files, manifest, paths, recovery
 
@@ -56,7 +57,7 @@ class RunReports:
             return str(self.artifact["best"])
         scores: dict[str, float] = self.summary.get("rougeL", {})
         equal = [
-            name for name, score in scores.items() if score == scores.get("best") and f"onnx-{name}" in self.metrics
+            name for name, score in scores.items() if score == scores.get("best") and model_name(name) in self.metrics
         ]
         return equal[0] if len(equal) == 1 else ""
 
@@ -64,7 +65,7 @@ class RunReports:
     def shown_model(self) -> str:
         """The model that the page speaks of first: the best variant, else the last one that was scored."""
         scored = list(self.metrics)
-        return f"onnx-{self.best}" if f"onnx-{self.best}" in scored else (scored or [""])[-1]
+        return best if (best := model_name(self.best)) in scored else (scored or [""])[-1]
 
 
 def read_workspace() -> RunReports:
