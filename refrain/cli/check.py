@@ -5,6 +5,7 @@ from typing import Any
 
 from refrain.cli.repository import typed_path
 from refrain.pipeline import manifest
+from refrain.pipeline.plurals import format_count
 
 HELP = "verify the checksums of a folder"
 
@@ -18,5 +19,6 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare a folder with the checksums in its manifest.json; name each bad file and exit with 1."""
     problems = manifest.find_problems(options.folder)
-    print("\n".join(problems) or f"OK, {len(manifest.read_manifest(options.folder)['files'])} files match")
+    count = len(manifest.read_manifest(options.folder)["files"])
+    print("\n".join(problems) or f"OK, {format_count(count, 'file')} {'matches' if count == 1 else 'match'}")
     return 1 if problems else 0

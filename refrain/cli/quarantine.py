@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from refrain.pipeline.plurals import format_count
+
 if TYPE_CHECKING:
     from refrain.generation.prompt_rows import BadLine, Prompt
 
@@ -54,7 +56,7 @@ class Quarantine:
             self.file.close()
         if self.count:
             place = f"; {self.path} holds them with the reason of each" if self.path else ""
-            lines = f"{self.count} of {self.count + self.good} lines"
+            lines = f"{self.count} of {format_count(self.count + self.good, 'line')}"
             print(f"refrain: {self.source}: {lines} ask nothing and are not answered{place}", file=sys.stderr)
         elif not self.good and error is None:
             print(f"refrain: {self.source}: there is no line to answer", file=sys.stderr)

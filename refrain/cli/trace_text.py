@@ -5,6 +5,7 @@ from typing import Any
 
 from refrain.chat.preview import escape_controls
 from refrain.experiments.text_tables import text_table
+from refrain.pipeline.plurals import format_count
 
 WIDTH = 100  # of a line that goes into a file
 
@@ -19,8 +20,9 @@ def describe_answer(traced: dict[str, Any]) -> str:
     parts.append(describe_asked(words["asked_in"]))
     if words["is_data_of_model"] is False:
         parts.append("data/prepared is not what this model was trained on: these rows are of another run")
-    count = f"{words['indexed']:,} of {words['rows']:,}" if words["indexed"] < words["rows"] else f"{words['rows']:,}"
-    title = f"nearest in words, of {count} prepared rows (BM25, 1 for the question itself)"
+    prepared = format_count(words["rows"], "prepared row")
+    prepared = f"{words['indexed']:,} of {prepared}" if words["indexed"] < words["rows"] else prepared
+    title = f"nearest in words, of {prepared} (BM25, 1 for the question itself)"
     rows = [describe_row(row, f"{row['score']:.2f}") for row in words["nearest"]]
     return "\n\n".join([*parts, "\n".join([title, *(rows or ["    none shares a word with it"])])])
 
@@ -55,8 +57,9 @@ def describe_influence(influence: dict[str, Any]) -> str:
     """The rows that have shaped the answer, or why they are not known."""
     if "problem" in influence:
         return f"\n{influence['problem']}"
-    title = (f"\nnearest by influence, of {influence['compared']:,} training rows (cosine of gradients by "
-             f"{influence['weights']:,} weights {influence['place']})")  # fmt: skip
+    compared = format_count(influence["compared"], "training row")
+    title = (f"\nnearest by influence, of {compared} (cosine of gradients by {influence['weights']:,} weights "
+             f"{influence['place']})")  # fmt: skip
     return "\n".join([title, *(describe_row(row, f"{row['cosine']:.2f}") for row in influence["rows"])])
 
 

@@ -23,6 +23,7 @@ from refrain.experiments.text_tables import markdown_table
 from refrain.exporters.onnx import selection
 from refrain.pipeline import manifest
 from refrain.pipeline.cores import available_cores
+from refrain.pipeline.plurals import format_count
 from refrain.runtime import loading, onnx_folder
 
 PROMPT, NEW = 128, 128  # tokens that are prefilled and decoded, or a third and a third of what the model sees
@@ -75,7 +76,7 @@ def describe_machine(threads: int | None) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {threads or available_cores()} threads, ONNX Runtime {version('onnxruntime')}."
+    return f"{name}, {format_count(threads or available_cores(), 'thread')}, ONNX Runtime {version('onnxruntime')}."
 
 
 def measure_rounds(folders: list[Path], threads: int | None, rounds: int) -> Iterable[dict[str, Speed]]:

@@ -14,6 +14,7 @@ from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
 from refrain.experiments.data_preview import DataPreview
 from refrain.experiments.text_tables import number_table, text_table
+from refrain.pipeline.plurals import format_count
 
 MAX_SHOWN = 600  # characters of a row
 
@@ -101,7 +102,7 @@ def lengths_table(lengths: dict[str, list[int]]) -> str:
     rows = [[name, *(f"{np.percentile(values, p, method='lower'):,.0f}" for p in PERCENTILES)]
             for name, values in lengths.items()]  # fmt: skip
     count = len(next(iter(lengths.values())))
-    return number_table([[f"lengths of {count:,} rows", *(f"{p} %" for p in PERCENTILES)], *rows])
+    return number_table([[f"lengths of {format_count(count, 'row')}", *(f"{p} %" for p in PERCENTILES)], *rows])
 
 
 def clip(text: str) -> str:

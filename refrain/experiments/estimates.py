@@ -11,6 +11,7 @@ from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.experiments.machine import Machine
 from refrain.models.pretrained import resources
 from refrain.models.pretrained.facts import ModelFacts
+from refrain.pipeline.plurals import format_count
 
 if TYPE_CHECKING:  # what serves knows shapes without it
     from refrain.pipeline.schema import Config
@@ -58,7 +59,7 @@ def read_workload(folder: Path, tokenizer: ChatTokenizer) -> Workload:
     lengths = [len(row["input_ids"]) for row in encoded]
     labels = sum(label != IGNORE_INDEX for row in encoded for label in row["labels"])
     return Workload(
-        source=f"{counts['train']:,} rows of {mean(lengths):.0f} tokens in {folder}",
+        source=f"{format_count(counts['train'], 'row')} of {mean(lengths):.0f} tokens in {folder}",
         rows=counts["train"],
         tokens=mean(lengths),
         deviation=pstdev(lengths),

@@ -13,6 +13,7 @@ from refrain.models.pretrained import resources
 from refrain.models.pretrained.facts import ModelFacts
 from refrain.pipeline import paths
 from refrain.pipeline.cores import available_cores
+from refrain.pipeline.plurals import format_count
 
 if TYPE_CHECKING:  # what serves inspects a folder without it
     from refrain.pipeline.schema import Config
@@ -116,8 +117,10 @@ def describe_needs(folder: Path, facts: ModelFacts, cfg: "Config") -> str:
     """What each stage takes, on what the numbers stand, and what there is too little of."""
     machine, load = measure_machine(), read_load(folder, cfg)
     needs = estimates.estimate_stages(facts, cfg, load, machine)
-    passes = f"passes of {estimates.largest_pass(cfg, load).tokens:,} tokens"
-    asked = f"estimates for method={cfg.method.name}, {cfg.train.epochs:g} epochs, {load.source}, {passes}"
+    passes = f"passes of {format_count(estimates.largest_pass(cfg, load).tokens, 'token')}"
+    asked = (
+        f"estimates for method={cfg.method.name}, {format_count(cfg.train.epochs, 'epoch')}, {load.source}, {passes}"
+    )
     sizes = {name: (need.memory or 0.0, need.disk or 0.0) for name, need in needs.items()}
     shortages = resources.find_shortages(sizes, machine.free_memory, machine.free_disk)
     return "\n".join([asked, needs_table(needs), describe_machine(machine), *shortages])

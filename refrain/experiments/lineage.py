@@ -6,6 +6,7 @@ from typing import Any
 
 from refrain.experiments.text_tables import text_table
 from refrain.pipeline import git, manifest, paths
+from refrain.pipeline.plurals import format_count
 
 MOST_NAMES = 3  # of files of rows, on one line
 
@@ -33,7 +34,7 @@ def describe_base(base: dict[str, Any]) -> str:
         case {"folder": folder}:
             return f"a folder, {folder}"
         case {"tiny": {"corpus": corpus, "layers": layers, "width": width}}:
-            return f"tiny, {layers} layers, {width} wide, pretrained on {corpus}"
+            return f"tiny, {format_count(layers, 'layer')}, {width} wide, pretrained on {corpus}"
     return ", ".join(f"{key} {value}" for key, value in base.items() if key != "files" and not isinstance(value, dict))
 
 
@@ -93,7 +94,7 @@ def find_data(md5: str, commit: str) -> str:
     try:
         facts = json.loads(text or "{}")
         names = [name.partition("-")[2] for name in facts["sources"]]
-        rows = f"{facts['train']:,} rows"
+        rows = format_count(facts["train"], "row")
     except (ValueError, KeyError, TypeError):
         return ""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""

@@ -7,6 +7,7 @@ from refrain.chat.encoding import ChatTokenizer
 from refrain.experiments.text_tables import text_table
 from refrain.models.pretrained.facts import ModelFacts
 from refrain.models.pretrained.resources import FP32, format_bytes
+from refrain.pipeline.plurals import format_count
 
 ROLES = {
     "a system turn": ["system", "user", "assistant"],
@@ -24,16 +25,16 @@ def facts_table(folder: Path, facts: ModelFacts, jinja: str | None) -> str:
 
 def describe_shape(facts: ModelFacts) -> list[tuple[str, str]]:
     """Family, size and shape."""
-    stored = f"{facts.parameters:,} in {facts.tensors:,} tensors of {', '.join(facts.dtypes)}"
-    heads = f"{facts.heads} heads, {facts.kv_heads} of keys and values, {facts.head_dim} wide"
+    stored = f"{facts.parameters:,} in {format_count(facts.tensors, 'tensor')} of {', '.join(facts.dtypes)}"
+    heads = f"{format_count(facts.heads, 'head')}, {facts.kv_heads} of keys and values, {facts.head_dim} wide"
     window = f", a window of {facts.window:,}" if facts.window else ""
     head = "tied to the head" if facts.is_tied else "beside a head of its own"
     return [
         ("family", ", ".join(filter(None, [facts.model_type or "unknown", facts.architecture]))),
         ("parameters", f"{stored}, {format_bytes(FP32 * facts.parameters)} in fp32" if facts.tensors else "no weights"),
-        ("context", f"{facts.context:,} tokens" if facts.context else "no end in config.json"),
-        ("attention", f"{facts.layers} layers, {heads}{window}"),
-        ("table", f"{facts.vocabulary:,} tokens, {facts.width:,} wide, {head}"),
+        ("context", format_count(facts.context, "token") if facts.context else "no end in config.json"),
+        ("attention", f"{format_count(facts.layers, 'layer')}, {heads}{window}"),
+        ("table", f"{format_count(facts.vocabulary, 'token')}, {facts.width:,} wide, {head}"),
     ]
 
 

@@ -11,6 +11,7 @@ from refrain.chat.preview import escape_controls
 from refrain.evaluation.scores import INTERVALS, read_scores
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths
+from refrain.pipeline.plurals import format_count
 
 if TYPE_CHECKING:
     from refrain.evaluation.scoring import Prediction
@@ -91,7 +92,7 @@ def parity_table(report: dict[str, Any]) -> str:
         ]
         for name in order
     ]
-    title = (f"{report['prompts']} prompts, {report['steps']} tokens after each; "
+    title = (f"{format_count(report['prompts'], 'prompt')}, {format_count(report['steps'], 'token')} after each; "
              "largest difference of a logit by execution mode, in standard deviations;\n"
              "lost: points of ROUGE-L below the merged model, over the held-out rows of the proof")  # fmt: skip
     reasons = [
@@ -110,8 +111,9 @@ def gguf_table(report: dict[str, Any]) -> str:
     rows = [
         [kind, *(f"{file[name]:g}" if name in file else "" for name in GGUF_COLUMNS)] for kind, file in files.items()
     ]
-    title = (f"GGUF in llama.cpp beside the merged model: {report['prompts']} prompts, {report['texts']} texts; the "
-             "largest difference of a logit in standard deviations")  # fmt: skip
+    title = (f"GGUF in llama.cpp beside the merged model: {format_count(report['prompts'], 'prompt')}, "
+             f"{format_count(report['texts'], 'text')}; the largest difference of a logit in standard "
+             "deviations")  # fmt: skip
     reasons = [
         f"{kind} {outcome}: {sentence.removeprefix(f'{kind}: ')}"
         for kind, file in files.items()
@@ -125,8 +127,10 @@ def describe_intervals(name: str, parity: dict[str, Any]) -> str:
     """The 95 % intervals of what was measured on few rows, and of how many; empty where none is known."""
     known = {kind: bounds for kind, bounds in parity.get("intervals", {}).items() if bounds}
     ranges = [f"{kind} {low:g} to {high:g}" for kind, (low, high) in known.items()]
-    drawn = f"{parity.get('prompts')} held-out prompts, {parity.get('tokens')} tokens"
-    return f"{name}, 95 % intervals over {drawn}: {', '.join(ranges)}" if ranges else ""
+    if not ranges:
+        return ""
+    drawn = f"{format_count(parity['prompts'], 'held-out prompt')}, {format_count(parity['tokens'], 'token')}"
+    return f"{name}, 95 % intervals over {drawn}: {', '.join(ranges)}"
 
 
 def format_number(column: str, value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from refrain.experiments import rebuild, text_tables
 from refrain.pipeline import dvc_files, manifest, revisions
+from refrain.pipeline.plurals import format_count
 
 
 @dataclass
@@ -73,7 +74,8 @@ def differing_files(rows: list[OutputComparison], folder: Path) -> Iterator[str]
         if old:
             new = {name: manifest.file_md5(file) for name, file in manifest.list_files(folder / row.path).items()}
             differ = sorted(name for name in old | new if old.get(name) != new.get(name))
-            yield f"{row.path}: not equal are {', '.join(differ)}; equal are {len(old | new) - len(differ)} other files"
+            others = format_count(len(old | new) - len(differ), "other file")
+            yield f"{row.path}: not equal: {', '.join(differ)}; equal: {others}"
 
 
 def first_difference(
@@ -89,7 +91,9 @@ def first_difference(
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     equal = sorted(before.keys() - changed)
     code = [name for name in equal if name.endswith(".py") or name.startswith("refrain/")]
-    equal_names = [name for name in equal if name not in code] + [f"{len(code)} files and folders of code"] * bool(code)
+    equal_names = [name for name in equal if name not in code] + [f"{format_count(len(code), 'path')} of code"] * bool(
+        code
+    )
     inputs_text = (
         f"not what was recorded are its inputs {', '.join(changed)}" if changed else "all its inputs are equal"
     )

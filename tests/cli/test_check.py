@@ -6,7 +6,7 @@ def test_a_whole_folder_is_called_whole(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"abc")
     manifest.write_manifest(tmp_path, {})
     assert main.main(["check", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "OK, 1 files match\n"
+    assert capsys.readouterr().out == "OK, 1 file matches\n"
 
 
 def test_a_bad_file_is_named(tmp_path, capsys):

@@ -154,12 +154,10 @@ def test_different_test_sets_are_refused_or_their_common_rows_compared(compare):
     )
     code, said, error = compare("workspace", "half")
     assert (code, said) == (3, "")
-    assert (
-        "37 rows are in both, 3 have another question or reference under the same id (such as 0-test.jsonl:1)" in error
-    )
+    assert "37 rows in both, 3 have another question or reference under the same id (such as 0-test.jsonl:1)" in error
     code, said, error = compare("workspace", "half", "--common", "--metrics", "exact_match")
     assert (code, error) == (0, "")
-    assert "test rows  37 in common, for the test sets differ: 37 rows are in both, 3 have another" in said
+    assert "test rows  37 in common, for the test sets differ: 37 rows in both, 3 have another" in said
     assert "(not as dvc.lock lists it)" in said
 
 

@@ -30,7 +30,7 @@ def test_a_command_works_at_the_root(root):
 @pytest.mark.parametrize("typed", [".", "../2026", "{root}/notes/2026", "../../models/onnx"])
 def test_a_path_is_meant_from_where_the_person_stands(root, typed, capsys):
     assert main.main(["check", typed.format(root=root)]) == 0
-    assert capsys.readouterr() == ("OK, 1 files match\n", "")
+    assert capsys.readouterr() == ("OK, 1 file matches\n", "")
 
 
 def test_a_message_says_from_where_its_paths_lead(root, capsys):

@@ -90,7 +90,7 @@ def test_a_clock_is_found_in_the_first_stage_that_has_it_whatever_the_caches_hol
     code, printed, said = refrain(bench, "verify")
     assert (code, "Traceback" in said) == (1, False)
     assert verdicts(printed) == {**dict.fromkeys(OUTPUTS, "same"), "models/adapter": "differs"}
-    assert "\nmodels/adapter: not equal are clock; equal are 2 other files\n" in printed
+    assert "\nmodels/adapter: not equal: clock; equal: 2 other files\n" in printed
     assert printed.endswith(
         "\ntrain is the first stage that differs; all its inputs are equal; "
         "equal are method, models/base, 1 files and folders of code\n"

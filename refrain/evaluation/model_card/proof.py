@@ -7,6 +7,7 @@ from refrain.evaluation import divergence
 from refrain.evaluation.model_card import markdown
 from refrain.evaluation.model_card.facts import CardFacts
 from refrain.pipeline.export_schema import Thresholds
+from refrain.pipeline.plurals import format_count
 
 HEADER = ("model", "compared with", "measure", "threshold", "measured", "95 % interval")
 MODES = {"whole": "whole", "cached": "with KV cache", "batched": "in a batch", "chunked": "prefill in chunks"}
@@ -24,8 +25,9 @@ def proof_section(facts: CardFacts) -> str:
     left_out = [name for name in variants if name not in facts.sizes]
     return markdown.section(
         "Proof",
-        f"Each step was compared with the one before, on {parity['prompts']:,} prompts: those of {parity['rows']:,} "
-        f"held-out rows and edge cases, {parity['tokens']:,} tokens in all, greedy for {parity['steps']} at most. "
+        f"Each step was compared with the one before, on {format_count(parity['prompts'], 'prompt')}: those of "
+        f"{format_count(parity['rows'], 'held-out row')} and edge cases, {format_count(parity['tokens'], 'token')} in "
+        f"all, greedy for {parity['steps']} at most. "
         "Differences of logits are in standard deviations of the reference's logits at the same position, the largest "
         "of all; `kl` is in nats, `rouge` in points of ROUGE-L lost.",
         markdown.table(HEADER, rows, text_columns=3),

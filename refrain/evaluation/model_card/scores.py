@@ -7,8 +7,9 @@ from typing import Any
 
 from refrain.evaluation.model_card import markdown
 from refrain.evaluation.model_card.sections import SCORES
-from refrain.evaluation.scores import ROWS, Score, read_scores
+from refrain.evaluation.scores import ROWS, Score, model_name, read_scores
 from refrain.pipeline import front_matter
+from refrain.pipeline.plurals import format_count
 
 METRICS = {  # ours: the Hub's name for it, and its name in text
     "rougeL": ("rouge", "ROUGE-L"),
@@ -28,7 +29,7 @@ def add_scores(card: str, manifest: Mapping[str, Any], results: Results) -> str:
     """The card of an artifact with what was measured on it: a table in its section, a model-index in its YAML."""
     metadata, text = front_matter.split_front_matter(card)
     name = text.partition("# ")[2].partition("\n")[0]
-    shipped = f"onnx-{manifest['best']}"
+    shipped = model_name(manifest["best"])
     dataset = scored_dataset(metadata.get("datasets", []), manifest["data"])
     return front_matter.join_front_matter(
         {**metadata, "model-index": model_index(name, dataset, read_scores(results[shipped]))},
@@ -69,8 +70,8 @@ def scores_section(results: Results, shipped: str, split: str) -> str:
     count = max(int(result[ROWS]) for result in results.values())
     return markdown.section(
         SCORES,
-        f"Greedy replies to the prompts of {count:,} {split} rows, compared with the replies of those rows; perplexity "
-        "is of the rows' own replies. In brackets the 95 % interval, of rows drawn like these.",
+        f"Greedy replies to the prompts of {format_count(count, f'{split} row')}, compared with the data's own; "
+        "perplexity is of the latter. In brackets the 95 % interval, of rows drawn like these.",
         markdown.table(header, rows),
     )
 

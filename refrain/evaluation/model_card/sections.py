@@ -6,6 +6,7 @@ from typing import Any
 from refrain.evaluation.model_card import licenses, markdown
 from refrain.evaluation.model_card.facts import CardFacts
 from refrain.evaluation.model_card.proof import proof_section
+from refrain.pipeline.plurals import format_count
 
 PLACES = ("rows", "train", "val", "test", "duplicates", "quarantined", "set_aside")
 SCORES = "Scores"
@@ -99,8 +100,9 @@ def describe_base(base: Mapping[str, Any]) -> str:
         case {"tiny": tiny}:
             text = f"`{tiny['corpus']}`" if tiny["corpus"] else "the training rows"
             return (
-                f"a tiny Llama-shaped model that was pretrained for this one on {text} ({tiny['layers']} layers, width "
-                f"{tiny['width']}, {tiny['vocabulary']:,} tokens, {tiny['epochs']} epochs, seed {base['seed']})"
+                f"a tiny Llama-shaped model that was pretrained for this one on {text} "
+                f"({format_count(tiny['layers'], 'layer')}, width {tiny['width']}, {tiny['vocabulary']:,} tokens, "
+                f"{format_count(tiny['epochs'], 'epoch')}, seed {base['seed']})"
             )
     return "a base whose origin is not recorded"
 
@@ -115,9 +117,9 @@ def data_section(facts: CardFacts) -> str:
     ]
     return markdown.section(
         "Data",
-        f"{data['rows']:,} rows were read; each is in exactly one place. Training used {facts.train['rows']:,} "
-        f"({facts.train['supervised_tokens']:,} trained tokens), validation {data['val']:,}; the "
-        f"{data['test']:,} test rows were held out, and what equals or nearly equals them left training.",
+        f"{format_count(data['rows'], 'row')} in all, each in exactly one place. Training used {facts.train['rows']:,} "
+        f"({facts.train['supervised_tokens']:,} trained tokens), validation {data['val']:,}; {data['test']:,} were "
+        "held out for the test, and what equals or nearly equals one of these left training.",
         markdown.table(
             ("source", "rows", "train", "val", "test", "duplicates", "quarantined", "filtered"),
             [*rows, ("all", *counts_of(data))],

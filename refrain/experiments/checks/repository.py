@@ -12,6 +12,7 @@ from refrain.experiments.checks.finding import Finding
 from refrain.models.pretrained.resources import format_bytes
 from refrain.pipeline import git, paths
 from refrain.pipeline.dvc_files import Lock, output_hashes, parse_stages
+from refrain.pipeline.plurals import format_count
 
 LOCK = Path("dvc.lock")
 
@@ -35,8 +36,11 @@ def check_git() -> Iterator[Finding]:
         branch = git.run_git("rev-parse", "--abbrev-ref", "HEAD")
         where = "a detached HEAD" if branch == "HEAD" else branch
         text = f"{version}, {where} at {git.run_git('rev-parse', '--short', 'HEAD')}"
-        noun = "change" if changes == 1 else "changes"
-        yield Finding("git", "ok", f"{text}, {changes} {noun} not committed" if changes else f"{text}, all committed")
+        yield Finding(
+            "git",
+            "ok",
+            f"{text}, {format_count(changes, 'change')} not committed" if changes else f"{text}, all committed",
+        )
 
 
 def check_dvc(asks_remote: bool) -> Iterator[Finding]:

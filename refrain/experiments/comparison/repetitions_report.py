@@ -10,6 +10,7 @@ from refrain.experiments.comparison.document import describe_score
 from refrain.experiments.comparison.repetitions import RepeatedComparison, Repetitions, scores_of, spread_factors
 from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import number_table
+from refrain.pipeline.plurals import format_count
 
 COLUMNS = ["score", "mean", "deviation", "lowest", "highest"]
 
@@ -25,19 +26,15 @@ def repetitions_report(
 def describe_group(group: Repetitions, over: str, metrics: Sequence[str]) -> str:
     """Mean and spread of one configuration."""
     values = ", ".join(map(str, group.runs))
-    head = report.wrap(f"{name_group(group)}: {count_runs(group)}, {over} {values}")
+    head = report.wrap(f"{name_group(group)}: {format_count(len(group.runs), 'run')}, {over} {values}")
     rows = [spread_cells(metric, list(scores_of(metric, group)[0].values())) for metric in metrics]
     return f"{head}\n{number_table([COLUMNS, *rows])}"
-
-
-def count_runs(group: Repetitions) -> str:
-    return f"{len(group.runs)} run{'' if len(group.runs) == 1 else 's'}"
 
 
 def name_group(group: Repetitions) -> str:
     """By the settings that others have otherwise, as many as are shown of two runs."""
     named = [f"{key}={textwrap.shorten(to_hydra(value), 40)}" for key, value in group.settings.items()]
-    more = [f"and {len(named) - report.SHOWN} more settings"] * (len(named) > report.SHOWN)
+    more = [f"and {format_count(len(named) - report.SHOWN, 'more setting')}"] * (len(named) > report.SHOWN)
     return ", ".join([*named[: report.SHOWN], *more]) or "the one configuration"
 
 
@@ -68,8 +65,8 @@ def list_remarks(groups: Sequence[Repetitions], comparisons: Sequence[RepeatedCo
                "as large, 95 times of 100.")  # fmt: skip
     if comparisons:
         tests = sum(len(comparison.scores) for comparison in comparisons)
-        yield ("p: of Student's t over seeds and rows together, adjusted by Holm for "
-               f"{tests} tests; it tells of other seeds and other rows like these, not of other data.")  # fmt: skip
+        yield (f"p: of Student's t over seeds and rows together, adjusted by Holm for {format_count(tests, 'test')}; "
+               "it tells of other seeds and other rows like these, not of other data.")  # fmt: skip
 
 
 def build_document(

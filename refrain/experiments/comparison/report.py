@@ -14,6 +14,7 @@ from refrain.experiments.comparison.verdicts import Comparison, ScoreResult
 from refrain.experiments.override_values import to_hydra
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths
+from refrain.pipeline.plurals import format_count
 
 WIDTH = 100
 NAMES = len("candidate")  # the widest name of a fact
@@ -68,7 +69,8 @@ def describe_changes(comparison: Comparison) -> str:
     variants = [each.variant for each in (comparison.baseline, comparison.candidate)]
     changes = [f"variant {' -> '.join(variants)}"] * (variants[0] != variants[1])
     changes += [describe_change(change) for change in comparison.changes[:SHOWN]]
-    changes += [f"and {len(comparison.changes) - SHOWN} more settings"] * (len(comparison.changes) > SHOWN)
+    if more := comparison.changes[SHOWN:]:
+        changes.append(f"and {format_count(len(more), 'more setting')}")
     changes += [f"{path} is another" for path in comparison.changed_inputs]
     return "; ".join(changes) or "no setting, and no input of the training"
 
@@ -127,7 +129,7 @@ def describe_verdict(comparison: Comparison) -> str:
 def count_changed_rows(found: ChangedRows) -> str:
     """How many rows changed sides, and by which score."""
     by = "exact match" if found.by == "exact_match" else "ROUGE-L, for no exact match came or went"
-    more = f"; {found.others} other rows have another answer" if found.others else ""
+    more = f"; another answer in {format_count(found.others, 'other row')}" if found.others else ""
     return f"rows that changed sides, by {by}: {len(found.lost)} lost and {len(found.won)} won by the candidate{more}"
 
 
@@ -156,8 +158,8 @@ def footnote(comparisons: Sequence[Comparison]) -> str:
     """How to read the numbers."""
     tests = sum(len(comparison.scores) for comparison in comparisons)
     return ("difference: candidate minus baseline, over pairs of rows. p: of a paired test (McNemar for exact match), "
-            f"adjusted by Holm for {tests} tests; a verdict needs less than {ALPHA}. rows needed: with so many, this "
-            f"difference, were it real, would be told from chance {POWER * 100:.0f} times of 100.")  # fmt: skip
+            f"adjusted by Holm for {format_count(tests, 'test')}; a verdict needs less than {ALPHA}. rows needed: "
+            f"so many would tell this difference, were it real, {POWER * 100:.0f} times of 100.")  # fmt: skip
 
 
 def wrap(text: str) -> str:

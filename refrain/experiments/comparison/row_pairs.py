@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from refrain.evaluation.scoring import Prediction
+from refrain.pipeline.plurals import format_count
 
 Content = tuple[str, str]  # question and reference: ids move when files do
 
@@ -33,7 +34,11 @@ class RowPairs:
         }
         first = next(iter([*self.only_candidate, *self.only_baseline]), None)
         parts = [f"{count} {meaning}" for meaning, count in counts.items() if count]
-        return f"{len(self.candidate)} rows are in both, {', '.join(parts)} (such as {first['id']})" if first else ""
+        return (
+            f"{format_count(len(self.candidate), 'row')} in both, {', '.join(parts)} (such as {first['id']})"
+            if first
+            else ""
+        )
 
 
 def pair_rows(candidate: list[Prediction], baseline: list[Prediction]) -> RowPairs:

@@ -12,6 +12,7 @@ from refrain.experiments.data_table import strip_number
 from refrain.experiments.html_report import svg
 from refrain.experiments.html_report.markup import details, escape, paragraph, plain_table, tag
 from refrain.experiments.html_report.page import Section
+from refrain.pipeline.plurals import format_count
 
 MOST_SOURCES = 12  # drawn by name; the smallest beyond are one flow
 THICKEST = 190  # pixels that all rows have together
@@ -45,7 +46,7 @@ def data_section(data: dict[str, Any]) -> Section:
     """The section of a reports/data.json."""
     files, left_out = len(data["sources"]), data["rows"] - sum(data[split] for split in ("train", "val", "test"))
     others = f"{left_out:,} {'is' if left_out == 1 else 'are'}" if left_out else "none is"
-    said = (f"{data['rows']:,} rows were read from {files} {'file' if files == 1 else 'files'}. Each is in exactly one "
+    said = (f"The data are {format_count(data['rows'], 'row')} of {format_count(files, 'file')}, each in exactly one "
             f"place: {data['train']:,} are learned from, {data['val']:,} watch the training, {data['test']:,} judge "
             f"it, and {others} in no split.")  # fmt: skip
     body = paragraph(said) + svg.figure(lambda width: draw_flows(data, width))
@@ -87,7 +88,8 @@ def draw_flows(data: dict[str, Any], width: int) -> str:
     labels += [draw_label(node, right + 10, "start", width) for node in targets]
     edges = [svg.rect(left - 2, node.top, 2, max(node.height, 1), "node") for node in sources]
     edges += [svg.rect(right, node.top, 2, max(node.height, 1), f"node {node.name}") for node in targets]
-    said = f"Flows of {data['rows']:,} rows from {len(data['sources'])} files to {', '.join(fates)}; numbers follow"
+    start = f"{format_count(data['rows'], 'row')} from {format_count(len(data['sources']), 'file')}"
+    said = f"Flows of {start} to {', '.join(fates)}; numbers follow"
     return svg.picture(width, height, said, *bands, *edges, *labels)
 
 
@@ -104,7 +106,7 @@ def group_flows(data: dict[str, Any]) -> dict[str, dict[str, int]]:
     large = sorted(order, key=lambda name: -sum(counted[name].values()))[: MOST_SOURCES - 1]
     small = [counted[name] for name in order if name not in large]
     rest = {place: sum(flow.get(place, 0) for flow in small) for place in PLACES}
-    return {name: counted[name] for name in order if name in large} | {f"{len(small)} more files": rest}
+    return {name: counted[name] for name in order if name in large} | {format_count(len(small), "more file"): rest}
 
 
 def place_nodes(names: Sequence[str], rows: Sequence[int], total: int) -> list[Node]:

@@ -12,6 +12,7 @@ from refrain.experiments.html_report.proof_chain import list_links
 from refrain.experiments.html_report.proof_section import count_verdicts
 from refrain.experiments.html_report.run_reports import RunReports
 from refrain.experiments.html_report.score_plot import describe_interval
+from refrain.pipeline.plurals import format_count
 
 MOST_FILES = 6  # named on one line
 
@@ -42,7 +43,8 @@ def describe_result(reports: RunReports) -> str:
     rows = int(reports.metrics[chosen]["rows"])
     sure = f" (95 % interval {describe_interval('rougeL', score)})" if score.low is not None else ""
     who = f"{reports.best}, the variant that is shipped," if reports.best else chosen
-    said = f"{who} reaches ROUGE-L {results.format_number('rougeL', score.value)}{sure} on {rows:,} test rows"
+    value, tested = results.format_number("rougeL", score.value), format_count(rows, "test row")
+    said = f"{who} reaches ROUGE-L {value}{sure} on {tested}"
     base = reports.metrics.get("base")
     before = (
         f"; the base reached {results.format_number('rougeL', base['rougeL'])}" if base and chosen != "base" else ""
@@ -81,7 +83,7 @@ def describe_method(settings: dict[str, Any]) -> str:
 def describe_data(data: dict[str, Any]) -> str:
     names = name_sources(data)
     more = f" and {len(names) - MOST_FILES} more" if len(names) > MOST_FILES else ""
-    return f"{', '.join(names[:MOST_FILES])}{more}: {data['rows']:,} rows, {data['train']:,} learned from"
+    return f"{', '.join(names[:MOST_FILES])}{more}: {format_count(data['rows'], 'row')}, {data['train']:,} learned from"
 
 
 def list_variants(parity: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from refrain.experiments.html_report import svg
 from refrain.experiments.html_report.markup import paragraph, tag
 from refrain.experiments.html_report.page import Section
 from refrain.experiments.html_report.run_reports import Curve
+from refrain.pipeline.plurals import format_count
 
 HEIGHT, TOP, BOTTOM, LEFT = 300, 12, 44, 44
 POINTS = 120  # of the training's curve, each a mean over as many steps
@@ -23,8 +24,9 @@ def loss_section(curves: dict[str, Curve], train: dict[str, Any]) -> Section:
 
 
 def describe_training(train: dict[str, Any]) -> str:
-    parts = [f"{train['steps']:,} steps over {train['rows']:,} rows of {train['tokens']:,} tokens, of which "
-             f"{train['supervised_tokens']:,} are those of replies, which are learned."]  # fmt: skip
+    learned = f"of which {train['supervised_tokens']:,} are those of replies, which are learned."
+    rows, tokens = format_count(train["rows"], "row"), format_count(train["tokens"], "token")
+    parts = [f"{format_count(train['steps'], 'step')} over {rows} of {tokens}, {learned}"]
     before, after = (train["val_loss"].get(name) for name in ("before", "after"))
     if before is not None and after is not None:
         parts.append(

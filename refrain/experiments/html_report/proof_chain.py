@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from refrain.evaluation import divergence
 from refrain.experiments.html_report.run_reports import RunReports
+from refrain.pipeline.plurals import format_count
 
 Verdict = Literal["holds", "holds, not for certain", "missed, within chance", "left out", "fails"]
 OUTCOMES: dict[str, tuple[Verdict, str]] = {  # what reports/parity.json lists of a variant, the worst first
@@ -62,7 +63,7 @@ def data_links(data: dict[str, Any]) -> Iterator[Link]:
     placed = sum(data[place] for place in ("train", "val", "test", "duplicates", "quarantined", "set_aside"))
     yield Link(
         "Raw rows = prepared rows",
-        f"{data['rows']:,} rows were read, and {placed:,} are accounted for, each in exactly one place.",
+        f"Read: {format_count(data['rows'], 'row')}; accounted for: {placed:,}, each in exactly one place.",
         "holds" if placed == data["rows"] else "fails", [], [],
     )  # fmt: skip
     left_out = sum(data["reasons"].get(reason, 0) for reason in LEAKS)
@@ -80,7 +81,7 @@ def training_links(train: dict[str, Any]) -> Iterator[Link]:
     if audit:
         yield Link(
             "Rows = what is learned",
-            f"Before the first step every one of {audit['rows']:,} rows was compared with the tokens made of it: "
+            f"Before the first step each row, {audit['rows']:,} in all, was compared with the tokens made of it: "
             f"{audit['learned']:.0%} of these are learned, the words of replies and their ends, and no others.",
             "holds", [], [],
         )  # fmt: skip
@@ -93,8 +94,8 @@ def merge_links(merge: dict[str, Any], settings: dict[str, Any]) -> Iterator[Lin
     measure = logits_measure(MODES["whole"], merge["whole"], limit, merge["rounding"])
     yield Link(
         "Trained adapter = merged model",
-        f"What was learned is added into the weights of the base. On {merge['prompts']:,} held-out prompts the result "
-        "says what base and adapter say together.",
+        f"What was learned is added into the weights of the base. On "
+        f"{format_count(merge['prompts'], 'held-out prompt')} the result says what base and adapter say together.",
         "holds" if measure.share <= 1 else "fails", [measure], [],
     )  # fmt: skip
 
@@ -106,7 +107,7 @@ def variant_links(parity: dict[str, Any], settings: dict[str, Any]) -> Iterator[
         thresholds = settings.get("export", {}).get("variants", {}).get(name, {}).get("thresholds", {})
         bits = facts.get("weights", {}).get("bits")
         words = (f"The exported files, run without PyTorch, beside the merged model on {facts.get('prompts', 0):,} "
-                 f"held-out prompts and edge cases, over {facts.get('tokens', 0):,} tokens of replies."
+                 f"held-out prompts and edge cases, over {format_count(facts.get('tokens', 0), 'token')} of replies."
                  f"{f' Its weights are stored in {bits} bits.' if bits else ''}")  # fmt: skip
         yield judge_file(name, words, facts, thresholds)
 
@@ -116,7 +117,7 @@ def gguf_links(gguf: dict[str, Any], settings: dict[str, Any]) -> Iterator[Link]
     for name, facts in gguf.get("types", {}).items():
         thresholds = settings.get("gguf", {}).get("thresholds", {}).get(name, {})
         words = (f"The file {facts['file']}, run by llama.cpp, beside the merged model after {gguf['prompts']:,} "
-                 f"held-out prompts, and the ids that it makes of {gguf['texts']:,} texts.")  # fmt: skip
+                 f"held-out prompts, and the ids that it makes of {format_count(gguf['texts'], 'text')}.")  # fmt: skip
         yield judge_file(name, words, facts, thresholds)
 
 

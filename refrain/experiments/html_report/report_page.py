@@ -18,6 +18,7 @@ from refrain.experiments.html_report.run_reports import RunReports, read_workspa
 from refrain.experiments.html_report.score_plot import scores_section
 from refrain.experiments.html_report.size_speed import speed_section
 from refrain.pipeline import paths
+from refrain.pipeline.plurals import format_count
 
 METRIC, NAME = "rougeL", "ROUGE-L"  # by which rows are sorted
 CODE = re.compile(r"`([^`]*)`")
@@ -39,8 +40,8 @@ def write_report(file: Path, rev: str | None) -> str:
         raise ValueError(
             f"{file}: it cannot be written ({(error.strerror or str(error)).lower()}); name another file"
         ) from error
-    rows = len(next(iter(reports.predictions.values()), []))
-    return f"{file}: {len(page.encode()) / 1e3:,.0f} kB, {rows:,} test rows; any browser opens it, without a network"
+    tested = format_count(len(next(iter(reports.predictions.values()), [])), "test row")
+    return f"{file}: {len(page.encode()) / 1e3:,.0f} kB, {tested}; any browser opens it, without a network"
 
 
 def render_run(reports: RunReports) -> str:

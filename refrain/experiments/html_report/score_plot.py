@@ -7,6 +7,7 @@ from refrain.experiments import results
 from refrain.experiments.html_report import svg
 from refrain.experiments.html_report.markup import details, escape, paragraph, tag
 from refrain.experiments.html_report.page import Section
+from refrain.pipeline.plurals import format_count
 
 ROW, TOP = 30, 8
 DASH = "\u2013"  # from one number to another
@@ -26,8 +27,8 @@ NAMES = {"exact_match": "exact match", "token_f1": "token F1", "bleu": "BLEU", "
 def scores_section(metrics: dict[str, Any], chosen: str) -> Section:
     """The section of a reports/metrics.json."""
     rows = int(next(iter(metrics.values()))["rows"])
-    said = (f"The same {rows:,} test rows, which nothing was learned from, for every model: the base before the "
-            "training, merged after it, and each variant that is exported from merged.")  # fmt: skip
+    said = (f"The same {format_count(rows, 'test row')}, which nothing was learned from, for every model: the base "
+            "before the training, merged after it, and each variant that is exported from merged.")  # fmt: skip
     caption = ("ROUGE-L, from 0 to 1: the longest sequence of words that an answer has in common with the reference. "
                "The line is the 95 % interval: other test rows of the same kind would give a mean within it 95 times "
                "of 100.")  # fmt: skip

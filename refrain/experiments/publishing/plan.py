@@ -10,6 +10,7 @@ from typing import Any
 from refrain.evaluation.model_card import publication
 from refrain.experiments.publishing import secret_files
 from refrain.pipeline import front_matter, manifest, paths
+from refrain.pipeline.plurals import format_count
 
 PUBLISHED = "published"  # in a manifest: that it is of something published
 Content = Path | bytes
@@ -87,7 +88,8 @@ def describe_plan(plan: Plan) -> str:
 
 
 def describe_total(plan: Plan) -> str:
-    return f"{len(plan.files)} files, {plan.total_bytes / 1e6:,.1f} MB, {plan.best} with the seal {plan.seal[:16]}"
+    files, size = format_count(len(plan.files), "file"), f"{plan.total_bytes / 1e6:,.1f} MB"
+    return f"{files}, {size}, {plan.best} with the seal {plan.seal[:16]}"
 
 
 def commit_message(plan: Plan, commit: str) -> str:

@@ -14,6 +14,7 @@ from refrain.chat import encoding, model_folder, preview
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Message, Row, whole_text
+from refrain.pipeline.plurals import format_count
 from refrain.training.audit import checks
 from refrain.training.audit.faults import FAULTS, Fault
 from refrain.training.audit.template_outline import mark_words
@@ -41,7 +42,9 @@ def require_teachable(tokenizer: ChatTokenizer, rows: Sequence[Row]) -> None:
     wrong = [(row, error) for row in rows if (error := errors[kind_of(row)])]
     if wrong:
         texts = (f"{row['id']}\n{clip_text(render_plain(row['messages']))}" for row, _ in wrong[:SHOWN])
-        raise ValueError("\n\n".join([f"{wrong[0][1]}; so it is for {count_rows(len(wrong))}, the first:", *texts]))
+        raise ValueError(
+            "\n\n".join([f"{wrong[0][1]}; so it is for {format_count(len(wrong), 'row')}, the first:", *texts])
+        )
 
 
 def kind_of(row: Row) -> Kind:
@@ -66,8 +69,9 @@ def require_clean(
 ) -> dict[str, dict[str, float]]:
     """The facts about each file; ValueError names the first invariant that is broken, and shows the first rows."""
     if not files["train"]:
-        raise ValueError(f"data/prepared/train.jsonl: there is no row to train on, and {count_rows(len(files['val']))} "
-                         "in val.jsonl; reports/data.json counts where the rows of each source went")  # fmt: skip
+        raise ValueError(f"data/prepared/train.jsonl: there is no row to train on, and "
+                         f"{format_count(len(files['val']), 'row')} in val.jsonl; "
+                         "reports/data.json counts where the rows of each source went")  # fmt: skip
     if not files["val"]:
         log.info("data/prepared/val.jsonl: there is no row to validate with, so no validation loss will tell")
     facts = {}
@@ -137,7 +141,7 @@ def describe_faults(tokenizer: ChatTokenizer, name: str, result: AuditResult) ->
             f"{example.row_id}\n{clip_text(preview.mark_labels(tokenizer, example.features))}"
             for example in first_of_row[:SHOWN]
         )
-        where = f"data/prepared/{name}.jsonl: in {len(first_of_row):,} of {count_rows(result.facts['rows'])}"
+        where = f"data/prepared/{name}.jsonl: in {len(first_of_row):,} of {format_count(result.facts['rows'], 'row')}"
         sentences.append("\n\n".join([f"{where} {meaning.wrong}; {meaning.way_out}", *texts]))
     return sentences
 
@@ -168,10 +172,6 @@ def find_unknown_id(tokenizer: Tokenizer) -> int | None:
     if model.get("unk_id") is not None:
         return int(model["unk_id"])
     return None if model.get("unk_token") is None else tokenizer.token_to_id(model["unk_token"])
-
-
-def count_rows(rows: float) -> str:
-    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def render_plain(messages: Sequence[Message]) -> str:

@@ -35,7 +35,7 @@ def test_how_two_sets_differ_is_told_by_kind():
     pairs = pair_rows(ours, theirs)
     assert not pairs.is_same_set
     assert pairs.describe_difference() == (
-        "1 rows are in both, 1 have another question or reference under the same id, 1 are the candidate's alone "
+        "1 row in both, 1 have another question or reference under the same id, 1 are the candidate's alone "
         "(such as 0-test.jsonl:2)"
     )
     assert pair_rows(ours, ours).describe_difference() == ""

@@ -159,7 +159,7 @@ def test_it_says_first_what_is_shipped_and_how_sure_that_is(written, capsys):
     assert (
         "int8, the variant that is shipped, reaches ROUGE-L 0.700 (95 % interval 0.612 to 0.788) on 3 test rows" in text
     )
-    assert "small-model, trained with lora" in text and "13 rows were read from 2 files" in text
+    assert "small-model, trained with lora" in text and "The data are 13 rows of 2 files" in text
     assert (
         "2 are in no split" in text and "Validation loss went from 3.00 to 1.00; the weights of step 4 are kept" in text
     )
@@ -197,7 +197,7 @@ def test_what_is_of_another_run_is_not_shown_and_what_is_not_here_is_named(writt
     assert "not shown reports/data.json, which is of another run than what evaluate made" in text
     assert "not shown reports/train.json, which dvc.lock does not list so" in text
     assert "not shown size against speed; refrain bench writes reports/variants.md" in text
-    assert "Why 2?" not in text and "rows were read" not in text and "9 steps" not in text
+    assert "Why 2?" not in text and "The data are" not in text and "9 steps" not in text
 
 
 def test_without_a_dvc_lock_what_is_here_is_shown(written):
@@ -226,7 +226,7 @@ def test_the_page_of_a_commit_is_that_of_its_run_whatever_is_here_now(repository
         path.unlink()
     assert main(["report", "--html", "pages/old.html", "--rev", "HEAD"]) == 0
     text = visible_text((repository / "pages/old.html").read_text(encoding="utf-8"))
-    assert "run commit " in text and "ROUGE-L 0.700" in text and "13 rows were read" in text
+    assert "run commit " in text and "ROUGE-L 0.700" in text and "The data are 13 rows" in text
     assert "Merged model = int8" in text and "Validation loss went" in text and "Why 2?" not in text
     assert "missing reports/predictions, for DVC's cache lacks them, and no remote is set" in text
     assert main(["report", "--rev", "HEAD"]) == 1 and "--html report.html" in capsys.readouterr().err
