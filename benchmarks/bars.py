@@ -1,6 +1,6 @@
 """What the proof of a merge measures on right merges and on wrong ones, for models of several sizes.
 
-    python -m benchmarks.bars KEEP [--base FOLDER ...] [--markdown FILE]
+    python -m benchmarks.bars KEEP [--base FOLDER ...]
 
 A tiny and a deep model with random weights are made in KEEP; FOLDER is a real base. Each gets an adapter that learned
 little. A right merge must pass both bars, that of logits and that of weights, and a wrong one must miss one of them.
@@ -37,16 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("keep", type=Path)
     parser.add_argument("--base", type=Path, nargs="*", default=[])
-    parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    pages = []
     for name, folder in [*((name, random_base(options.keep, name)) for name in RANDOM),
                          *((folder.resolve().name, folder) for folder in options.base)]:  # fmt: skip
         title, rows = compare(name, folder, options.keep / f"{name}-merged")
-        print(title, tables.align([HEADER, *rows]), sep="\n", end="\n\n", flush=True)
-        pages.append(f"{title}\n\n{tables.to_markdown([HEADER, *rows])}")
-    if options.markdown:
-        options.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+        print(f"{title}\n\n{tables.to_markdown([HEADER, *rows])}\n", flush=True)
 
 
 def random_base(keep: Path, name: str) -> Path:

@@ -1,11 +1,12 @@
 """The checks of `refrain serve --selftest`, of our server and of llama.cpp's with the same model, side by side.
 
-    python -m benchmarks.conformance [--model FOLDER] [--merged FOLDER] [--markdown FILE]
+    python -m benchmarks.conformance [--model FOLDER] [--merged FOLDER]
 
 The model in --merged is written as GGUF (q8_0) into a temporary folder for llama.cpp.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,18 +25,14 @@ def main() -> None:
             outcomes = {"llama.cpp": list(table.check_server(address, ServeSettings()))}
     outcomes = {"refrain serve": list(table.check_server("", ServeSettings(model=str(options.model)))), **outcomes}
     for server, found in outcomes.items():
-        print(f"{server}: {table.summarise(found)}")
-        for outcome in found:
-            print(table.format_outcome(outcome))
-    if options.markdown:
-        options.markdown.write_text(table.to_markdown(outcomes) + "\n", encoding="utf-8")
+        print(f"{server}: {table.summarise(found)}", *map(table.format_outcome, found), sep="\n", file=sys.stderr)
+    print(table.to_markdown(outcomes))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--model", type=Path, default=paths.ONNX)
     parser.add_argument("--merged", type=Path, default=paths.MERGED)
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from omegaconf import OmegaConf
 
+from benchmarks.harness import tables
 from refrain.chat import encoding, templates
 from refrain.chat.records import Message
 from refrain.models.pretrained.tiny import SPECIAL, train_tokenizer
@@ -29,6 +30,9 @@ class Unshared(encoding.Beginnings):
         return super().render(turns, add_generation_prompt)
 
 
+KINDS = (encoding.Beginnings, Unshared)
+
+
 def encode(kind: type[encoding.Beginnings], tokenizer: encoding.ChatTokenizer, messages: list[Message]) -> float:
     """Microseconds that ids and labels take."""
     with patch.object(encoding, "Beginnings", kind):
@@ -42,17 +46,19 @@ def main() -> None:
         train_tokenizer([SENTENCE] * 9, 400).save(f"{folder}/tokenizer.json")
         Path(folder, "tokenizer_config.json").write_text(json.dumps({"eos_token": SPECIAL[2]}))
         tokenizer = encoding.load_tokenizer(Path(folder), OmegaConf.load("conf/template/chatml.yaml").jinja)
-    print("end marker, found once by two renders:", tokenizer.end_marker)
+    rows = [["replies", "renders", "renders, unshared", "microseconds", "microseconds, unshared"]]
     for replies in (1, 4, 16):
         messages: list[Message] = [{"role": role, "content": SENTENCE * 4} for role in ("user", "assistant") * replies]
-        for kind in (encoding.Beginnings, Unshared):
+        renders = []
+        for kind in KINDS:
             with patch.object(templates, "render_template", wraps=templates.render_template) as render:
                 encode(kind, tokenizer, messages)
-            print(f"{replies} replies, {kind.__name__}: {render.call_count} renders")
+            renders.append(str(render.call_count))
         end, times = perf_counter() + SECONDS, []
         while perf_counter() < end:
-            times.append([encode(kind, tokenizer, messages) for kind in (encoding.Beginnings, Unshared)])
-        print("microseconds, the fastest of", len(times), [round(min(column)) for column in zip(*times, strict=True)])
+            times.append([encode(kind, tokenizer, messages) for kind in KINDS])
+        rows.append([str(replies), *renders, *(f"{min(column):,.0f}" for column in zip(*times, strict=True))])
+    print(tables.to_markdown(rows))
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ def main() -> None:
     lines = [["", "estimated", "measured", "estimated / measured"]]
     for step in options.steps or STEPS:
         compared = list(compare(step, options, workspace, facts, machine))
-        print(tables.align([lines[0], *compared]), flush=True)
+        print(tables.align([lines[0], *compared]), file=sys.stderr, flush=True)
         lines += compared
-    print(f"\n{tables.to_markdown(lines)}")
+    print(tables.to_markdown(lines))
 
 
 def arguments() -> argparse.Namespace:

@@ -10,6 +10,7 @@ the model is trained anew. The more the loss of the right answers rises (nats a 
 import argparse
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -55,8 +56,8 @@ def main() -> None:
             rises = [late - early for early, late in zip(before, after, strict=True)]
             mean, risen = sum(rises) / len(rises), sum(rise > 0 for rise in rises)
             lines.append([name, str(len(dropped)), f"{mean:+.4f}", f"{risen} of {len(rises)}"])
-            print(tables.align([lines[0], lines[-1]]), flush=True)
-    print(f"\n{tables.to_markdown(lines)}")
+            print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
+    print(tables.to_markdown(lines))
 
 
 def arguments() -> argparse.Namespace:
@@ -82,7 +83,7 @@ def learn(base: Path, rows: list[Row], cfg: Any, seed: int) -> LearnedRows:
     records.write_rows(prepared / "train.jsonl", rows)
     for name in ("val", "test"):
         records.write_rows(prepared / f"{name}.jsonl", [])
-    print(f"  trained on {len(rows)} rows in {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"  trained on {len(rows)} rows in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return learned_rows.read_learned_rows(Origin(base, out, prepared, {}, None))
 
 
@@ -115,7 +116,7 @@ def choose_all(learned: LearnedRows, questions: list[Row], top: int, seeds: int)
         for name, values in zip(names, lists, strict=True):
             chosen[name][row["id"]] = values
     search.close()
-    print(f"  {len(questions)} questions traced in {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"  {len(questions)} questions traced in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     others = {f"random {seed + 1}": {row["id"]: rng.sample(ids, top) for row in questions} for seed in range(seeds)}
     return chosen | others
 

@@ -34,7 +34,7 @@ def main() -> None:
         sampler = Sampler(params, [1, 2, 3])
         rows.append([name, measure(lambda sampler=sampler: sampler.sample(logits), rounds)])
     rows.append(["log-probabilities, the 5 likeliest", measure(lambda: token_logprobs(logits, 3, 5), rounds)])
-    print(tables.align(rows))
+    print(tables.to_markdown(rows))
 
 
 def measure(call: Callable[[], object], rounds: int) -> str:

@@ -1,7 +1,7 @@
 """How our server does beside llama.cpp's and onnxruntime-genai in a plain loop, over HTTP, on the same random weights.
 
     python -m benchmarks.serve FOLDER [--shapes NAME ...] [--only NAME ...] [--clients N ...] [--rounds N]
-                                      [--temperature T] [--markdown FILE]
+                                      [--temperature T]
 
 FOLDER keeps the weights and the models that were built of them. All contenders run at the same time, with as many
 threads, and are asked in turns, in an order drawn anew: ratios are taken within a round. Questions are short, or
@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -41,11 +42,8 @@ REST = 0.3  # seconds in which the threads of whoever ran before stop spinning
 def main() -> None:
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    pages = []
     for shape in options.shapes:
-        pages.append(asyncio.run(Contest(shape, options).run()))
-    if options.markdown:
-        options.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+        print(asyncio.run(Contest(shape, options).run()), end="\n\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -57,7 +55,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 
@@ -98,7 +95,7 @@ class Contest:
                 for i in range(self._options.rounds):
                     for clients in self._options.clients:
                         await self._run_round(kind, clients, i)
-                print(self._page(tables.align, [kind]), end="\n\n", flush=True)
+                print(self._page(tables.align, [kind]), end="\n\n", file=sys.stderr, flush=True)
         finally:
             for running in self._running.values():
                 running.close()

@@ -65,3 +65,10 @@ def process_time(pid: int) -> int:
     """Ticks that a process and its threads have used."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(after_name[11]) + int(after_name[12])  # in user mode and in the kernel
+
+
+def processor() -> str:
+    """The processor's name, and the family and model by which kernels are chosen for it."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"

@@ -1,0 +1,58 @@
+"""What was wanted of speed, and the cells of docs/results.md that say what was reached."""
+
+import re
+from dataclasses import dataclass
+
+from benchmarks.harness.tables import Rows
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One number: it stands in the table of a block, in the first row that begins so, under a column."""
+
+    what: str
+    against: str
+    wanted: float
+    block: str
+    row: str
+    column: str
+    is_at_most: bool = False
+
+
+GOALS: tuple[Goal, ...] = ()
+
+
+def table(blocks: dict[str, str]) -> Rows:
+    """A line for each goal: what was wanted and what was reached, `-` where its block does not say."""
+    return [["what", "against", "wanted", "reached", "", "numbers"], *(line(goal, blocks) for goal in GOALS)]
+
+
+def line(goal: Goal, blocks: dict[str, str]) -> list[str]:
+    cell = find_cell(blocks.get(goal.block, ""), goal.row, goal.column)
+    number = re.search(r"-?[\d,]*\.?\d+", cell or "")
+    verdict = ""
+    if number is not None:
+        value = float(number[0].replace(",", ""))
+        verdict = "yes" if (value <= goal.wanted if goal.is_at_most else value >= goal.wanted) else "no"
+    limit = f"{'at most ' if goal.is_at_most else ''}{goal.wanted:,g}"
+    return [goal.what, goal.against, limit, cell or "-", verdict, goal.block]
+
+
+def find_cell(text: str, row: str, column: str) -> str | None:
+    """The cell of a Markdown table under `column`, of the first row whose cells, joined by blanks, begin so."""
+    header: list[str] = []
+    above: list[str] = []
+    for cells in (split_row(line) for line in text.splitlines()):
+        if not header or not cells:
+            header = above = cells
+            continue
+        first = next((i for i, cell in enumerate(cells) if cell), 0)
+        above = above[:first] + cells[first:]  # what is left blank is as in the row above
+        if column in header and " ".join(above).startswith(row):
+            return above[header.index(column)]
+    return None
+
+
+def split_row(line: str) -> list[str]:
+    """The cells of a row; none of what is no row."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
