@@ -48,11 +48,19 @@ def run(options: argparse.Namespace) -> int:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         options.plot.write_text(pictures.draw_svg(learning_curve.build_spec(values, options.metric)), encoding="utf-8")
         print(f"wrote {options.plot}", file=sys.stderr)
+    else:
+        print(f"{options.plot} is not written: {pictures.NEEDED}", file=sys.stderr)
     return 0
 
 
 def share(text: str) -> float:
     """Above 0, up to 1."""
-    if not 0 < (number := float(text)) <= 1:
+    if "=" in text:
+        raise argparse.ArgumentTypeError(f"{text} is no share; key=value stands before --shares, or behind --")
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share above 0, up to 1")
     return number

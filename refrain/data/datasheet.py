@@ -19,6 +19,7 @@ from refrain.data.split_files import PLACES
 from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
 from refrain.data.splitting.row_store import RowStore
 from refrain.data.splitting.splits import Assignment
+from refrain.pipeline.plurals import format_count
 
 MAX_MEASURED_ROWS, MAX_MEASURED_BYTES = 3_000, 2_000_000  # of rows whose tokens are counted: a cost that does not grow
 
@@ -215,7 +216,7 @@ def length_section(report: dict[str, Any]) -> list[str]:
         for kind, what in (("tokens", "whole row"), ("learned", "trained tokens"))
         for name in lengths[kind]
     ]
-    note = f"{lengths['measured']:,} rows measured"
+    note = f"{format_count(lengths['measured'], 'row')} measured"
     if lengths["refused"]:
         note += f", {lengths['refused']:,} refused by the template"
     return ["## Tokens", markdown_table(["split", *(f"{p} %" for p in PERCENTILES)], rows), note + "."]

@@ -20,6 +20,7 @@ from refrain.data.splitting.ragged import Array
 from refrain.data.splitting.row_store import BATCH_BYTES, RejectedRow, RowStore
 from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
+from refrain.pipeline.plurals import format_count
 from refrain.pipeline.schema import DataConfig
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,8 @@ def first_duplicates(store: RowStore, assignment: Assignment, dropped: Array) ->
 
 def describe_ignored(ignored: dict[str, int]) -> str:
     """The fields that nothing reads, and the way out."""
-    return f"ignored: {', '.join(f'{field} ({rows:,} rows)' for field, rows in ignored.items())}; map one with fields"
+    named = [f"{field} ({format_count(rows, 'row')})" for field, rows in ignored.items()]
+    return f"ignored: {', '.join(named)}; map one with fields"
 
 
 def count_bad_replies(splits: Array) -> dict[str, dict[str, int]]:

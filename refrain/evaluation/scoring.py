@@ -15,6 +15,7 @@ from refrain.chat.records import Row, is_text_alone
 from refrain.evaluation import bootstrap, metrics, row_statistics
 from refrain.evaluation.scores import INTERVALS, ROWS
 from refrain.pipeline import progress
+from refrain.pipeline.plurals import format_count
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
@@ -77,8 +78,8 @@ def score_model(
         for row, reply, loss in zip(rows, replies, losses, strict=True)
     ]
     results = score_predictions(predictions, losses)
-    log.info("%s: ROUGE-L %.3f, perplexity %.3f on %d rows, in %.1f s", name, results["rougeL"], results["perplexity"],
-             len(rows), monotonic() - start)  # fmt: skip
+    log.info("%s: ROUGE-L %.3f, perplexity %.3f on %s, in %.1f s", name, results["rougeL"], results["perplexity"],
+             format_count(len(rows), "row"), monotonic() - start)  # fmt: skip
     return results, predictions
 
 

@@ -40,15 +40,17 @@ def require_metric(metric: str) -> None:
 def run_share(share: float, overrides: Sequence[str]) -> Run:
     """An experiment that learns from a share of the rows, in a temporary copy; ValueError if it fails.
 
-    One that is there already is made again, out of the run cache where nothing has changed.
+    One that is there already is made again, out of the run cache where nothing has changed: with --force, which
+    replaces it, DVC would run every stage.
     """
-    name = f"curve-{share:g}"
+    name, head = f"curve-{share:g}", git.resolve_commit("HEAD")
+    runs.remove_experiment(head, name)
     settings = [word for override in [*overrides, f"{KEY}={share:g}"] for word in ("-S", override)]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name, *settings]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
     if subprocess.run(command, stdout=sys.stderr).returncode != 0:
         raise ValueError(f"{name}: this share of the training rows failed, as said above; put that right, then type "
                          "the same again: what has finished is taken from the cache")  # fmt: skip
-    made = [commit for commit, other in runs.list_experiments(git.resolve_commit("HEAD")) if other == name]
+    made = [commit for commit, other in runs.list_experiments(head) if other == name]
     if not made:
         raise ValueError(f"{name}: DVC kept no experiment, though it ran; `dvc exp list` shows what there is")
     return Run(name, "experiment", made[0], paths.BEST)

@@ -11,6 +11,7 @@ from typing import Any
 
 from refrain import TRAIN
 
+NEEDED = f"pictures are drawn by vl-convert-python, of the extra train: pip install '{TRAIN}'"
 COLOURS = ["#4c78a8", "#d9480f", "#2b8a3e", "#862e9c", "#e8a200", "#0b7285"]
 INK = "#212529"
 STYLE = {
@@ -65,7 +66,7 @@ def collect_plots(revisions: list[str]) -> dict[str, dict[str, Any]]:
 def draw_plots(folder: Path, revisions: list[str]) -> list[Path]:
     """The plots of dvc.yaml as SVG in a folder."""
     if not can_draw():
-        raise ValueError(f"pictures are drawn by vl-convert-python, of the extra train: pip install '{TRAIN}'")
+        raise ValueError(NEEDED)
     files = {folder / f"{name}.svg": draw_svg(spec) for name, spec in collect_plots(revisions).items()}
     folder.mkdir(parents=True, exist_ok=True)
     for file, svg in files.items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def repository(tmp_path, monkeypatch):
 
 
 @pytest.mark.heavy
-def test_each_share_is_an_experiment_and_the_workspace_stays(repository, capfd):
+def test_each_share_is_an_experiment_and_the_workspace_stays(repository, capfd, monkeypatch):
     assert main.main(["learning-curve", "skill=0.8", "--shares", "1", "0.25", "--metric", "exact_match", "--json"]) == 0
     first, last = json.loads(capfd.readouterr().out)
     assert (first["share"], first["rows"], first["score"]) == (0.25, 250, 0.2)
@@ -40,6 +41,12 @@ def test_each_share_is_an_experiment_and_the_workspace_stays(repository, capfd):
     made = {name.split("/")[-1] for name in run(repository, "git", "for-each-ref", "refs/exps").split()}
     assert {"curve-0.25", "curve-1"} <= made
     assert run(repository, "git", "status", "--porcelain", "--untracked-files=no") == ""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert main.main(["learning-curve", "skill=0.8", "--shares", "1", "0.25", "--metric", "exact_match", "--json"]) == 0
+    again = capfd.readouterr()
+    assert json.loads(again.out) == [first, last], "typed again"
+    assert again.err.count("Stage 'evaluate' is cached") == 2, "what has finished is not run again"
+    assert "runs/learning-curve.svg is not written: pictures are drawn by vl-convert-python" in again.err
 
 
 def test_the_table_says_what_the_last_rows_brought():
@@ -58,4 +65,14 @@ def test_what_cannot_become_a_curve_is_said_before_anything_runs(arguments, said
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     assert main.main(["learning-curve", *arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shares", "said"), [
+    (["0.5", "1", "method=full"], "method=full is no share; key=value stands before --shares, or behind --"),
+    (["half", "1"], "half is no share above 0, up to 1"),
+])  # fmt: skip
+def test_a_share_that_is_none_is_told_from_a_setting(shares, said, capsys):
+    with pytest.raises(SystemExit):
+        main.main(["learning-curve", "--shares", *shares])
     assert said in capsys.readouterr().err

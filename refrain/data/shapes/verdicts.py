@@ -10,6 +10,7 @@ from refrain.data.shapes.columns import has_words, mostly, plain_name, write_map
 from refrain.data.shapes.fields import Fields
 from refrain.data.shapes.shape import Shape, single_parser
 from refrain.data.shapes.votes import ANY_VERDICT, Verdict, parse_vote
+from refrain.pipeline.plurals import format_count
 from refrain.pipeline.schema import SourceConfig
 
 PLACES: dict[str, Verdict] = {"first": 0, "second": 1, "tie": None}
@@ -104,4 +105,4 @@ def is_label(rows: list[Fields], column: str) -> bool:
 def describe_counts(rows: Iterable[Fields], column: str) -> str:
     """What a column says, and how often."""
     counts = Counter(str(row[column]) for row in rows if not fields.is_empty(row.get(column)))
-    return ", ".join(f"{value} ({count:,} rows)" for value, count in counts.most_common(MAX_VERDICTS))
+    return ", ".join(f"{value} ({format_count(count, 'row')})" for value, count in counts.most_common(MAX_VERDICTS))

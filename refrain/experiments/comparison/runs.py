@@ -102,6 +102,11 @@ def list_experiments(of: str = "") -> list[tuple[str, str]]:
             and ref.split("/")[2] != "exec"]  # fmt: skip
 
 
+def remove_experiment(of: str, name: str) -> None:
+    """Forget the experiment of this name of a commit, if there is one; other commits keep theirs."""
+    git.run_git("update-ref", "-d", f"{EXPERIMENTS}/{of[:2]}/{of[2:]}/{name}")
+
+
 def experiments_of(name: str, variant: str) -> list[Run]:
     """The experiments of a commit that have finished; ValueError when there are none."""
     found = list_experiments(git.resolve_commit(name))
