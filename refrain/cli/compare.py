@@ -44,7 +44,12 @@ def add_parser(commands: Any) -> None:
     add("--queue", action="store_true", help="the candidates are the experiments of HEAD, of the queue for instance")
     add("--over", metavar="KEY", help="runs that differ in this key alone, such as seed, are repetitions of one")
     add("--variant", default="best", metavar="VARIANT", help="best, base, merged, fp32, int8 ...; default: %(default)s")
-    add("--metrics", nargs="+", metavar="METRIC", help="test these alone, such as rougeL; default: all")
+    add(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        help="test these alone, such as rougeL; default: all of answers",
+    )
     add("--common", action="store_true", help="where test sets differ, compare the rows that both have")
     add("--rows", type=whole_number, default=3, metavar="N", help="rows won and lost to show, default: %(default)s")
     add("--fail-if", choices=["worse", "not-better"], help="exit with 1 if a candidate is so")
@@ -92,13 +97,17 @@ def compare_repetitions(options: argparse.Namespace, pairs: "list[tuple[RunPredi
     """Configurations with their repetitions against that of the baseline."""
     from refrain.experiments.comparison import repetitions, repetitions_report
 
-    runs = repetitions.require_same_rows(list({each.run: each for pair in pairs for each in pair}.values()))
+    found = {each.run: each for pair in pairs for each in pair}
+    if options.queue and not options.baseline and not repetitions.has_same_rows(*pairs[0]):
+        left_out = found.pop(pairs[0][1].run)
+        print(f"{left_out.run.name} was tested on other rows than the experiments, and so is left out", file=sys.stderr)
+    runs = repetitions.require_same_rows(list(found.values()))
     groups = repetitions.group_runs(runs, options.over)
     metrics = repetitions.choose_shared_metrics(groups, options.metrics)
     comparisons = repetitions.compare_groups(groups, pairs[0][1], metrics)
     facts = groups, comparisons, options.over, metrics
-    found = {repetitions_report.name_pair(each): each.verdict for each in comparisons}
-    return repetitions_report.repetitions_report(*facts), repetitions_report.build_document(*facts), found
+    verdicts = {repetitions_report.name_pair(each): each.verdict for each in comparisons}
+    return repetitions_report.repetitions_report(*facts), repetitions_report.build_document(*facts), verdicts
 
 
 def write_page(file: Path, comparisons: "list[Comparison]") -> None:

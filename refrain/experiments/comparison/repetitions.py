@@ -57,6 +57,11 @@ def group_runs(runs: Sequence[RunPredictions], over: str) -> list[Repetitions]:
     ]
 
 
+def has_same_rows(a: RunPredictions, b: RunPredictions) -> bool:
+    """Whether two runs were tested on the same rows."""
+    return row_pairs.pair_rows(a.rows, b.rows).is_same_set
+
+
 def require_same_rows(runs: Sequence[RunPredictions]) -> list[RunPredictions]:
     """Each run with its rows in the order of the first; ValueError where they were tested on other rows."""
     first, aligned = runs[0], []
@@ -89,16 +94,15 @@ def compare_groups(
 
 
 def choose_shared_metrics(groups: Sequence[Repetitions], metrics: Sequence[str] | None) -> list[str]:
-    """Those that are asked for, or all that each run has; ValueError for one that a run lacks, or nobody knows."""
+    """Those that are asked for, or all of the answers; ValueError for one that a run lacks, or nobody knows."""
     runs = [each for group in groups for each in group.runs.values()]
-    for metric in metrics or ():
+    chosen = choose_metrics(metrics)
+    for metric in chosen:
         require_known(metric)
-    if PERPLEXITY in (metrics or ()):
+    if PERPLEXITY in chosen:
         for each in runs:
             check_losses(runs[0].rows, each.rows)
-    pairs = [row_pairs.pair_rows(runs[0].rows, each.rows) for each in runs]
-    found = [choose_metrics(metrics, each) for each in pairs]
-    return [metric for metric in found[0] if all(metric in others for others in found)]
+    return chosen
 
 
 def compare_means(metric: str, candidate: Repetitions, baseline: Repetitions) -> Difference:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from refrain.evaluation.row_statistics import TEXT_METRICS
 from refrain.evaluation.scoring import Prediction
 from refrain.experiments.comparison import changed_settings, paired_tests, row_pairs
 from refrain.experiments.comparison.changed_settings import Change
-from refrain.experiments.comparison.comparable_scores import METRICS, PERPLEXITY
 from refrain.experiments.comparison.paired_tests import Difference, Judgement
 from refrain.experiments.comparison.predictions import RunPredictions
 from refrain.experiments.comparison.row_pairs import RowPairs
@@ -57,7 +57,7 @@ def compare_runs(
     ValueError for test sets that differ, unless their common rows will do.
     """
     pairs = [pair_runs(candidate, baseline, common) for candidate, baseline in runs]
-    tests = [[compare_score(metric, each) for metric in choose_metrics(metrics, each)] for each in pairs]
+    tests = [[compare_score(metric, each) for metric in choose_metrics(metrics)] for each in pairs]
     adjusted = iter(paired_tests.adjust_holm([result.p_value for results in tests for result in results]))
     return [
         Comparison(
@@ -84,19 +84,12 @@ def pair_runs(candidate: RunPredictions, baseline: RunPredictions, common: bool)
     return pairs
 
 
-def choose_metrics(wanted: Sequence[str] | None, pairs: RowPairs) -> list[str]:
-    """Those that are asked for, or all; perplexity where both runs have losses over the same tokens.
+def choose_metrics(wanted: Sequence[str] | None) -> list[str]:
+    """Those that are asked for, or all scores of the answers.
 
-    Its unit is the token, so that of two tokenizers says nothing.
+    Perplexity is of the references: it moves with every further training, also where no answer does.
     """
-    if wanted is None:
-        return [metric for metric in METRICS if metric != PERPLEXITY or has_same_tokens(pairs)]
-    return list(dict.fromkeys(wanted))
-
-
-def has_same_tokens(pairs: RowPairs) -> bool:
-    counts = [[row.get("tokens") for row in rows] for rows in (pairs.candidate, pairs.baseline)]
-    return counts[0] == counts[1] and None not in counts[0]
+    return list(TEXT_METRICS if wanted is None else dict.fromkeys(wanted))
 
 
 def compare_score(metric: str, pairs: RowPairs) -> Difference:
