@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from refrain.data.readers.raw_rows import BOM, MAX_ROW_LENGTH, NOT_UTF8, TOO_LONG, RawRow, RowBlock, read_float
-
-MAX_NESTING = 250  # levels of a value: how many more Python can read depends on who calls
+from refrain.data.readers.plain_lines import parse_plain_line
+from refrain.data.readers.raw_rows import (
+    BOM,
+    MAX_NESTING,
+    MAX_ROW_LENGTH,
+    NOT_UTF8,
+    TOO_LONG,
+    RawRow,
+    RowBlock,
+    read_float,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ def parse_line(line: bytes) -> tuple[Any, str]:
     """The one value of a line, or why it could not be read."""
     if len(line) > MAX_ROW_LENGTH:
         return None, TOO_LONG
+    if (plain_value := parse_plain_line(line)) is not None:
+        return plain_value, ""
     try:
         text = line.decode()
     except UnicodeDecodeError:

@@ -11,6 +11,9 @@ CHUNK_BYTES = 1 << 22  # bytes that are read at a time, and about the text of a 
 BLOCK_ROWS = 1000  # rows of a block at most
 
 
+MAX_NESTING = 250  # levels of a value: how many more Python can read depends on who calls
+
+
 MAX_ROW_LENGTH = 1 << 24  # length of a row: JSON may take twenty times its length in memory once it is parsed
 
 
