@@ -107,16 +107,16 @@ def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: Da
                 variants[has_same_prompt],
                 asked_questions.rows_that_ask(store, variants, held_out),
                 contamination.contaminated_rows(store, variants, held_out, data)[0],
-                variants_near_held_out(store, variants, held_out, data.leaks.near_duplicate_threshold),
+                variants_near_held_out(store, variants, held_out, data),
             ]
         )
     )
 
 
-def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, min_similarity: float | None) -> Array:
+def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
     """Those of the variants that nearly ask what a held-out row asks."""
     is_near = np.zeros(len(variants), bool)
-    for search in near_prompts.near_searches(store, np.concatenate([held_out, variants]), min_similarity):
+    for search in near_prompts.near_searches(store, np.concatenate([held_out, variants]), data):
         for number in range(len(variants)):
             others = leakage.before(search.earlier_candidates(len(held_out) + number), len(held_out))
             is_near[number] |= bool(search.find_first_near(len(held_out) + number, others))

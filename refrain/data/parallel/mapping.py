@@ -24,6 +24,12 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, worker_count(data))
 
 
+def map_at_once(function: Callable[[Item], Result], items: list[Item], data: DataConfig) -> list[Result]:
+    """What the function makes of a few items that take long, at the same time in processes of this machine."""
+    workers = min(worker_count(data), len(items))
+    return list(process_pool.map_in_processes(function, iter(items), workers) if workers > 1 else map(function, items))
+
+
 def engine_session(data: DataConfig) -> AbstractContextManager[object]:
     """Inside, what runs the functions is started once for all of them."""
     return ray_cluster.ray_session(worker_count(data)) if data.engine == "ray" else nullcontext()

@@ -14,6 +14,7 @@ from refrain.data.splitting.asked_questions import find_asked_questions
 from refrain.data.splitting.near_prompts import NearSearch
 from refrain.data.splitting.ragged import Array, RaggedArray
 from refrain.data.splitting.row_store import RowStore
+from refrain.pipeline.schema import DataConfig
 
 TRAIN, VAL, TEST, NONE = range(4)
 
@@ -71,9 +72,9 @@ class LeakageResolver:
     reasons: tuple[Reason, ...] = ("exact_leak", "near_leak", "group_leak")
 
     def __init__(
-        self, store: RowStore, prompts: UniquePrompts, rows: Array, random_splits: Array, min_similarity: float | None
+        self, store: RowStore, prompts: UniquePrompts, rows: Array, random_splits: Array, data: DataConfig
     ) -> None:
-        self.searches = near_prompts.near_searches(store, prompts.first_row, min_similarity)
+        self.searches = near_prompts.near_searches(store, prompts.first_row, data)
         self.questions = find_asked_questions(store, prompts.of_row, prompts.first_row, rows)
         self.is_chat = store["is_chat"][prompts.first_row]
         self.groups, self.groups_of = group_members(store["group"][rows], prompts.of_row[rows], len(prompts.first_row))

@@ -29,20 +29,30 @@ MEMBER_BITS = np.uint64(32)  # in a pair: an element, then the number of a set t
 MAX_SLOTS = 1 << 27  # of the table of counts, at most
 
 
+FULL = (1 << 16) - 1  # of a count in the table
+
+
+COUNTED_ELEMENTS = 1 << 22  # at a time
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Which sets share one of their rarest elements: `groups` of sets, ascending, and for each set its groups."""
 
     groups: RaggedArray
     groups_of: RaggedArray
+    earlier_counts: RaggedArray  # for each set, group by group, how many of the others have a lower number
 
-    def have_earlier(self) -> Array:
-        """For each set whether one with a lower number may be near."""
-        is_first = np.zeros(self.groups.lengths().sum(), bool)
-        is_first[self.groups.starts] = True
-        result = np.zeros(len(self.groups_of), bool)
-        result[self.groups.flat[:][~is_first]] = True
-        return result
+    def select(self, numbers: Array) -> "Candidates":
+        """Those of the named sets alone; the others then have none."""
+        names, lengths = self.groups_of.gather(numbers)
+        names, place = np.unique(names, return_inverse=True)
+        groups = ragged.from_lengths(*self.groups.gather(names))
+        groups_of_each = np.zeros(len(self.groups_of), np.int64)
+        groups_of_each[numbers] = lengths
+        earlier_counts, _ = self.earlier_counts.gather(numbers)
+        of_each = (place, earlier_counts)
+        return Candidates(groups, *(ragged.from_lengths(values, groups_of_each) for values in of_each))
 
     def earlier_than(self, number: int) -> Array:
         """The sets with a lower number that may be near; each once, ascending."""
@@ -55,40 +65,46 @@ class Candidates:
 
 def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:
     """The candidates among sets of shingles."""
-    counts = count_elements(sets)
-    batches = sets.batches(np.arange(len(sets)))
-    pairs = np.sort(np.concatenate([prefix_elements(sets, rows, counts, min_similarity) for rows in batches]))
+    pairs = prefix_pairs(sets, min_similarity)
+    pairs.sort()
     member = (pairs & np.uint64((1 << int(MEMBER_BITS)) - 1)).astype(np.int64)
     first = np.flatnonzero(ragged.is_first_of_equals(pairs >> MEMBER_BITS))
     sizes = np.diff(np.append(first, len(pairs)))
+    del pairs
     member, sizes = member[np.repeat(sizes > 1, sizes)], sizes[sizes > 1]
-    group = np.repeat(np.arange(len(sizes)), sizes)
+    groups = ragged.from_lengths(member, sizes)
+    earlier_counts = np.arange(len(member)) - np.repeat(groups.starts, sizes)
     order = np.argsort(member, kind="stable")
     groups_of_each = np.bincount(member, minlength=len(sets))
-    return Candidates(ragged.from_lengths(member, sizes), ragged.from_lengths(group[order], groups_of_each))
+    of_each = (np.repeat(np.arange(len(sizes)), sizes)[order], earlier_counts[order])
+    return Candidates(groups, *(ragged.from_lengths(numbers, groups_of_each) for numbers in of_each))
 
 
-def no_candidates(count: int) -> Candidates:
-    """No candidates for so many sets."""
-    nothing = np.zeros(count, np.int64)
-    return Candidates(ragged.from_lengths(nothing[:0], nothing[:0]), ragged.from_lengths(nothing[:0], nothing))
+def prefix_pairs(sets: RaggedArray, min_similarity: float) -> Array:
+    """As `prefix_elements`, of all sets."""
+    counts, batches = count_elements(sets), sets.batches(np.arange(len(sets)))
+    return np.concatenate([prefix_elements(sets, rows, counts, min_similarity) for rows in batches])
 
 
 def count_elements(sets: RaggedArray) -> Array:
-    """How often an element occurs, at least: elements share the slots of a table."""
+    """How often an element occurs, at least; elements share the slots of a table, and a count that is FULL may be
+    larger."""
     total = int(sets.lengths().sum())
-    slots = min(MAX_SLOTS, 1 << max(10, total.bit_length()))
-    counts = np.zeros(slots, np.uint32)
-    for rows in sets.batches(np.arange(len(sets))):
-        elements = sets.gather(rows)[0]
-        np.add.at(
-            counts, slot_of(elements, counts), np.ones(len(elements), np.uint32)
-        )  # twenty times as fast as with 1
+    counts = np.zeros(min(MAX_SLOTS, 1 << max(10, total.bit_length())), np.uint16)
+    batches = list(sets.batches(np.arange(len(sets)), COUNTED_ELEMENTS))
+    limit, full = FULL // len(batches), [np.zeros(0, np.uint32)]
+    for rows in batches:
+        slots = np.sort(slot_of(sets.gather(rows)[0], counts))  # in order, so that each line of the table comes once
+        if (is_frequent := slots[limit:] == slots[:-limit]).any():
+            full.append(ragged.sorted_unique(slots[limit:][is_frequent]))
+            slots = slots[~np.isin(slots, full[-1])]
+        np.add.at(counts, slots.astype(np.int64), np.ones(len(slots), np.uint16))  # twenty times as fast as with 1
+    counts[np.concatenate(full).astype(np.int64)] = FULL
     return counts
 
 
 def slot_of(elements: Array, counts: Array) -> Array:
-    return (elements & np.uint32(len(counts) - 1)).astype(np.int64)
+    return elements & np.uint32(len(counts) - 1)
 
 
 class SetBatch(NamedTuple):
@@ -106,7 +122,7 @@ def prefix_elements(sets: RaggedArray, numbers: Array, counts: Array, min_simila
     elements, lengths = sets.gather(numbers)
     of_length = np.array([prefix_length(length, min_similarity) for length in range(int(lengths.max(initial=0)) + 1)])
     batch = drop_sets_of_unique_elements(
-        SetBatch(numbers, lengths, of_length[lengths], elements, counts[slot_of(elements, counts)])
+        SetBatch(numbers, lengths, of_length[lengths], elements, counts[slot_of(elements, counts).astype(np.int64)])
     )
     ranked = rank_by_rarity(batch)
     place = np.arange(len(ranked)) - np.repeat(np.cumsum(batch.lengths) - batch.lengths, batch.lengths)

@@ -100,7 +100,7 @@ def place_prompts(assignment: Assignment, store: RowStore, prompts: UniquePrompt
     rows = assignment.remaining_rows()
     prompt = prompts.of_row[rows]
     random_splits = random_split(store["draw"][prompts.first_row], data)
-    resolver = LeakageResolver(store, prompts, rows, random_splits, data.leaks.near_duplicate_threshold).resolve()
+    resolver = LeakageResolver(store, prompts, rows, random_splits, data).resolve()
     assignment.split[rows] = resolver.split[prompt]
     for reason in resolver.reasons:
         is_leaking = resolver.reason[prompt] == reason

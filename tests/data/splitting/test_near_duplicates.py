@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from refrain.data.splitting import near_duplicates, ragged
+from refrain.data.splitting import near_duplicates, near_pairs, ragged
 
 
 def jaccard(one, other):
@@ -30,10 +30,12 @@ def sets():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.6, 0.75, 0.8, 1.0])
-@pytest.mark.parametrize("slots", [1 << 6, 1 << 27])
-def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, monkeypatch):
-    """Where few slots are, elements share their counts: the order is worse, the result is not."""
+@pytest.mark.parametrize("slots, full, at_once", [(1 << 6, 50, 500), (1 << 27, (1 << 16) - 1, 1 << 22)])
+def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, full, at_once, monkeypatch):
+    """Where few slots are, elements share their counts, and counts are full: the order is worse, the result is not."""
     monkeypatch.setattr(near_duplicates, "MAX_SLOTS", slots)
+    monkeypatch.setattr(near_duplicates, "FULL", full)
+    monkeypatch.setattr(near_duplicates, "COUNTED_ELEMENTS", at_once)
     flat = np.array([element for each in sets for element in sorted(each)], np.uint32)
     listed = ragged.from_lengths(flat, np.array(list(map(len, sets))))
     candidates = near_duplicates.find_candidates(listed, share)
@@ -45,8 +47,27 @@ def test_the_search_finds_what_comparing_all_with_all_finds(sets, share, slots, 
     expected = {(a, b) for a, b in pairs if jaccard(sets[a], sets[b]) >= share}
     assert found == expected
     assert len(expected) > 50
-    has_earlier = [len(candidates.earlier_than(number)) > 0 for number in range(len(sets))]
-    assert candidates.have_earlier().tolist() == has_earlier
+    some = np.arange(0, len(sets), 3)
+    selected = candidates.select(some)
+    assert all(selected.earlier_than(number).tolist() == candidates.earlier_than(number).tolist() for number in some)
+    assert not any(len(selected.earlier_than(number)) for number in range(1, len(sets), 3))
+
+    monkeypatch.setattr(near_pairs, "MAX_COMPARED", 4)
+    monkeypatch.setattr(near_pairs, "BATCH_PAIRS", 100)
+    monkeypatch.setattr(near_pairs, "BATCH_ELEMENTS", 300)
+    later, earlier, is_crowded = near_pairs.find_near_pairs(candidates, listed, share)
+    assert list(zip(earlier.tolist(), later.tolist(), strict=True)) == sorted(
+        ((a, b) for a, b in expected if not is_crowded[b]), key=lambda pair: pair[::-1]
+    )
+    assert len(later) > 20 and (is_crowded.any() or share == 1)
+
+
+def test_a_count_that_is_full_is_no_smaller_than_it_may_be(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "FULL", 40)
+    monkeypatch.setattr(near_duplicates, "COUNTED_ELEMENTS", 20)
+    sizes = np.array([1] * 50 + [2] * 5)
+    listed = ragged.from_lengths(np.array([7] * 50 + [8, 9] * 5, np.uint32), sizes)
+    assert near_duplicates.count_elements(listed)[[7, 8, 9, 10]].tolist() == [40, 5, 5, 0]
 
 
 def test_a_share_that_a_float_misses_still_counts():
