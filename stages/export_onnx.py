@@ -34,7 +34,7 @@ def main(cfg: Config) -> None:
         variant = load_model(folder)
         return parity.measure_parity(load_merged(), variant, prompts, cfg.export, give_up)
 
-    attempts = fallbacks.export_proven_variants(paths.MERGED, paths.ONNX, cfg.export, prompts, compare)
+    attempts = fallbacks.export_proven_variants(paths.MERGED, paths.ONNX, cfg.export, prompts, compare, paths.PREPARED)
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
     kept = {name: tried[-1] for name, tried in attempts.items()}
     left = gate.remove_failing(paths.ONNX, cfg.export.variants, {name: each.fails for name, each in kept.items()})

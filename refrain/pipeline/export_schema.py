@@ -16,6 +16,7 @@ class QuantizationConfig:
     block: int | None = None  # weights that share one scale; null with 8 bits: dynamic, activations in 8 bits too
     symmetric: bool = True  # false: a zero point to each block
     head_bits: int | None = None  # of the table of tokens and the head; null: as bits
+    kv_bits: int = 32  # of keys and values in the cache: 32, or 8 with scales for each channel from training rows
     accuracy: int = 4  # of MatMulNBits: 4 multiplies in 8 bits, 0 in fp32
     rounding: str = "nearest"  # or search: scales of the least squared error
     sensitive_share: float = 0.0  # of the layers: those that suffer most from few bits, measured, get sensitive_bits

@@ -52,6 +52,10 @@ def quantization_problems(at: str, weights: QuantizationConfig, graph: str | Non
         yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
     if weights.head_bits not in (None, 32, 8, 4):
         yield f"{at}.head_bits={weights.head_bits} is none of 32, 8, 4 and null"
+    if weights.kv_bits not in (32, 8):
+        yield f"{at}.kv_bits={weights.kv_bits} is neither 32 nor 8"
+    if weights.kv_bits == 8 and graph == "optimum":
+        yield f"{at}.kv_bits=8 needs the compact graph; leave export.graph null or take 32 bits"
     if weights.accuracy not in (0, 4):
         yield f"{at}.accuracy={weights.accuracy} is neither 4, products in 8 bits, nor 0, products in fp32"
     if weights.rounding not in ROUNDINGS:

@@ -1,8 +1,10 @@
 """The compact graph, running: keys and values stay where they are, and a step touches nothing but its own tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnxruntime import InferenceSession, OrtValue
 
 from refrain.chat import model_folder
@@ -10,7 +12,6 @@ from refrain.runtime import session
 from refrain.runtime.kv_memory import KVMemory
 from refrain.runtime.language_model import Ids, Logits
 
-FP32 = np.dtype(np.float32).itemsize
 MASK_STEP = 512  # tokens by which the mask of a step widens: it is read whole, however short the sequences are
 
 
@@ -20,11 +21,12 @@ class CompactSession:
     def __init__(self, folder: Path, onnx_session: InferenceSession) -> None:
         self.onnx_session = onnx_session
         self.context = model_folder.read_context_length(folder)
-        inputs = {value.name: value.shape for value in onnx_session.get_inputs()}
+        inputs = {value.name: value for value in onnx_session.get_inputs()}
         self.past_names = session.past_names(onnx_session)
         self.present_names = [name.replace("past_key_values", "present") for name in self.past_names]
-        self.kv_shapes = [(inputs[name][1], inputs[name][3]) for name in self.past_names]
-        self.kv_bytes_per_token = sum(heads * head_dim for heads, head_dim in self.kv_shapes) * FP32
+        self.kv_shapes = [(inputs[name].shape[1], inputs[name].shape[3]) for name in self.past_names]
+        self.kv_type = session.KV_TYPES[inputs[self.past_names[0]].type]
+        self.kv_bytes_per_token = sum(heads * head_dim for heads, head_dim in self.kv_shapes) * self.kv_type.itemsize
         self.vocab_size = onnx_session.get_outputs()[0].shape[2]
 
     def allocate_slots(self, count: int) -> "CompactSlots":
@@ -52,7 +54,8 @@ class CompactSlots:
     def __init__(self, model: CompactSession, count: int) -> None:
         self._model = model
         self.lengths = np.zeros(count, dtype=np.int64)
-        self._memory = [KVMemory((count, heads, model.context, head_dim)) for heads, head_dim in model.kv_shapes]
+        shapes = [(count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
+        self._memory = [KVMemory(shape, model.kv_type) for shape in shapes]
         self._buffers = [memory.array for memory in self._memory]
         self._ids = np.zeros((count, 1), dtype=np.int64)
         self._mask = np.zeros((count, min(MASK_STEP, model.context)), dtype=np.int64)
@@ -78,6 +81,10 @@ class CompactSlots:
         self.lengths[: len(ids)] += 1
         self._model.onnx_session.run_with_iobinding(self._bind(0, len(ids)).decode_io)
         return self._logits[: len(ids), 0].copy()
+
+    def keys_and_values(self, slot: int) -> list[NDArray[Any]]:
+        """Of each layer keys, then values, [heads, tokens, head_dim], as the graph keeps them of a sequence."""
+        return [buffer[slot, :, : self.lengths[slot]] for buffer in self._buffers]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Make the first tokens of one slot those of another."""

@@ -6,23 +6,25 @@ So nothing is moved to make room, a long sequence costs its neighbours nothing, 
 import math
 import mmap
 import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+KVType = np.dtype[Any]
 NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # a promise of room is no use of it; mmap names it from 3.13 on
 
 
 class KVMemory:
-    """An fp32 array [slots, heads, context, head_dim] of zeros."""
+    """An array [slots, heads, context, head_dim] of zeros, in fp32 or in 8 bits."""
 
-    def __init__(self, shape: tuple[int, int, int, int]) -> None:
-        size = max(1, math.prod(shape) * np.dtype(np.float32).itemsize)
+    def __init__(self, shape: tuple[int, int, int, int], kind: KVType) -> None:
+        size = max(1, math.prod(shape) * kind.itemsize)
         self._map = mmap.mmap(-1, size, flags=PRIVATE | NO_RESERVE) if PRIVATE else mmap.mmap(-1, size)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):
             self._map.madvise(mmap.MADV_NOHUGEPAGE)  # one token would take 2 MB of every head
-        self.array: NDArray[np.float32] = np.frombuffer(self._map, np.float32).reshape(shape)
+        self.array: NDArray[Any] = np.frombuffer(self._map, kind).reshape(shape)
 
     def release(self, slot: int, length: int) -> None:
         """Give back the pages of a slot behind its first tokens; what they held is zeros or stale, and never read."""

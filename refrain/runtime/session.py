@@ -3,14 +3,21 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 from onnxruntime import InferenceSession
 
 from refrain.chat.model_folder import read_attention_heads
 from refrain.pipeline.cores import available_cores
 from refrain.runtime import onnx_folder
+from refrain.runtime.kv_memory import KVType
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
+KV_TYPES: dict[str, KVType] = {  # of numpy, by what ONNX Runtime calls them
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(int8)": np.dtype(np.int8),
+}
 SPIN_MICROSECONDS = 50  # for which a thread that waits keeps its core: more takes it from others and gains nothing
 
 

@@ -10,7 +10,6 @@ from refrain.runtime import session
 from refrain.runtime.language_model import Ids, Logits
 
 Past = list[OrtValue]
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class TracedSession:
@@ -25,9 +24,9 @@ class TracedSession:
         self._present_names = [name.replace("past_key_values", "present") for name in self._past_names]
         # What the graph says, since a head may be wider than hidden size / heads.
         self._kv_shapes = [(inputs[name].shape[1], inputs[name].shape[3]) for name in self._past_names]
-        self._kv_types = [TYPES[inputs[name].type] for name in self._past_names]
+        self._kv_types = [session.KV_TYPES[inputs[name].type] for name in self._past_names]
         sizes = zip(self._kv_shapes, self._kv_types, strict=True)
-        self.kv_bytes_per_token = sum(heads * head_dim * np.dtype(kind).itemsize for (heads, head_dim), kind in sizes)
+        self.kv_bytes_per_token = sum(heads * head_dim * kind.itemsize for (heads, head_dim), kind in sizes)
 
     def allocate_slots(self, count: int) -> "TracedSlots":
         """A KV cache for so many sequences, all empty."""

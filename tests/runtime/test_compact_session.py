@@ -11,7 +11,7 @@ from refrain.runtime.session import PREFILL_CHUNK
 IDS = np.random.default_rng(0).integers(0, compact_model.VOCABULARY, (4, compact_model.CONTEXT))
 
 
-EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32", "int8", "int8-32", "int4")]
+EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in ("fp32", "int8", "int8-32", "int4", "int8-kv8")]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def opened(tmp_path_factory):
     return lambda name: loading.load_model(compact_model.build(tmp_path_factory.getbasetemp(), *name.split()), 1)
 
 
-@pytest.fixture(scope="module", params=[*EXACT, "llama int4-64", "wide fp32", "wide int8"])
+@pytest.fixture(scope="module", params=[*EXACT, "llama int4-64", "wide fp32", "wide int8", "gemma2 int8-kv8"])
 def lm(request, opened):
     return opened(request.param)
 
@@ -65,7 +65,7 @@ def test_a_prompt_is_fed_as_it_is_whatever_the_row_held_before(lm):
     assert np.array_equal(slots.prefill(0, IDS[2, :100], keep=100), fed(lm, IDS[2, :100], [], keep=100))
 
 
-@pytest.mark.parametrize("name", [*EXACT, "wide fp32", "wide int8"])
+@pytest.mark.parametrize("name", [*EXACT, "wide fp32", "wide int8", "wide int8-kv8", "gemma2 int8-kv8"])
 def test_rows_of_very_different_length_step_together_as_each_does_alone(name, opened):
     lm = opened(name)
     lengths = (

@@ -11,7 +11,12 @@ from refrain.runtime.session import PREFILL_CHUNK
 IDS = np.random.default_rng(0).integers(0, 259, (3, 240))
 
 
-GRAPHS = {"llama fp32": 1e-4, "gpt2 int8": 0.05, "optimum": 1e-4}  # how far rounding goes: it may tip an 8-bit code
+GRAPHS = {
+    "llama fp32": 1e-4,
+    "gpt2 int8": 0.05,
+    "llama kv8": 0.05,
+    "optimum": 1e-4,
+}  # how far rounding goes: it may tip an 8-bit code
 
 
 @pytest.fixture(scope="module", params=GRAPHS)

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig
 
-from refrain.exporters.onnx import graph
+from refrain.exporters.onnx import graph, kv_scales
+from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration
 from refrain.pipeline.export_schema import QuantizationConfig
 
 CONTEXT = 1200  # more than the room that rows begin with, and no multiple of it
@@ -27,9 +29,17 @@ FAMILIES = {
     ),
 }  # fmt: skip
 FAMILIES["talkative"] = LlamaConfig(**FAMILIES["llama"].to_dict() | {"max_position_embeddings": 20_000})
+FAMILIES["gemma2"] = Gemma2Config(  # windows, and a cap of scores
+    vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=80, max_position_embeddings=CONTEXT, initializer_range=0.15, sliding_window=50,
+    attn_logit_softcapping=5.0, query_pre_attn_scalar=80, bos_token_id=None, eos_token_id=None,
+)  # fmt: skip
+SEQUENCES = np.random.default_rng(1).integers(0, VOCABULARY, (8, 200)).tolist()  # that scales of a cache are taken of
 PRECISIONS = {
     "fp32": QuantizationConfig(32),
     "int8": QuantizationConfig(8, 64, head_bits=8),
+    "int8-kv8": QuantizationConfig(8, 64, head_bits=8, kv_bits=8),
+    "kv8": QuantizationConfig(32, kv_bits=8),
     "int8-32": QuantizationConfig(8, 32),
     "int4": QuantizationConfig(4, 32, head_bits=8, rounding="search"),
     "int4-64": QuantizationConfig(4, 64),  # of which the kernels round rows in company otherwise than alone
@@ -63,6 +73,14 @@ def build(folder: Path, family: str, precision: str, repeats: bool = False) -> P
     if out.is_dir():
         return out
     out.mkdir()
-    graph.write_graph(source, out, PRECISIONS[precision])
+    graph.write_graph(source, out, PRECISIONS[precision], calibrate(folder, family, repeats, precision))
     (out / "config.json").write_bytes((source / "config.json").read_bytes())
     return out
+
+
+def calibrate(folder: Path, family: str, repeats: bool, precision: str) -> Calibration:
+    """Scales for a cache in 8 bits, of ids drawn at random; nothing for one in fp32."""
+    if PRECISIONS[precision].kv_bits == 32:
+        return NO_CALIBRATION
+    fp32 = build(folder, family, "fp32", repeats)
+    return Calibration(kv_scales=kv_scales.measure_scales(fp32, SEQUENCES))

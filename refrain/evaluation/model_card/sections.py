@@ -176,7 +176,8 @@ def describe_weights(weights: Mapping[str, Any]) -> str:
     """How weights are stored, in words."""
     blocks = f", blocks of {weights['block']}" if weights.get("block") else ""
     head = f", embedding and LM head in {weights['head_bits']}" if weights.get("head_bits") else ""
-    return f"{weights['bits']} bits{blocks}{head}"
+    cache = ", KV cache in 8" if weights.get("kv_bits") == 8 else ""
+    return f"{weights['bits']} bits{blocks}{head}{cache}"
 
 
 def limits_section(facts: CardFacts) -> str:

@@ -1,5 +1,7 @@
 """An ONNX graph that grows node by node, its large constants already on disk, where they are mapped into memory."""
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -7,6 +9,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
+from refrain.exporters.architectures.decoder import Array
 from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime.onnx_folder import EXTERNAL_DATA
 
@@ -16,11 +19,24 @@ ALIGNMENT = 64
 OPSET, IR = 21, 10
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured of a model before a variant of it is written."""
+
+    sensitive: Collection[int] = ()  # layers that get more bits
+    kv_scales: Sequence[Array] = ()  # of each layer's keys, then values, [1, kv_heads, 1, head_dim]
+
+
+NO_CALIBRATION = Calibration()
+
+
 class GraphBuilder:
     """The graph so far, and the precision in which its weights are drawn."""
 
-    def __init__(self, data: BinaryIO, precision: QuantizationConfig) -> None:
-        self.precision = precision
+    def __init__(
+        self, data: BinaryIO, precision: QuantizationConfig, calibration: Calibration = NO_CALIBRATION
+    ) -> None:
+        self.precision, self.calibration = precision, calibration
         self._data = data
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}

@@ -13,6 +13,7 @@ import onnx
 from refrain.chat import model_folder
 from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
 from refrain.exporters.onnx import genai_config, graph, traced_graph
+from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration
 from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
 
@@ -34,7 +35,12 @@ def order_variants(variants: Iterable[str]) -> list[str]:
 
 
 def export_variant(
-    merged: Path, out: Path, weights: QuantizationConfig, kind: str, opset: int, sensitive: Collection[int] = ()
+    merged: Path,
+    out: Path,
+    weights: QuantizationConfig,
+    kind: str,
+    opset: int,
+    calibration: Calibration = NO_CALIBRATION,
 ) -> None:
     """A folder that the runtime serves: the graph and its weights, some layers in more bits, and what goes with it."""
     start = monotonic()
@@ -42,11 +48,11 @@ def export_variant(
     if is_dynamically_quantized(weights):
         quantize_dynamically(out.parent / "fp32", out)
     elif kind == "compact":
-        graph.write_graph(merged, out, weights, sensitive)
+        graph.write_graph(merged, out, weights, calibration)
     elif weights.bits == 32:
         trace_with_optimum(merged, out, opset)
     else:
-        quantize_traced(out.parent / "fp32", out, weights, sensitive)
+        quantize_traced(out.parent / "fp32", out, weights, calibration.sensitive)
     for config_name in onnx_folder.CONFIGS:
         shutil.copyfile(merged / config_name, out / config_name)
     model_folder.copy_tokenizer(merged, out, (merged / "chat_template.jinja").read_text(encoding="utf-8"))

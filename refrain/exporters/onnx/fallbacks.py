@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,8 @@ from time import monotonic
 from refrain.evaluation import gate, verdict
 from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityPrompts, ParityResult
-from refrain.exporters.onnx import exporter, sensitivity
+from refrain.exporters.onnx import exporter, kv_scales, sensitivity
+from refrain.exporters.onnx.builder import Calibration
 from refrain.pipeline import manifest
 from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
 
@@ -41,23 +42,29 @@ class Attempt:
 
 
 def export_proven_variants(
-    merged: Path, artifact: Path, export: ExportConfig, prompts: ParityPrompts, measure: Measure
+    merged: Path,
+    artifact: Path,
+    export: ExportConfig,
+    prompts: ParityPrompts,
+    measure: Measure,
+    prepared: Path,
 ) -> dict[str, list[Attempt]]:
     """All attempts at each variant, the last of which is in its folder; none after a required variant that fails.
 
-    How sensitive layers are is measured on the first prompts and replies.
+    How sensitive layers are is measured on the first prompts and replies, the scales of a cache on training rows.
     """
     kind = exporter.choose_graph(merged, export.graph)
     pairs = zip(prompts.prompt_ids, prompts.replies, strict=True)
     sequences = [[*prompt, *reply][:MAX_TOKENS] for prompt, reply in islice(pairs, MAX_SEQUENCES)]
     ranking = sensitivity.LayerRanking(artifact / "fp32", sequences)
+    cache_scales = kv_scales.CacheScales(artifact / "fp32", prompts.tokenizer, prepared)
     attempts: dict[str, list[Attempt]] = {}
     for name in exporter.order_variants(export.variants):
         variant, out = export.variants[name], artifact / name
 
         def write(weights: QuantizationConfig, out: Path = out) -> None:
-            layers = ranking.sensitive_layers(weights)
-            exporter.export_variant(merged, out, weights, kind, export.opset, layers)
+            calibration = Calibration(ranking.sensitive_layers(weights), cache_scales.scales_for(weights.kv_bits))
+            exporter.export_variant(merged, out, weights, kind, export.opset, calibration)
 
         attempts[name] = keep_one(list(attempt_variant(out, variant, write, measure, prompts.positions)), write)
         describe_chance(name, attempts[name][-1])
@@ -71,7 +78,7 @@ def attempt_variant(
 ) -> Iterator[Attempt]:
     """The variant in its settings and, while it misses a threshold, in each fallback; equal files are measured once."""
     measured: dict[str, Attempt] = {}  # by the checksum of what was written
-    for weights in [variant.weights, *variant.fallbacks]:
+    for weights in list_settings(variant):
         shutil.rmtree(out, ignore_errors=True)
         try:
             write(weights)
@@ -86,6 +93,14 @@ def attempt_variant(
         if attempt.is_good:
             return
         log.info("%s: in %s it misses: %s", out.name, describe(weights), "; ".join(attempt.fails + attempt.missed))
+
+
+def list_settings(variant: VariantConfig) -> Iterator[QuantizationConfig]:
+    """What is tried in turn: a cache in 8 bits that costs too much gives way to one in fp32 before the weights do."""
+    for weights in [variant.weights, *variant.fallbacks]:
+        yield weights
+        if weights.kv_bits == 8:
+            yield replace(weights, kv_bits=32)
 
 
 def keep_one(attempts: list[Attempt], write: Write) -> list[Attempt]:
@@ -127,9 +142,11 @@ def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measur
 
 def describe(weights: QuantizationConfig) -> str:
     """Settings in words."""
+    cache = ", KV cache 8" if weights.kv_bits == 8 else ""
     if weights.bits in (16, 32) or weights.block is None:
-        return f"{weights.bits} bits"
+        return f"{weights.bits} bits{cache}"
     head = weights.head_bits or weights.bits
     share = f", {weights.sensitive_share:.0%} of layers {weights.sensitive_bits}" if weights.sensitive_share else ""
     zeros = "symmetric" if weights.symmetric else "with zero points"
-    return f"{weights.bits} bits{share}, head {head}, blocks of {weights.block}, {zeros}, rounding {weights.rounding}"
+    blocks = f"blocks of {weights.block}, {zeros}, rounding {weights.rounding}"
+    return f"{weights.bits} bits{share}, head {head}, {blocks}{cache}"

@@ -2,15 +2,14 @@
 
 Inputs: input_ids [batch_size, sequence_length] int64; attention_mask [batch_size, total_sequence_length] int64, ones
 for the tokens that a row then has, then zeros; past_key_values.<layer>.{key,value} [batch_size, kv_heads,
-past_sequence_length, head_dim] float; and logits_at [kept] int64, the columns that logits are wanted for, which may be
-left out: then it is the last.
+past_sequence_length, head_dim] float, or int8 where the scales are in the graph; and logits_at [kept] int64, the
+columns that logits are wanted for, which may be left out: then it is the last.
 Outputs: logits [batch_size, kept, vocabulary] float; present.<layer>.{key,value}, of which each is the buffer that was
 bound as past, written in place, when one buffer is bound as both.
 
 Inputs, outputs and axes are named as optimum names them, so that other runtimes know them.
 """
 
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from onnx import TensorProto, helper
 
 from refrain.exporters.architectures import families, heads
 from refrain.exporters.architectures.decoder import Decoder
-from refrain.exporters.onnx.builder import GraphBuilder
+from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration, GraphBuilder
 from refrain.exporters.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
 from refrain.exporters.onnx.layers import add_full_precision, add_linear, add_norm, add_transformer_block
 from refrain.pipeline import progress
@@ -27,17 +26,19 @@ from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
 
-def write_graph(merged: Path, out: Path, precision: QuantizationConfig, sensitive: Collection[int] = ()) -> None:
+def write_graph(
+    merged: Path, out: Path, precision: QuantizationConfig, calibration: Calibration = NO_CALIBRATION
+) -> None:
     """The graph and the weights of the model in `merged`; ValueError for one that cannot be drawn whole."""
     decoder, tensors = families.read_decoder(merged)
     with (out / onnx_folder.EXTERNAL_DATA).open("wb") as data:
-        builder = GraphBuilder(data, precision)
-        build_graph(builder, heads.fit_heads(decoder), sensitive)
+        builder = GraphBuilder(data, precision, calibration)
+        build_graph(builder, heads.fit_heads(decoder))
     tensors.require_all_read()
     (out / onnx_folder.GRAPH).write_bytes(builder.model().SerializeToString(deterministic=True))
 
 
-def build_graph(builder: GraphBuilder, decoder: Decoder, sensitive: Collection[int]) -> None:
+def build_graph(builder: GraphBuilder, decoder: Decoder) -> None:
     """Every node from input_ids to logits."""
     vocabulary = len(decoder.embedding)
     tensor = helper.make_tensor_value_info
@@ -55,7 +56,8 @@ def build_graph(builder: GraphBuilder, decoder: Decoder, sensitive: Collection[i
     branch: str | None = None  # what the next norm adds to the stream
     precision = builder.precision
     for i in progress.with_progress(range(decoder.layers), "layers", f"{precision.bits} bits"):
-        builder.precision = replace(precision, bits=precision.sensitive_bits) if i in sensitive else precision
+        is_sensitive = i in builder.calibration.sensitive
+        builder.precision = replace(precision, bits=precision.sensitive_bits) if is_sensitive else precision
         stream, branch = add_transformer_block(builder, decoder, decoder.read_layer(i), i, stream, branch)
     builder.precision = precision
     hidden, _ = add_norm(builder, "norm", decoder.final_norm, decoder, stream, branch)

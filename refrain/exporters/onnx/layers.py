@@ -1,5 +1,7 @@
 """A transformer block in ONNX Runtime's operators: norms, attention, the feed-forward net, and matrices in few bits."""
 
+from typing import Any
+
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -54,19 +56,23 @@ def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int,
     prefix, heads, kv_heads, head_dim = f"layers.{i}.", decoder.heads, decoder.kv_heads, decoder.head_dim
     past = [f"past_key_values.{i}.{name}" for name in ("key", "value")]
     present = [f"present.{i}.{name}" for name in ("key", "value")]
+    cache_type, scales, cache_attributes = add_cache_scales(builder, i)
     for names, values, length in ((past, builder.inputs, "past"), (present, builder.outputs, "total")):
         shape: list[str | int | None] = ["batch_size", kv_heads, f"{length}_sequence_length", head_dim]
-        values += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
+        values += [helper.make_tensor_value_info(name, cache_type, shape) for name in names]
     qkv = [add_linear(builder, f"{prefix}qkv", layer.qkv, normed), "", ""]
     if layer.q_norm is not None and layer.k_norm is not None:  # the CPU's operator norms no heads, so they come apart
         widths = builder.add_constant("qkv_widths", np.array([heads, kv_heads, kv_heads]) * head_dim)
         qkv = builder.add_nodes("Split", [qkv[0], widths], [f"{prefix}{name}" for name in "qkv"], "", axis=-1)
         qkv[0] = add_head_norm(builder, qkv[0], layer.q_norm, decoder, heads)
         qkv[1] = add_head_norm(builder, qkv[1], layer.k_norm, decoder, kv_heads)
-    rotary = [] if layer.rotary is None else add_rotary_tables(builder, layer.rotary, decoder.context)
+    rotary = ["", ""] if layer.rotary is None else add_rotary_tables(builder, layer.rotary, decoder.context)
+    inputs = [*qkv, *past, "seqlens_k", "total_length", *rotary, "", "", "", *scales]
+    while not inputs[-1]:
+        inputs.pop()
     mixed = builder.add_nodes(
         "GroupQueryAttention",
-        [*qkv, *past, "seqlens_k", "total_length", *rotary],
+        inputs,
         [f"{prefix}attention", *present],
         MICROSOFT,
         num_heads=heads,
@@ -75,8 +81,19 @@ def add_attention(builder: GraphBuilder, decoder: Decoder, layer: Layer, i: int,
         do_rotary=int(layer.rotary is not None),
         local_window_size=-1 if layer.window is None else layer.window,
         **({"softcap": decoder.attention_softcap} if decoder.attention_softcap else {}),
+        **cache_attributes,
     )
     return add_linear(builder, f"{prefix}out", layer.out, mixed[0])
+
+
+def add_cache_scales(builder: GraphBuilder, i: int) -> tuple[int, list[str], dict[str, Any]]:
+    """The type in which a layer keeps keys and values, and in 8 bits their scales, and what says so to the operator."""
+    if builder.precision.kv_bits == 32:
+        return TensorProto.FLOAT, [], {}
+    pair = builder.calibration.kv_scales[2 * i : 2 * i + 2]
+    scales = [builder.add_constant(f"layers.{i}.{kind}_scale", value) for kind, value in zip("kv", pair, strict=True)]
+    attributes = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
+    return TensorProto.INT8, scales, attributes
 
 
 def add_head_norm(builder: GraphBuilder, packed: str, head_weights: Norm, decoder: Decoder, heads: int) -> str:

@@ -132,14 +132,14 @@ def rotary_numbers(facts: ModelFacts) -> int:
     return facts.context * facts.head_dim * (2 if facts.window and facts.model_type.startswith("gemma3") else 1)
 
 
-def cache_bytes(facts: ModelFacts, tokens: int) -> int:
-    """Keys and values of so many tokens in fp32."""
-    return 2 * FP32 * facts.layers * facts.kv_heads * facts.head_dim * tokens
+def cache_bytes(facts: ModelFacts, weights: "QuantizationConfig", tokens: int) -> int:
+    """Keys and values of so many tokens."""
+    return 2 * weights.kv_bits // 8 * facts.layers * facts.kv_heads * facts.head_dim * tokens
 
 
 def serve_memory(facts: ModelFacts, weights: "QuantizationConfig", tokens: int) -> float:
     """What serves one conversation of so many tokens."""
-    return SERVE_LIBRARIES + variant_bytes(facts, weights) + cache_bytes(facts, tokens)
+    return SERVE_LIBRARIES + variant_bytes(facts, weights) + cache_bytes(facts, weights, tokens)
 
 
 def forward_flops(facts: ModelFacts, tokens: float, logits: float) -> float:

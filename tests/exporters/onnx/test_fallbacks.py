@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from refrain.chat import model_folder
+from refrain.chat.records import write_rows
 from refrain.evaluation import gate, parity
 from refrain.exporters.onnx import exporter, fallbacks, provenance
 from refrain.models.pytorch import language_model, loading
@@ -30,8 +31,11 @@ def measured(merged, talk, rows, settings):
 
 
 @pytest.fixture
-def prove(merged, measured, settings, tmp_path):
+def prove(merged, measured, settings, rows, tmp_path):
     """A function that exports and proves fp32 and a variant; it gives all attempts, and what was measured in order."""
+
+    (tmp_path / "prepared").mkdir()
+    write_rows(tmp_path / "prepared/train.jsonl", rows)
 
     def export(variant, full=FULL):
         proven = []
@@ -41,8 +45,10 @@ def prove(merged, measured, settings, tmp_path):
             return measured[1](folder, give_up)
 
         export = replace(settings, variants={"fp32": full, "small": variant})
-        return fallbacks.export_proven_variants(merged, tmp_path / "onnx", export, measured[0], measure), proven
+        prompts, prepared = measured[0], tmp_path / "prepared"
+        return fallbacks.export_proven_variants(merged, tmp_path / "onnx", export, prompts, measure, prepared), proven
 
+    export.artifact = tmp_path / "onnx"
     return export
 
 
@@ -76,6 +82,20 @@ def test_a_variant_that_misses_every_rung_is_left_out_and_named(prove, tmp_path,
 def test_a_setting_that_makes_the_same_file_is_proven_once(prove):
     attempts, proven = prove(VariantConfig(FINE, REACHED_BY_NONE, [replace(FINE, head_bits=None)]))
     assert len(attempts["small"]) == 2 and proven == ["fp32", "small"]
+
+
+def test_a_cache_in_8_bits_is_proven_and_where_it_misses_one_in_fp32_is_tried_with_the_same_weights(prove, caplog):
+    caplog.set_level(logging.INFO)
+    narrow = replace(FINE, kv_bits=8)
+    attempts, proven = prove(VariantConfig(narrow, REACHED_BY_FINE, [COARSE]))
+    (kept,) = attempts["small"]
+    assert kept.weights == narrow and kept.result.cached > 0 and proven == ["fp32", "small"]
+    assert fallbacks.describe(narrow) == f"{fallbacks.describe(FINE)}, KV cache 8"
+    shutil.rmtree(prove.artifact)
+    attempts, _ = prove(VariantConfig(narrow, replace(REACHED_BY_FINE, kl=kept.result.kl * 0.99), [COARSE]))
+    assert [each.weights for each in attempts["small"]][:2] == [narrow, FINE]
+    measured = [message for message in caplog.messages if message.startswith("keys and values of 16 training rows: ")]
+    assert len(measured) == 2, "once for each export"
 
 
 def test_where_none_is_good_the_first_that_chance_excuses_is_written_again_and_named(caplog):

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from refrain.exporters.onnx import exporter, sensitivity
+from refrain.exporters.onnx.builder import Calibration
 from refrain.pipeline.export_schema import QuantizationConfig
 
 HALF = QuantizationConfig(bits=4, block=32, head_bits=8, sensitive_share=0.5)
@@ -45,7 +46,7 @@ def test_sensitive_layers_have_bits_of_their_own(bits, fragile, tmp_path):
     folder, kind = fragile
     weights = replace(HALF, sensitive_bits=bits)
     out = folder / f"onnx/mixed{bits}"
-    exporter.export_variant(folder, out, weights, kind, 18, [1])
+    exporter.export_variant(folder, out, weights, kind, 18, Calibration(sensitive=[1]))
     nodes = onnx_format.load(out / "model.onnx", load_external_data=False).graph.node
     found = Counter()
     for node in nodes:

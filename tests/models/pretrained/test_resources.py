@@ -7,6 +7,7 @@ import torch
 
 from refrain.models.pretrained import facts, resources
 from refrain.models.pytorch import loading, lora
+from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 from refrain.training import packing
 from refrain.training.objectives.logprobs import sequence_logprobs
@@ -71,8 +72,10 @@ def test_checkpoints_are_those_that_training_makes_room_for(base, shape):
     assert resources.checkpoint_bytes(trainable) == 2 * 3 * 4 * trainable
 
 
-def test_a_cache_holds_keys_and_values_of_every_layer(shape):
-    assert resources.cache_bytes(shape, 10) == 10 * 2 * 2 * 2 * 32 * 4  # tokens, layers, both, heads, width, fp32
+@pytest.mark.parametrize(("kv_bits", "size"), [(32, 4), (8, 1)])
+def test_a_cache_holds_keys_and_values_of_every_layer(kv_bits, size, shape):
+    weights = QuantizationConfig(bits=8, block=32, kv_bits=kv_bits)
+    assert resources.cache_bytes(shape, weights, 10) == 10 * 2 * 2 * 2 * 32 * size  # tokens, layers, both, heads, width
 
 
 def test_more_learns_and_more_tokens_take_more(shape):
