@@ -13,8 +13,8 @@ NO_EXPORT = {
     ),
     f"{INT4}.block=48": f"{INT4}.block=48 is none of 16, 32, 64, 128, 256",
     f"{INT4}.block=0": f"{INT4}.block=0 is none of 16, 32, 64, 128, 256",
-    f"+{INT4}.kv_bits=4": f"{INT4}.kv_bits=4 is neither 32 nor 8",
-    f"+{INT4}.kv_bits=8 export.graph=optimum": (
+    f"{INT4}.kv_bits=4": f"{INT4}.kv_bits=4 is neither 32 nor 8",
+    f"{INT4}.kv_bits=8 export.graph=optimum": (
         f"{INT4}.kv_bits=8 needs the compact graph; leave export.graph null or take 32 bits"
     ),
     f"{INT4}.head_bits=16": f"{INT4}.head_bits=16 is none of 32, 8, 4 and null",
