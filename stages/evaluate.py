@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from refrain.chat.encoding import load_tokenizer
-from refrain.chat.model_folder import read_context_length
-from refrain.chat.records import read_held_out_rows, write_rows
-from refrain.pipeline import paths, runner
-from refrain.pipeline.schema import Config
-from refrain.runtime.language_model import LanguageModel
+from refrain.pipeline import paths, runner, schema
+
+if TYPE_CHECKING:
+    from refrain.runtime.language_model import LanguageModel
 
 
-def main(cfg: Config) -> None:
+def main(cfg: schema.Config) -> None:
+    # these load after the configuration was checked, in load_candidates torch too
+    from refrain.chat.encoding import load_tokenizer
+    from refrain.chat.model_folder import read_context_length
+    from refrain.chat.records import read_held_out_rows, write_rows
     from refrain.evaluation import scoring, summary
     from refrain.evaluation.model_card import card
 
@@ -23,17 +26,14 @@ def main(cfg: Config) -> None:
     for name, model in load_candidates():
         results[name], predictions = scoring.score_model(name, model, tokenizer, rows, length, cfg.evaluate.batch_size)
         write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
-
     runner.write_report(paths.METRICS, results)
     summary.write_scores(paths.SCORES, results)
-    train_report = json.loads(paths.TRAIN_REPORT.read_text())
-    runner.write_report(paths.SUMMARY, summary.summarise(results, train_report, paths.ONNX))
+    runner.write_report(paths.SUMMARY, summary.summarise(results, json.loads(paths.TRAIN_REPORT.read_text()), paths.ONNX))
     card.write_scored_card(paths.ONNX, paths.METRICS, paths.MODEL_CARD)
 
 
-def load_candidates() -> Iterator[tuple[str, LanguageModel]]:
+def load_candidates() -> Iterator[tuple[str, "LanguageModel"]]:
     """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
-    # these load torch, after the configuration was checked
     from refrain.evaluation.scores import model_name
     from refrain.evaluation.summary import variant_names
     from refrain.models.pytorch.language_model import TorchLanguageModel

@@ -1,7 +1,5 @@
 """Export: the merged model as GGUF files for llama.cpp, each proven there to say what PyTorch says; none by default."""
 
-from refrain.chat.encoding import load_tokenizer
-from refrain.chat.records import read_held_out_rows
 from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
@@ -13,6 +11,8 @@ def main(cfg: Config) -> None:
         runner.write_report(paths.GGUF_REPORT, {})
         return
     # these load torch, and packages of the extra `gguf`, after the configuration was checked
+    from refrain.chat.encoding import load_tokenizer
+    from refrain.chat.records import read_held_out_rows
     from refrain.exporters.architectures import gguf_choice
     from refrain.exporters.gguf import exporter, provenance, questions
     from refrain.models.pytorch.language_model import TorchLanguageModel

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from refrain.chat.encoding import load_tokenizer
-from refrain.chat.model_folder import read_context_length
-from refrain.chat.records import read_held_out_rows
 from refrain.pipeline import paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
@@ -12,6 +9,9 @@ from refrain.pipeline.schema import Config
 
 def main(cfg: Config) -> None:
     # these load torch, after the configuration was checked
+    from refrain.chat.encoding import load_tokenizer
+    from refrain.chat.model_folder import read_context_length
+    from refrain.chat.records import read_held_out_rows
     from refrain.evaluation import gate, parity
     from refrain.evaluation.model_card import card
     from refrain.exporters.onnx import fallbacks, provenance, selection

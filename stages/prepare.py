@@ -1,14 +1,16 @@
 """Prepare: every raw row into data/prepared, each in exactly one place."""
 
-from refrain.chat import encoding
-from refrain.data import augmentation, corpus, data_cards, datasheet, sources, split_files, training_rows
-from refrain.data.row_preparer import RowPreparer
-from refrain.data.splitting import splits
 from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.schema import Config
 
 
 def main(cfg: Config) -> None:
+    # these load after the configuration was checked
+    from refrain.chat import encoding
+    from refrain.data import augmentation, corpus, data_cards, datasheet, sources, split_files, training_rows
+    from refrain.data.row_preparer import RowPreparer
+    from refrain.data.splitting import splits
+
     tokenizer = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
     encoding.require_usable_template(tokenizer)
     paths.make_empty(paths.PREPARED)

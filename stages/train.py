@@ -1,16 +1,16 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
-from refrain.chat import encoding, model_folder, records
 from refrain.pipeline import exporter_record, paths, revisions, runner, schema
-from refrain.training.audit import supervision
 from refrain.training.distributed import launcher
 
 
 def main(cfg: schema.Config) -> None:
     if launcher.launch_workers(cfg.launch):
-        return
-    from refrain.models.pytorch import loading  # these load torch, after the configuration was checked
+        return  # the modules below load torch, after the configuration was checked
+    from refrain.chat import encoding, model_folder, records
+    from refrain.models.pytorch import loading
     from refrain.training import checkpoints, fit, timing
+    from refrain.training.audit import supervision
     from refrain.training.callbacks import loss_curves, trackers
     from refrain.training.distributed import fsdp, processes
     from refrain.training.objectives import selection

@@ -85,6 +85,8 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/readers/encoding_guess": ("data/test_file_problems.py", "what is said of a file in another encoding"),
     "data/readers/file_content": ("data/test_file_problems.py", "what is said of a file of another format"),
     "data/readers/misnamed_files": ("data/test_file_problems.py", "what is said of a file of another format"),
+    "pipeline/config_keys": ("pipeline/test_params.py", "each mistake, and the key that was meant"),
+    "pipeline/stage_options": ("pipeline/test_runner.py", "what a stage answers before it loads anything"),
     "pipeline/dvc_files": ("pipeline/test_recovery.py", "what the ways back are made of"),
     "data/readers/recovery": ("data/readers/test_csv_records.py", "what broken records take with them"),
     "data/readers/tables": ("data/readers/test_files.py", "Parquet and Arrow beside the other formats"),

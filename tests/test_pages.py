@@ -24,7 +24,7 @@ from refrain.cli import main
 from refrain.data.readers import files
 from refrain.data.readers.raw_rows import RawRow, RowBlock
 from refrain.data.shapes import errors, parsing, recognition, registry, turn_rows
-from refrain.pipeline import params, schema, validation
+from refrain.pipeline import config_keys, params, schema, validation
 from refrain.training.audit import faults
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -169,11 +169,11 @@ def test_the_pipeline_table_of_the_readme_lists_every_stage():
 
 def keys(kind, place=""):
     """Each key below a section with its type in words; sections that are always there are no keys of their own."""
-    for name, hint in params.fields_of(kind).items():
-        path, nested = f"{place}{name}", params.element_type(hint) or hint
-        if hint is not nested or not params.fields_of(hint) or NoneType in get_args(hint):
+    for name, hint in config_keys.fields_of(kind).items():
+        path, nested = f"{place}{name}", config_keys.element_type(hint) or hint
+        if hint is not nested or not config_keys.fields_of(hint) or NoneType in get_args(hint):
             yield path, worded(hint)
-        if params.fields_of(nested):
+        if config_keys.fields_of(nested):
             below = {list: "[]", dict: ".<name>"}.get(get_origin(hint), "")
             yield from keys(nested, f"{path}{below}.")
 

@@ -8,14 +8,13 @@ import json
 import logging
 import os
 import shlex
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from refrain.experiments.override_values import to_hydra
 from refrain.pipeline import paths
-from refrain.pipeline.params import compose_with_hydra, conf_digest
+from refrain.pipeline.params import compose_with_hydra, conf_digest, read_params
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ def compose_params(overrides: list[str]) -> Params:
 
 def current_params() -> Params:
     """What params.yaml should hold now; ValueError when conf/ and params.yaml both hold news."""
-    params = read_params()
+    params = read_params() if paths.PARAMS.exists() else {}
     record = params.pop("composed", None)  # absent right after `dvc exp run` composed params.yaml
     defaults = compose_params([])
     if not params or (params == defaults and record is None):
@@ -87,11 +86,6 @@ def write_params(params: Params) -> None:
         "overrides": overrides_between(compose_params([]), params),
     }
     paths.PARAMS.write_text(OmegaConf.to_yaml({**params, "composed": record}))
-
-
-def read_params() -> Params:
-    """params.yaml as plain values; empty when there is none."""
-    return compose_with_hydra("params", Path.cwd(), []) if paths.PARAMS.exists() else {}
 
 
 def fingerprint(params: Params) -> str:

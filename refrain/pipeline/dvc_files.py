@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-
-from refrain.pipeline import git
+from refrain.pipeline import git, yaml_files
 
 PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 
@@ -13,8 +11,8 @@ Lock = dict[str, dict[str, Any]]  # stages of a dvc.lock: cmd, deps, params, out
 
 
 def parse_stages(text: str) -> Lock:
-    """The stages of a dvc.yaml or dvc.lock; PyYAML would read 1e-06 as text."""
-    return cast(Lock, OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}).get("stages") or {}
+    """The stages of a dvc.yaml or dvc.lock."""
+    return cast(Lock, yaml_files.read_yaml(text) or {}).get("stages") or {}
 
 
 def current_lock() -> Lock:

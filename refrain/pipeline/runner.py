@@ -1,6 +1,5 @@
 """How a stage starts, one process at a time, and the small reports that it leaves."""
 
-import argparse
 import fcntl
 import json
 import logging
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 from refrain.pipeline import paths, progress, recovery
 from refrain.pipeline.params import load
 from refrain.pipeline.schema import Config
+from refrain.pipeline.stage_options import parse_arguments
 
 IN_GROUP = "RANK"  # set in each of several processes of the same stage
 REASON_FILE = "REFRAIN_REASON_FILE"  # set by whoever started the stage and says itself why it ended
@@ -84,18 +84,6 @@ def run_command(
         if IN_GROUP in os.environ:  # whoever started the processes says it once
             raise
         end(name, 1, traceback.format_exc().rstrip(), has_begun())
-
-
-def parse_arguments(name: str, document: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{name}",
-        description=document,
-        epilog="Values come from params.yaml; any of them can be overridden: train.lr=1e-3 data.val_fraction=0.2",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a value in place of params.yaml's")
-    parser.add_argument("--quiet", action="store_true", help="warnings and errors only")
-    return parser.parse_args()
 
 
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:

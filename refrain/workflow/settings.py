@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from refrain.experiments.override_values import to_hydra
-from refrain.pipeline import params
+from refrain.pipeline import config_keys
 
 Section = Mapping[str, Any]  # keys of a section of the configuration: {"rank": 8}
 
@@ -113,7 +113,7 @@ def require_known(given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for key in given:
         if "." not in key and key not in names:
-            raise ValueError(params.unknown_key("", key, names))
+            raise ValueError(config_keys.unknown_key("", key, names))
 
 
 def list_overrides(values: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 from places import ROOT
 
-from refrain.pipeline import foreign_names, params
+from refrain.pipeline import config_keys, foreign_names, params
 from refrain.pipeline.schema import Config, SourceConfig
 
 OURS = {
@@ -69,14 +69,14 @@ def test_what_nobody_calls_so_is_answered_with_what_is_near_or_with_what_there_i
 
 
 def test_in_params_yaml_and_in_a_source_the_answer_is_the_same():
-    [sentence] = params.schema_problems({"learning_rate": 1}, Config, "")
+    [sentence] = config_keys.schema_problems({"learning_rate": 1}, Config, "")
     assert sentence.startswith("learning_rate is no key of the configuration; here it is train.lr: ")
-    [sentence] = params.schema_problems({"data": {"sources": [{"path": "a", "type": "alpaca"}]}}, Config, "")
+    [sentence] = config_keys.schema_problems({"data": {"sources": [{"path": "a", "type": "alpaca"}]}}, Config, "")
     assert sentence.startswith("data.sources[0].type is no key of the configuration; here it is data.sources[].shape: ")
 
 
 def test_every_answer_names_a_key_that_exists_and_every_name_stands_once():
-    known = {*params.all_keys(Config, ""), *(f"data.sources[].{field.name}" for field in fields(SourceConfig))}
+    known = {*config_keys.all_keys(Config, ""), *(f"data.sources[].{field.name}" for field in fields(SourceConfig))}
     assert {key for key, _, _ in foreign_names.KEYS} <= known
     names = [name for *_, names in (*foreign_names.KEYS, *foreign_names.ABSENT) for name in names.split()]
     assert sorted(names) == sorted({*names})

@@ -209,3 +209,17 @@ def test_values_on_the_command_line_win_for_that_run_only(bench, monkeypatch):
     assert launch.load(["train.lr=0.5", "method.adapter=null"]).train.lr == 0.5
     assert launch.load(["method.adapter=null"]).method.adapter is None
     assert Path("params.yaml").read_bytes() == before
+
+
+def test_params_yaml_is_read_as_hydra_reads_it(bench, monkeypatch):
+    monkeypatch.chdir(bench)
+    assert launch.load([]) == launch.to_config(launch.compose_with_hydra("params", bench, []))
+
+
+def test_a_value_that_is_made_of_another_is_resolved(bench, monkeypatch, tmp_path):
+    params = OmegaConf.load(bench / "params.yaml")
+    del params["composed"]
+    params.data.max_tokens = "${seed}"
+    OmegaConf.save(params, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert launch.load([]).data.max_tokens == params.seed
