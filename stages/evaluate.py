@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 def main(cfg: schema.Config) -> None:
     # these load after the configuration was checked, in load_candidates torch too
+    from refrain.chat import model_folder, records
     from refrain.chat.encoding import load_tokenizer
-    from refrain.chat.model_folder import read_context_length
-    from refrain.chat.records import read_held_out_rows, write_rows
     from refrain.evaluation import scoring, summary
     from refrain.evaluation.model_card import card
 
     tokenizer, length = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
-    context_length, rows = read_context_length(paths.MERGED), read_held_out_rows(paths.PREPARED)
-    rows = scoring.rows_that_fit(tokenizer, rows, context_length, length)[: cfg.evaluate.max_rows]
+    context, rows = model_folder.read_context_length(paths.MERGED), records.read_held_out_rows(paths.PREPARED)
+    rows = scoring.rows_that_fit(tokenizer, rows, context, length)[: cfg.evaluate.max_rows]
     paths.make_empty(paths.PREDICTIONS)
     results = {}
     for name, model in load_candidates():
         results[name], predictions = scoring.score_model(name, model, tokenizer, rows, length, cfg.evaluate.batch_size)
-        write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
+        records.write_rows(paths.PREDICTIONS / f"{name}.jsonl", predictions)
     runner.write_report(paths.METRICS, results)
     summary.write_scores(paths.SCORES, results)
-    runner.write_report(paths.SUMMARY, summary.summarise(results, json.loads(paths.TRAIN_REPORT.read_text()), paths.ONNX))
+    trained = json.loads(paths.TRAIN_REPORT.read_text())
+    runner.write_report(paths.SUMMARY, summary.summarise(results, trained, paths.ONNX))
     card.write_scored_card(paths.ONNX, paths.METRICS, paths.MODEL_CARD)
 
 
