@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-ROWS = 64  # a multiple of which all inputs have
+ROWS = 64  # a multiple of which all inputs have, and fewer than that a power of two
 PART = 2**14  # rows or columns of what is multiplied at once
 
 
@@ -66,7 +66,8 @@ class OnednnLinear(torch.autograd.Function):
 def fill_up(tensor: Tensor) -> Tensor:
     """[..., width] as rows [n, width], zeros behind them: oneDNN keeps memory for each shape that it has met."""
     rows = tensor.reshape(-1, tensor.shape[-1])
-    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+    step = min(ROWS, 1 << max(0, len(rows) - 1).bit_length())
+    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % step))
 
 
 def product(rows: Tensor, weight: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """A PyTorch model in the loop that runs ONNX too."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import FloatTensor, Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+from refrain.training.onednn import onednn_products
 
 WIDE_BYTES = 2**26  # of the weights of a head that are in float64 at once
 
@@ -19,6 +22,7 @@ class TorchLanguageModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval()
+        self._is_wide = False
 
     @torch.inference_mode()
     def forward(
@@ -30,7 +34,7 @@ class TorchLanguageModel:
         """
         positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
         # a cache of no config: one made by transformers forgets by sliding_window, where attention may not
-        with self.head_on_last(keep):
+        with self.head_on_last(keep), self.fast_products():
             out = self.model(
                 input_ids=torch.from_numpy(ids),
                 attention_mask=torch.from_numpy(mask),
@@ -41,15 +45,45 @@ class TorchLanguageModel:
         logits = out.logits[:, -keep:]
         return (logits if logits.dtype == torch.float64 else logits.float()).numpy(), out.past_key_values
 
-    @contextmanager
-    def head_on_last(self, keep: int) -> Iterator[None]:
+    @torch.inference_mode()
+    def read_states(self, ids: list[int], keep: int) -> NDArray[np.float32]:
+        """What the head reads at the last positions of a sequence, [kept, width]: `head_logits` makes logits of it."""
+        states: list[Tensor] = []
+
+        def take(inputs: Tensor) -> Tensor:
+            states.append(inputs[0, -keep:].clone())
+            return inputs[:, -1:]
+
+        with self.head_reads(take), self.fast_products():
+            self.model(input_ids=torch.tensor([ids]), use_cache=False)
+        return states[0].numpy()
+
+    @torch.inference_mode()
+    def head_logits(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [kept, vocabulary] of what the head reads, and whatever the model does with them after its head."""
+        given = torch.from_numpy(states)[None]
+        with self.head_reads(lambda _: given), skip_body(self.model, given), self.fast_products():
+            logits: Tensor = self.model(input_ids=torch.zeros((1, 1), dtype=torch.int64), use_cache=False).logits
+        return logits[0].numpy()
+
+    def head_on_last(self, keep: int) -> AbstractContextManager[None]:
         """For a while the head is given the last `keep` positions only, in any architecture; 0 for all."""
+        return self.head_reads(lambda states: states[..., -keep:, :])
+
+    @contextmanager
+    def head_reads(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """For a while the head is given its inputs as `change` leaves them, in any architecture."""
         head = self.model.get_output_embeddings()
-        hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][..., -keep:, :], *inputs[1:]))
+        hook = head.register_forward_pre_hook(lambda _, inputs: (change(inputs[0]), *inputs[1:]))
         try:
             yield
         finally:
             hook.remove()
+
+    def fast_products(self) -> AbstractContextManager[None]:
+        """Products of fp32 on a CPU through oneDNN."""
+        is_plain = self.model.dtype == torch.float32 and self.model.device.type == "cpu" and not self._is_wide
+        return onednn_products(self.model) if is_plain and torch.backends.mkldnn.is_available() else nullcontext()
 
     @contextmanager
     def in_float64(self) -> Iterator["TorchLanguageModel"]:
@@ -57,7 +91,25 @@ class TorchLanguageModel:
         with ExitStack() as stack:
             for part in computing_parts(self.model):
                 stack.enter_context(widen(part))
+            self._is_wide = True
+            stack.callback(setattr, self, "_is_wide", False)
             yield self
+
+
+@contextmanager
+def skip_body(model: PreTrainedModel, states: Tensor) -> Iterator[None]:
+    """For a while the layers below the head are not asked, where they are a part of their own."""
+    body = model.base_model
+    if body is model:
+        yield
+        return
+    body.forward = lambda *_, **__: BaseModelOutputWithPastAndCrossAttentions(
+        last_hidden_state=cast(FloatTensor, states)
+    )
+    try:
+        yield
+    finally:
+        del body.forward
 
 
 def computing_parts(model: nn.Module) -> list[nn.Module]:

@@ -4,6 +4,8 @@ import torch
 from adapted_models import ASKED, adapted
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -58,6 +60,27 @@ def test_a_speaker_remembers_what_its_attention_sees(config):
         logits, cache = stray.forward(ids[:, at : at + 1], np.ones((1, at + 1), dtype=np.int64), cache, 1)
         steps.append(logits[0, 0])
     assert np.abs(np.stack(steps) - divergence.sequence_logits(stray, list(ids[0]))).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind, settings", [
+    (LlamaConfig, {}),
+    (GPT2Config, {"n_embd": 32, "n_layer": 2, "n_head": 2}),
+    (OPTConfig, {"word_embed_proj_dim": 16, "ffn_dim": 64}),  # nothing stands between its body and its head
+    (CohereConfig, {"logit_scale": 0.25}),
+    (Gemma2Config, {"final_logit_softcapping": 3.0, "head_dim": 16}),
+])  # fmt: skip
+def test_logits_are_made_again_of_what_the_head_reads(kind, settings):
+    torch.manual_seed(0)
+    shape = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.3}  # fmt: skip
+    speaker = TorchLanguageModel(AutoModelForCausalLM.from_config(kind(**shape | settings)))
+    states = speaker.read_states(ASKED[0], 3)
+    expected = divergence.sequence_logits(speaker, ASKED[0], 3)
+    assert np.array_equal(speaker.head_logits(states), expected)
+    blocks = max((part for part in speaker.model.modules() if isinstance(part, torch.nn.ModuleList)), key=len)
+    blocks[0].register_forward_pre_hook(lambda *_: pytest.fail("its layers are asked again"))
+    if kind is not OPTConfig:
+        speaker.head_logits(states)
 
 
 @pytest.mark.parametrize("family", ["base", "gpt2", "opt"])
