@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from refrain.evaluation import intervals
 from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
-from refrain.runtime.language_model import LanguageModel, Logits, log_softmax
+from refrain.runtime.language_model import LanguageModel, Logits
 
 log = logging.getLogger(__name__)
 
 POSITIONS = 32  # of a prompt, the last ones, at which logits are compared
 ROUNDING_PROMPTS = 3  # the shortest, one of middle length and the longest
 ROUNDINGS = 10  # two right sums of one model are about two of its roundings apart
-CHUNK_BYTES = 2**23  # of the float64 arrays that are computed at once
+CHUNK_BYTES = 2**21  # of a float64 array that is computed at once: several stay in the cache of a core
 
 
 class ExactModel(LanguageModel, Protocol):
@@ -121,20 +121,23 @@ class DivergenceStats:
 
         Positions after the first `reply_length` are compared by logits alone.
         """
-        reply_length = len(reference) if reply_length is None else reply_length
-        parts = slices(reference)
-        means = [self._add_differences(mode, reference[part], candidate[part]) for part in parts]
-        agreement = np.concatenate([same_choice(reference[part], candidate[part], self.tie) for part in parts])
-        self.agreements.setdefault(mode, []).extend(agreement[:reply_length])
+        agreement, differences = self.compare(mode, reference, candidate)
+        self.hear(mode, agreement[:reply_length])
         if mode == "whole":
-            self.mean_differences.append(float(np.concatenate(means).mean()))
+            self.mean_differences.append(float(differences.mean()))
             self.kl_divergences.extend(kl_divergence(reference[:reply_length], candidate[:reply_length]))
         return agreement
 
-    def _add_differences(self, mode: str, reference: Logits, candidate: Logits) -> NDArray[np.float64]:
-        largest, mean = relative_differences(reference, candidate)
+    def compare(self, mode: str, reference: Logits, candidate: Logits) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Positions of any sequences, by logits: where both choose the same token, and mean differences."""
+        spread = standard_deviations(reference)
+        largest, mean = scale_differences(reference, candidate, spread)
         self.largest[mode] = float(np.maximum(self.largest.get(mode, 0.0), largest.max()))  # Python's max loses nan
-        return mean
+        return same_choice(reference, candidate, self.tie * spread), mean
+
+    def hear(self, mode: str, agreement: NDArray[np.bool_]) -> None:
+        """Count the positions of a sequence where a choice is heard."""
+        self.agreements.setdefault(mode, []).extend(agreement)
 
     def summary(self) -> Divergence:
         """What is known of whole sequences."""
@@ -165,27 +168,62 @@ class DivergenceStats:
 
 def relative_differences(reference: Logits, candidate: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The largest and the mean difference at each position, in standard deviations of the reference's logits there."""
-    differences = np.abs(reference - candidate)
-    spread = reference.std(-1, dtype=np.float64)
-    spread[spread == 0] = 1.0  # all tokens equally likely: no spread to measure by
-    return differences.max(-1) / spread, differences.mean(-1, dtype=np.float64) / spread
+    return scale_differences(reference, candidate, standard_deviations(reference))
 
 
-def same_choice(reference: Logits, candidate: Logits, tie: float) -> NDArray[np.bool_]:
-    """Where both find the same token likeliest, or the reference prefers its own by `tie` deviations at most."""
+def scale_differences(
+    reference: Logits, candidate: Logits, spread: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same, with the deviations known."""
+    unit = np.where(spread == 0, 1.0, spread)  # all tokens equally likely: no spread to measure by
+    largest, mean = np.empty_like(spread), np.empty_like(spread)
+    for part in slices(reference):
+        difference = reference[part] - candidate[part]
+        np.abs(difference, out=difference)
+        largest[part], mean[part] = difference.max(-1), difference.mean(-1, dtype=np.float64)
+    return largest / unit, mean / unit
+
+
+def standard_deviations(logits: Logits) -> NDArray[np.float64]:
+    """At each position, in float64."""
+    result = np.empty(len(logits))
+    for part in slices(logits):
+        wide = logits[part].astype(np.float64)
+        wide -= wide.mean(-1, keepdims=True)
+        result[part] = np.sqrt(np.einsum("ij,ij->i", wide, wide) / wide.shape[-1])
+    return result
+
+
+def same_choice(reference: Logits, candidate: Logits, least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where both find the same token likeliest, or the reference prefers its own by no more than `least`."""
     positions = np.arange(len(reference))
     best, chosen = reference.argmax(-1), candidate.argmax(-1)
     preference = reference[positions, best] - reference[positions, chosen]
-    return np.asarray((best == chosen) | (preference <= tie * reference.std(-1, dtype=np.float64)))
+    return np.asarray((best == chosen) | (preference <= least))
 
 
 def kl_divergence(reference: Logits, candidate: Logits) -> NDArray[np.float64]:
-    """The Kullback-Leibler divergence of `candidate` from `reference` at each position, in nats."""
+    """The Kullback-Leibler divergence of `candidate` from `reference` at each position, in nats.
+
+    With logits p and q below their largest it is the mean of p - q, weighted by exp(p), less log sum exp(p), plus log
+    sum exp(q).
+    """
     result = np.empty(len(reference))
     for part in slices(reference):
-        p, q = log_softmax(reference[part]), log_softmax(candidate[part])
-        result[part] = (np.exp(p) * (p - q)).sum(-1)
+        p, q = below_largest(reference[part]), below_largest(candidate[part])
+        weights = np.exp(q)
+        log_sum_q = np.log(weights.sum(-1))
+        sum_p = np.exp(p, out=weights).sum(-1)
+        p -= q
+        result[part] = np.einsum("ij,ij->i", weights, p) / sum_p - np.log(sum_p) + log_sum_q
     return result
+
+
+def below_largest(logits: Logits) -> NDArray[np.float64]:
+    """Logits in float64, less the largest of their position."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(-1, keepdims=True)
+    return wide
 
 
 def slices(logits: Logits) -> list[slice]:
