@@ -60,6 +60,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "cli/report": ("runs/test_core_install.py", "options, and a call of experiments"),
     "cli/verify": ("experiments/test_verify.py", "options, and a call of experiments"),
     "data/data_cards": ("experiments/test_links.py", "read where they are linked"),
+    "evaluation/comparison": ("evaluation/test_parity.py", "what a proof counts, in every execution mode"),
     "evaluation/model_card/facts": ("evaluation/model_card/test_card.py", "what the card of an export says"),
     "evaluation/model_card/markdown": ("evaluation/model_card/test_card.py", "what the card of an export says"),
     "evaluation/model_card/metadata": ("evaluation/model_card/test_card.py", "what the card of an export says"),

@@ -1,7 +1,7 @@
 """Proof that one model is another: the same logits and the same tokens in every execution mode.
 
-The reference decodes every prompt once. From then on each model is fed what it said, so that a model's own choice is
-known at every step, and the logits of a few prompts at a time are in memory.
+The reference decodes every prompt once, and what its head reads at each step is kept. From then on each candidate is
+fed what it said, so that a model's own choice is known at every step. What may refuse a candidate soonest comes first.
 """
 
 import itertools
@@ -9,22 +9,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import divergence, intervals, metrics, scoring
-from refrain.evaluation.divergence import DivergenceStats, ExactModel
+from refrain.evaluation import comparison, divergence, intervals, metrics, scoring
+from refrain.evaluation.comparison import Reference, Reply
+from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
 from refrain.pipeline.export_schema import ExportConfig
 from refrain.runtime import language_model
-from refrain.runtime.language_model import LanguageModel, Logits
+from refrain.runtime.language_model import LanguageModel
 
-BATCH_BYTES = 2**27  # of logits that a batch is compared with
 ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
+FILLING = 64  # tokens that a prompt is filled up with at least, where that makes a batch larger
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
+GiveUp = Callable[[DivergenceStats], None]  # raises once a candidate cannot pass any more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
 
 
@@ -61,8 +62,7 @@ class ParityPrompts:
 
     tokenizer: ChatTokenizer
     rows: list[Row]
-    prompt_ids: list[list[int]]  # those of the rows come first
-    replies: list[list[int]]
+    replies: list[Reply]  # to all of them
     texts: list[str]  # the reference's replies to the rows
     rouge: list[float]  # ROUGE-L of each of these
     rounding: float  # how far fp32 moves a logit of the reference, in standard deviations
@@ -79,18 +79,11 @@ class ParityPrompts:
     @property
     def positions(self) -> int:
         """How many tokens kl and top1 are taken of."""
-        return sum(map(self.heard, range(len(self.rows))))
-
-    def heard(self, number: int) -> int:
-        """How many tokens of a reply to a row there are with the one that ends it, all where none does; else 0."""
-        if number >= len(self.rows):
-            return 0
-        reply, stop_ids = self.replies[number], self.tokenizer.stop_ids
-        return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
+        return sum(reply.heard for reply in self.replies)
 
 
 def parity_prompts(
-    reference: ExactModel, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
+    reference: Reference, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
 ) -> ParityPrompts:
     """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each."""
     rows = scoring.rows_that_fit(tokenizer, rows, context, export.steps)[: export.prompts]
@@ -101,15 +94,29 @@ def parity_prompts(
     prompt_ids = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
-    replies = [[0]] * len(fitting)
-    batches = batches_by_length(fitting, export.batch_size)
-    for numbers in progress.with_progress(batches, "prompts", "merged: replies", len):
-        batch = language_model.greedy_decode(reference, [fitting[at] for at in numbers], export.steps, frozenset())
-        for number, reply in zip(numbers, batch, strict=True):
-            replies[number] = reply
-    texts = [scoring.reply_text(tokenizer, up_to_stop(reply, tokenizer.stop_ids)) for reply in replies[: len(rows)]]
+    tokens = reference_replies(reference, fitting, export)
+    texts = [scoring.reply_text(tokenizer, up_to_stop(reply, tokenizer.stop_ids)) for reply in tokens[: len(rows)]]
+    heard = [count_heard(reply, tokenizer.stop_ids) for reply in tokens[: len(rows)]]
+    heard += [0] * (len(fitting) - len(rows))  # what is said to edge cases is not
+    asked = progress.with_progress(list(zip(fitting, tokens, heard, strict=True)), "prompts", "merged: logits")
+    replies = [comparison.read_reply(reference, *each) for each in asked]
     rounding = divergence.measure_rounding(reference, fitting).whole
-    return ParityPrompts(tokenizer, rows, fitting, replies, texts, rouge(tokenizer, texts, rows), rounding)
+    return ParityPrompts(tokenizer, rows, replies, texts, rouge(tokenizer, texts, rows), rounding)
+
+
+def reference_replies(reference: Reference, prompts: list[list[int]], export: ExportConfig) -> list[list[int]]:
+    """`steps` greedy tokens after each prompt."""
+    replies: dict[int, list[int]] = {}
+    batches = batches_alike(prompts, export.batch_size)
+    for numbers in progress.with_progress(batches, "prompts", "merged: replies", len):
+        batch = language_model.greedy_decode(reference, [prompts[at] for at in numbers], export.steps, frozenset())
+        replies.update(zip(numbers, batch, strict=True))
+    return [replies[number] for number in range(len(prompts))]
+
+
+def count_heard(reply: list[int], stop_ids: frozenset[int]) -> int:
+    """How many tokens of a reply there are with the one that ends it, all where none does."""
+    return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
 
 
 def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
@@ -120,32 +127,39 @@ def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_le
     yield (joined * (max_length // len(joined) + 1))[:max_length] if max_length > 0 else prompts[0]
 
 
+def batches_alike(prompts: list[list[int]], size: int) -> list[list[int]]:
+    """The numbers of the prompts, up to `size` at a time, none of which is filled up to more than twice its length."""
+    batches: list[list[int]] = []
+    for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
+        width = len(prompts[number])
+        if batches and len(batches[-1]) < size and width <= 2 * len(prompts[batches[-1][0]]) + FILLING:
+            batches[-1].append(number)
+        else:
+            batches.append([number])
+    return batches
+
+
 def batches_by_length(prompts: list[list[int]], size: int) -> list[list[int]]:
-    """The numbers of the prompts, `size` at a time, neighbours in length together: little is filled up."""
-    return scoring.batches(sorted(range(len(prompts)), key=lambda number: len(prompts[number])), size)
+    """The numbers of the prompts in batches as even as can be, neighbours in length together: few are left alone."""
+    numbers = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    count = -(-len(numbers) // max(2, size))
+    return [numbers[len(numbers) * i // count : len(numbers) * (i + 1) // count] for i in range(count)]
 
 
 def measure_parity(
-    reference: LanguageModel,
+    reference: Reference,
     candidate: LanguageModel,
     prompts: ParityPrompts,
     export: ExportConfig,
-    give_up: Callable[[DivergenceStats], None] | None = None,
+    give_up: GiveUp | None = None,
 ) -> ParityResult:
     """Both models on the prompts and on what the reference said after them; `give_up` may raise after some of them."""
     stats = DivergenceStats(prompts.tie)
-    greedy: dict[int, tuple[int, int]] = {}
-    size = batch_size(export, prompts.tokenizer.tokenizer.get_vocab_size())
-    batches = batches_by_length(prompts.prompt_ids, size)
-    for numbers in progress.with_progress(batches, "prompts", "comparison with merged", len):
-        greedy |= compare_batch(reference, candidate, prompts, numbers, stats)
-        if give_up is not None:
-            give_up(stats)
-    texts = candidate_texts(candidate, prompts, [number for number in range(len(prompts.rows))
-                                                 if greedy[number][1] < prompts.heard(number)], export)  # fmt: skip
+    leading = compare_all(reference, candidate, prompts, export.batch_size, stats, give_up)
+    other = [number for number in range(len(prompts.rows)) if leading[number][1] < prompts.replies[number].heard]
+    texts = candidate_texts(candidate, prompts, other, export)
     points = rouge(prompts.tokenizer, texts, prompts.rows)
-    alone, together = zip(*greedy.values(), strict=True)
-    leading_tokens = min(alone, together, key=sum)
+    worst = min(zip(*leading, strict=True), key=sum)  # alone or in a batch, whichever is less
     losses = [100 * (expected - actual) for expected, actual in zip(prompts.rouge, points, strict=True)]
     return ParityResult(
         **stats.largest,
@@ -153,7 +167,7 @@ def measure_parity(
         mean=stats.mean(),
         kl=stats.kl(),
         top1=stats.top1(),
-        greedy=float(np.mean(leading_tokens)) / export.steps,
+        greedy=float(np.mean(worst)) / export.steps,
         rouge=metrics.mean(points),
         lost=100 * (metrics.mean(prompts.rouge) - metrics.mean(points)),
         perplexity=scoring.perplexity(candidate, prompts.tokenizer, prompts.rows),
@@ -162,37 +176,42 @@ def measure_parity(
         intervals={
             "top1": stats.top1_interval(),
             "kl": stats.kl_interval(),
-            "greedy": intervals.student_interval([count / export.steps for count in leading_tokens]),
+            "greedy": intervals.student_interval([count / export.steps for count in worst]),
             "lost": intervals.student_interval(losses),
         },
     )
 
 
-def batch_size(export: ExportConfig, vocabulary: int) -> int:
-    """How many prompts are compared at once: at least two, and no more than logits may take memory."""
-    return max(2, min(export.batch_size, BATCH_BYTES // (4 * export.steps * vocabulary)))
-
-
-def compare_batch(
-    reference: LanguageModel,
+def compare_all(
+    reference: Reference,
     candidate: LanguageModel,
     prompts: ParityPrompts,
-    numbers: list[int],
+    size: int,
     stats: DivergenceStats,
-) -> dict[int, tuple[int, int]]:
-    """Count the differences on some prompts; how many greedy tokens of each are the same, alone and in a batch."""
-    greedy = {}
-    asked, replies = ([each[number] for number in numbers] for each in (prompts.prompt_ids, prompts.replies))
-    for number, batched in zip(numbers, teacher_forced_logits(candidate, asked, replies), strict=True):
-        prompt, reply, heard = prompts.prompt_ids[number], prompts.replies[number], prompts.heard(number)
-        logits = reply_logits(reference, prompt, reply)
-        stats.add("whole", logits, reply_logits(candidate, prompt, reply), heard)
-        alone = together = stats.add("batched", logits, batched, heard)
-        if prompts.is_alone(number):
-            stats.add("chunked", logits, reply_logits(candidate, prompt, reply, cut=len(prompt) // 2), heard)
-            alone = stats.add("cached", logits, teacher_forced_logits(candidate, [prompt], [reply])[0], heard)
-        greedy[number] = (leading(alone), leading(together))
-    return greedy
+    give_up: GiveUp | None,
+) -> list[tuple[int, int]]:
+    """Count all differences; how many greedy tokens of each reply are the same, alone and in a batch.
+
+    Token by token comes last, for it takes longest and a candidate may be given up before.
+    """
+    replies, numbers = prompts.replies, range(len(prompts.replies))
+    for number in progress.with_progress(numbers, "prompts", "comparison with merged"):
+        comparison.compare_at_once(reference, candidate, replies[number], prompts.is_alone(number), stats)
+        if give_up is not None:
+            give_up(stats)
+    leading: dict[int, tuple[int, int]] = {}
+    batches = batches_by_length([reply.prompt for reply in replies], size)
+    for batch in progress.with_progress(batches, "prompts", "comparison token by token", len):
+        asked = [replies[number] for number in batch]
+        together = comparison.compare_by_token(reference, candidate, "batched", asked, stats)
+        for number, count in zip(batch, together, strict=True):
+            alone = count
+            if prompts.is_alone(number):
+                (alone,) = comparison.compare_by_token(reference, candidate, "cached", [replies[number]], stats)
+            leading[number] = (alone, count)
+        if give_up is not None:
+            give_up(stats)
+    return [leading[number] for number in numbers]
 
 
 def candidate_texts(
@@ -217,33 +236,3 @@ def rouge(tokenizer: ChatTokenizer, texts: list[str], rows: list[Row]) -> list[f
 def up_to_stop(reply: list[int], stop_ids: frozenset[int]) -> list[int]:
     """The tokens before the one that ends a reply."""
     return list(itertools.takewhile(lambda token: token not in stop_ids, reply))
-
-
-def leading(agreement: NDArray[np.bool_]) -> int:
-    """How many positions agree before the first that does not."""
-    return len(agreement) if agreement.all() else int(agreement.argmin())
-
-
-def reply_logits(lm: LanguageModel, prompt: list[int], reply: list[int], cut: int = 0) -> Logits:
-    """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
-    ids = [*prompt, *reply[:-1]]
-    if cut == 0:
-        return divergence.sequence_logits(lm, ids, len(reply))
-    row = np.array([ids], dtype=np.int64)
-    mask = np.ones_like(row)
-    _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
-    logits, _ = lm.forward(row[:, cut:], mask, cache, len(reply))
-    return np.asarray(logits[0])
-
-
-def teacher_forced_logits(lm: LanguageModel, prompts: list[list[int]], replies: list[list[int]]) -> Logits:
-    """Logits [rows, steps, vocabulary] of a batch that is fed given replies of equal length, token by token."""
-    ids, mask = language_model.left_pad(prompts)
-    logits, cache = lm.forward(ids, mask, None, 1)
-    result = np.empty((len(prompts), len(replies[0]), logits.shape[-1]), dtype=np.float32)
-    result[:, 0] = logits[:, -1]
-    for step, tokens in enumerate(zip(*(reply[:-1] for reply in replies), strict=True)):
-        mask = language_model.extend_mask(mask)
-        logits, cache = lm.forward(np.array(tokens, dtype=np.int64)[:, None], mask, cache, 1)
-        result[:, step + 1] = logits[:, -1]
-    return result

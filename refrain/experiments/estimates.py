@@ -128,7 +128,7 @@ def merge_seconds(facts: ModelFacts, cfg: "Config", load: Workload, machine: Mac
 
 
 def proof_seconds(facts: ModelFacts, cfg: "Config", load: Workload, machine: Machine) -> float:
-    """What parity asks of the reference and of each variant: whole texts, and tokens in batches and alone."""
+    """What parity asks of the reference once, and of each variant: whole texts, and tokens in batches and alone."""
     from refrain.evaluation import parity  # with the metrics, which few people wait for
 
     export = cfg.export
@@ -136,14 +136,13 @@ def proof_seconds(facts: ModelFacts, cfg: "Config", load: Workload, machine: Mac
     alone, steps = min(prompts, parity.ALONE), export.steps * prompts
     text = load.tokens + export.steps
     whole = resources.forward_flops(facts, prompts * text, steps) / (TRAINS * machine.flops)
-    size = parity.batch_size(export, facts.vocabulary)
-    result = decode_seconds(facts, 32, "pytorch", steps / export.batch_size, export.batch_size, machine)
+    head = resources.forward_flops(facts, 0, steps) / (TRAINS * machine.flops)
+    result = whole + decode_seconds(facts, 32, "pytorch", steps / export.batch_size, export.batch_size, machine)
     for variant in export.variants.values():
         bits = variant.weights.bits
-        result += (3 + alone / prompts) * whole
+        result += (2 + alone / prompts) * (whole + head)
         result += decode_seconds(facts, bits, "onnx", export.steps * alone, 1, machine)
-        result += decode_seconds(facts, bits, "onnx", steps / size, size, machine)
-        result += decode_seconds(facts, bits, "onnx", steps / export.batch_size, export.batch_size, machine)
+        result += 2 * decode_seconds(facts, bits, "onnx", steps / export.batch_size, export.batch_size, machine)
     return result
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refrain.chat import encoding, model_folder, records
-from refrain.evaluation import divergence, intervals, metrics, parity, verdict
+from refrain.evaluation import comparison, divergence, intervals, metrics, parity, verdict
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.export_schema import Thresholds
@@ -145,18 +145,20 @@ def test_lost_are_points_of_a_hundred_below_the_reference(speaker, asked, settin
 
 def test_awkward_prompts_are_among_the_questions(asked, talk, rows, settings):
     held_out = [encoding.encode_prompt(talk, row["messages"][:-1]) for row in rows[: settings.prompts]]
-    one, hard, longest = asked.prompt_ids[settings.prompts :]
-    assert asked.prompt_ids[: settings.prompts] == held_out and asked.rows == rows[: settings.prompts]
+    one, hard, longest = (reply.prompt for reply in asked.replies[settings.prompts :])
+    assert [reply.prompt for reply in asked.replies[: settings.prompts]] == held_out and asked.rows == rows[
+        : settings.prompts
+    ]
     assert len(one) == 1
     assert parity.RARE_CHARACTERS.strip() in talk.tokenizer.decode(hard, skip_special_tokens=False)
     assert len(longest) + settings.steps == 256, "all that the model can see"
-    assert {len(reply) for reply in asked.replies} == {settings.steps}
+    assert {len(reply.tokens) for reply in asked.replies} == {settings.steps}
 
 
 @pytest.mark.parametrize("context, longest", [(50, 50 - 16), (2000, 1024 - 16)])
 def test_no_question_is_longer_than_the_model_can_see(context, longest, speaker, talk, rows, settings):
     few = replace(settings, prompts=1)
-    lengths = [len(prompt) for prompt in parity.parity_prompts(speaker, talk, rows, context, few).prompt_ids]
+    lengths = [len(reply.prompt) for reply in parity.parity_prompts(speaker, talk, rows, context, few).replies]
     assert max(lengths) == longest and 1 in lengths
 
 
@@ -177,18 +179,22 @@ def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx,
 
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
     """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
-    for reply, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
-        asked = replace(brief, replies=[reply] * len(brief.prompt_ids))
+    for tokens, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
+        count = parity.count_heard(tokens, brief.tokenizer.stop_ids)
+        replies = [comparison.read_reply(speaker, each.prompt, tokens, count) for each in brief.replies]
+        asked = replace(brief, replies=replies)
         proof = parity.measure_parity(speaker, Sometimes(speaker, "whole", stammers), asked, few)
         assert off(proof) == ["whole"]
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
 
 
 def test_what_is_said_to_edge_cases_counts_in_logits_only(speaker, brief, few):
-    edge_cases, stats = list(range(len(brief.rows), len(brief.prompt_ids))), divergence.DivergenceStats(0.0)
-    parity.compare_batch(speaker, Sometimes(speaker, "whole", stammers), brief, edge_cases, stats)
-    assert math.isnan(stats.largest["whole"]) and stats.kl_divergences == [] and stats.agreements["whole"] == []
-    assert brief.positions == sum(map(brief.heard, range(len(brief.rows)))) > 0
+    stats = divergence.DivergenceStats(0.0)
+    for reply in brief.replies[len(brief.rows) :]:
+        comparison.compare_at_once(speaker, Sometimes(speaker, "whole", stammers), reply, True, stats)
+    assert math.isnan(stats.largest["whole"]) and stats.kl_divergences == []
+    assert not any(stats.agreements.values()) and stats.agreements.keys() == {"whole", "chunked"}
+    assert brief.positions == sum(reply.heard for reply in brief.replies[: len(brief.rows)]) > 0
 
 
 @pytest.mark.parametrize(
@@ -237,17 +243,15 @@ def test_a_flip_counts_unless_the_reference_finds_both_as_good_as_equal(speaker,
 
 def test_prompts_are_fed_beside_those_of_like_length():
     prompts = [[0] * length for length in (9, 1, 5, 2, 7)]
-    assert parity.batches_by_length(prompts, 2) == [[1, 3], [2, 4], [0]]
+    assert parity.batches_by_length(prompts, 2) == [[1], [3, 2], [4, 0]]
 
 
 @pytest.mark.heavy
 def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, speaker, brief, few):
     monkeypatch.setattr(parity, "ALONE", 1)
     alone = Listener(speaker)
-    parity.compare_batch(speaker, alone, brief, [0, 1], divergence.DivergenceStats(0.0))
-    parity.compare_batch(speaker, alone, brief, list(range(len(brief.rows), len(brief.prompt_ids))),
-                         divergence.DivergenceStats(0.0))  # fmt: skip
-    lengths = [len(brief.prompt_ids[0]), *map(len, brief.prompt_ids[len(brief.rows) :])]
+    parity.measure_parity(speaker, alone, brief, few)
+    lengths = [len(brief.replies[0].prompt), *(len(reply.prompt) for reply in brief.replies[len(brief.rows) :])]
     halves = [length // 2 for length in lengths if length > 1]
     assert sorted(alone.prompts) == sorted([*lengths, *halves])
 

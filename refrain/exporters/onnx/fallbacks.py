@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -54,8 +53,7 @@ def export_proven_variants(
     How sensitive layers are is measured on the first prompts and replies, the scales of a cache on training rows.
     """
     kind = exporter.choose_graph(merged, export.graph)
-    pairs = zip(prompts.prompt_ids, prompts.replies, strict=True)
-    sequences = [[*prompt, *reply][:MAX_TOKENS] for prompt, reply in islice(pairs, MAX_SEQUENCES)]
+    sequences = [[*reply.prompt, *reply.tokens][:MAX_TOKENS] for reply in prompts.replies[:MAX_SEQUENCES]]
     ranking = sensitivity.LayerRanking(artifact / "fp32", sequences)
     cache_scales = kv_scales.CacheScales(artifact / "fp32", prompts.tokenizer, prepared)
     attempts: dict[str, list[Attempt]] = {}

@@ -50,8 +50,8 @@ def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) ->
         for name, (*earlier, last) in attempts.items()
     }
     return {
-        "prompts": len(prompts.prompt_ids),
-        "steps": len(prompts.replies[0]),
+        "prompts": len(prompts.replies),
+        "steps": len(prompts.replies[0].tokens),
         "rows": len(prompts.rows),
         "tokens": prompts.positions,
         "merged": {"reference": "adapter", **merged, "rouge": round(metrics.mean(prompts.rouge), 4)},

@@ -1,0 +1,104 @@
+"""One model against what another said, in every execution mode, with the logits of few positions in memory."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refrain.evaluation import divergence
+from refrain.evaluation.divergence import DivergenceStats, ExactModel
+from refrain.runtime import language_model
+from refrain.runtime.language_model import LanguageModel, Logits
+
+LOGIT_BYTES = 2**26  # of the logits of one model that are compared at once
+
+States = NDArray[np.float32]  # what a head reads, [positions, width]
+
+
+class Reference(ExactModel, Protocol):
+    """A model whose logits are made again of what its head reads, which is small enough to be kept."""
+
+    def read_states(self, ids: list[int], keep: int) -> States: ...
+
+    def head_logits(self, states: States) -> Logits: ...
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A prompt, and what the reference says after it."""
+
+    prompt: list[int]
+    tokens: list[int]
+    states: States  # of the reference, before each of the tokens
+    heard: int  # how many of the tokens count; the others are compared by logits alone
+
+
+def read_reply(reference: Reference, prompt: list[int], tokens: list[int], heard: int) -> Reply:
+    """What the reference says, as it hears it itself."""
+    return Reply(prompt, tokens, reference.read_states([*prompt, *tokens[:-1]], len(tokens)), heard)
+
+
+def compare_at_once(
+    reference: Reference, candidate: LanguageModel, reply: Reply, is_alone: bool, stats: DivergenceStats
+) -> None:
+    """Count the differences on a sequence that is fed whole, and on one with its prompt in two pieces."""
+    logits = reference.head_logits(reply.states)
+    stats.add("whole", logits, reply_logits(candidate, reply), reply.heard)
+    if is_alone:
+        stats.add("chunked", logits, reply_logits(candidate, reply, cut=len(reply.prompt) // 2), reply.heard)
+
+
+def compare_by_token(
+    reference: Reference, candidate: LanguageModel, mode: str, replies: list[Reply], stats: DivergenceStats
+) -> list[int]:
+    """Count the differences on replies that are fed token by token, in one batch; how many tokens of each lead."""
+    states = np.stack([reply.states for reply in replies])
+    logits, agreements, first = teacher_forced_logits(candidate, replies), [], 0
+    for block in in_blocks(logits):
+        rows, count, vocabulary = block.shape
+        expected = reference.head_logits(states[:, first : first + count].reshape(rows * count, -1))
+        agreement, _ = stats.compare(mode, expected, block.reshape(-1, vocabulary))
+        agreements.append(agreement.reshape(rows, count))
+        first += count
+    agreement = np.concatenate(agreements, axis=1)
+    for reply, row in zip(replies, agreement, strict=True):
+        stats.hear(mode, row[: reply.heard])
+    return [leading(row) for row in agreement]
+
+
+def in_blocks(logits: Iterator[Logits]) -> Iterator[Logits]:
+    """Steps [rows, vocabulary], as many of them together as may be in memory: [rows, steps, vocabulary]."""
+    for step in logits:
+        others = itertools.islice(logits, max(1, LOGIT_BYTES // step.nbytes) - 1)
+        yield np.stack([step, *others], axis=1)
+
+
+def leading(agreement: NDArray[np.bool_]) -> int:
+    """How many positions agree before the first that does not."""
+    return len(agreement) if agreement.all() else int(agreement.argmin())
+
+
+def reply_logits(lm: LanguageModel, reply: Reply, cut: int = 0) -> Logits:
+    """Logits [steps, vocabulary], each before a token of the reply; the first `cut` ids are put into a cache before."""
+    ids = [*reply.prompt, *reply.tokens[:-1]]
+    if cut == 0:
+        return divergence.sequence_logits(lm, ids, len(reply.tokens))
+    row = np.array([ids], dtype=np.int64)
+    mask = np.ones_like(row)
+    _, cache = lm.forward(row[:, :cut], mask[:, :cut], None, 1)
+    logits, _ = lm.forward(row[:, cut:], mask, cache, len(reply.tokens))
+    return np.asarray(logits[0])
+
+
+def teacher_forced_logits(lm: LanguageModel, replies: list[Reply]) -> Iterator[Logits]:
+    """Logits [rows, vocabulary] before each token of replies of equal length, that a batch is fed token by token."""
+    ids, mask = language_model.left_pad([reply.prompt for reply in replies])
+    logits, cache = lm.forward(ids, mask, None, 1)
+    yield logits[:, -1]
+    for tokens in zip(*(reply.tokens[:-1] for reply in replies), strict=True):
+        mask = language_model.extend_mask(mask)
+        logits, cache = lm.forward(np.array(tokens, dtype=np.int64)[:, None], mask, cache, 1)
+        yield logits[:, -1]
