@@ -116,10 +116,11 @@ def leaking_variants(store: RowStore, variants: Array, held_out: Array, data: Da
 def variants_near_held_out(store: RowStore, variants: Array, held_out: Array, data: DataConfig) -> Array:
     """Those of the variants that nearly ask what a held-out row asks."""
     is_near = np.zeros(len(variants), bool)
-    for search in near_prompts.near_searches(store, np.concatenate([held_out, variants]), data):
-        for number in range(len(variants)):
-            others = leakage.before(search.earlier_candidates(len(held_out) + number), len(held_out))
-            is_near[number] |= bool(search.find_first_near(len(held_out) + number, others))
+    with near_prompts.near_searches(store, np.concatenate([held_out, variants]), data) as searches:
+        for search in searches:
+            for number in range(len(variants)):
+                others = leakage.before(search.earlier_candidates(len(held_out) + number), len(held_out))
+                is_near[number] |= bool(search.find_first_near(len(held_out) + number, others))
     return variants[is_near]
 
 

@@ -24,10 +24,13 @@ def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data
     return (ray_cluster.map_on_ray if data.engine == "ray" else map_locally)(function, items, worker_count(data))
 
 
-def map_at_once(function: Callable[[Item], Result], items: list[Item], data: DataConfig) -> list[Result]:
-    """What the function makes of a few items that take long, at the same time in processes of this machine."""
-    workers = min(worker_count(data), len(items))
-    return list(process_pool.map_in_processes(function, iter(items), workers) if workers > 1 else map(function, items))
+def map_at_once(
+    function: Callable[[Item], Result], items: list[Item], data: DataConfig
+) -> AbstractContextManager[Iterator[Result]]:
+    """Inside, what the function makes of a few items that take long: at the same time, in processes of this machine."""
+    if worker_count(data) < 2:
+        return nullcontext(map(function, items))
+    return process_pool.map_at_once(function, items)
 
 
 def engine_session(data: DataConfig) -> AbstractContextManager[object]:
@@ -46,6 +49,8 @@ def map_locally(function: Callable[[Item], Result], items: Iterator[Item], worke
         yield function(item)
         if workers > 1 and perf_counter() - start > HEAD_START:
             break
+        if workers > 1 and perf_counter() - start > HEAD_START / 3:
+            process_pool.start_server(function)
     next_items = list(islice(items, 2))
     if len(next_items) == 2:
         yield from process_pool.map_in_processes(function, chain(next_items, items), workers)

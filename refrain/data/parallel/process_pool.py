@@ -5,8 +5,10 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from threading import Thread
@@ -43,16 +45,41 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterator[Item], 
         while pending:
             yield receive_result(pending.popleft(), workers)
     finally:
-        for worker in pool:
-            worker.connection.close()  # a worker whose connection is closed ends at once, even amid an item
-        for worker in pool:
-            worker.process.join()
+        close_pool(pool)
+
+
+@contextmanager
+def map_at_once(function: Callable[[Item], Result], items: list[Item]) -> Iterator[Iterator[Result]]:
+    """Each item is worked on in a process of its own from now on; their results, in order, are waited for when they are
+    taken, inside."""
+    pool: list[Worker] = []
+    try:
+        for item in items:
+            pool.append(start_worker(function))
+            send_item(pool[-1], item, len(items))
+        yield (receive_result(worker, len(items)) for worker in pool)
+    finally:
+        close_pool(pool)
+
+
+def close_pool(pool: list[Worker]) -> None:
+    for worker in pool:
+        worker.connection.close()  # a worker whose connection is closed ends at once, even amid an item
+    for worker in pool:
+        worker.process.join()
+
+
+def start_server(function: Callable[[Any], Any]) -> ForkServerContext:
+    """Have the process begun that workers are forked from, and what they need imported in it while this one goes on."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    forkserver.ensure_running()
+    return context
 
 
 def start_worker(function: Callable[[Any], Any]) -> Worker:
     """A fresh process without a thread or a lock of this one, so that fork is safe; what it imports is shared."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
+    context = start_server(function)
     parent_end, child_end = context.Pipe()
     process = context.Process(target=worker_loop, args=(child_end, function), daemon=True)
     process.start()

@@ -74,8 +74,9 @@ class LeakageResolver:
     def __init__(
         self, store: RowStore, prompts: UniquePrompts, rows: Array, random_splits: Array, data: DataConfig
     ) -> None:
-        self.searches = near_prompts.near_searches(store, prompts.first_row, data)
-        self.questions = find_asked_questions(store, prompts.of_row, prompts.first_row, rows)
+        with near_prompts.near_searches(store, prompts.first_row, data) as searches:
+            self.questions = find_asked_questions(store, prompts.of_row, prompts.first_row, rows)
+            self.searches = list(searches)
         self.is_chat = store["is_chat"][prompts.first_row]
         self.groups, self.groups_of = group_members(store["group"][rows], prompts.of_row[rows], len(prompts.first_row))
         self.declared = prompts.declared_split

@@ -4,6 +4,8 @@ Runs of leaks.ngram_size words of the whole prompt, symbols and the ends of the 
 without symbols, of the whole prompt or, in a chat, of what the user says.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -106,22 +108,30 @@ class NearSearch:
         return []
 
 
-def near_searches(store: RowStore, rows: Array, data: DataConfig) -> list[NearSearch]:
-    """The searches among the prompts of these rows, each of which is a prompt by its place; none without a share."""
+@contextmanager
+def near_searches(store: RowStore, rows: Array, data: DataConfig) -> Iterator[Iterator[NearSearch]]:
+    """Inside, the searches among the prompts of these rows, each of which is a prompt by its place; none without a
+    share. They begin now, and are waited for when they are taken."""
     min_similarity = data.leaks.near_duplicate_threshold
     if min_similarity is None:
-        return []
+        yield iter(())
+        return
+    wanted, find = prompt_sets(store, rows), FindNearPrompts(store.folder, min_similarity)
+    elements = sum(int((prompts.ends - prompts.starts).sum()) for prompts in wanted)
+    is_quick = elements < FEW_ELEMENTS
+    with nullcontext(map(find, wanted)) if is_quick else mapping.map_at_once(find, wanted, data) as results:
+        yield (
+            NearSearch(prompts.open(store.files[prompts.name]), prompts.sets_per_prompt, min_similarity, found)
+            for prompts, found in zip(wanted, results, strict=True)
+        )
+
+
+def prompt_sets(store: RowStore, rows: Array) -> list[PromptSets]:
+    """Of the prompts of these rows the sets of both kinds."""
     shingles, ngrams = (store.ragged_column(name).select(rows) for name in ("shingles", "ngrams"))
     middle = ngrams.starts + store["prompt_ngrams"][rows]
     starts, ends = np.stack([ngrams.starts, middle], axis=1), np.stack([middle, ngrams.ends], axis=1)
-    wanted = [
+    return [
         PromptSets("shingles", shingles.starts, shingles.ends, 1),
         PromptSets("ngrams", starts.ravel(), ends.ravel(), 2),
-    ]
-    find = FindNearPrompts(store.folder, min_similarity)
-    elements = sum(int((prompts.ends - prompts.starts).sum()) for prompts in wanted)
-    results = list(map(find, wanted)) if elements < FEW_ELEMENTS else mapping.map_at_once(find, wanted, data)
-    return [
-        NearSearch(prompts.open(store.files[prompts.name]), prompts.sets_per_prompt, min_similarity, found)
-        for prompts, found in zip(wanted, results, strict=True)
     ]

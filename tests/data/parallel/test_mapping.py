@@ -60,6 +60,19 @@ def test_several_processes_work_and_none_is_left():
     assert not [number for number in found - {os.getpid()} if psutil.pid_exists(number)]
 
 
+def test_a_few_long_items_are_worked_on_at_once_and_an_error_is_raised_as_itself():
+    with mapping.map_at_once(process, [1, 2], DataConfig(workers=1)) as results:
+        assert set(results) == {os.getpid()}
+    with mapping.map_at_once(process, [1, 2], DataConfig(workers=2)) as results:
+        found = list(results)
+    assert len({*found, os.getpid()}) == 3 and not any(map(psutil.pid_exists, found))
+    with (
+        pytest.raises(ValueError, match=r"^some\.jsonl: line 5 is not right; correct it$"),
+        mapping.map_at_once(refuse, [4, 5], DataConfig(workers=2)) as results,
+    ):
+        list(results)
+
+
 def test_one_worker_a_single_item_and_quick_items_need_no_other_process(monkeypatch):
     assert set(mapped(process, range(9), 1)) == {os.getpid()}
     assert set(mapped(process, range(2), 2)) == {os.getpid()}  # the second one is alone
