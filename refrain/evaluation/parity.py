@@ -23,7 +23,6 @@ from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel
 
 ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
-FILLING = 64  # tokens that a prompt is filled up with at least, where that makes a batch larger
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 GiveUp = Callable[[DivergenceStats], None]  # raises once a candidate cannot pass any more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
@@ -107,7 +106,7 @@ def parity_prompts(
 def reference_replies(reference: Reference, prompts: list[list[int]], export: ExportConfig) -> list[list[int]]:
     """`steps` greedy tokens after each prompt."""
     replies: dict[int, list[int]] = {}
-    batches = batches_alike(prompts, export.batch_size)
+    batches = scoring.batches_alike(prompts, export.batch_size)
     for numbers in progress.with_progress(batches, "prompts", "merged: replies", len):
         batch = language_model.greedy_decode(reference, [prompts[at] for at in numbers], export.steps, frozenset())
         replies.update(zip(numbers, batch, strict=True))
@@ -125,18 +124,6 @@ def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_le
     yield encoding.encode_prompt(tokenizer, [{"role": "user", "content": RARE_CHARACTERS}])
     joined = [token for prompt in prompts for token in prompt]
     yield (joined * (max_length // len(joined) + 1))[:max_length] if max_length > 0 else prompts[0]
-
-
-def batches_alike(prompts: list[list[int]], size: int) -> list[list[int]]:
-    """The numbers of the prompts, up to `size` at a time, none of which is filled up to more than twice its length."""
-    batches: list[list[int]] = []
-    for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
-        width = len(prompts[number])
-        if batches and len(batches[-1]) < size and width <= 2 * len(prompts[batches[-1][0]]) + FILLING:
-            batches[-1].append(number)
-        else:
-            batches.append([number])
-    return batches
 
 
 def batches_by_length(prompts: list[list[int]], size: int) -> list[list[int]]:
@@ -218,12 +205,11 @@ def candidate_texts(
     candidate: LanguageModel, prompts: ParityPrompts, numbers: list[int], export: ExportConfig
 ) -> list[str]:
     """The replies to the rows: those of these numbers, decoded; all others are the reference's, token by token."""
-    texts = list(prompts.texts)
-    for batch in progress.with_progress(scoring.batches(numbers, export.batch_size), "rows", "replies", len):
-        rows = [prompts.rows[number] for number in batch]
-        replies = scoring.greedy_replies(candidate, prompts.tokenizer, rows, export.steps)
-        for number, reply in zip(batch, replies, strict=True):
-            texts[number] = reply
+    texts, asked = list(prompts.texts), [prompts.replies[number].prompt for number in numbers]
+    for batch in progress.with_progress(scoring.batches_alike(asked, export.batch_size), "rows", "replies", len):
+        replies = scoring.greedy_replies(candidate, prompts.tokenizer, [asked[at] for at in batch], export.steps)
+        for at, reply in zip(batch, replies, strict=True):
+            texts[numbers[at]] = reply
     return texts
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from itertools import takewhile
 from time import monotonic
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from refrain.pipeline.plurals import format_count
 from refrain.runtime import detokenizer, language_model
 from refrain.runtime.language_model import LanguageModel
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+FILLING = 64  # tokens that a prompt may be filled up with, however short it is
 PIECE = 64  # positions whose logits are held at once
 LOSS_DIGITS = 4  # of a row's loss; beyond them, processors differ
 
@@ -61,11 +61,12 @@ def score_model(
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """The metrics of a model on the rows with their intervals, and its greedy replies to their last prompts."""
     start = monotonic()
-    replies = [
-        reply
-        for batch in progress.with_progress(batches(rows, batch_size), "rows", f"{name}: replies", len)
-        for reply in greedy_replies(lm, tokenizer, batch, max_new_tokens)
-    ]
+    prompts = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
+    replies = [""] * len(rows)
+    for numbers in progress.with_progress(batches_alike(prompts, batch_size), "rows", f"{name}: replies", len):
+        batch = greedy_replies(lm, tokenizer, [prompts[number] for number in numbers], max_new_tokens)
+        for number, reply in zip(numbers, batch, strict=True):
+            replies[number] = reply
     losses = row_losses(lm, tokenizer, rows)
     predictions: list[Prediction] = [
         {
@@ -101,14 +102,22 @@ def score_predictions(predictions: Sequence[Prediction], losses: Sequence[tuple[
     }
 
 
-def batches(rows: list[T], size: int) -> list[list[T]]:
-    """The rows in their order, `size` at a time."""
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
+def batches_alike(prompts: Sequence[list[int]], size: int) -> list[list[int]]:
+    """The numbers of the prompts, up to `size` at a time, none of which is filled up to more than twice its length."""
+    result: list[list[int]] = []
+    for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
+        width = len(prompts[number])
+        if result and len(result[-1]) < size and width <= 2 * len(prompts[result[-1][0]]) + FILLING:
+            result[-1].append(number)
+        else:
+            result.append([number])
+    return result
 
 
-def greedy_replies(lm: LanguageModel, tokenizer: ChatTokenizer, rows: list[Row], max_new_tokens: int) -> list[str]:
-    """What the model says after everything but the last message of each row."""
-    prompts = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
+def greedy_replies(
+    lm: LanguageModel, tokenizer: ChatTokenizer, prompts: list[list[int]], max_new_tokens: int
+) -> list[str]:
+    """What the model says after each prompt, decoded as one batch."""
     replies = language_model.greedy_decode(lm, prompts, max_new_tokens, tokenizer.stop_ids)
     return [reply_text(tokenizer, ids) for ids in replies]
 

@@ -47,6 +47,11 @@ class CompactSession:
             logits[row, len(logits[row]) - len(row_logits) :] = row_logits
         return logits, slots
 
+    def select_rows(self, cache: "CompactSlots", rows: list[int]) -> "CompactSlots":
+        """What LanguageModel promises: the first slots of as many as there were."""
+        cache.reorder(rows)
+        return cache
+
 
 class CompactSlots:
     """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place."""

@@ -9,6 +9,8 @@ Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
 Cache = Any  # whatever the model wants back with the next ids
 
+SHRINKING = 0.75  # share of the rows of a batch at which those that have ended leave it
+
 
 class LanguageModel(Protocol):
     """Logits after the last `keep` ids, 0 for all, of left-padded rows; `mask` covers past and ids.
@@ -17,6 +19,9 @@ class LanguageModel(Protocol):
     """
 
     def forward(self, ids: Ids, mask: Ids, cache: Cache | None, keep: int = 0) -> tuple[Logits, Cache]: ...
+
+    def select_rows(self, cache: Cache, rows: list[int]) -> Cache:
+        """The cache of some rows in their order; the cache that it is given is used up."""
 
 
 def greedy_decode(
@@ -27,20 +32,22 @@ def greedy_decode(
         return []
     ids, mask = left_pad(prompts)
     replies: list[list[int]] = [[] for _ in prompts]
-    running = dict(enumerate(replies))
+    rows, running = list(range(len(prompts))), set(range(len(prompts)))  # by number of the prompt
     cache = None
     for _ in range(max_new_tokens):
         logits, cache = lm.forward(ids, mask, cache, keep=1)
-        ids = logits[:, -1:].argmax(axis=-1)
-        mask = extend_mask(mask)
-        for row, reply in list(running.items()):
-            token = int(ids[row, 0])
+        ids, mask = logits[:, -1:].argmax(axis=-1), extend_mask(mask)
+        for number, token in zip(rows, map(int, ids[:, 0]), strict=True):
             if token in stop_ids:
-                del running[row]
-            else:
-                reply.append(token)
+                running.discard(number)
+            elif number in running:
+                replies[number].append(token)
         if not running:
             break
+        left = [row for row, number in enumerate(rows) if number in running]
+        if len(left) <= len(rows) * SHRINKING:
+            cache = lm.select_rows(cache, left)
+            ids, mask, rows = ids[left], mask[left], [rows[row] for row in left]
     return replies
 
 

@@ -48,6 +48,10 @@ class TracedSession:
         logits, *present = binding.get_outputs()
         return logits.numpy()[:, -keep:].astype(np.float32, copy=False), present
 
+    def select_rows(self, cache: Past, rows: list[int]) -> Past:
+        """What language_model.LanguageModel promises."""
+        return [OrtValue.ortvalue_from_numpy(value.numpy()[rows]) for value in cache]
+
     def empty_past(self, batch_size: int) -> Past:
         """A past of no tokens."""
         return [

@@ -49,6 +49,9 @@ class Sometimes:
     def __init__(self, speaker, way, damage):
         self.speaker, self.when, self.damage = speaker, WAYS[way], damage
 
+    def select_rows(self, cache, rows):
+        return self.speaker.select_rows(cache, rows)
+
     def forward(self, ids, mask, cache, keep=0):
         wrong = self.when(cache, *ids.shape, keep)
         logits, after = self.speaker.forward(ids, mask, cache, keep)
@@ -72,6 +75,9 @@ class Late:
 
     def __init__(self, model):
         self.model = model
+
+    def select_rows(self, cache, rows):
+        return self.model.select_rows(cache, rows)
 
     def forward(self, ids, mask, cache, keep=0):
         seen = mask if cache is None else mask.copy()
@@ -222,6 +228,9 @@ class Undecided:
     def __init__(self, speaker, step):
         self.speaker, self.step = speaker, step
 
+    def select_rows(self, cache, rows):
+        return cache[0], self.speaker.select_rows(cache[1], rows)
+
     def forward(self, ids, mask, cache, keep=0):
         at, inner = cache or (0, None)
         logits, after = self.speaker.forward(ids, mask, inner, keep)
@@ -261,6 +270,9 @@ class Listener:
 
     def __init__(self, speaker):
         self.speaker, self.prompts = speaker, []
+
+    def select_rows(self, cache, rows):
+        return self.speaker.select_rows(cache, rows)
 
     def forward(self, ids, mask, cache, keep=0):
         if cache is None and len(ids) == keep == 1:

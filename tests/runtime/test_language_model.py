@@ -22,6 +22,9 @@ class Counter:
         self.calls.append(ids.tolist())
         return np.eye(100, dtype=np.float32)[ids + 1][:, -keep:], mask.shape[1]
 
+    def select_rows(self, cache, rows):
+        return cache
+
 
 @pytest.fixture(scope="module", params=["llama fp32", "gpt2 fp32", "optimum"])
 def lm(request, tmp_path_factory):
@@ -47,6 +50,14 @@ def test_decoding_stops_when_every_row_has_ended():
     lm = Counter()
     language_model.greedy_decode(lm, [[3], [1, 2]], 50, frozenset({6}))
     assert len(lm.calls) == 4, "the slower row says 3, 4, 5 and its end"
+
+
+def test_rows_that_have_ended_leave_when_few_are_left():
+    lm = Counter()
+    replies = language_model.greedy_decode(lm, [[10], [4], [3], [20], [30]], 5, frozenset({6}))
+    assert [len(reply) for reply in replies] == [5, 1, 2, 5, 5]
+    assert [len(fed) for fed in lm.calls] == [5, 5, 5, 3, 3], "one of five may go on to no purpose"
+    assert lm.calls[3] == [[13], [23], [33]]
 
 
 def test_only_the_prompt_and_then_single_ids_are_fed():

@@ -46,6 +46,12 @@ class TorchLanguageModel:
         return (logits if logits.dtype == torch.float64 else logits.float()).numpy(), out.past_key_values
 
     @torch.inference_mode()
+    def select_rows(self, cache: DynamicCache, rows: list[int]) -> DynamicCache:
+        """What LanguageModel promises."""
+        cache.batch_select_indices(torch.tensor(rows))
+        return cache
+
+    @torch.inference_mode()
     def read_states(self, ids: list[int], keep: int) -> NDArray[np.float32]:
         """What the head reads at the last positions of a sequence, [kept, width]: `head_logits` makes logits of it."""
         states: list[Tensor] = []

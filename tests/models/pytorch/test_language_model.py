@@ -32,6 +32,16 @@ def test_a_speaker_says_the_same_with_a_cache_and_beside_others(positions, base)
         assert np.abs(row - divergence.sequence_logits(speaker, [*prompt, token])[-1]).max() < 1e-4
 
 
+@pytest.mark.parametrize("family", ["base", "gpt2"])
+def test_a_row_that_ended_leaves_the_others_as_they_are(family, request):
+    speaker = TorchLanguageModel(loading.load_pretrained(request.getfixturevalue(family)))
+    prompts = [[5], [200, 7, 7, 31], [9, 9, 120, 8, 60]]
+    replies = language_model.greedy_decode(speaker, prompts, 12, frozenset())
+    end = next(token for token in replies[1] if token not in replies[0] + replies[2])
+    replies[1] = replies[1][: replies[1].index(end)]
+    assert language_model.greedy_decode(speaker, prompts, 12, frozenset({end})) == replies
+
+
 @pytest.mark.parametrize("keep, count", [(0, 4), (1, 1), (3, 3)])
 def test_a_speaker_gives_as_many_logits_of_its_model_as_are_wanted(base, keep, count):
     model = loading.load_pretrained(base)
