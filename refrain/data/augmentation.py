@@ -21,7 +21,7 @@ from refrain.data.shapes import turns
 from refrain.data.splitting import asked_questions, contamination, leakage, near_prompts
 from refrain.data.splitting.leakage import NONE, TRAIN
 from refrain.data.splitting.ragged import Array
-from refrain.data.splitting.row_batches import RowBatchBuilder
+from refrain.data.splitting.row_batches import NOWHERE, RowBatchBuilder
 from refrain.data.splitting.row_store import RowBatch, RowStore
 from refrain.data.splitting.splits import Assignment
 from refrain.pipeline import paths
@@ -94,7 +94,7 @@ class AugmentRows:
             for variant in augment_row(json.loads(text), data.augment, seed):
                 builder.row_count += 1
                 if self.preparer.fits_limit(variant):
-                    builder.add(variant, None, source=-1, line=-1, offset=-1, nth=0, member=0, declared=NONE)
+                    builder.add(variant, None, NOWHERE, NONE)
         return builder.build(self.preparer.store_folder)
 
 

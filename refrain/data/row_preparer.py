@@ -20,7 +20,7 @@ from refrain.data.shapes.ignored import ReadFields
 from refrain.data.shapes.layout import Layout
 from refrain.data.shapes.plain_chats import PlainChats
 from refrain.data.splitting.leakage import NONE, SPLITS
-from refrain.data.splitting.row_batches import RowBatchBuilder
+from refrain.data.splitting.row_batches import RowBatchBuilder, RowPlace
 from refrain.data.splitting.row_store import RejectedRow, RowBatch, make_row_id
 from refrain.pipeline.schema import AugmentationConfig, DataConfig
 
@@ -68,9 +68,9 @@ class RowPreparer:
                 builder.row_count += 1
                 id = make_row_id(source_block.name, raw.line, raw.nth, member)
                 offset = -1 if raw.offset is None else raw.offset
-                place = {"source": source_block.index, "line": raw.line, "offset": offset, "nth": raw.nth}
+                place = RowPlace(source_block.index, raw.line, offset, raw.nth, member)
                 try:
-                    self.add_row(builder, id, result, **place, member=member)
+                    self.add_row(builder, id, result, place)
                 except RowError as error:
                     builder.dropped.append(rejected_row(id, source_block.name, raw, error))
         return builder.build(self.store_folder)
@@ -84,22 +84,22 @@ class RowPreparer:
             ignored_counts.update(ignored.find_ignored(raw.value, read_fields))
         return results
 
-    def add_row(self, builder: RowBatchBuilder, id: str, result: ParseResult, **place: int) -> None:
+    def add_row(self, builder: RowBatchBuilder, id: str, result: ParseResult, place: RowPlace) -> None:
         """Add the row of a conversation; RowError when it is none or no policy wants it."""
         if isinstance(result, RowError):
             raise result
-        effects: Counter[str] = Counter()
+        effects: set[str] = set()
         conversation = policies.apply_policies(result, self.data.policies, effects)
         fields = {name: value for name in self.row_fields if (value := conversation.get(name)) is not None}
         row = self.fit_to_template(cast(Row, {"id": id} | fields))
         fitting_row = self.fit_row(row)
         if fitting_row is not row:
-            effects["overlong"] += 1
+            effects.add("overlong")
         if effects:
             builder.effects.update(effects)
-        split = self.data.sources[place["source"]].split or conversation.get("split")
+        split = self.data.sources[place.source].split or conversation.get("split")
         declared = NONE if split in (None, "random") else SPLITS.index(split)
-        builder.add(fitting_row, conversation.get("group"), **place, declared=declared)
+        builder.add(fitting_row, conversation.get("group"), place, declared)
 
     @cached_property
     def row_fields(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from refrain.data.shapes.errors import RowError
 from refrain.pipeline.schema import Policies
 
 
-def apply_policies(conversation: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
+def apply_policies(conversation: Conversation, policies: Policies, effects: Counter[str] | set[str]) -> Conversation:
     """A conversation as the policies want it, the same object where they change nothing.
 
     RowError when it is not wanted, or its turns are in no order that somebody can learn from.
@@ -23,7 +23,7 @@ def apply_policies(conversation: Conversation, policies: Policies, effects: Coun
     return conversation if is_in_order(conversation, policies) else apply_each(conversation, policies, effects)
 
 
-def apply_each(conversation: Conversation, policies: Policies, effects: Counter[str]) -> Conversation:
+def apply_each(conversation: Conversation, policies: Policies, effects: Counter[str] | set[str]) -> Conversation:
     """As `apply_policies`, each policy asked in its turn."""
     changes: set[str] = set()
     if any("train" in message for message in conversation["messages"]):

@@ -1,6 +1,7 @@
 """What a row says, as one number: equal for rows that ask the same, or say the same; and the draw of a prompt."""
 
 import json
+from functools import cache
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as quote_ascii
 from typing import NamedTuple
@@ -47,7 +48,8 @@ def fingerprint_rows(
 def write_prompt(row: Row, texts: list[str]) -> bytes:
     """The roles of a prompt with these texts, as `json.dumps` writes them."""
     turns = [
-        b"[%b, %b]" % (quote(turn["role"]), quote(text)) for turn, text in zip(row["messages"], texts, strict=False)
+        b"[%b, %b]" % (quote_role(turn["role"]), quote(text))
+        for turn, text in zip(row["messages"], texts, strict=False)
     ]
     return b"[%b]" % b", ".join(turns)
 
@@ -55,6 +57,9 @@ def write_prompt(row: Row, texts: list[str]) -> bytes:
 def quote(text: str) -> bytes:
     """A text as JSON has it in ASCII; `quote_visible` writes the same where there is nothing but ASCII, without DEL."""
     return quote_visible(text) if text.isascii() and "\x7f" not in text else quote_ascii(text).encode()
+
+
+quote_role = cache(quote)
 
 
 def write_rest(row: Row) -> bytes:

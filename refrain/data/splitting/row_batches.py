@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,19 @@ from refrain.data.splitting.row_store import COLUMNS, FILE_COLUMNS, RejectedRow,
 from refrain.data.splitting.wordings import Wordings
 
 
+class RowPlace(NamedTuple):
+    """Where a row stands in its file."""
+
+    source: int
+    line: int
+    offset: int
+    nth: int
+    member: int
+
+
+NOWHERE = RowPlace(-1, -1, -1, 0, 0)
+
+
 @dataclass
 class RowBatchBuilder:
     """The rows of a batch while it grows."""
@@ -28,16 +41,18 @@ class RowBatchBuilder:
     row_count: int = 0
     rows: list[Row] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
-    places: list[dict[str, int]] = field(default_factory=list)
+    places: list[RowPlace] = field(default_factory=list)
+    declared: list[int] = field(default_factory=list)  # the split of its file, or its own, by number
     dropped: list[RejectedRow] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
 
-    def add(self, row: Row, group: str | None, **place: int) -> None:
-        """A row, the group that it belongs to, and those columns that say where it stands in its file."""
+    def add(self, row: Row, group: str | None, place: RowPlace, declared: int) -> None:
+        """A row, the group that it belongs to, where it stands, and the split that is declared for it."""
         self.rows.append(row)
         self.groups.append(group)
         self.places.append(place)
+        self.declared.append(declared)
 
     def build(self, folder: Path) -> RowBatch:
         """All rows so far, with what is long in the files of this folder."""
@@ -45,12 +60,14 @@ class RowBatchBuilder:
         folded_prompts = fold_prompts(self.rows)
         wordings = Wordings()
         for row, prompt in zip(self.rows, folded_prompts, strict=True):
-            *asked, reply = row["messages"]
-            replies = [records.whole_text(reply), *([row["rejected"]] if "rejected" in row else [])]
-            wordings.add([(turn["role"], text) for turn, text in zip(asked, prompt, strict=True)], replies)
+            replies = [records.whole_text(row["messages"][-1])]
+            if "rejected" in row:
+                replies.append(row["rejected"])
+            wordings.add([turn["role"] for turn in row["messages"][:-1]], prompt, replies)
         wording_columns, files = wordings.build(self.shingle_size)
         values: dict[str, Any] = {
-            **{name: [place[name] for place in self.places] for name in (self.places or [{}])[0]},
+            **dict(zip(RowPlace._fields, zip(*self.places, strict=True), strict=False)),  # nothing of no rows
+            "declared": self.declared,
             **fingerprint_rows(self.rows, self.groups, folded_prompts, self.seed)._asdict(),
             "is_preference": ["rejected" in row for row in self.rows],
             "is_bad": [records.has_bad_reply(row) for row in self.rows],

@@ -36,15 +36,17 @@ class Wordings:
     prompt_turns: list[int] = field(default_factory=list)
     row_turns: list[int] = field(default_factory=list)
 
-    def add(self, prompt: list[tuple[str, str]], replies: list[str]) -> None:
+    def add(self, roles: list[str], prompt: list[str], replies: list[str]) -> None:
         """The turns of a normalised prompt, of which the system's do not count, and one reply or more."""
-        turns = [turn for turn in prompt if turn[0] != "system"]
-        self.texts += [text for _, text in turns]
-        self.texts += map(shingles.normalise_text, replies)
-        self.is_user += [role == "user" for role, _ in turns]
+        if "system" in roles:
+            prompt = [text for role, text in zip(roles, prompt, strict=True) if role != "system"]
+            roles = [role for role in roles if role != "system"]
+        self.texts += prompt
+        self.texts += [shingles.normalise_text(reply) for reply in replies]
+        self.is_user += [role == "user" for role in roles]
         self.is_user += [False] * len(replies)
-        self.prompt_turns.append(len(turns))
-        self.row_turns.append(len(turns) + len(replies))
+        self.prompt_turns.append(len(roles))
+        self.row_turns.append(len(roles) + len(replies))
 
     def build(self, shingle_size: int) -> tuple[dict[str, Array], dict[str, Array]]:
         """Columns of the rows, and what waits in files."""

@@ -147,7 +147,7 @@ def count_words(rows: list[Row], ngram_size: int) -> RowWords:
     wordings = Wordings()
     for row, prompt in zip(rows, fold_prompts(rows), strict=True):
         replies = [records.whole_text(row["messages"][-1]), *([row["rejected"]] if "rejected" in row else [])]
-        wordings.add(list(zip((turn["role"] for turn in row["messages"]), prompt, strict=False)), replies)
+        wordings.add([turn["role"] for turn in row["messages"][:-1]], prompt, replies)
     return RowWords(*wordings.build(ngram_size))
 
 

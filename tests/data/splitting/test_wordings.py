@@ -9,7 +9,7 @@ from refrain.data.splitting.wordings import Wordings
 def build(*rows):
     wordings = Wordings()
     for prompt, *replies in rows:
-        wordings.add([(("user", "assistant")[n % 2], text) for n, text in enumerate(prompt)], replies)
+        wordings.add([("user", "assistant")[n % 2] for n in range(len(prompt))], prompt, replies)
     columns, files = wordings.build(3)
     ends = np.cumsum(columns["turn_keys"])
     keys = np.split(files["turn_keys"], ends[:-1])
