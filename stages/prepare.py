@@ -26,7 +26,7 @@ def main(cfg: Config) -> None:
         report = split_files.reconcile(store, assignment, counts)
 
         tokenizer = datasheet.tokenizer_of_training(store, assignment, tokenizer)
-        lengths = datasheet.measure_lengths(store, assignment, tokenizer)
+        lengths = datasheet.measure_lengths(store, assignment, preparer, tokenizer)
         report["lengths"] = datasheet.length_percentiles(lengths)
         datasheet.write_histogram(lengths, paths.LENGTHS)
         paths.DATA_SHEET.write_text(datasheet.render_datasheet(report, store, assignment, tokenizer), encoding="utf-8")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import preview
-from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, ask_with_opening, encode_conversation
-from refrain.chat.records import Row, has_bad_reply
-from refrain.data import split_files, training_rows
+from refrain.chat.encoding import ChatTokenizer, ask_with_opening
+from refrain.chat.records import Row
+from refrain.data import split_files, token_counts, training_rows
+from refrain.data.row_preparer import RowPreparer
 from refrain.data.shapes import errors
 from refrain.data.split_files import PLACES
 from refrain.data.splitting.leakage import NONE, SPLITS, TRAIN
@@ -65,19 +66,20 @@ class TokenLengths:
     refused_ids: list[str]  # of rows that the template does not take
 
 
-def measure_lengths(store: RowStore, assignment: Assignment, tokenizer: ChatTokenizer) -> TokenLengths:
+def measure_lengths(
+    store: RowStore, assignment: Assignment, preparer: RowPreparer, tokenizer: ChatTokenizer
+) -> TokenLengths:
     """All rows, or some of them by chance."""
     lengths = TokenLengths({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, [])
     rows = sample_rows(store, np.flatnonzero(assignment.split != NONE), MAX_MEASURED_ROWS, MAX_MEASURED_BYTES)
-    for split, row in zip(assignment.split[rows].tolist(), read_rows(store, rows), strict=True):
-        try:
-            labels = encode_conversation(tokenizer, row["messages"], row.get("tools"))["labels"]
-        except ValueError:
-            lengths.refused_ids.append(row["id"])
+    counts = token_counts.count_tokens(store.read_texts(rows.tolist()), preparer, tokenizer.template)
+    for split, (refused_id, tokens, learned) in zip(assignment.split[rows].tolist(), counts, strict=True):
+        if refused_id:
+            lengths.refused_ids.append(refused_id)
             continue
-        lengths.tokens[SPLITS[split]].append(len(labels))
-        if not has_bad_reply(row):
-            lengths.learned[SPLITS[split]].append(sum(label != IGNORE_INDEX for label in labels))
+        lengths.tokens[SPLITS[split]].append(tokens)
+        if learned is not None:
+            lengths.learned[SPLITS[split]].append(learned)
     return lengths
 
 

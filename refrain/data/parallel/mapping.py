@@ -11,7 +11,7 @@ from refrain.data.parallel.process_pool import Item, Result
 from refrain.pipeline.cores import available_cores
 from refrain.pipeline.schema import DataConfig
 
-HEAD_START = 0.3  # seconds, about what a pool takes to start
+HEAD_START, LATER_START = 0.3, 0.05  # seconds, about what a pool takes to start: the first one, and a later one
 
 
 def parallel_map(function: Callable[[Item], Result], items: Iterator[Item], data: DataConfig) -> Iterator[Result]:
@@ -44,10 +44,10 @@ def worker_count(data: DataConfig) -> int:
 
 def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """In this process while that is quicker than starting a pool, and with one worker always."""
-    start = perf_counter()
+    start, head_start = perf_counter(), min(HEAD_START, LATER_START) if process_pool.PRELOADED else HEAD_START
     for item in items:
         yield function(item)
-        if workers > 1 and perf_counter() - start > HEAD_START:
+        if workers > 1 and perf_counter() - start > head_start:
             break
         if workers > 1 and perf_counter() - start > HEAD_START / 3:
             process_pool.start_server(function)

@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 ITEMS_PER_WORKER = 2  # items that a worker has at most: one that it works on, and the next
 
 
+PRELOADED: list[str] = []  # modules that the server of workers has begun to import; nothing before it is started
+
+
 class Worker(NamedTuple):
     process: BaseProcess
     connection: Connection
@@ -72,7 +75,9 @@ def close_pool(pool: list[Worker]) -> None:
 def start_server(function: Callable[[Any], Any]) -> ForkServerContext:
     """Have the process begun that workers are forked from, and what they need imported in it while this one goes on."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
+    if not PRELOADED:
+        PRELOADED.append(function.__module__)
+        context.set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
     return context
 

@@ -78,6 +78,7 @@ def test_one_worker_a_single_item_and_quick_items_need_no_other_process(monkeypa
     assert set(mapped(process, range(2), 2)) == {os.getpid()}  # the second one is alone
     assert list(mapped(process, [], 2)) == []
     monkeypatch.setattr(mapping, "HEAD_START", 60)
+    monkeypatch.setattr(mapping, "LATER_START", 60)
     assert set(mapped(process, range(9), 2)) == {os.getpid()}
 
 
