@@ -1,9 +1,11 @@
 """The prepare stage on made-up rows of 2 KB, beside the same job in datasets.map and datasketch.
 
     python -m benchmarks.prepare FOLDER [--rows N ...] [--rival-rows N ...] [--workers N] [--run N] [--engine ray]
+        [--before WORKTREE]
 
 FOLDER keeps the rows; each job runs in a folder of its own below it, with the code and the base model of this
-repository. Peak memory is that of a process (VmHWM): of the one that was started, and of the largest of its workers.
+repository; --before names a work tree of another version, which does the same job first. Peak memory is that of a
+process (VmHWM): of the one that was started, and of the largest of its workers.
 """
 
 import argparse
@@ -43,11 +45,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table = [["job", "rows", "seconds", "rows/s", "CPU s", "peak MB", "of a worker", *PLACES]]
     for count in sorted({*options.rows, *options.rival_rows}):
-        scratch = stage_folder(folder, make_rows(folder, count), options)
-        if count in options.rows:
-            result = run_watched([sys.executable, "-m", "stages.prepare", "--quiet"], scratch)
-            report = json.loads((scratch / "reports/data.json").read_text())
-            table.append(table_row("refrain", count, result, report))
+        for code in [options.before, ROOT] if options.before else [ROOT]:
+            scratch = stage_folder(folder, make_rows(folder, count), options, code)
+            if count in options.rows:
+                result = run_watched([sys.executable, "-m", "stages.prepare", "--quiet"], scratch)
+                report = json.loads((scratch / "reports/data.json").read_text())
+                table.append(table_row("refrain" if code == ROOT else "refrain, before", count, result, report))
         if count in options.rival_rows:
             script = ROOT / "benchmarks/harness/prepare_rival.py"
             result = run_watched(
@@ -66,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--run", type=int, default=5, help="words in a run, of which near copies share four fifths")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
+    parser.add_argument("--before", type=Path, help="a work tree of another version")
     return parser.parse_args()
 
 
@@ -81,14 +85,14 @@ def make_rows(folder: Path, count: int) -> Path:
     return file
 
 
-def stage_folder(folder: Path, file: Path, options: argparse.Namespace) -> Path:
-    """A working folder in which the stage finds its code, its values, its rows and its base model."""
+def stage_folder(folder: Path, file: Path, options: argparse.Namespace, code: Path) -> Path:
+    """A working folder in which the stage finds its code, of this version or another, its values, rows and base."""
     if not (ROOT / "models/base/tokenizer.json").is_file():
         sys.exit("models/base is missing, and rows are measured in its tokens; run `dvc repro base` first")
     scratch = folder / "stage"
     shutil.rmtree(scratch, ignore_errors=True)
     for name in ("refrain", "stages", "conf"):
-        shutil.copytree(ROOT / name, scratch / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(code / name, scratch / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("models/base", "data/raw"):
         (scratch / name).parent.mkdir(exist_ok=True)
         (scratch / name).symlink_to(ROOT / name)
