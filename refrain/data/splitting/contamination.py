@@ -135,21 +135,27 @@ def bit_of(slots: Array) -> Array:
 
 @dataclass(frozen=True)
 class ShingleSearch:
-    """Finds wanted shingles in the file of words; rows are given as the first one, its first word and their lengths."""
+    """Finds wanted shingles in the words of rows, given as the first one, its first word and their lengths.
 
-    file: Path
-    wanted: Array
+    What is wanted waits in files of the store, as the words do.
+    """
+
+    folder: Path  # of the store
     size: int
 
     @cached_property
     def sieve(self) -> Array:
-        return build_sieve(self.wanted)
+        return np.fromfile(self.folder / "sieve", np.uint8)
+
+    @cached_property
+    def wanted(self) -> Array:
+        return np.asarray(np.memmap(self.folder / "wanted", np.uint64, "r"))
 
     def __call__(self, rows: tuple[int, int, Array]) -> Array:
         """The number of a shingle and that of a row, each pair once."""
         first_row, first_word, lengths = rows
         found, said_by = [], []
-        with self.file.open("rb") as file:
+        with (self.folder / "words").open("rb") as file:
             texts = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, first_word)
             for numbers in texts.batches(np.arange(len(texts)), PIECE_WORDS):
                 hashes, text = self.sift(*texts.gather(numbers))
@@ -173,7 +179,9 @@ def rows_with_shingles(store: RowStore, rows: Array, wanted: Array, size: int, d
     is_searched = np.zeros(len(store), bool)
     is_searched[rows] = True
     counts, batches = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
-    search = ShingleSearch(store.folder / "words", wanted, size)
+    wanted.tofile(store.folder / "wanted")
+    build_sieve(wanted).tofile(store.folder / "sieve")
+    search = ShingleSearch(store.folder, size)
     for pairs in mapping.parallel_map(search, word_batches(store), data) if len(wanted) else ():
         pairs = pairs[is_searched[pairs[:, 1]]]
         np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int64))
