@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from refrain.chat import encoding
+from refrain.chat.control_characters import escape_controls
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.records import ENCODER, Row, has_bad_reply, is_learned, whole_text
 
 BRACKETS = (("⟦", "⟧"), ("⟪", "⟫"), ("⟬", "⟭"), ("⦃", "⦄"), ("⦅", "⦆"), ("⦇", "⦈"))
-CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}  # as ␛ and ␍
 
 
 def preview_row(tokenizer: ChatTokenizer, row: Row) -> str:
@@ -73,7 +73,3 @@ def decode_spans(tokenizer: ChatTokenizer, spans: Iterable[Sequence[int]]) -> li
     prefix = tokenizer.tokenizer.encode("a", add_special_tokens=False).ids
     texts = tokenizer.tokenizer.decode_batch([prefix, *([*prefix, *ids] for ids in spans)], skip_special_tokens=False)
     return [text.removeprefix(texts[0]) for text in texts[1:]]
-
-
-def escape_controls(text: str) -> str:
-    return text.translate(CONTROL_PICTURES)

@@ -32,11 +32,11 @@ def run(options: argparse.Namespace) -> int:
     model = chat_model.load(folder, generation_options(options), options.threads)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(model, options.system, options.prompt):
-            print(piece, end="", flush=True)
+            print(screen.show(piece), end="", flush=True)
         print()
     elif options.prompt == "-" or not sys.stdin.isatty():
         for line in terminal.answer_lines(model, options.system, sys.stdin):
-            print(line, flush=True)
+            print(screen.show(line), flush=True)
     else:
         terminal.chat_loop(model, options.system, lineage.describe_origin(folder))
     return 0

@@ -6,6 +6,8 @@ import select
 import sys
 from contextlib import suppress
 
+from refrain.chat.control_characters import escape_controls
+
 PASTE_GAP = 0.02  # seconds within which the next line of a pasted text is there, and no typed one
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
@@ -23,6 +25,11 @@ def is_dumb() -> bool:
 def dim(text: str) -> str:
     """What the program says beside the model."""
     return f"{DIM}{text}{PLAIN}" if has_colours() else text
+
+
+def show(text: str) -> str:
+    """What a model says: as it is for a file or a pipe, and for a terminal without what that would obey."""
+    return escape_controls(text) if sys.stdout.isatty() else text
 
 
 def accept_any_bytes() -> None:

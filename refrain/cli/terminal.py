@@ -108,7 +108,7 @@ def print_stream(pieces: Iterable[str]) -> str:
     try:
         for piece in pieces:
             reply += piece
-            print(piece, end="", flush=True)
+            print(screen.show(piece), end="", flush=True)
     except KeyboardInterrupt:
         if not reply:
             raise

@@ -3,7 +3,7 @@
 import shutil
 from typing import Any
 
-from refrain.chat.preview import escape_controls
+from refrain.chat.control_characters import escape_controls
 from refrain.experiments.text_tables import text_table
 from refrain.pipeline.plurals import format_count
 

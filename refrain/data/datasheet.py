@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import preview
+from refrain.chat.control_characters import escape_controls
 from refrain.chat.encoding import ChatTokenizer, ask_with_opening
 from refrain.chat.records import Row
 from refrain.data import split_files, token_counts, training_rows
@@ -207,7 +208,7 @@ def examples_list(report: dict[str, Any]) -> str:
 
 def inline_code(text: str) -> str:
     """A text that Markdown shows as it is, on one line."""
-    return f"`` {preview.escape_controls(' '.join(text.split())).replace('``', '` `')} ``"
+    return f"`` {escape_controls(' '.join(text.split())).replace('``', '` `')} ``"
 
 
 def length_section(report: dict[str, Any]) -> list[str]:

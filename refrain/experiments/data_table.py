@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from refrain.chat import preview
+from refrain.chat.control_characters import escape_controls
 from refrain.data import split_files
 from refrain.data.datasheet import EFFECTS, PERCENTILES
 from refrain.data.readers import files
@@ -87,7 +88,7 @@ def reasons_section(report: dict[str, Any]) -> list[str]:
     for reason, rows in by_frequency(report["reasons"]):
         meaning: str = errors.REASONS[reason]  # type: ignore[index]
         examples = [each for source in report["sources"].values() for each in source["examples"].get(reason, [])]
-        lines = [f"  {strip_number(each['id'])}: {preview.escape_controls(each['message'])}" for each in examples[:3]]
+        lines = [f"  {strip_number(each['id'])}: {escape_controls(each['message'])}" for each in examples[:3]]
         result.append("\n".join([f"{reason} {rows:,}: {meaning}", *lines]))
     return result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from refrain.chat import records
-from refrain.chat.preview import escape_controls
+from refrain.chat.control_characters import escape_controls
 from refrain.evaluation.scores import INTERVALS, read_scores
 from refrain.experiments.text_tables import number_table, text_table
 from refrain.pipeline import paths

@@ -7,6 +7,7 @@ import pytest
 import traced_model
 
 from refrain.chat import encoding
+from refrain.chat.control_characters import escape_controls
 from refrain.runtime import language_model, loading
 
 
@@ -40,3 +41,9 @@ def said(model):
         return language.tokenizer.decode(ids).rstrip("\ufffd")  # a last character that was cut short
 
     return reply
+
+
+@pytest.fixture
+def shown(said):
+    """The same as a terminal shows it."""
+    return lambda *turns, **options: escape_controls(said(*turns, **options))

@@ -8,6 +8,7 @@ import pytest
 from command_line import FOREVER, REFRAIN, SHORT
 from places import ROOT
 
+from refrain.chat.control_characters import escape_controls
 from refrain.cli import terminal
 from refrain.generation import chat_model
 
@@ -89,24 +90,24 @@ def test_a_conversation_under_a_grammar_remembers(model):
         assert person.leaves(b"/quit\n")[0] == 0
 
 
-def test_a_conversation_remembers_until_it_is_told_to_forget(model, said):
+def test_a_conversation_remembers_until_it_is_told_to_forget(model, said, shown):
     with Person("--model", model, *SHORT) as person:
         first = said("hello")
-        assert person.asks("hello") == first
+        assert person.asks("hello") == escape_controls(first)
         assert person.asks(" ") == "", "a blank line is no question"
-        assert person.asks("and?") == said("hello", first, "and?") != said("and?")
+        assert person.asks("and?") == shown("hello", first, "and?") != shown("and?")
         assert person.asks("/reset") == ""
-        assert person.asks("and?") == said("and?")
+        assert person.asks("and?") == shown("and?")
         assert person.leaves(b"/quit\n")[0] == 0
 
 
-def test_the_system_prompt_can_be_changed_on_the_way(model, said):
+def test_the_system_prompt_can_be_changed_on_the_way(model, said, shown):
     with Person("--model", model, *SHORT) as person:
         person.asks("/system Be  kind.")
         first = said("hello", system="Be  kind.")
-        assert person.asks("hello") == first
+        assert person.asks("hello") == escape_controls(first)
         person.asks("/system")
-        assert person.asks("more") == said("hello", first, "more")
+        assert person.asks("more") == shown("hello", first, "more")
         assert person.leaves(b"\x04")[0] == 0, "Ctrl-D leaves"
 
 
@@ -117,13 +118,13 @@ def test_help_lists_every_command_and_strangers_are_named(model):
         assert person.asks("/halp") == "/halp is no command; /help lists them"
 
 
-def test_ctrl_c_at_the_prompt_asks_once_and_a_question_between_begins_anew(model, said):
+def test_ctrl_c_at_the_prompt_asks_once_and_a_question_between_begins_anew(model, shown):
     with Person("--model", model, *SHORT) as person:
         person.reads(b"you> ")
         for _ in range(2):
             person.interrupts(b"(Ctrl-C once more leaves, or Ctrl-D)\r\nyou> ")
             person.seen = b"you> "
-            assert person.asks("hello") == said("hello"), "nothing of it was asked"
+            assert person.asks("hello") == shown("hello"), "nothing of it was asked"
             person.asks("/reset")
             person.reads(b"you> ")
         person.interrupts(b"or Ctrl-D)\r\nyou> ")
@@ -149,17 +150,17 @@ PASTED = "one\r\r  two é😀\rthree"
 
 
 @pytest.mark.parametrize("paste, term", [(f"\x1b[200~{PASTED}\x1b[201~\r", "xterm"), (f"{PASTED}\r", "dumb")])
-def test_a_pasted_text_of_several_lines_is_one_question(model, said, paste, term):
+def test_a_pasted_text_of_several_lines_is_one_question(model, said, paste, term, shown):
     with Person("--model", model, *SHORT, TERM=term, NO_COLOR="1") as person:
         person.reads(b"you> ")
         person.types(paste.encode())
         person.reads(b"three")
         question = PASTED.replace("\r", "\n")
         reply = said(question)
-        person.reads(reply.encode().replace(b"\n", b"\r\n"))
+        person.reads(shown(question).encode().replace(b"\n", b"\r\n"))
         person.reads(b"you> ")
         person.types(b"and?\n")
-        person.reads(said(question, reply, "and?").encode().replace(b"\n", b"\r\n"))
+        person.reads(shown(question, reply, "and?").encode().replace(b"\n", b"\r\n"))
 
 
 def test_a_line_can_be_recalled(model):
@@ -174,7 +175,7 @@ def test_at_a_terminal_a_dash_also_asks_for_plain_lines(model, said):
     with Person("--model", model, "--prompt", "-", *SHORT) as person:
         person.types(b"hello\n")
         assert person.reads(b"\r\n") == b"hello", "what was typed, and no prompt before it"
-        assert person.reads(b"\r\n").decode() == " ".join(said("hello").split())
+        assert person.reads(b"\r\n").decode() == escape_controls(" ".join(said("hello").split()))
         assert person.leaves(b"\x04")[0] == 0
 
 
@@ -208,14 +209,16 @@ def test_a_reply_that_is_stopped_before_a_word_was_never_asked_for(model, monkey
     assert terminal.ask(talk, "", turns, "hello") == turns and engine._waiting[0].is_cancelled
 
 
-def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said):
+def test_a_full_context_forgets_the_oldest_turns_but_not_the_system_prompt(model, said, shown):
     with Person("--model", model, "--system", "Be kind.", *SHORT) as person:
         person.asks("a" * 90)
         notice, _, reply = person.asks("b" * 90).partition("\n")
         assert notice == "(the context is full: the oldest 2 turns are forgotten)"
-        assert reply == said("b" * 90, system="Be kind.")
+        assert reply == shown("b" * 90, system="Be kind.")
         assert person.asks("c" * 300).startswith("the question: ")
-        assert person.asks("d") == said("b" * 90, reply, "d", system="Be kind."), "c was not asked"
+        assert person.asks("d") == shown("b" * 90, said("b" * 90, system="Be kind."), "d", system="Be kind."), (
+            "c was not asked"
+        )
 
 
 def test_a_reply_that_the_context_cuts_says_so(model, capsys):

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from refrain.chat.preview import escape_controls
+from refrain.chat.control_characters import escape_controls
 from refrain.experiments.comparison import changed_rows
 from refrain.experiments.comparison.changed_rows import ChangedRow, ChangedRows
 from refrain.experiments.comparison.changed_settings import Change

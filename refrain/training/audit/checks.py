@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from refrain.chat import encoding, preview
+from refrain.chat.control_characters import escape_controls
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, Features
 from refrain.chat.examples import Example
 from refrain.chat.records import is_text_alone
@@ -178,7 +179,7 @@ def labels_outer_blank(tokenizer: ChatTokenizer, example: Example) -> bool:
     ]
     lasts = [[ids[i]] for i, pair in enumerate(pairwise([*labels, IGNORE_INDEX])) if pair[1] == IGNORE_INDEX != pair[0]]
     return not (
-        all(preview.escape_controls(text).strip() for text in preview.decode_spans(tokenizer, lasts))
+        all(escape_controls(text).strip() for text in preview.decode_spans(tokenizer, lasts))
         and all(is_learned_from(example, reply, len(prompt)) for reply, prompt in enumerate(prompts, 1))
     )
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from tokenizers import Tokenizer
 
 from refrain.chat import encoding, model_folder, preview
+from refrain.chat.control_characters import escape_controls
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer
 from refrain.chat.examples import Example
 from refrain.chat.records import Message, Row, whole_text
@@ -175,7 +176,7 @@ def find_unknown_id(tokenizer: Tokenizer) -> int | None:
 
 
 def render_plain(messages: Sequence[Message]) -> str:
-    return preview.escape_controls("\n".join(f"{message['role']}: {whole_text(message)}" for message in messages))
+    return escape_controls("\n".join(f"{message['role']}: {whole_text(message)}" for message in messages))
 
 
 def clip_text(text: str) -> str:
