@@ -246,7 +246,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/models/opening": ("serving/models/test_model_pool.py", "what a pool opens"),
     "workflow/batches": ("workflow/test_dataset.py", "a method of the data"),
     "workflow/exporting": ("workflow/test_finetuning.py", "what was trained is exported"),
-    "workflow/data_recipe": ("workflow/test_dataset.py", "what the data is loaded from, and added to"),
+    "workflow/data_input": ("workflow/test_dataset.py", "what the data is loaded from, and added to"),
     "workflow/row_placement": ("workflow/test_dataset.py", "where the rows are"),
     "workflow/row_sources": ("workflow/test_dataset.py", "what the data is loaded from"),
     "workflow/workspace": ("workflow/test_finetuning.py", "the folder of a run"),

@@ -45,6 +45,7 @@ class Row(TypedDict):
     input_from: NotRequired[int]  # the character of the last user message where an input begins, below a blank line
     parent: NotRequired[str]  # the id of the row that it is a variant of
     tools: NotRequired[list[Tool]]  # what the assistant may call
+    group: NotRequired[str]  # a name that rows have in common which stand in one split; not in data/prepared
 
 
 FIELDS_WITHOUT_FLOATS = Row.__annotations__.keys() - {"tools"}

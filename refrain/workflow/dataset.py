@@ -14,12 +14,13 @@ from refrain.experiments import data_table
 from refrain.pipeline.schema import SourceConfig
 from refrain.workflow import batches, settings
 from refrain.workflow.batches import Batch, Framework
-from refrain.workflow.data_recipe import Recipe, make_recipe, read_row
+from refrain.workflow.data_input import DataInput, group_settings, make_input, name_groups, read_row
 from refrain.workflow.row_placement import Placement, place
 from refrain.workflow.row_sources import Rows, to_json
 from refrain.workflow.settings import DataSettings, SourceSettings
 
 Source = SourceConfig  # a file with settings of its own
+KEPT = ("messages", "rejected", "label", "tools", "group")  # of a row that goes into another file
 
 
 class Data:
@@ -30,21 +31,22 @@ class Data:
     it repeats, and no earlier row moves.
     """
 
-    def __init__(self, recipe: Recipe, placement: Placement | None = None) -> None:
-        self.recipe, self._placement = recipe, placement
+    def __init__(self, read_from: DataInput, placement: Placement | None = None) -> None:
+        self.input, self._placement = read_from, placement
 
     @property
     def placement(self) -> Placement:
         """Where every row is now; ValueError when none is left to train on."""
         if self._placement is None:
-            cfg = self.recipe.compose()
-            with self.recipe.named_by_person():
+            cfg = self.input.compose()
+            with self.input.named_by_person():
                 self._placement = place(replace(cfg.data, workers=cfg.data.workers or 1), cfg.seed)
         return self._placement
 
     @property
     def train(self) -> list[Row]:
-        """The rows to learn from: dicts of `id`, `messages` and, where they have one, `rejected`, `label`, `tools`."""
+        """The rows to learn from: dicts of `id`, `messages` and, where they have one, `rejected`, `label`, `tools`,
+        and `group`, the same for rows that stand together."""
         return self.placement.splits["train"]
 
     @property
@@ -90,7 +92,7 @@ class Data:
         ValueError with the reason when it is no conversation.
         """
         fields = {**(row or {}), **({} if messages is None else {"messages": messages}), **more}
-        self.recipe.added += read_row(fields, self.recipe.overrides)
+        self.input.added += read_row(fields, self.input.overrides)
         self._placement = None
 
     def filter(self, keep: Callable[[Row], bool]) -> "Data":
@@ -100,33 +102,36 @@ class Data:
     def map(self, change: Callable[[Row], Mapping[str, Any] | None]) -> "Data":
         """New data of what `change` makes of each row, in the split where it is; None leaves the row out.
 
-        What then asks the same in two splits leaves train. `own_id` of a row is the id that it had.
+        What then asks the same in two splits leaves train. `own_id` of a row is the id that it had; its group stays.
         """
         rows = []
         for row in self.source_rows():
-            own_id, split = row.pop("id"), row.pop("split")
-            changed = change(cast(Row, {**row, "id": own_id}))
+            kept = {"id": row.pop("id"), "split": row.pop("split")}
+            changed = change(cast(Row, {**row, "id": kept["id"]}))
             if changed is not None:
-                to_json(changed, f"what map made of {own_id}")
-                parts = [dict(changed)] if "messages" in changed else read_row(changed, self.recipe.overrides)
-                rows += [{**part, "id": own_id, "split": split} for part in parts]
-        return Data(make_recipe(rows, self.recipe.overrides, {}))
+                to_json(changed, f"what map made of {kept['id']}")
+                parts = [dict(changed)] if "messages" in changed else read_row(changed, self.input.overrides)
+                grouped = {"group": row["group"]} if "group" in row else {}
+                rows += [{**grouped, **part, **kept} for part in parts]
+        rows = name_groups(rows)
+        return Data(make_input(rows, self.input.overrides, group_settings(rows)))
 
     def source_rows(self) -> Iterator[dict[str, Any]]:
         """Every row as a file may have it, with its split; `id` is the one that its own file has, if it has one."""
         for name in SPLITS:
             for row in self.placement.splits[name]:
-                kept = {key: value for key, value in row.items() if key in ("messages", "rejected", "label", "tools")}
+                kept = {key: value for key, value in row.items() if key in KEPT}
                 yield {"id": row.get("own_id", row["id"]), **kept, "split": name}
 
     def save(self, path: str | Path) -> None:
         """One JSON Lines file of all rows, with the split of each, which `load` reads back into the same splits.
 
-        The file is written whole or not at all. OSError when it cannot be written.
+        Where rows have a `group`, `load(path, fields={"group": "group"})` reads it back too. The file is written whole
+        or not at all. OSError when it cannot be written.
         """
         file = Path(path)
         part = file.with_name(f".{file.name}.part")
-        records.write_rows(part, self.source_rows())
+        records.write_rows(part, name_groups([*self.source_rows()]))
         part.replace(file)
 
     def batches(
@@ -159,6 +164,6 @@ def load(rows: Rows, seed: int | None = None, **given: Unpack[DataSettings]) -> 
     """
     overrides = [*([] if seed is None else [f"seed={seed}"]), *settings.data_overrides(given)]
     of_source = {key: value for key, value in given.items() if key in SourceSettings.__annotations__}
-    data = Data(make_recipe(rows, overrides, of_source))
+    data = Data(make_input(rows, overrides, of_source))
     _ = data.placement
     return data

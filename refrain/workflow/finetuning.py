@@ -96,10 +96,10 @@ def finetune(
         *settings.finetune_overrides(given | locate_corpus(given.get("tiny"))),
         *([] if seed is None else [f"seed={seed}"]),
     ]
-    require_preferences(rows, rows.recipe.compose(*own).method)  # what cannot be is said before anything is written
+    require_preferences(rows, rows.input.compose(*own).method)  # what cannot be is said before anything is written
     with workspace.alone():
         sources = data_settings.source_overrides(keep_rows(rows, workspace.folder))
-        overrides = [*sources, *rows.recipe.overrides, *own]
+        overrides = [*sources, *rows.input.overrides, *own]
         workspace.forget()
         workspace.compose(overrides)
         for stage in ("base", "prepare", "train"):
@@ -119,7 +119,9 @@ def require_preferences(data: Data, method: MethodConfig) -> None:
 
 
 def open_run(folder: Path, data: Data) -> FineTuned:
-    return FineTuned(folder, Data(replace(data.recipe, added=[*data.recipe.added]), read_placement(folder)))
+    """What was trained in a folder, on these rows."""
+    groups = {row["id"]: row["group"] for row in data if "group" in row}
+    return FineTuned(folder, Data(replace(data.input, added=[*data.input.added]), read_placement(folder, groups)))
 
 
 def choose_model(model: str | Path) -> list[str]:
@@ -155,8 +157,8 @@ def locate_corpus(tiny: settings.Section | None) -> FinetuneSettings:
 def keep_rows(data: Data, folder: Path) -> list[SourceConfig]:
     """The sources, with rows that were in memory as files of the run, which then needs nothing of this process."""
     shutil.rmtree(folder / ROWS, ignore_errors=True)
-    scratch, result = Path(data.recipe.scratch.name), []
-    for source in data.recipe.all_sources():
+    scratch, result = Path(data.input.scratch.name), []
+    for source in data.input.all_sources():
         if source.path and Path(source.path).is_relative_to(scratch):
             copy = ROWS / Path(source.path).relative_to(scratch)
             (folder / copy).parent.mkdir(parents=True, exist_ok=True)

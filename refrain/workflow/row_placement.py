@@ -1,7 +1,9 @@
 """Where every row of some sources goes, and why: what prepare decides before there is a tokenizer to ask."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,22 @@ def place(data: DataConfig, seed: int) -> Placement:
 
 
 def read_split(store: RowStore, wanted: Any) -> list[Row]:
-    return [json.loads(text) for text in store.read_texts(np.flatnonzero(wanted).tolist())]
+    """The rows of a split; those of a group have a name of it that tells it from others."""
+    places = np.flatnonzero(wanted)
+    rows: list[Row] = [json.loads(text) for text in store.read_texts(places.tolist())]
+    for row, group in zip(rows, store["group"][places].tolist(), strict=True):
+        if group:
+            row["group"] = f"{group:016x}"
+    return rows
 
 
-def read_placement(folder: Path) -> Placement:
-    """What the prepare stage has written below a folder."""
+def read_placement(folder: Path, groups: Mapping[str, str]) -> Placement:
+    """What the prepare stage has written below a folder, with the group of each row by its id."""
     prepared = folder / paths.PREPARED
     splits = {name: records.read_rows(prepared / f"{name}.jsonl") for name in SPLITS}
+    for row in chain.from_iterable(splits.values()):
+        if group := groups.get(row.get("parent", row["id"])):
+            row["group"] = group
     rejected = read_lines(prepared / QUARANTINE) + read_lines(prepared / DUPLICATES)
     return Placement(splits, rejected, json.loads((folder / paths.DATA_REPORT).read_text(encoding="utf-8")))
 

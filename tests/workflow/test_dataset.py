@@ -138,6 +138,28 @@ def test_batches_are_what_the_train_stage_learns_from(data, base, talk):
     assert (tensors["labels"].numpy() == batches[0]["labels"]).all()
 
 
+def test_rows_of_one_group_stay_so_wherever_they_go(tmp_path):
+    words = ("fig", "alder", "aspen", "fir", "birch", "beech", "elm", "elder", "gum", "ginkgo")
+    rows = [{"question": f"Why {word}?", "answer": f"Since {word}.", "wood": word[0]} for word in words]
+    rows[0]["wood"] = rows[3]["wood"] = None
+    data = refrain.data.load(rows, fields={"group": "wood"}, test_fraction=0.3)
+
+    def groups(data):
+        """Which rows are together, whatever the groups are called."""
+        found = {}
+        for row in data:
+            found.setdefault(row.get("group"), set()).add(row["messages"][0]["content"].lower())
+        assert found.pop(None) == {"why fig?", "why fir?"}, "of no group"
+        return sorted(map(sorted, found.values()))
+
+    pairs = (("alder", "aspen"), ("beech", "birch"), ("elder", "elm"), ("ginkgo", "gum"))
+    assert groups(data) == [[f"why {word}?" for word in pair] for pair in pairs]
+    data.filter(lambda row: True).save(tmp_path / "kept.jsonl")
+    kept = refrain.data.load(tmp_path / "kept.jsonl", fields={"group": "group"})
+    louder = data.map(lambda row: {"question": row["messages"][0]["content"].upper(), "answer": "Yes."})
+    assert groups(kept) == groups(louder) == groups(data)
+
+
 @pytest.mark.parametrize(("rows", "given", "sentence"), [
     (3, {}, "rows: int holds none; give a path"),
     ({"a": 1}, {}, "rows: 'a' is no split"),
@@ -168,7 +190,7 @@ def test_a_row_that_is_no_conversation_is_refused_when_it_is_added(data):
             data.add(row)
     with pytest.raises(ValueError, match=r"^split: 'dev' is none of train, val, test$"):
         data.batches("models/base", 4, split="dev")
-    assert not data.recipe.added
+    assert not data.input.added
 
 
 def test_a_program_that_hydra_configures_keeps_its_own(tmp_path):

@@ -133,6 +133,8 @@ def test_only_what_has_changed_is_made_again(run, caplog):
     ({"epochs": -1}, "train.epochs=-1.0 must be above 0"),
     ({"epoch": 1}, "epoch is no key of the configuration; did you mean epochs?"),
     ({"method": "lorra"}, "method=lorra: conf/method has continue, dora, "),
+    ({"method": "continue"}, "method.init_adapter names a commit of a repository, "),
+    ({"method": "dpo", "method.init_adapter": "v1"}, "method.init_adapter names a commit of a repository, "),
     ({"model": "tinny"}, "model=tinny: it is no preset, no folder, and no owner/name of the Hub; did you mean tiny?"),
     ({"method": "dpo"}, "method=dpo: none of "),
     ({"method": "kto"}, "method=kto: none of "),

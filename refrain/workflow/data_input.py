@@ -24,11 +24,15 @@ from refrain.workflow.row_sources import Rows
 from refrain.workflow.workspace import compose_presets
 
 NO_SOURCES = "data.sources=[{path: none}]"
+NO_COMMITS = (
+    "method.init_adapter names a commit of a repository, and a folder of refrain.finetune has none; go on from a model "
+    "that it trained by model=earlier.merge(), or in a repository by `dvc exp run -S method=continue`"
+)
 ADDED = "added.jsonl"  # the source of rows that were added
 
 
 @dataclass
-class Recipe:
+class DataInput:
     """What rows come from, and what becomes of them."""
 
     sources: list[SourceConfig]
@@ -41,8 +45,9 @@ class Recipe:
         if not self.added:
             return self.sources
         path = Path(self.scratch.name, ADDED)
-        records.write_rows(path, self.added)
-        return [*self.sources, SourceConfig(str(path))]
+        rows = name_groups(self.added)
+        records.write_rows(path, rows)
+        return [*self.sources, SourceConfig(str(path), **group_settings(rows))]
 
     @contextmanager
     def named_by_person(self) -> Iterator[None]:
@@ -55,13 +60,26 @@ class Recipe:
 
     def compose(self, *more: str) -> Config:
         """The configuration that the installed presets and the settings make; ValueError for one that cannot be."""
-        overrides = [*data_settings.source_overrides(self.all_sources()), *self.overrides, *more]
-        return params.to_config(compose_presets(overrides))
+        values = compose_presets([*data_settings.source_overrides(self.all_sources()), *self.overrides, *more])
+        if values["method"]["init_adapter"] is not None:
+            raise ValueError(NO_COMMITS)
+        return params.to_config(values)
 
 
-def make_recipe(rows: Rows, overrides: list[str], of_source: dict[str, Any]) -> Recipe:
+def name_groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with a group if any has one: a file has the columns of its first rows."""
+    has_groups = any(row.get("group") for row in rows)
+    return [{**row, "group": row.get("group")} for row in rows] if has_groups else rows
+
+
+def group_settings(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the source of such rows is told, so that their groups are read."""
+    return {"fields": {"group": "group"}} if rows and "group" in rows[0] else {}
+
+
+def make_input(rows: Rows, overrides: list[str], of_source: dict[str, Any]) -> DataInput:
     scratch = tempfile.TemporaryDirectory(prefix="refrain-rows-")
-    return Recipe(row_sources.list_sources(rows, Path(scratch.name), **of_source), overrides, scratch)
+    return DataInput(row_sources.list_sources(rows, Path(scratch.name), **of_source), overrides, scratch)
 
 
 def read_row(fields: Mapping[str, Any], overrides: list[str]) -> list[dict[str, Any]]:
