@@ -28,7 +28,7 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     preset, _, block = name.partition("-")
     variant = values.variants[preset]
     if block:
-        variant.weights.block = int(block)
+        variant.weights |= {"block": int(block), "activations": None}
     values.variants = {name: variant}
     exporter.export_variants(
         source, out.parent, OmegaConf.to_object(OmegaConf.merge(export_schema.ExportConfig, values))

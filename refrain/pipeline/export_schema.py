@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from refrain.pipeline.missing import MISSING
 
 GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
+KINDS = ("fp32", "int8", "int8_token", "int4")  # of products, each with a cost of its own
 BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
@@ -14,6 +15,7 @@ class QuantizationConfig:
 
     bits: int = MISSING  # 32, 16 (on disk), 8 or 4
     block: int | None = None  # weights that share one scale; null with 8 bits: dynamic, activations in 8 bits too
+    activations: str | None = None  # token, with 8 bits and no block: in 8 bits, a scale to each; channels have theirs
     symmetric: bool = True  # false: a zero point to each block
     head_bits: int | None = None  # of the table of tokens and the head; null: as bits
     kv_bits: int = 32  # of keys and values in the cache: 32, or 8 with scales for each channel from training rows
@@ -49,7 +51,7 @@ class ExportConfig:
     opset: int = MISSING  # of optimum's graph
     variants: dict[str, VariantConfig] = MISSING
     best: str | None = MISSING  # the variant in models/onnx/best; null: the one of least cost
-    cost: dict[str, float] = MISSING  # microseconds to read and multiply a million weights that are fp32, int8, int4
+    cost: dict[str, float] = MISSING  # microseconds to read and multiply a million weights, by their kind
     prompts: int = MISSING
     steps: int = MISSING
     batch_size: int = MISSING

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from refrain.pipeline.export_schema import BLOCKS, GGUF_TYPES, ExportConfig, GgufConfig, QuantizationConfig
+from refrain.pipeline.export_schema import BLOCKS, GGUF_TYPES, KINDS, ExportConfig, GgufConfig, QuantizationConfig
 
 
 def export_problems(export: ExportConfig) -> Iterator[str]:
@@ -18,7 +18,7 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
             yield f"{at}.thresholds.relative_logits={limit} must be above 0; null compares no logits"
         if name == "best" or "/" in name or name.startswith("."):
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
-    if missing := {"fp32", "int8", "int4"} - export.cost.keys():
+    if missing := set(KINDS) - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
     if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:
         yield "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
@@ -46,7 +46,9 @@ def quantization_problems(at: str, weights: QuantizationConfig, graph: str | Non
     """Settings of weights that no graph can hold."""
     if weights.bits not in (32, 16, 8, 4):
         yield f"{at}.bits={weights.bits} is none of 32, 16, 8 and 4"
-    if weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
+    if weights.activations is not None:
+        yield from token_problems(at, weights)
+    elif weights.block is None and (weights.bits == 4 or weights.head_bits in (4, 8)):
         yield f"{at}.block=null needs 8 bits for all weights: dynamic quantisation; give the weights a block of 64"
     if weights.block is not None and weights.block not in BLOCKS:
         yield f"{at}.block={weights.block} is none of {', '.join(map(str, BLOCKS))}"
@@ -62,12 +64,29 @@ def quantization_problems(at: str, weights: QuantizationConfig, graph: str | Non
         yield f"{at}.rounding={weights.rounding} is none of {', '.join(ROUNDINGS)}"
     if not 0 <= weights.sensitive_share <= 1:
         yield f"{at}.sensitive_share={weights.sensitive_share} is no share from 0 to 1"
-    if weights.sensitive_share > 0 and (weights.block is None or weights.bits not in (4, 8)):
+    has_scales = weights.block is not None or weights.activations is not None
+    if weights.sensitive_share > 0 and not (has_scales and weights.bits in (4, 8)):
         yield f"{at}.sensitive_share needs layers in 4 or 8 bits with a block; set it to 0"
     if weights.sensitive_bits not in (8, 32):
         yield f"{at}.sensitive_bits={weights.sensitive_bits} is neither 8 nor 32"
     if weights.bits == 16 and graph == "optimum":
         yield f"{at}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
+
+
+def token_problems(at: str, weights: QuantizationConfig) -> Iterator[str]:
+    """Settings that go with no scale by token and channel."""
+    if weights.activations != "token":
+        yield f"{at}.activations={weights.activations} is neither token nor null"
+    elif weights.bits != 8:
+        yield f"{at}.activations=token needs 8 bits; set it to null, or {at}.bits=8"
+    elif weights.block is not None:
+        yield f"{at}.block={weights.block}: with activations=token a scale is of a whole channel; set either to null"
+    elif weights.head_bits == 4:
+        yield f"{at}.head_bits=4 needs blocks, and activations=token has none; take 8, 32 or null"
+    elif not weights.symmetric:
+        yield f"{at}.symmetric=false needs blocks, and activations=token has none; take true"
+    elif weights.accuracy != 4:
+        yield f"{at}.accuracy={weights.accuracy}: activations=token multiplies in 8 bits; take 4"
 
 
 ROUNDINGS = ("nearest", "search")

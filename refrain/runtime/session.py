@@ -30,6 +30,8 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
     options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(folder))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    # Without VNNI, x86 sums products of 8 bits in 16, where they overflow, unless weights are taken as unsigned.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])

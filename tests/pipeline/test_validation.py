@@ -1,7 +1,7 @@
 import pytest
 from light_stages import composed
 
-INT4 = "export.variants.int4.weights"
+INT4, INT8 = "export.variants.int4.weights", "export.variants.int8.weights"
 NO_EXPORT = {
     "export.graph=onnx": "export.graph=onnx is neither compact nor optimum nor null",
     f"{INT4}.bits=5": f"{INT4}.bits=5 is none of 32, 16, 8 and 4",
@@ -19,6 +19,12 @@ NO_EXPORT = {
     ),
     f"{INT4}.head_bits=16": f"{INT4}.head_bits=16 is none of 32, 8, 4 and null",
     f"{INT4}.accuracy=1": f"{INT4}.accuracy=1 is neither 4, products in 8 bits, nor 0, products in fp32",
+    f"+{INT4}.activations=row": f"{INT4}.activations=row is neither token nor null",
+    f"+{INT4}.activations=token": f"{INT4}.activations=token needs 8 bits; set it to null, or {INT4}.bits=8",
+    f"{INT8}.block=64": (f"{INT8}.block=64: with activations=token a scale is of a whole channel; set either to null"),
+    f"{INT8}.head_bits=4": f"{INT8}.head_bits=4 needs blocks, and activations=token has none; take 8, 32 or null",
+    f"{INT8}.symmetric=false": f"{INT8}.symmetric=false needs blocks, and activations=token has none; take true",
+    f"{INT8}.accuracy=0": f"{INT8}.accuracy=0: activations=token multiplies in 8 bits; take 4",
     f"{INT4}.rounding=up": f"{INT4}.rounding=up is none of nearest, search",
     "~export.cost.int8 ~export.cost.fp32": (
         "export.cost has no entry for fp32, int8; give the microseconds of a million weights"
@@ -27,8 +33,8 @@ NO_EXPORT = {
         "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
     ),
     "~export.variants.fp32": "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others",
-    "export.graph=optimum export.variants.int8.weights.bits=16": (
-        "export.variants.int8.weights.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
+    f"export.graph=optimum {INT4}.bits=16": (
+        f"{INT4}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
     ),
     "+export.variants.best.weights.bits=32 +export.variants.best.thresholds.top1=1": (
         "export.variants.best is no name of a variant; best is that of a copy, others of a folder"
@@ -45,6 +51,8 @@ EXPORTS = [
     "export.graph=optimum export.best=int8",
     f"{INT4}.bits=8 {INT4}.head_bits=null {INT4}.block=null",
     f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
+    f"{INT8}.block=64 {INT8}.activations=null",
+    f"+{INT8}.sensitive_share=0.25 +{INT8}.sensitive_bits=32",
     "+export.variants.half.weights.bits=16 +export.variants.half.thresholds.top1=0.99",
 ]
 

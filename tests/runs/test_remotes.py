@@ -68,7 +68,7 @@ def compared(finished, tmp_path_factory):
     folder = shutil.copytree(finished, tmp_path_factory.mktemp("compared") / "repository", symlinks=True)
     remote_repository.experiment(folder, "full", "method=full", "train.lr=0.0003", block=64, score=0.5, rows=900)
     data = ["data=files", "data.sources=[{path: data/raw/questions.jsonl}]"]
-    more = [*data, "train.lr=0.001", "export.variants.int8.weights.block=64"]
+    more = [*data, "train.lr=0.001", "export.variants.int4.weights.block=64"]
     remote_repository.experiment(folder, "more", *more, block=32, score=0.75, rows=1800)
     return folder
 

@@ -37,7 +37,8 @@ FAMILIES["gemma2"] = Gemma2Config(  # windows, and a cap of scores
 SEQUENCES = np.random.default_rng(1).integers(0, VOCABULARY, (8, 200)).tolist()  # that scales of a cache are taken of
 PRECISIONS = {
     "fp32": QuantizationConfig(32),
-    "int8": QuantizationConfig(8, 64, head_bits=8),
+    "int8": QuantizationConfig(8, activations="token", head_bits=8),
+    "int8-64": QuantizationConfig(8, 64, head_bits=8),
     "int8-kv8": QuantizationConfig(8, 64, head_bits=8, kv_bits=8),
     "kv8": QuantizationConfig(32, kv_bits=8),
     "int8-32": QuantizationConfig(8, 32),

@@ -177,7 +177,8 @@ def describe_weights(weights: Mapping[str, Any]) -> str:
     blocks = f", blocks of {weights['block']}" if weights.get("block") else ""
     head = f", embedding and LM head in {weights['head_bits']}" if weights.get("head_bits") else ""
     cache = ", KV cache in 8" if weights.get("kv_bits") == 8 else ""
-    return f"{weights['bits']} bits{blocks}{head}{cache}"
+    activations = ", activations in 8 bits by token" if weights.get("activations") else ""
+    return f"{weights['bits']} bits{blocks}{activations}{head}{cache}"
 
 
 def limits_section(facts: CardFacts) -> str:

@@ -40,6 +40,7 @@ class GraphBuilder:
         self._data = data
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._made: set[str] = set()
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
 
@@ -79,7 +80,12 @@ class GraphBuilder:
     ) -> list[str]:
         """An operator with several outputs; the first names it."""
         self._nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], domain=domain, **attributes))
+        self._made.update(outputs)
         return outputs
+
+    def has_output(self, name: str) -> bool:
+        """Whether an operator that was added here makes it."""
+        return name in self._made
 
     def add_existing(self, node: onnx.NodeProto) -> None:
         """An operator of another graph, as it is."""

@@ -1,7 +1,7 @@
 """The table of tokens, stored once and read by both ends of a graph: rows for ids, and logits where it is the head."""
 
 from refrain.exporters.architectures.decoder import Array
-from refrain.exporters.onnx import quantization
+from refrain.exporters.onnx import integer_products, quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
 from refrain.exporters.onnx.layers import add_full_precision, add_matmul_nbits
 from refrain.pipeline.export_schema import BLOCKS, QuantizationConfig
@@ -10,6 +10,8 @@ from refrain.pipeline.export_schema import BLOCKS, QuantizationConfig
 def add_embedding(builder: GraphBuilder, embedding: Array) -> list[str]:
     """The embedding as one constant, or as codes, scales and zero points: read by both ends of the graph."""
     precision = builder.precision
+    if integer_products.is_scaled_by_token(precision, embedding_bits(precision)):
+        return integer_products.add_table(builder, embedding)
     block_size = embedding_block_size(embedding, precision)
     if block_size is None:
         return [add_full_precision(builder, "table", embedding)]
@@ -43,6 +45,8 @@ def add_gather(builder: GraphBuilder, embedding: Array, parts: list[str], ids: s
         return builder.add_node("Gather", [*parts, ids], output)
     codes, *scales_and_zeros = parts
     bits = embedding_bits(builder.precision)
+    if integer_products.is_scaled_by_token(builder.precision, bits):
+        return integer_products.add_table_gather(builder, parts, ids, output)
     flat = builder.add_reshaped_constant("table.flat", codes, [len(embedding), embedding.shape[1] * bits // 8])
     attributes = {
         "bits": bits,
@@ -57,5 +61,7 @@ def add_tied_head(builder: GraphBuilder, embedding: Array, parts: list[str], hid
     """Logits from the embedding."""
     if len(parts) == 1:
         return builder.add_node("FusedMatMul", [hidden, *parts], output, MICROSOFT, transB=1)
+    if integer_products.is_scaled_by_token(builder.precision, embedding_bits(builder.precision)):
+        return integer_products.add_table_product(builder, parts, len(embedding), hidden, output)
     bits, size = embedding_bits(builder.precision), embedding_block_size(embedding, builder.precision)
     return add_matmul_nbits(builder, [hidden, *parts], output, embedding.shape, bits, size or 0)

@@ -78,7 +78,7 @@ def draws_compact_graph(merged: Path, kind: str | None) -> bool:
 
 def is_dynamically_quantized(precision: QuantizationConfig) -> bool:
     """Whether activations are quantised too, with one scale for all rows of a batch."""
-    return precision.bits == 8 and precision.block is None
+    return precision.bits == 8 and precision.block is None and precision.activations is None
 
 
 def trace_with_optimum(merged: Path, out: Path, opset: int) -> None:

@@ -141,10 +141,10 @@ def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measur
 def describe(weights: QuantizationConfig) -> str:
     """Settings in words."""
     cache = ", KV cache 8" if weights.kv_bits == 8 else ""
-    if weights.bits in (16, 32) or weights.block is None:
+    if weights.bits in (16, 32) or (weights.block is None and weights.activations is None):
         return f"{weights.bits} bits{cache}"
     head = weights.head_bits or weights.bits
     share = f", {weights.sensitive_share:.0%} of layers {weights.sensitive_bits}" if weights.sensitive_share else ""
     zeros = "symmetric" if weights.symmetric else "with zero points"
-    blocks = f"blocks of {weights.block}, {zeros}, rounding {weights.rounding}"
-    return f"{weights.bits} bits{share}, head {head}, {blocks}{cache}"
+    scales = "activations in 8 bits by token" if weights.activations else f"blocks of {weights.block}, {zeros}"
+    return f"{weights.bits} bits{share}, head {head}, {scales}, rounding {weights.rounding}{cache}"

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 from refrain.exporters.architectures.decoder import Array, Decoder, Layer, Linear, Norm, Rotary
 from refrain.exporters.onnx import quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
+from refrain.exporters.onnx.integer_products import add_integer_product, is_scaled_by_token
 
 ACTIVATION_OPERATORS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
 
@@ -149,6 +150,8 @@ def add_linear(
     """A matrix product in the bits of the variant, with the bias inside where the operator takes one."""
     precision = builder.precision
     bits, output = bits or precision.bits, output or name
+    if is_scaled_by_token(precision, bits):
+        return add_integer_product(builder, name, layer, source, output)
     if bits not in (4, 8) or precision.block is None:
         product = output if layer.bias is None else f"{name}.product"
         builder.add_node("MatMul", [source, add_full_precision(builder, f"{name}.weight", layer.weight.T)], product)

@@ -15,6 +15,7 @@ from refrain.exporters.architectures.decoder import Array
 from refrain.pipeline.cores import available_cores
 
 Bytes = NDArray[np.uint8]
+Codes = NDArray[np.int8]
 SHARES = {  # of a block's range that are tried
     "nearest": (),
     "search": tuple(np.float32(1 - step / 40) for step in range(1, 13)),  # 0.975 to 0.7
@@ -44,6 +45,12 @@ def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, roundin
         np.concatenate([chunk.scales for chunk in chunks]),
         None if symmetric else np.concatenate([chunk.zeros for chunk in chunks if chunk.zeros is not None]),
     )
+
+
+def quantize_channels(weight: Array, rounding: str) -> tuple[Codes, Array]:
+    """The rows of a matrix in codes of 8 bits around 0, and a scale to each row: a block that is as long as it."""
+    blocks = quantize(weight, 8, weight.shape[1], True, rounding)
+    return (blocks.codes[:, 0] ^ np.uint8(128)).view(np.int8), blocks.scales[:, 0]
 
 
 def quantize_rows(

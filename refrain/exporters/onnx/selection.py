@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MATMULS = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", "MatMulInteger")
+INTEGER_KINDS = {"MatMulInteger": "int8", "MatMulIntegerToFloat": "int8_token"}
+MATMULS = ("MatMul", "FusedMatMul", "Gemm", "MatMulNBits", *INTEGER_KINDS)
 ZERO_POINTS = 3  # their place among the inputs of MatMulNBits
 BLOCK = 32  # weights that have a scale in common where costs were measured
 TIE = 0.05  # of variants whose costs are this near the smallest is the best
@@ -71,7 +72,7 @@ def count_weights(folder: Path) -> dict[str, int]:
 class Matrix:
     """The weights of one product."""
 
-    kind: str  # fp32, int8 or int4
+    kind: str  # fp32, int8, int8_token or int4
     count: int
     bytes_ratio: float  # of its bytes to those in the blocks that costs were measured in
 
@@ -91,8 +92,7 @@ def read_matrices(folder: Path) -> Iterator[Matrix]:
             yield Matrix(f"int{bits}", attributes["K"] * attributes["N"], ratio)
         else:
             name = source_of.get(node.input[1], node.input[1])
-            kind = "int8" if node.op_type == "MatMulInteger" else "fp32"
-            yield Matrix(kind, sizes.get(name, 0), 1.0)  # 0: not a matrix of weights
+            yield Matrix(INTEGER_KINDS.get(node.op_type, "fp32"), sizes.get(name, 0), 1.0)  # 0: no matrix of weights
 
 
 def block_bytes(bits: int, block: int, has_zero_points: bool = False) -> float:

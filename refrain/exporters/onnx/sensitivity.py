@@ -106,7 +106,7 @@ def write_rounded(model: onnx.ModelProto, fp32: Path, out: Path, names: list[str
 
 def round_trip(matrix: Array, weights: QuantizationConfig) -> Array:
     """A matrix [in, out] as the variant would have it."""
-    block = weights.block or 32
+    block = weights.block or len(matrix)  # a channel, which is as long as what goes in
     blocks = quantization.quantize(
         np.ascontiguousarray(matrix.T), weights.bits, block, weights.symmetric, weights.rounding
     )

@@ -22,6 +22,8 @@ from refrain.pipeline import progress
 from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
 
+PRODUCTS_IN_FEW_BITS = ("MatMulNBits", "MatMulIntegerToFloat")
+
 
 @dataclass(frozen=True)
 class Product:
@@ -39,7 +41,7 @@ def rewrite_graph(source: Path, out: Path, weights: QuantizationConfig, sensitiv
         builder = GraphBuilder(data, weights)
         add_nodes(builder, traced, sensitive)
         model = traced.replace_nodes(builder)
-    if weights.bits != 32 and not any(node.op_type == "MatMulNBits" for node in model.graph.node):
+    if weights.bits != 32 and not any(node.op_type in PRODUCTS_IN_FEW_BITS for node in model.graph.node):
         raise ValueError("model.onnx: nothing in it could be quantised, for no product has weights; choose export=fp32")
     (out / onnx_folder.GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 

@@ -113,18 +113,19 @@ def proof_memory(facts: ModelFacts) -> float:
 def variant_bytes(facts: ModelFacts, weights: "QuantizationConfig") -> float:
     """The files of a variant: matrices and table in their bits, the rest in fp32, and tables of rotary positions."""
     head_bits = weights.head_bits or weights.bits
-    in_bits = facts.matrices * bytes_per_weight(weights, weights.bits)
-    tables = (facts.table + facts.lm_head) * (FP32 if weights.block is None and weights.bits == 8 else
-                                              bytes_per_weight(weights, head_bits))  # fmt: skip
+    in_bits = facts.matrices * bytes_per_weight(weights, weights.bits, facts.width)
+    is_dynamic = weights.bits == 8 and weights.block is None and weights.activations is None
+    tables = (facts.table + facts.lm_head) * (FP32 if is_dynamic else bytes_per_weight(weights, head_bits, facts.width))
     rest = facts.parameters - facts.matrices - facts.table - facts.lm_head
     return in_bits + tables + FP32 * (rest + rotary_numbers(facts))
 
 
-def bytes_per_weight(weights: "QuantizationConfig", bits: int) -> float:
-    """Its code, and its share of a block's fp32 scale and zero point."""
-    if bits >= 16 or weights.block is None:
+def bytes_per_weight(weights: "QuantizationConfig", bits: int, width: int) -> float:
+    """Its code, and its share of the fp32 scale and zero point of a block, or of a channel about as long as `width`."""
+    block = weights.block if weights.activations is None else width
+    if bits >= 16 or block is None:
         return bits / 8
-    return bits / 8 + (FP32 + (0 if weights.symmetric else bits / 8)) / weights.block
+    return bits / 8 + (FP32 + (0 if weights.symmetric else bits / 8)) / block
 
 
 def rotary_numbers(facts: ModelFacts) -> int:

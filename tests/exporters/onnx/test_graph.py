@@ -186,15 +186,19 @@ def test_token_by_token_on_the_cache_they_are_the_same(name, folder, drawn):
     assert np.abs(np.concatenate(steps) - right[0]).max() < 1e-4
 
 
-@pytest.mark.parametrize("bits, head, least", [(16, None, 0.9999), (8, None, 0.998), (8, 32, 0.999), (4, 8, 0.8)])
+@pytest.mark.parametrize("precision, least", [
+    (QuantizationConfig(bits=16), 0.9999),
+    (QuantizationConfig(bits=8, block=32), 0.998),
+    (QuantizationConfig(bits=8, block=32, head_bits=32), 0.999),
+    (QuantizationConfig(bits=8, activations="token"), 0.998),
+    (QuantizationConfig(bits=8, activations="token", head_bits=32), 0.998),
+    (QuantizationConfig(bits=4, block=32, head_bits=8), 0.8),
+])  # fmt: skip
 @pytest.mark.parametrize("name", ["llama", "llama, biased, own head", "gemma3", "gpt2"])
-def test_fewer_bits_say_nearly_the_same_in_less_space(name, bits, head, least, folder, drawn):
-    full, small = (
-        drawn(name),
-        drawn(name, QuantizationConfig(bits=bits, block=None if bits == 16 else 32, head_bits=head)),
-    )
+def test_fewer_bits_say_nearly_the_same_in_less_space(name, precision, least, folder, drawn):
+    full, small = drawn(name), drawn(name, precision)
     sizes = [(each / "model.onnx.data").stat().st_size for each in (full, small)]
-    assert sizes[1] < sizes[0] * (0.95 if head == 32 else 0.75)
+    assert sizes[1] < sizes[0] * (0.95 if precision.head_bits == 32 else 0.75)
     right, got = expected(folder(name))[0], whole(loading.load_model(small))[0]
     assert least <= np.corrcoef(right.ravel(), got.ravel())[0, 1] < 1
 
@@ -212,17 +216,22 @@ def test_zero_points_reach_the_operators(precision, name, folder, drawn):
     assert np.corrcoef(expected(folder(name)).ravel(), whole(loading.load_model(out)).ravel())[0, 1] > 0.8
 
 
-def test_every_weight_is_in_few_bits(drawn):
+@pytest.mark.parametrize("precision, operator", [
+    (QuantizationConfig(bits=8, block=32), "MatMulNBits"),
+    (QuantizationConfig(bits=8, activations="token"), "MatMulIntegerToFloat"),
+])  # fmt: skip
+def test_every_weight_is_in_few_bits(precision, operator, drawn):
     for name in ("llama, biased, own head", "gpt2"):
-        model = onnx.load(drawn(name, QuantizationConfig(bits=8, block=32)) / "model.onnx")
+        model = onnx.load(drawn(name, precision) / "model.onnx")
         operators = [node.op_type for node in model.graph.node]
         layers = sum(operator == "GroupQueryAttention" for operator in operators)
         assert "MatMul" not in operators and "FusedMatMul" not in operators
-        assert operators.count("MatMulNBits") == 4 * layers + 1
+        assert operators.count(operator) == 4 * layers + 1
 
 
 def test_a_tied_table_is_stored_once(drawn):
-    for precision in (PLAIN, QuantizationConfig(8, 32), QuantizationConfig(4, 32)):
+    by_token = QuantizationConfig(8, activations="token")
+    for precision in (PLAIN, QuantizationConfig(8, 32), QuantizationConfig(4, 32), by_token):
         graph = onnx.load(drawn("llama", precision) / "model.onnx", load_external_data=False).graph
         tables = [each for each in graph.initializer if 300 * 64 in (np.prod(each.dims), 2 * np.prod(each.dims))]
         places = [{entry.key: entry.value for entry in table.external_data}["offset"] for table in tables]

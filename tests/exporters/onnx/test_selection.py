@@ -22,6 +22,7 @@ PRECISIONS = {
     "one": QuantizationConfig(bits=4, block=32),
     "head": QuantizationConfig(bits=4, block=32, head_bits=32),
     "dynamic": QuantizationConfig(bits=8),
+    "token": QuantizationConfig(bits=8, activations="token"),
 }
 
 
@@ -77,7 +78,7 @@ def test_the_cheapest_is_best_and_of_those_within_five_in_a_hundred_the_smallest
 
 def test_each_weight_costs_what_its_kind_does(onnx, merged):
     layers, head = linear(merged)
-    by_kind = {"fp32": 1e6, "int8": 1e3, "int4": 1.0}
+    by_kind = {"fp32": 1e6, "int8_token": 1e3, "int8": 1e3, "int4": 1.0}
     assert selection.microseconds_per_token(onnx / "fp32", by_kind) == pytest.approx(layers + head)
     assert selection.microseconds_per_token(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
     assert selection.microseconds_per_token(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
@@ -99,7 +100,9 @@ def test_the_compact_graph_holds_the_weights_of_the_model(name, request, setting
     """The table of tokens is counted where it is multiplied with, not where a row of it is read."""
     folder = request.getfixturevalue(name)
     layers, head = linear(folder)
-    assert written(folder, tmp_path, settings, "compact", "half", "int8", "int4", "one", "head", "dynamic") == {
+    assert written(
+        folder, tmp_path, settings, "compact", "half", "int8", "int4", "one", "head", "dynamic", "token"
+    ) == {
         "fp32": {"fp32": layers + head},
         "half": {"fp32": layers + head},
         "int8": {"int8": layers + head},
@@ -107,16 +110,18 @@ def test_the_compact_graph_holds_the_weights_of_the_model(name, request, setting
         "one": {"int4": layers + head},
         "head": {"int4": layers, "fp32": head},
         "dynamic": {"int8": layers + head} if name == "merged" else {"int8": layers, "fp32": head},
+        "token": {"int8_token": layers + head},
     }
 
 
 def test_the_graph_of_optimum_holds_the_weights_of_the_model(merged, settings, tmp_path):
     whole = sum(linear(merged))
-    assert written(merged, tmp_path, settings, "optimum", "int8", "one", "dynamic") == {
+    assert written(merged, tmp_path, settings, "optimum", "int8", "one", "dynamic", "token") == {
         "fp32": {"fp32": whole},
         "int8": {"int8": whole},
         "one": {"int4": whole},
         "dynamic": {"int8": whole},
+        "token": {"int8_token": whole},
     }
 
 
@@ -138,9 +143,10 @@ def test_the_best_is_the_same_bytes_once_more(artifact, settings):
 
 
 @pytest.mark.parametrize("cost, best", [
-    ({"fp32": 1, "int8": 50, "int4": 50}, "fp32"),
-    ({"fp32": 50, "int8": 1, "int4": 50}, "int8"),
-    ({"fp32": 1, "int8": 1, "int4": 1}, "int4"),
+    ({"fp32": 1, "int8_token": 50, "int8": 50, "int4": 50}, "fp32"),
+    ({"fp32": 50, "int8_token": 1, "int8": 50, "int4": 50}, "int8"),
+    ({"fp32": 50, "int8_token": 50, "int8": 1, "int4": 1}, "int4"),
+    ({"fp32": 1, "int8_token": 1, "int8": 1, "int4": 1}, "int4"),
 ])  # fmt: skip
 def test_costs_in_conf_decide(cost, best, artifact, settings):
     assert selection.select_best(artifact, replace(settings, cost=cost)) == best

@@ -57,7 +57,8 @@ def test_sensitive_layers_have_bits_of_their_own(bits, fragile, tmp_path):
     assert found == Counter({(0, 4): each_layer} | ({(1, 8): each_layer} if bits == 8 else {}))
 
 
-def test_a_rounded_weight_is_what_the_variant_has():
+@pytest.mark.parametrize("weights", [HALF, replace(HALF, bits=8, block=None, activations="token")])
+def test_a_rounded_weight_is_what_the_variant_has(weights):
     matrix = np.random.default_rng(0).normal(size=(64, 24)).astype(np.float32)
-    rounded = sensitivity.round_trip(matrix, HALF)
+    rounded = sensitivity.round_trip(matrix, weights)
     assert rounded.shape == matrix.shape and 0 < np.abs(rounded - matrix).max() < np.abs(matrix).max() / 8

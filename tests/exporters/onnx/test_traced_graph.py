@@ -26,6 +26,7 @@ PRECISIONS = {
     "fp32": QuantizationConfig(bits=32),
     "int8": QuantizationConfig(bits=8, block=32, head_bits=8),
     "int4": QuantizationConfig(bits=4, block=32, head_bits=8, symmetric=False),
+    "token": QuantizationConfig(bits=8, activations="token", head_bits=8),
     "wide": QuantizationConfig(bits=4, block=32, head_bits=32),
 }
 IDS = np.array([[5, 9, 60, 5999, 3, 7, 7, 4120, 250]])
