@@ -81,7 +81,7 @@ def test_each_weight_costs_what_its_kind_does(onnx, merged):
     by_kind = {"fp32": 1e6, "int8_token": 1e3, "int8": 1e3, "int4": 1.0}
     assert selection.microseconds_per_token(onnx / "fp32", by_kind) == pytest.approx(layers + head)
     assert selection.microseconds_per_token(onnx / "int8", by_kind) == pytest.approx((layers + head) / 1e3)
-    assert selection.microseconds_per_token(onnx / "int4", by_kind) == pytest.approx(head / 1e3 + layers / 1e6)
+    assert selection.microseconds_per_token(onnx / "int4", by_kind) == pytest.approx((layers + head) / 1e6)
 
 
 def test_finer_blocks_and_zero_points_cost_what_they_are_longer(merged, settings, tmp_path):
