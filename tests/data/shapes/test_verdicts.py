@@ -27,11 +27,11 @@ def error_of(**source):
 def test_labels_are_shown_with_their_counts_and_a_mapping_is_asked_for():
     message = error_of()
     assert "two replies, response1 and response2" in message
-    assert "annotator1 says 1 (2 rows), 2 (1 rows), 0 (1 rows)" in message
+    assert "annotator1 says 1 (2 rows), 2 (1 row), 0 (1 row)" in message
     fields = yaml.safe_load(re.search(r"`fields: (\{.*?\})`", message)[1])
     assert fields == {"prompt": "instruction", "first": "response1", "second": "response2", "verdict": "annotator1",
                       "input": "input"}  # fmt: skip
-    assert "verdicts are 1 (2 rows), 2 (1 rows), 0 (1 rows)" in error_of(fields=fields)
+    assert "verdicts are 1 (2 rows), 2 (1 row), 0 (1 row)" in error_of(fields=fields)
     layout = recognise(fields=fields, verdicts={"first": "1", "second": "2, 3", "tie": "0"})
     results = [parsing.parse_row(RawRow(1, row), layout, DEFAULT)[0] for row in ROWS]
     assert [result["rejected"] for result in results[:3]] == ["Go away", "Go away", "Hello you"]
