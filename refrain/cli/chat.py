@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
 
     screen.accept_any_bytes()
     folder = model_choice.choose_model(str(options.model))
-    model = chat_model.load(folder, generation_options(options), options.threads)
+    drafts = options.prompt_lookup_num_tokens
+    model = chat_model.load(folder, generation_options(options), options.threads, prompt_lookup_num_tokens=drafts)
     if options.prompt not in (None, "-"):
         for piece in terminal.answer_one(model, options.system, options.prompt):
             print(screen.show(piece), end="", flush=True)

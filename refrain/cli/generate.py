@@ -45,7 +45,6 @@ def add_parser(commands: Any) -> None:
     add("--batch", type=positive_int, default=8, metavar="N", help="concurrent sequences, default: %(default)s")
     add("--beams", type=positive_int, default=1, metavar="N", help="beam search with N beams; 1, the default: none")
     add("--logprobs", type=int, metavar="N", help="log-probabilities of the N likeliest tokens at each step")
-    add("--lookup", action="store_true", help="prompt-lookup decoding; works on one sequence at a time, see --batch")
     add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
@@ -54,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; replies come in the order of the lines, each as if alone."""
     from refrain.generation import chat_model, model_choice, prompt_rows
 
-    if options.beams > 1 and (options.lookup or options.logprobs is not None):
-        raise ValueError("--beams: a beam search has neither --lookup nor --logprobs; leave them out")
+    if options.beams > 1 and (options.prompt_lookup_num_tokens or options.logprobs is not None):
+        raise ValueError("--beams: a beam search has neither drafts nor --logprobs; leave them out")
     if options.input != STANDARD and options.output.exists() and options.output.samefile(options.input):
         raise ValueError(f"--output: {options.output} is the input too; name another file")
     config = generation_options(options, options.logprobs)
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         lines: BinaryIO = sys.stdin.buffer
         if options.input != STANDARD:
             lines = files.enter_context(options.input.open("rb"))
-        model = chat_model.load(folder, config, options.threads, options.batch, options.lookup)
+        model = chat_model.load(folder, config, options.threads, options.batch, options.prompt_lookup_num_tokens)
         output: TextIO = sys.stdout
         if options.output != STANDARD:
             output = files.enter_context(options.output.open("w", encoding="utf-8"))

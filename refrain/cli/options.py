@@ -35,6 +35,13 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         help="stop strings: text that ends a reply",
     )
     add("--threads", type=positive_int, metavar="N", help="default: as many as there are cores")
+    add(
+        "--prompt-lookup-num-tokens",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="draft what repeats prompt or reply, up to N tokens a step: the same reply sooner; 0, the default: none",
+    )
     add_sampling_options(parser)
 
 

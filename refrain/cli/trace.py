@@ -71,7 +71,8 @@ def answer_question(options: argparse.Namespace) -> dict[str, Any]:
 
     folder = model_choice.choose_model(str(options.model))
     verified = artifact.verify_artifact(folder)
-    model = chat_model.load(folder, generation_options(options), options.threads)
+    drafts = options.prompt_lookup_num_tokens
+    model = chat_model.load(folder, generation_options(options), options.threads, prompt_lookup_num_tokens=drafts)
     _, prompt_ids = chat_model.truncate_history(model, options.system, [{"role": "user", "content": options.question}])
     answer = "".join(terminal.with_limit(model, chat_model.stream(model, prompt_ids)))
     model.model.close()

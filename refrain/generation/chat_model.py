@@ -37,10 +37,12 @@ class ChatModel:
         return self.model.start(prompt_ids, self.options)
 
 
-def load(folder: Path, given: Options, threads: int | None, slots: int = 1, lookup: bool = False) -> ChatModel:
+def load(
+    folder: Path, given: Options, threads: int | None, slots: int = 1, prompt_lookup_num_tokens: int = 0
+) -> ChatModel:
     """The model in a folder, for so many sequences at once; ValueError when that or an option is impossible."""
     options.sampling_params(given, None)  # a large model takes its time to open
-    opened = model.load(folder, threads=threads, max_num_seqs=slots, lookup=lookup)
+    opened = model.load(folder, threads=threads, max_num_seqs=slots, prompt_lookup_num_tokens=prompt_lookup_num_tokens)
     opened.check(given)
     return ChatModel(opened, given)
 

@@ -4,38 +4,40 @@ A prompt is prefilled chunk by chunk, one at each step, so that nobody waits for
 two of them begin alike only once: what a chunk leaves in a slot depends on nothing but the tokens up to its end, so a
 copy changes no byte. What was decoded token by token is rounded otherwise than a prompt, and is never copied.
 
-With `lookup` (prompt-lookup decoding), what a lone sequence repeats is drafted and read like a prompt: fewer steps,
-other rounding. So of two tokens that are all but equally likely it may say the other one, above all in few bits.
+With draft tokens (prompt lookup decoding) what sequences seem to repeat is fed beside their last tokens, each token as
+a row of its own, as in company: so each has the logits of a step, and what is chosen from them without a draft is said.
 """
 
+import time
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 
-from refrain.generation.sequence import Sequence, is_confident
+from refrain.generation.prompt_lookup import StepCosts
+from refrain.generation.sequence import Sequence
+from refrain.runtime.compact_session import CompactSlots
 from refrain.runtime.loading import Session
 from refrain.runtime.session import PREFILL_CHUNK, extended_length
-
-MAX_DRAFT_BACKOFF = 32  # tokens until the next draft at most
 
 
 class Engine:
     """A model with slots in which sequences grow; slots 0 to n - 1 are those of the n running ones.
 
     `max_tokens` bounds what all slots hold together, each running sequence counted with all that it may still say;
-    None bounds nothing. Free slots keep their prompts, for others to begin with, until the room is needed.
+    None bounds nothing. Free slots keep their prompts, for others to begin with, until the room is needed. At most
+    `num_draft_tokens` are drafted in a step, for all sequences together.
     """
 
-    def __init__(self, lm: Session, slots: int, lookup: bool = False, max_tokens: int | None = None) -> None:
+    def __init__(self, lm: Session, slots: int, num_draft_tokens: int = 0, max_tokens: int | None = None) -> None:
         self.running: list[Sequence] = []
         self.entering: Sequence | None = None  # its prompt is being prefilled
-        self.lm, self._slots, self._num_slots, self._max_tokens = lm, lm.allocate_slots(slots), slots, max_tokens
+        self.lm, self._num_slots, self._max_tokens, self._num_draft_tokens = lm, slots, max_tokens, num_draft_tokens
+        self._slots = lm.allocate_slots(slots, num_draft_tokens) if num_draft_tokens else lm.allocate_slots(slots)
+        self._costs = StepCosts()
         self._prefilled: list[list[int]] = [[] for _ in range(slots)]  # the prompt of each slot, as far as it was fed
         self._last_use = [0] * slots  # when a sequence left each slot, by a count of those that have left
         self._entering_slot = self._num_left = 0
-        self._uses_lookup = lookup
-        self._steps_before_draft = 0  # tokens that must come from steps of their own
-        self._draft_backoff = 1  # ... after a draft that gained nothing
 
     def free_slots(self) -> int:
         """How many sequences can enter."""
@@ -87,7 +89,7 @@ class Engine:
         return next((slot for slot in alike if self._can_go_on(slot, longest)), alike[0]), longest
 
     def step(self) -> None:
-        """One more token for every running sequence, several for a lone one that repeats itself or its prompt.
+        """One more token for every running sequence, several for those whose drafts come true.
 
         A prompt that is being prefilled gets its next chunk; its sequence takes its first token with the last one.
         """
@@ -96,16 +98,14 @@ class Engine:
         running = list(self.running)
         if self.entering is not None:
             self.prefill_chunk()
-        if not running:
-            return None
-        may_draft = self._uses_lookup and len(self.running) == 1 and self._steps_before_draft == 0
-        if may_draft and (draft := self.running[0].draft_tokens()):
-            return self._verify(self.running[0], draft)
-        self._steps_before_draft = max(0, self._steps_before_draft - 1)
-        logits = self._slots.decode(np.array([sequence.ids[-1] for sequence in running], dtype=np.int64))
-        for sequence, sequence_logits in zip(running, logits, strict=True):
-            sequence.append_from(sequence_logits)
-        return None
+        if self._num_draft_tokens and any(drafts := self._draft_tokens(running)):
+            self._decode_drafts(running, drafts)
+        elif running:
+            begin = time.perf_counter()
+            logits = self._slots.decode(np.array([sequence.ids[-1] for sequence in running], dtype=np.int64))
+            self._costs.observe(len(running), time.perf_counter() - begin)
+            for sequence, sequence_logits in zip(running, logits, strict=True):
+                sequence.append_from(sequence_logits)
 
     def prefill_chunk(self) -> None:
         """Feed the next chunk of the prompt that is entering; with the last one its sequence runs."""
@@ -185,24 +185,23 @@ class Engine:
                 self._prefilled[slot] = []
                 self._slots.release(slot, 0)
 
-    def _verify(self, sequence: Sequence, draft: list[int]) -> None:
-        """Feed a draft at once and keep what the model would say; where it is not sure, a step of its own tells."""
-        length, tokens_before = int(self._slots.lengths[0]), len(sequence.ids)
-        logits = self._slots.prefill(0, np.array([sequence.ids[-1], *draft], dtype=np.int64), keep=len(draft) + 1)
-        for token_logits, drafted in zip(logits, [*draft, -1], strict=True):
-            if not is_confident(token_logits):
-                self._steps_before_draft = 1
-                break
-            sequence.append_from(token_logits)
-            length += 1
-            if sequence.finish_reason is not None or sequence.ids[-1] != drafted:
-                break
-        self._slots.crop(0, length)
-        if len(sequence.ids) > tokens_before + 1:
-            self._draft_backoff = 1
-        else:
-            self._steps_before_draft = self._draft_backoff
-            self._draft_backoff = min(2 * self._draft_backoff, MAX_DRAFT_BACKOFF)
+    def _draft_tokens(self, running: list[Sequence]) -> list[list[int]]:
+        """What may follow each sequence, as far as there are rows for it."""
+        drafts, room, row_cost = list[list[int]](), self._num_draft_tokens, self._costs.row_cost(len(running))
+        for sequence in running:
+            drafts.append(sequence.draft_tokens(room, row_cost, len(running)))
+            room -= len(drafts[-1])
+        return drafts
+
+    def _decode_drafts(self, running: list[Sequence], drafts: list[list[int]]) -> None:
+        """Feed drafts beside the last tokens, and keep of them what is said."""
+        begin = time.perf_counter()
+        fed = [[sequence.ids[-1], *draft] for sequence, draft in zip(running, drafts, strict=True)]
+        logits = cast(CompactSlots, self._slots).decode_drafts(fed)
+        self._costs.observe(sum(map(len, fed)), time.perf_counter() - begin)
+        for slot, (sequence, draft) in enumerate(zip(running, drafts, strict=True)):
+            num_accepted = sequence.append_draft(draft, logits[slot])
+            self._slots.crop(slot, int(self._slots.lengths[slot]) - len(draft) + num_accepted)
 
 
 def run(engine: Engine, waiting: Iterable[Sequence]) -> Iterator[Sequence]:

@@ -55,10 +55,10 @@ class Stream:
 class Model:
     """An open model with its tokenizer; `close`, or the end of a `with` block, gives back what it holds."""
 
-    def __init__(self, folder: Path, lm: Session, max_num_seqs: int, lookup: bool = False) -> None:
+    def __init__(self, folder: Path, lm: Session, max_num_seqs: int, num_draft_tokens: int = 0) -> None:
         self.folder, self.context, self.tokenizer = folder, lm.context, encoding.load_tokenizer(folder)
         self.max_num_seqs = max_num_seqs
-        self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs, lookup)
+        self._engine = SharedEngine(lm, self.tokenizer, max_num_seqs, num_draft_tokens)
         self._fields = TemplateFields(self.tokenizer)
         self._compile = lru_cache(MAX_GRAMMARS)(self._compile_grammar)
 
@@ -231,18 +231,21 @@ def load(
     threads: int | None = None,
     device: str | None = None,
     max_num_seqs: int = MAX_NUM_SEQS,
-    lookup: bool = False,
+    prompt_lookup_num_tokens: int = 0,
 ) -> Model:
     """The exported model in a folder, or the best of its variants; ValueError when there is none.
 
     With backend="pytorch" the merged model, on `device`, the fastest by default. `threads` are as many as there are
-    cores by default; of more replies than `max_num_seqs` the others wait. `lookup` is prompt-lookup decoding.
+    cores by default; of more replies than `max_num_seqs` the others wait. What repeats prompt or reply is
+    drafted, up to `prompt_lookup_num_tokens` a step, for the same reply in less time; 0 drafts nothing.
     """
     for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value} is out of range; give 1 or more")
+    sessions.check_draft_tokens(prompt_lookup_num_tokens, backend)
     folder = sessions.choose_folder(str(model), backend)
-    return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs, lookup)
+    lm = sessions.open_session(folder, backend, threads, device)
+    return Model(folder, lm, max_num_seqs, prompt_lookup_num_tokens)
 
 
 def read_all(stream: Stream) -> Answer:

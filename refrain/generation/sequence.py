@@ -1,18 +1,22 @@
 """A reply as it grows: its tokens, its text, and why it ended."""
 
 from collections import abc
-from itertools import cycle, islice
+from dataclasses import dataclass
 
-import numpy as np
-
-from refrain.generation import sampling
+from refrain.generation import prompt_lookup, sampling
+from refrain.generation.prompt_lookup import PromptLookup
 from refrain.generation.sampling import Sampler, TokenLogprobs
 from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.language_model import Logits
 
-MAX_DRAFT = 8  # tokens of a draft at most
-NGRAM = 2  # tokens that must have come before, for what followed them to be drafted
-CONFIDENT_MARGIN = 1.0  # logits between the best and the second best token of a draft that is believed
+
+@dataclass
+class DraftCounts:
+    """Of a reply: its drafts, their tokens, and those of them that it says; counted as vLLM counts them."""
+
+    drafts: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Sequence:
@@ -33,10 +37,12 @@ class Sequence:
         self.finish_reason: str | None = None  # end, stop, length or error
         self.error: ValueError | None = None  # why it could not go on
         self.num_cached_tokens = 0  # of the prompt, which another one had left
+        self.draft_counts = DraftCounts()
         self.text = ""
         self._max_new_tokens, self._stop_ids, self._num_logprobs = max_new_tokens, stop_ids, logprobs
         self._detokenizer, self._sampler = detokenizer, sampler
         self._streamed = 0
+        self._lookup: PromptLookup | None = None  # from the first step that may draft
 
     @property
     def max_length(self) -> int:
@@ -72,23 +78,29 @@ class Sequence:
         begin, self._streamed = self._streamed, len(self.text)
         return self.text[begin:]
 
-    def draft_tokens(self) -> list[int]:
-        """What followed the last tokens when they came before (prompt lookup); nothing where they are new.
+    def draft_tokens(self, most: int, row_cost: float, num_running: int) -> list[int]:
+        """So many tokens at most that may come next, as many as are worth the rows; it has no say in what comes."""
+        if self._lookup is None:
+            self._lookup = PromptLookup(self.prompt_ids)
+        self._lookup.forget()
+        room = min(most, self._max_new_tokens - len(self.ids) - 1)
+        draft = self._lookup.find(self.ids, max(0, room))
+        return draft[: prompt_lookup.choose_length(self._lookup.acceptance, row_cost, num_running, len(draft))]
 
-        Only where the likeliest token is taken: then a draft can be told right or wrong by its logits.
+    def append_draft(self, draft: list[int], logits: Logits) -> int:
+        """Choose the tokens after the last one and after each of a draft, up to the first that is another.
+
+        Returns how many of the draft have come true, so that their keys and values stay.
         """
-        tokens = [*self.prompt_ids, *self.ids]
-        if not self._sampler.is_greedy or len(tokens) <= NGRAM:
-            return []
-        ngram = tokens[-NGRAM:]
-        room = self._max_new_tokens - len(self.ids) - 1
-        for start in range(len(tokens) - NGRAM - 1, -1, -1):
-            if tokens[start : start + NGRAM] == ngram:
-                return list(islice(cycle(tokens[start + NGRAM :]), min(MAX_DRAFT, room)))
-        return []
-
-
-def is_confident(logits: Logits) -> bool:
-    """Whether the likeliest token is so far ahead that rounding cannot make it another."""
-    second, best = np.partition(logits, -2)[-2:]
-    return bool(best - second >= CONFIDENT_MARGIN)
+        num_accepted = 0
+        for token_logits, drafted in zip(logits, [*draft, None], strict=True):
+            self.append_from(token_logits)
+            if self.finish_reason is not None or self.ids[-1] != drafted:
+                break
+            num_accepted += 1
+        if draft and self._lookup is not None:
+            self._lookup.observe(len(draft), num_accepted)
+            self.draft_counts.drafts += 1
+            self.draft_counts.draft_tokens += len(draft)
+            self.draft_counts.accepted_tokens += num_accepted
+        return num_accepted

@@ -9,6 +9,7 @@ from refrain.runtime import loading
 from refrain.runtime.loading import Session
 
 Runtime = Literal["onnx", "pytorch"]
+MAX_DRAFT_TOKENS = 64  # in one step: each takes the time of a row
 
 
 def choose_folder(name: str, runtime: Runtime) -> Path:
@@ -16,6 +17,16 @@ def choose_folder(name: str, runtime: Runtime) -> Path:
     if runtime not in get_args(Runtime):
         raise ValueError(f"backend: there is no {runtime}; give one of {', '.join(get_args(Runtime))}")
     return model_choice.choose_model(name) if runtime == "onnx" else model_choice.choose_weights(name)
+
+
+def check_draft_tokens(count: int, runtime: str) -> None:
+    """ValueError where so many tokens of drafts are out of range, or what runs the model takes none."""
+    if not 0 <= count <= MAX_DRAFT_TOKENS:
+        raise ValueError(
+            f"prompt_lookup_num_tokens: {count} is out of range; give up to {MAX_DRAFT_TOKENS}, or 0 for none"
+        )
+    if count and runtime != "onnx":
+        raise ValueError(f"prompt_lookup_num_tokens: backend={runtime} takes no drafts; leave it out")
 
 
 def open_session(folder: Path, runtime: Runtime, threads: int | None, device: str | None) -> Session:

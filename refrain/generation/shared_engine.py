@@ -76,9 +76,9 @@ class SharedEngine:
     There is no thread of its own: a reply that nobody waits for grows only when another one does.
     """
 
-    def __init__(self, lm: Session, tokenizer: ChatTokenizer, slots: int, lookup: bool = False) -> None:
+    def __init__(self, lm: Session, tokenizer: ChatTokenizer, slots: int, num_draft_tokens: int = 0) -> None:
         self._lm, self.tokenizer, self._num_slots = lm, tokenizer, slots
-        self._engine, self._uses_lookup = Engine(lm, slots, lookup), lookup
+        self._engine, self._num_draft_tokens = Engine(lm, slots, num_draft_tokens), num_draft_tokens
         self._waiting: deque[Reply] = deque()
         self._running: list[Reply] = []
         self._turn, self._is_stepping, self._is_closed = threading.Condition(), False, False
@@ -167,7 +167,7 @@ class SharedEngine:
 
     def _restart(self) -> None:
         """Empty slots, and all replies in the queue."""
-        self._engine = Engine(self._lm, self._num_slots, self._uses_lookup)
+        self._engine = Engine(self._lm, self._num_slots, self._num_draft_tokens)
         with self._turn:
             left = [reply for reply in self._running if not reply.has_ended()]
             for reply in left:

@@ -11,6 +11,7 @@ from refrain.chat import model_folder
 from refrain.runtime import session
 from refrain.runtime.kv_memory import KVMemory
 from refrain.runtime.language_model import Ids, Logits
+from refrain.runtime.shared_memory import DraftRows, SharedKVMemory
 
 MASK_STEP = 512  # tokens by which the mask of a step widens: it is read whole, however short the sequences are
 
@@ -21,6 +22,7 @@ class CompactSession:
     def __init__(self, folder: Path, onnx_session: InferenceSession) -> None:
         self.onnx_session = onnx_session
         self.context = model_folder.read_context_length(folder)
+        self._attention_heads = model_folder.read_attention_heads(folder)
         inputs = {value.name: value for value in onnx_session.get_inputs()}
         self.past_names = session.past_names(onnx_session)
         self.present_names = [name.replace("past_key_values", "present") for name in self.past_names]
@@ -29,9 +31,17 @@ class CompactSession:
         self.kv_bytes_per_token = sum(heads * head_dim for heads, head_dim in self.kv_shapes) * self.kv_type.itemsize
         self.vocab_size = onnx_session.get_outputs()[0].shape[2]
 
-    def allocate_slots(self, count: int) -> "CompactSlots":
-        """A KV cache for so many sequences, all empty."""
-        return CompactSlots(self, count)
+    def allocate_slots(self, count: int, num_draft_tokens: int = 0) -> "CompactSlots":
+        """A KV cache for so many sequences, all empty; ValueError where so many drafts cannot be fed exactly."""
+        slots = CompactSlots(self, count, num_draft_tokens)
+        if num_draft_tokens:
+            if self.onnx_session.get_session_options().intra_op_num_threads > self._attention_heads:
+                raise ValueError(
+                    "prompt_lookup_num_tokens: attention with more threads than heads rounds a token alone otherwise; "
+                    f"give {self._attention_heads} threads or fewer, or leave it out"
+                )
+            require_exact_rows(slots, min(1 + num_draft_tokens, self.context))
+        return slots
 
     def forward(
         self, ids: Ids, mask: Ids, cache: "CompactSlots | None", keep: int = 0
@@ -54,17 +64,27 @@ class CompactSession:
 
 
 class CompactSlots:
-    """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place."""
+    """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place.
 
-    def __init__(self, model: CompactSession, count: int) -> None:
-        self._model = model
+    Before the row of the first slot lie as many rows as there may be tokens in drafts.
+    """
+
+    def __init__(self, model: CompactSession, count: int, num_draft_tokens: int = 0) -> None:
+        self._model, self._first = model, num_draft_tokens  # the row of slot 0
         self.lengths = np.zeros(count, dtype=np.int64)
         shapes = [(count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
-        self._memory = [KVMemory(shape, model.kv_type) for shape in shapes]
+        self._memory: list[KVMemory] | list[SharedKVMemory]
+        if num_draft_tokens:
+            self._memory = [SharedKVMemory(shape, model.kv_type, num_draft_tokens) for shape in shapes]
+            self._rows = [memory.rows for memory in self._memory]
+            self._draft_rows = DraftRows(self._memory, num_draft_tokens)
+        else:
+            self._memory = [KVMemory(shape, model.kv_type) for shape in shapes]
+            self._rows = [memory.array for memory in self._memory]
         self._buffers = [memory.array for memory in self._memory]
-        self._ids = np.zeros((count, 1), dtype=np.int64)
-        self._mask = np.zeros((count, min(MASK_STEP, model.context)), dtype=np.int64)
-        self._logits = np.zeros((count, 1, model.vocab_size), dtype=np.float32)
+        self._ids = np.zeros((num_draft_tokens + count, 1), dtype=np.int64)
+        self._mask = np.zeros((len(self._ids), min(MASK_STEP, model.context)), dtype=np.int64)
+        self._logits = np.zeros((len(self._ids), 1, model.vocab_size), dtype=np.float32)
         self._bindings: dict[tuple[int, int], SlotBinding] = {}
 
     def prefill(self, slot: int, ids: Ids, keep: int = 1) -> Logits:
@@ -81,11 +101,28 @@ class CompactSlots:
     def decode(self, ids: Ids) -> Logits:
         """Append one id to each of the first slots; logits [slots, vocabulary] after them."""
         self._fit_mask(session.extended_length(int(self.lengths[: len(ids)].max()), 1, self._model.context))
-        self._ids[: len(ids), 0] = ids
-        self._mask[: len(ids)] = np.arange(self._mask.shape[1]) <= self.lengths[: len(ids), None]
+        first, last = self._first, self._first + len(ids)
+        self._ids[first:last, 0] = ids
+        self._mask[first:last] = np.arange(self._mask.shape[1]) <= self.lengths[: len(ids), None]
         self.lengths[: len(ids)] += 1
-        self._model.onnx_session.run_with_iobinding(self._bind(0, len(ids)).decode_io)
-        return self._logits[: len(ids), 0].copy()
+        self._model.onnx_session.run_with_iobinding(self._bind(first, last).decode_io)
+        return self._logits[first:last, 0].copy()
+
+    def decode_drafts(self, ids: list[list[int]]) -> list[Logits]:
+        """Append several ids to each of the first slots; logits [ids, vocabulary] of each slot, as of so many steps."""
+        lengths, context = self.lengths.tolist(), self._model.context
+        self._fit_mask(
+            max(session.extended_length(length, len(own), context) for length, own in zip(lengths, ids, strict=False))
+        )
+        rows = self._draft_rows.place([len(own) - 1 for own in ids])
+        columns = np.arange(self._mask.shape[1])
+        for slot, (own, placed) in enumerate(zip(ids, rows, strict=True)):
+            self._ids[placed, 0] = own
+            self._mask[placed] = columns <= lengths[slot] + np.arange(len(own))[:, None]
+            self.lengths[slot] += len(own)
+        first = self._first + len(ids) - sum(map(len, ids))
+        self._model.onnx_session.run_with_iobinding(self._bind(first, self._first + len(ids)).decode_io)
+        return [self._logits[placed, 0] for placed in rows]
 
     def keys_and_values(self, slot: int) -> list[NDArray[Any]]:
         """Of each layer keys, then values, [heads, tokens, head_dim], as the graph keeps them of a sequence."""
@@ -124,7 +161,7 @@ class CompactSlots:
 
     def _prefill_chunk(self, slot: int, ids: Ids, keep: int) -> Logits:
         length = int(self.lengths[slot]) + len(ids)
-        binding = self._bind(slot, slot + 1).prefill_io
+        binding = self._bind(self._first + slot, self._first + slot + 1).prefill_io
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(ids[None]))
         binding.bind_cpu_input("attention_mask", np.ones((1, length), dtype=np.int64))
         logits_at = OrtValue.ortvalue_from_numpy(np.arange(len(ids) - keep, len(ids)))  # as numpy it must be required
@@ -138,18 +175,18 @@ class CompactSlots:
         """Make the mask wide enough, and not far wider; what is bound to it is bound anew."""
         width = min(-(-length // MASK_STEP) * MASK_STEP, self._model.context)
         if not width <= self._mask.shape[1] <= 2 * width:
-            self._mask = np.zeros((len(self.lengths), width), dtype=np.int64)
+            self._mask = np.zeros((len(self._ids), width), dtype=np.int64)
             self._bindings = {}
 
     def _bind(self, first: int, last: int) -> "SlotBinding":
         if (first, last) not in self._bindings:
-            self._bindings[first, last] = SlotBinding(self._model, self._view_slots(first, last))
+            self._bindings[first, last] = SlotBinding(self._model, self._view_rows(first, last))
         return self._bindings[first, last]
 
-    def _view_slots(self, first: int, last: int) -> dict[str, OrtValue]:
-        """Tensors over the buffers, from one slot to another."""
+    def _view_rows(self, first: int, last: int) -> dict[str, OrtValue]:
+        """Tensors over the buffers, from one row to another."""
         step_arrays = {"input_ids": self._ids, "attention_mask": self._mask, "logits": self._logits}
-        arrays = {**step_arrays, **dict(zip(self._model.past_names, self._buffers, strict=True))}
+        arrays = {**step_arrays, **dict(zip(self._model.past_names, self._rows, strict=True))}
         views = {name: OrtValue.ortvalue_from_numpy(array[first:last]) for name, array in arrays.items()}
         return views | {"logits_at": OrtValue.ortvalue_from_numpy(np.array([-1]))}
 
@@ -167,3 +204,18 @@ class SlotBinding:
         for name in ("input_ids", "attention_mask", "logits_at"):
             self.decode_io.bind_ortvalue_input(name, views[name])
         self.decode_io.bind_ortvalue_output("logits", views["logits"])
+
+
+def require_exact_rows(slots: CompactSlots, count: int) -> None:
+    """ValueError where so many tokens as rows of one call are another bit than in a step each; slots stay empty."""
+    ids = [token % slots._model.vocab_size for token in range(count)]
+    steps = np.concatenate([slots.decode(np.array([token])) for token in ids])
+    memory = [buffer[0, :, :count].copy() for buffer in slots._buffers]
+    slots.release(0, 0)  # what the steps have left would be right
+    (rows,) = slots.decode_drafts([ids])
+    pairs = [(steps, rows), *zip(memory, (buffer[0, :, :count] for buffer in slots._buffers), strict=True)]
+    is_exact = all(np.array_equal(*pair) for pair in pairs)
+    slots.release(0, 0)
+    if not is_exact:
+        reason = "this model rounds tokens that are fed together otherwise than alone"
+        raise ValueError(f"prompt_lookup_num_tokens: {reason}; leave it out")

@@ -28,8 +28,10 @@ class TracedSession:
         sizes = zip(self._kv_shapes, self._kv_types, strict=True)
         self.kv_bytes_per_token = sum(heads * head_dim * kind.itemsize for (heads, head_dim), kind in sizes)
 
-    def allocate_slots(self, count: int) -> "TracedSlots":
-        """A KV cache for so many sequences, all empty."""
+    def allocate_slots(self, count: int, num_draft_tokens: int = 0) -> "TracedSlots":
+        """A KV cache for so many sequences, all empty; ValueError for drafts, which this graph cannot feed exactly."""
+        if num_draft_tokens:
+            raise ValueError("prompt_lookup_num_tokens: a graph that optimum has traced takes no drafts; leave it out")
         return TracedSlots(self, count)
 
     def forward(self, ids: Ids, mask: Ids, cache: Past | None, keep: int = 0) -> tuple[Logits, Past]:

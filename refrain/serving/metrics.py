@@ -34,6 +34,9 @@ class ModelMetrics:
     prompt_tokens: int = 0
     prefix_cached_tokens: int = 0
     generation_tokens: int = 0
+    spec_decode_num_drafts: int = 0
+    spec_decode_num_draft_tokens: int = 0
+    spec_decode_num_accepted_tokens: int = 0
     finished: Counter[str] = field(default_factory=Counter)  # stop, length, cancelled, timeout, error
     refused: Counter[str] = field(default_factory=Counter)  # by the code of the error: queue_full, ...
     time_to_first_token: Histogram = field(default_factory=Histogram)
@@ -105,3 +108,7 @@ class MeasuredGeneration(GenerationWrapper):
             metrics.prompt_tokens += self._num_prompt_tokens
             metrics.prefix_cached_tokens += self._generation.num_cached_tokens
             metrics.generation_tokens += self._num_tokens
+            counts = self._generation.draft_counts
+            metrics.spec_decode_num_drafts += counts.drafts
+            metrics.spec_decode_num_draft_tokens += counts.draft_tokens
+            metrics.spec_decode_num_accepted_tokens += counts.accepted_tokens

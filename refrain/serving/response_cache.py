@@ -12,6 +12,7 @@ import msgspec
 
 from refrain.generation.grammar import Grammar
 from refrain.generation.request import GenerationRequest
+from refrain.generation.sequence import DraftCounts
 from refrain.serving.backends.protocol import Generation, GenerationWrapper, Piece
 from refrain.serving.errors import ApiError
 from refrain.serving.models.model_pool import ServedModel
@@ -126,6 +127,7 @@ class KeptReply:
     """A reply that was kept, in one piece."""
 
     cache = "hit"
+    draft_counts = DraftCounts()
     queue_seconds: float | None = None
 
     def __init__(self, content: bytes, num_prompt_tokens: int) -> None:

@@ -91,13 +91,13 @@ def test_log_probabilities_name_the_tokens(generate):
         assert next(iter(step["top"])) == step["token"] and chances == sorted(chances, reverse=True)
 
 
-def test_lookup_and_beams_give_replies_of_their_own_kind(generate):
+def test_drafts_change_no_reply_and_beams_give_their_own_kind(generate):
     rows = [{"prompt": text} for text in ASKED]
     plain = generate(rows, "--batch", "1")[1]
-    assert generate(rows, "--batch", "1", "--lookup")[1] == plain
+    assert generate(rows, "--batch", "3", "--prompt-lookup-num-tokens", "5")[1] == plain
     beamed = generate(rows, "--beams", "3")[1]
     assert [row["id"] for row in beamed] == [row["id"] for row in plain] and all(row["score"] <= 0 for row in beamed)
-    code, _, err = generate(rows, "--beams", "3", "--lookup")
+    code, _, err = generate(rows, "--beams", "3", "--prompt-lookup-num-tokens", "5")
     assert code == 1 and err.startswith("refrain: --beams: ")
 
 

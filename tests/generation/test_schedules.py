@@ -11,8 +11,9 @@ from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.engine import Engine, run
 from refrain.generation.grammar import Grammar, GrammarState
 from refrain.generation.sampling import Sampler, SamplingParams
-from refrain.generation.sequence import Sequence
+from refrain.generation.sequence import DraftCounts, Sequence
 from refrain.runtime import loading
+from refrain.runtime.compact_session import CompactSession
 from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.session import PREFILL_CHUNK
 
@@ -21,7 +22,7 @@ DIGITS = Grammar(TOKENIZER, None, "[0-9]{3,40}")
 IDS = np.random.default_rng(1).integers(0, 256, 6 * PREFILL_CHUNK).tolist()
 SCHEDULES = 200
 TOKENS = 500  # that all slots may hold together: less than what is asked for
-GRAPHS = ["llama fp32", "llama int8", "gpt2 int4", "optimum"]
+GRAPHS = ["llama fp32", "llama int8 repeats", "gpt2 int4 repeats", "optimum"]
 
 
 class Nan:
@@ -42,7 +43,8 @@ def lm(request, tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     if request.param == "optimum":
         return loading.load_model(traced_model.build(base / "tiny"), 1)
-    return loading.load_model(compact_model.build(base, *request.param.split()), 1)
+    family, bits, *repeats = request.param.split()
+    return loading.load_model(compact_model.build(base, family, bits, bool(repeats)), 1)
 
 
 def requests():
@@ -52,7 +54,8 @@ def requests():
         rng = random.Random(number)
         length = lengths[number % len(lengths)]
         prompt = IDS[:length] if number % 3 else [*IDS[: length // 2], *IDS[200 : 200 + length - length // 2]]
-        yield prompt, rng.randrange(1, 14), SamplingParams(temperature=number % 2, top_p=0.9, seed=number), number % 5
+        limit = rng.randrange(1, 14 if number % 4 else 44)
+        yield prompt, limit, SamplingParams(temperature=number % 2, top_p=0.9, seed=number), number % 5
 
 
 def make(request):
@@ -77,15 +80,19 @@ def finish_alone(lm, request):
     return outcome(sequence)
 
 
-def test_in_200_schedules_every_reply_is_what_it_is_alone(lm):
+def test_in_200_schedules_every_reply_is_what_it_is_alone(lm, request):
     asked = list(requests())
     right = [finish_alone(lm, request) for request in asked]
     assert {"length", "stop", "error"} <= {each[2] for each in right} and sum(len(each[0]) for each in right) > 70
+    can_draft = isinstance(lm, CompactSession)
     ended = left_early = cached = 0
+    drafted = DraftCounts()
     for schedule in range(SCHEDULES // len(GRAPHS)):
         rng = random.Random(schedule)
         slots = 32 if schedule % 10 == 0 else rng.choice([1, 2, 5, 8])
-        engine = Engine(lm, slots, max_tokens=rng.choice([None, TOKENS]) if slots < 32 else None)
+        num_draft_tokens = rng.choice([0, 1, 3, 9]) if can_draft else 0
+        engine = Engine(lm, slots, num_draft_tokens, rng.choice([None, TOKENS]) if slots < 32 else None)
+        engine._costs.row_cost = lambda _: 0.02  # any draft is worth it
         waiting = [(number, make(asked[number])) for number in rng.choices(range(len(asked)), k=max(12, slots))]
         inside = {}
         while waiting or inside:
@@ -103,8 +110,12 @@ def test_in_200_schedules_every_reply_is_what_it_is_alone(lm):
             for sequence in engine.remove_finished():
                 key = next(key for key, each in inside.items() if each is sequence)
                 assert outcome(inside.pop(key)) == right[key[0]]
+                drafted.draft_tokens += sequence.draft_counts.draft_tokens
+                drafted.accepted_tokens += sequence.draft_counts.accepted_tokens
                 ended, cached = ended + 1, cached + sequence.num_cached_tokens
     assert ended > 300 and left_early > 40 and cached > 5000, "there was company, and there were beginnings in common"
+    if "repeats" in request.node.name:
+        assert drafted.draft_tokens > drafted.accepted_tokens + 20 > 120, "drafts came true, and did not"
 
 
 def test_what_all_slots_hold_stays_within_its_bound(lm):

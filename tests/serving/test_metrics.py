@@ -15,7 +15,7 @@ NAME = re.compile(r"\b(?:refrain|process)_[a-z0-9_]+")
 @pytest.fixture(scope="module")
 def metered_server(serve):
     """A server of this module alone, for others count too; and one that lets a single request wait."""
-    return serve(max_num_seqs=1, max_waiting=1)
+    return serve(max_num_seqs=1, max_waiting=1, prompt_lookup_num_tokens=4)
 
 
 def read(server):
@@ -53,6 +53,16 @@ def test_replies_and_their_tokens_are_counted(metered_server):
     assert after["refrain_kv_cache_max_tokens",] == 1200 and after["process_resident_memory_bytes",] > 10**7
     seal, variant = metered_server.server.models.default.seal, "int8"
     assert after["refrain_model_info", seal, variant] == 1
+
+
+def test_drafts_and_what_came_true_of_them_are_counted(metered_server, served):
+    before, asked = read(metered_server), {"guided_regex": "(?:né🙂!){9}", "max_tokens": 100, "logprobs": True}
+    drafted = metered_server.chat("Hello", **asked).json()
+    drafts, tokens, accepted = difference(
+        before, read(metered_server), *(f"refrain_spec_decode_num_{name}_total" for name in
+                                        ("drafts", "draft_tokens", "accepted_tokens")))  # fmt: skip
+    assert 0 < drafts <= tokens and 0 < accepted <= tokens
+    assert drafted["choices"] == served.chat("Hello", **asked).json()["choices"], "the same without drafts"
 
 
 @pytest.fixture

@@ -28,13 +28,15 @@ class EngineThread:
     """What backends.protocol.Backend promises, of any session; `submit` and `cancel` are for the event loop.
 
     Sequences run in up to `max_num_seqs` slots that share room for `max_tokens`; `max_waiting` more wait in order.
+    ValueError where the session feeds no drafts exactly.
     """
 
     def __init__(
-        self, lm: Session, tokenizer: ChatTokenizer, max_num_seqs: int, max_waiting: int, max_tokens: int | None = None
-    ) -> None:
+        self, lm: Session, tokenizer: ChatTokenizer, max_num_seqs: int, max_waiting: int,
+        max_tokens: int | None = None, num_draft_tokens: int = 0,
+    ) -> None:  # fmt: skip
         self.tokenizer, self.context = tokenizer, min(lm.context, max_tokens or lm.context)
-        self._engine = Engine(lm, max_num_seqs, max_tokens=max_tokens)
+        self._engine = Engine(lm, max_num_seqs, num_draft_tokens, max_tokens)
         self._max_waiting, self._max_tokens = max_waiting, max_tokens or max_num_seqs * lm.context
         self._replies: dict[int, Reply] = {}  # those in the engine, by the identity of their sequences
         self._waiting: deque[Reply] = deque()

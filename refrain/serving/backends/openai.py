@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.request import GenerationRequest
+from refrain.generation.sequence import DraftCounts
 from refrain.serving.backends import openai_format
 from refrain.serving.backends.http_stream import UNREACHABLE, UpstreamError
 from refrain.serving.backends.protocol import Piece
@@ -86,6 +87,7 @@ class RemoteReply:
     """What backends.protocol.Generation promises, of a reply that another server makes."""
 
     cache = "off"
+    draft_counts = DraftCounts()
     queue_seconds: float | None = None
 
     def __init__(self, backend: OpenAIBackend, request: GenerationRequest, deadline: float | None) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from refrain.chat.encoding import ChatTokenizer
 from refrain.generation.request import GenerationRequest
+from refrain.generation.sequence import DraftCounts
 
 
 class TokenLogprob(NamedTuple):
@@ -45,6 +46,10 @@ class Generation(Protocol):
         """Of the prompt, known with the first piece: what another one had left in memory."""
 
     @property
+    def draft_counts(self) -> DraftCounts:
+        """What was drafted for it so far."""
+
+    @property
     def queue_seconds(self) -> float | None:
         """Until it began, known with the first piece; None where that is not known."""
 
@@ -66,6 +71,10 @@ class GenerationWrapper:
     @property
     def num_cached_tokens(self) -> int:
         return self._generation.num_cached_tokens
+
+    @property
+    def draft_counts(self) -> DraftCounts:
+        return self._generation.draft_counts
 
     @property
     def queue_seconds(self) -> float | None:

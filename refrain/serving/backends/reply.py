@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from refrain.generation.sequence import Sequence
+from refrain.generation.sequence import DraftCounts, Sequence
 from refrain.serving.backends.protocol import Piece, TokenLogprob
 from refrain.serving.errors import ApiError
 
@@ -35,6 +35,11 @@ class Reply:
         if not self.has_ended:
             self.is_cancelled = True
             self._cancel(self)
+
+    @property
+    def draft_counts(self) -> DraftCounts:
+        """What was drafted for it so far."""
+        return self.sequence.draft_counts
 
     @property
     def is_unheard(self) -> bool:

@@ -65,6 +65,7 @@ def open_verified(verified: Artifact, settings: ServeSettings) -> OpenModel:
 
 def load(folder: Path, settings: ServeSettings) -> tuple[Session | OpenAIBackend, ChatTokenizer]:
     """What answers, and the tokenizer; a first token is made, so that what is allocated then is there."""
+    sessions.check_draft_tokens(settings.prompt_lookup_num_tokens, settings.backend)
     try:
         tokenizer = encoding.load_tokenizer(folder)
         if settings.backend == "openai":
@@ -106,7 +107,8 @@ def start_engine(
     room = kv_room(lm, settings)
     if room < lm.context:
         log.warning("%s: there is room for %d of %d tokens of its context", verified.folder, room, lm.context)
-    backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting, room)
+    backend = EngineThread(lm, tokenizer, settings.max_num_seqs, settings.max_waiting, room,
+                           settings.prompt_lookup_num_tokens)  # fmt: skip
     return OpenModel(verified, backend, weight_bytes(verified.folder))
 
 

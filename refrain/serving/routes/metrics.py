@@ -20,6 +20,9 @@ COUNTERS = {  # of a model, by their attributes
     "prompt_tokens": "Tokens of prompts that were read or found in memory.",
     "prefix_cached_tokens": "Tokens of prompts that another prompt had left in memory.",
     "generation_tokens": "Tokens that were generated.",
+    "spec_decode_num_drafts": "Drafts of prompt lookup decoding.",
+    "spec_decode_num_draft_tokens": "Tokens of these drafts.",
+    "spec_decode_num_accepted_tokens": "Of these tokens, those that came true.",
 }
 HISTOGRAMS = {
     "time_to_first_token": ("time_to_first_token_seconds", "Seconds from a request to its first token."),

@@ -86,6 +86,11 @@ class ServeSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     port: Annotated[int, about("0 for any that is free", restart=True, ge=0, le=65535)] = 8000
     threads: Annotated[Count | None, about("of one step; null for as many as there are cores", restart=True)] = None
     max_num_seqs: Annotated[Count, about("sequences that run at once", restart=True)] = 8
+    prompt_lookup_num_tokens: Annotated[
+        int,
+        about("tokens drafted in a step where a text repeats itself: the same replies sooner; 0 for none", restart=True,
+              ge=0, le=64),
+    ] = 0  # fmt: skip
     max_waiting: Annotated[int, about("requests that wait beside them; more get 429", restart=True, ge=0)] = 64
     models_memory: Annotated[Count | None, about("bytes of weights kept open; null for half of what is free")] = None
     kv_cache_memory: Annotated[

@@ -1,0 +1,111 @@
+"""What prompt lookup decoding gains where a text repeats itself, and what it costs where it does not.
+
+    python -m benchmarks.speculation FOLDER [--draft-tokens N] [--rounds N] [--threads N] [--markdown FILE]
+
+FOLDER holds an exported model of any kind that continues text. Each round says the same replies with drafts and
+without, in turns, and compares every token: ratios are taken within a round, of seconds and of CPU time.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.harness import tables
+from refrain.generation import model as generation_model
+from refrain.generation.model import Model
+from refrain.generation.options import Options
+from refrain.generation.sequence import Sequence
+
+ARTICLE = """The watershed of a river is all the land from which water flows into it. Rain on a ridge runs down one side
+or the other, and the ridge is where two watersheds meet. Engineers in Port Alder measured the watershed of the Alder
+River in 1987 and found 412 square kilometres, of which 230 are forest, 120 are fields and 62 are towns. They proposed
+three dams; one was built, at Grey Stone, and it holds 18 million cubic metres of water."""
+CODE = """def read_scores(path):
+    scores = {}
+    with open(path) as file:
+        for line in file:
+            name, score = line.split(",")
+            scores[name] = int(score)
+    return scores
+
+
+def write_scores(path, scores):
+    with open(path, "w") as file:
+        for name, score in scores.items():
+            file.write(f"{name},{score}\n")
+"""
+RECORDS = "".join(
+    f'{{"name": "{name}", "city": "{city}", "year": {year}}}\n'
+    for name, city, year in (("Ada Moor", "Port Alder", 1987), ("Ben Lund", "Grey Stone", 1991),
+                             ("Cora Hill", "Port Alder", 1994), ("Dan Reed", "Millbrook", 1998))
+)  # fmt: skip
+REPETITIVE = {
+    "a text said again": f"{ARTICLE}\n\nThe same text once more:\n\nThe watershed of a river",
+    "code with a change": f"{CODE}\n\n# The same two functions, with the encoding given:\n\ndef read_scores(path):",
+    "records": f'{RECORDS}{{"name": "Eve Marsh", "city": "Port Alder", "year": 2001}}\n{{"name":',
+}
+ORDINARY = {
+    "a story": "Once upon a time a lighthouse keeper found a letter in a bottle. He opened it, and",
+    "an explanation": "Why do leaves change their colour in autumn? The reason is that",
+    "advice": "Before you buy a used bicycle, you should look at",
+}
+SAMPLED: Options = {"temperature": 0.9, "top_p": 0.95, "seed": 3}
+HEADER = ["text", "tokens", "tokens/s", "with drafts", "x", "x of CPU time", "drafted", "came true", "same text"]
+
+
+def main() -> None:
+    options = arguments()
+    plain = generation_model.load(options.folder, threads=options.threads, max_num_seqs=1)
+    drafting = generation_model.load(options.folder, threads=options.threads, max_num_seqs=1,
+                               prompt_lookup_num_tokens=options.draft_tokens)  # fmt: skip
+    rows = [HEADER]
+    for kind, prompts in (({}, REPETITIVE), (SAMPLED, REPETITIVE), (SAMPLED, ORDINARY)):
+        for name, prompt in prompts.items():
+            given: Options = {"max_tokens": options.tokens, **kind}  # type: ignore[typeddict-item]
+            label = f"{name}, sampled" if kind else name
+            rows.append([label, *compare(plain, drafting, prompt, given, options.rounds)])
+            print(tables.align([HEADER, rows[-1]]), flush=True)
+    if options.markdown:
+        options.markdown.write_text(tables.to_markdown(rows) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--draft-tokens", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--markdown", type=Path)
+    return parser.parse_args()
+
+
+def compare(plain: Model, drafting: Model, prompt: str, given: Options, rounds: int) -> list[str]:
+    """A row of the table: medians of the rounds."""
+    seconds, ratios, cpu_ratios, is_same = list[float](), list[float](), list[float](), True
+    for model in (plain, drafting):  # the prompt is in memory then, and what is allocated once
+        say(model, prompt, {**given, "max_tokens": 2})
+    for _ in range(rounds):
+        sequence, wall, cpu = say(plain, prompt, given)
+        drafted, drafted_wall, drafted_cpu = say(drafting, prompt, given)
+        is_same = is_same and sequence.ids == drafted.ids and sequence.text == drafted.text
+        seconds.append(wall)
+        ratios.append(wall / drafted_wall)
+        cpu_ratios.append(cpu / drafted_cpu)
+    rate, counts = len(sequence.ids) / median(seconds), drafted.draft_counts
+    return [f"{len(sequence.ids)}", f"{rate:.0f}", f"{rate * median(ratios):.0f}", f"{median(ratios):.2f}",
+            f"{median(cpu_ratios):.2f}", f"{counts.draft_tokens}", f"{counts.accepted_tokens}",
+            "yes" if is_same else "NO"]  # fmt: skip
+
+
+def say(model: Model, prompt: str, given: Options) -> tuple[Sequence, float, float]:
+    """What follows a text, its seconds and its seconds of CPU time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    stream = model.start(model.tokenize(prompt), given, is_chat=False)
+    generation_model.read_all(stream)
+    return stream.reply.sequence, time.perf_counter() - wall, time.process_time() - cpu
+
+
+if __name__ == "__main__":
+    main()
