@@ -99,6 +99,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "data/shapes/registry": ("data/shapes/test_parsing.py", "the table that parsing goes by"),
     "data/shapes/votes": ("data/shapes/test_parsing.py", "one conversation in every shape"),
     "data/token_counts": ("data/test_datasheet.py", "lengths, the same whoever counts"),
+    "data/splitting/crowds": ("data/splitting/test_leakage.py", "what is like very many others"),
     "data/splitting/near_pairs": ("data/splitting/test_near_duplicates.py", "compared many at a time"),
     "data/splitting/near_prompts": ("data/splitting/test_leakage.py", "what is near joins, or leaves"),
     "data/splitting/ragged": ("data/splitting/test_near_duplicates.py", "the arrays that it searches"),

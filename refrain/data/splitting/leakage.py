@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refrain.data.shapes.errors import Reason
-from refrain.data.splitting import near_prompts, ragged
+from refrain.data.splitting import crowds, near_prompts, ragged
 from refrain.data.splitting.asked_questions import find_asked_questions
 from refrain.data.splitting.near_prompts import NearSearch
 from refrain.data.splitting.ragged import Array, RaggedArray
@@ -23,9 +23,6 @@ SPLITS = ("train", "val", "test")
 
 
 SPLIT_RANK = np.array([2, 1, 0, 3])  # who comes first, by split: test, val, train, none
-
-
-CROWD = 2_000  # from so many others on, the first is taken for near unseen
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,7 @@ class LeakageResolver:
         with near_prompts.near_searches(store, prompts.first_row, data) as searches:
             self.questions = find_asked_questions(store, prompts.of_row, prompts.first_row, rows)
             self.searches = list(searches)
+        self.crowds = [crowds.CrowdMembers(search, self.kinds_of, self.is_drawn) for search in self.searches]
         self.is_chat = store["is_chat"][prompts.first_row]
         self.groups, self.groups_of = group_members(store["group"][rows], prompts.of_row[rows], len(prompts.first_row))
         self.declared = prompts.declared_split
@@ -113,9 +111,10 @@ class LeakageResolver:
     def find_conflicts(self, prompt: int) -> list[Conflict]:
         """Of each kind of earlier prompts that ask the same or are near, and of each group, one."""
         conflicts = [self.make_conflict(others[0], "exact_leak") for others in self.by_kind(self.find_asking(prompt))]
-        for search in self.searches:
+        for search, crowd in zip(self.searches, self.crowds, strict=True):
             known = {(conflict.split, conflict.is_declared) for conflict in conflicts}
-            for others in self.by_kind(search.earlier_candidates(prompt)):
+            source = crowd if search.is_crowded[prompt] else search
+            for others in self.by_kind(source.earlier_candidates(prompt)):
                 if (self.split[others[0]], self.declared[others[0]] != NONE) not in known:
                     near = self.find_first_near(search, prompt, others)
                     conflicts += [self.make_conflict(other, "near_leak") for other in near]
@@ -128,9 +127,17 @@ class LeakageResolver:
         """Those of the prompts that are in a split, in portions of one split, declared or not."""
         if not len(prompts):
             return []
-        prompts = prompts[~self.is_absent[prompts]]
+        kinds = self.kinds_of(prompts)
+        return [prompts[kinds == kind] for kind in sorted(set(kinds.tolist()) - {-1})]
+
+    def kinds_of(self, prompts: Array) -> Array:
+        """A number for each split of the prompts, declared or not; -1 for none."""
         kinds = self.split[prompts] * 2 + (self.declared[prompts] != NONE)
-        return [prompts[kinds == kind] for kind in sorted(set(kinds.tolist()))]
+        return np.where(self.is_absent[prompts], -1, kinds)
+
+    def is_drawn(self, kind: int) -> bool:
+        """Whether the split of a kind is not declared."""
+        return kind % 2 == 0
 
     def find_asking(self, prompt: int) -> Array:
         """The earlier prompts of which one may not be held out while the other is learned, for it asks the same.
@@ -155,7 +162,7 @@ class LeakageResolver:
         Of a crowd without a declared split the first is taken unseen: all of it then stands on one side, which is no
         leak, and the time stays in proportion to the rows.
         """
-        if len(others) > CROWD and self.declared[others[0]] == NONE:
+        if len(others) > crowds.CROWD and self.declared[others[0]] == NONE:
             return [int(others[0])]
         return search.find_first_near(prompt, others)
 

@@ -1,6 +1,11 @@
+import random
+
 import pytest
 from prepare_stage import LONG, QUESTION, ids, numbered, qa
+from single_rows import talk
 from split_rows import places
+
+from refrain.data.splitting import crowds
 
 
 @pytest.mark.parametrize(
@@ -113,11 +118,34 @@ def test_other_answers_to_one_prompt_are_kept_or_not(prepare, answers, kept):
 
 def test_a_crowd_of_like_wording_stands_together(prepare, monkeypatch):
     """Comparing each with each would take the square of their number."""
-    monkeypatch.setattr("refrain.data.splitting.leakage.CROWD", 20)
+    monkeypatch.setattr("refrain.data.splitting.crowds.CROWD", 20)
     crowd = [qa(f"{LONG} {number} {number}x {number}y") for number in range(100)]
     files = prepare(("a.jsonl", crowd + numbered(9), {}), val=0.3, test=0.3, leaks={"near_duplicate_threshold": 0.7})
     assert len({name for line, name in places(files).items() if int(line) <= 100}) == 1
     assert len(places(files)) == 109
+
+
+def test_a_crowd_is_known_from_its_groups_as_from_all_its_members(prepare, monkeypatch):
+    monkeypatch.setattr(crowds, "CROWD", 10)
+    rng = random.Random(1)
+    asked = [f"{LONG} {rng.randrange(40)} {rng.randrange(9)}x" for _ in range(120)]
+    chats = [{"messages": talk("hello there", "yes?", text, "so")} for text in asked[60:]]
+    sources = [
+        ("a.jsonl", [qa(text) for text in asked[:60]], {}),
+        ("b.jsonl", chats[:20], {"split": "val"}),
+        ("c.jsonl", chats[20:40], {"split": "train"}),
+        ("d.jsonl", chats[40:], {}),
+    ]
+    settings = {"val": 0.3, "test": 0.3, "leaks": {"near_duplicate_threshold": 0.9}}
+    files = prepare(*sources, **settings)
+    asked_of = []
+    monkeypatch.setattr(
+        crowds.CrowdMembers,
+        "earlier_candidates",
+        lambda self, prompt: asked_of.append(prompt) or self.search.earlier_candidates(prompt),
+    )
+    assert prepare(*sources, **settings) == files
+    assert len(asked_of) > 30 and all(files[name] for name in ("train", "val", "duplicates"))
 
 
 def test_without_a_share_only_equal_prompts_are_one(prepare):
