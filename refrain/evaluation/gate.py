@@ -15,6 +15,9 @@ from refrain.pipeline.export_schema import Thresholds, VariantConfig
 
 log = logging.getLogger(__name__)
 
+FIRST_LOOK = 8  # prompts after which a variant may be given up by what they say alone
+FAR = 2.0  # ... where even what chance leaves of it is so many times what is allowed
+
 
 def require_same_tokenizer(reference: Path, folder: Path, rows: list[Row]) -> None:
     """ValueError, naming the folder, unless it makes the ids of prompts, and ends a reply, as was trained."""
@@ -59,13 +62,17 @@ def remove_failing(onnx: Path, variants: dict[str, VariantConfig], failures: dic
 def require_within_reach(name: str, thresholds: Thresholds, positions: int, stats: DivergenceStats) -> None:
     """ValueError once a variant misses a threshold, by more than chance, whatever the rest of so many positions says.
 
-    Of kl the tokens so far say what chance explains.
+    Of kl the tokens so far say what chance explains, and the first prompts that nothing will save it.
     """
     key = f"export.variants.{name}.thresholds"
     seen = f"given up after {len(stats.kl_divergences)} of {positions} tokens"
     if thresholds.relative_logits is None and thresholds.kl is not None:
         least = float(np.sum(stats.kl_divergences)) / positions
         interval = stats.kl_interval()
+        if interval is not None and interval[0] > FAR * thresholds.kl and len(stats.mean_differences) >= FIRST_LOOK:
+            low, high = interval
+            raise ValueError(f"its next tokens diverge from the merged model's by {low:.2g} to {high:.2g} nats, "
+                             f"{key}.kl allows {thresholds.kl:g}; {seen}")  # fmt: skip
         if least > thresholds.kl and interval is not None and interval[0] > thresholds.kl:
             raise ValueError(f"its next tokens diverge from the merged model's by at least {least:.2g} nats, "
                              f"{key}.kl allows {thresholds.kl:g}; {seen}")  # fmt: skip

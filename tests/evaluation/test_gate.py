@@ -3,8 +3,10 @@
 import json
 import logging
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from threshold_results import BARS, JUST
 
@@ -155,6 +157,20 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     gate.require_same_tokenizer(tmp_path, tmp_path, rows)
 
 
+FIRST_LOOKS = [(8, 0.05, True), (7, 0.05, False), (8, 0.039, False)]
+
+
+@pytest.mark.parametrize(("prompts", "divergence", "is_given_up"), FIRST_LOOKS)
+def test_a_variant_that_is_far_off_on_the_first_prompts_is_given_up_at_once(prompts, divergence, is_given_up):
+    stats = DivergenceStats()
+    noise = np.random.default_rng(0).uniform(0.99, 1.01, 20 * prompts)
+    stats.kl_divergences, stats.mean_differences = list(noise * divergence), [0.1] * prompts
+    sentence = r"diverge .* by 0.05 to 0.05 nats, .*kl allows 0.02; given up after 160 of 5000 tokens$"
+    given_up = pytest.raises(ValueError, match=sentence)
+    with given_up if is_given_up else nullcontext():
+        gate.require_within_reach("v", Thresholds(kl=0.02, top1=0.0), 5000, stats)
+
+
 @pytest.mark.parametrize("flips, divergences, sentence", [
     (7, [0.0] * 50, None),
     (8, [0.0] * 50, "at most 92.0% of its top1 tokens are the merged model's, "
@@ -166,7 +182,7 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
 ])  # fmt: skip
 def test_a_variant_is_given_up_only_when_the_rest_cannot_save_it(flips, divergences, sentence):
     stats = DivergenceStats()
-    stats.kl_divergences = divergences
+    stats.kl_divergences, stats.mean_differences = divergences, [0.1] * 7
     stats.agreements = {"whole": [True] * 50, "cached": [False] * flips + [True] * (50 - flips)}
     thresholds = Thresholds(kl=0.02, top1=0.96)
     if sentence is None:

@@ -11,7 +11,7 @@ from refrain.runtime.session import PREFILL_CHUNK
 IDS = np.random.default_rng(0).integers(0, compact_model.VOCABULARY, (4, compact_model.CONTEXT))
 
 
-BITS = ("fp32", "int8", "int8-64", "int8-32", "int4", "int8-kv8")
+BITS = ("fp32", "int8", "int8-64", "int8-32", "int4", "int4-head4", "int8-kv8")
 EXACT = [f"{family} {bits}" for family in ("llama", "gpt2") for bits in BITS]
 
 

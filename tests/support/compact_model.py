@@ -43,6 +43,7 @@ PRECISIONS = {
     "kv8": QuantizationConfig(32, kv_bits=8),
     "int8-32": QuantizationConfig(8, 32),
     "int4": QuantizationConfig(4, 32, head_bits=8, rounding="search"),
+    "int4-head4": QuantizationConfig(4, 32, head_bits=4, rounding="search"),
     "int4-64": QuantizationConfig(4, 64),  # of which the kernels round rows in company otherwise than alone
 }
 
