@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.harness import model_shapes, tables
 from refrain.runtime import loading
 
-INT8, INT4 = {"bits": 8, "block": 32, "head_bits": 8}, {"bits": 4, "block": 32, "head_bits": 8, "rounding": "search"}
+INT8, INT4 = {"bits": 8, "activations": "token"}, {"bits": 4, "block": 32, "head_bits": 8, "rounding": "search"}
 VARIANTS = {
     "int8": INT8,
     "int8, KV 8": INT8 | {"kv_bits": 8},
