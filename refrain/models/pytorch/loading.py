@@ -1,6 +1,7 @@
 """Weights in PyTorch: load them, make them ready to train, fold an adapter in, save."""
 
 import importlib.util
+import json
 import logging
 from pathlib import Path
 from time import monotonic
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,6 +24,7 @@ from refrain.models.pytorch import lora
 from refrain.pipeline.schema import MethodConfig
 
 log = logging.getLogger(__name__)
+WAY_BACK = "`dvc checkout --force` brings back what a stage made, a folder of your own is to be copied anew"
 
 
 def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path | None = None) -> PreTrainedModel:
@@ -42,21 +45,37 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
 
 
 def load_pretrained(folder: Path, **settings: Any) -> PreTrainedModel:
-    """The weights of a checked local folder, in fp32; safetensors only, no code of the folder's is run."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        attn_implementation=choose_attention(read_config(folder)),
-        **settings,
-    )
+    """The weights of a checked local folder, in fp32; safetensors only, no code of the folder's is run.
+
+    ValueError where one of its files is missing or cut short.
+    """
+    shape = read_config(folder)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            attn_implementation=choose_attention(shape),
+            **settings,
+        )
+    except SafetensorError as error:
+        raise ValueError(f"{folder}: its weights are cut short or no safetensors ({error}); {WAY_BACK}") from error
     return with_plain_generation(cast(PreTrainedModel, model))
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """The shape of the model in a local folder."""
+    """The shape of the model in a local folder; ValueError where config.json says none."""
+    file = folder / "config.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{file}: it is missing; {WAY_BACK}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: it is cut short or no JSON; {WAY_BACK}") from error
+    if not isinstance(values, dict) or not values.get("model_type"):
+        raise ValueError(f"{file}: it names no model_type, so it is not whole; {WAY_BACK}")
     return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
 
 

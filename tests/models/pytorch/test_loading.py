@@ -50,6 +50,25 @@ def test_weights_are_loaded_in_single_precision(base, tmp_path):
     assert {weight.dtype for weight in loading.build_random(tmp_path).parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize(("file", "kept", "sentence"), [
+    ("config.json", None, "config.json: it is missing; `dvc checkout --force` brings back"),
+    ("config.json", b'{"model_type": "lla', "config.json: it is cut short or no JSON; "),
+    ("config.json", b"{}", "config.json: it names no model_type, so it is not whole; "),
+    ("model.safetensors", None, "no file named model.safetensors"),
+    ("model.safetensors", b"", "its weights are cut short or no safetensors (.*header.*); "),
+    ("model.safetensors", 1000, "its weights are cut short or no safetensors (.*); "),
+])  # fmt: skip
+def test_a_folder_that_is_not_whole_is_named_with_the_file(file, kept, sentence, base, tmp_path):
+    folder = shutil.copytree(base, tmp_path / "base")
+    content = (folder / file).read_bytes()
+    (folder / file).unlink()
+    if kept is not None:
+        (folder / file).write_bytes(content[:-kept] if isinstance(kept, int) else kept)
+    with pytest.raises((ValueError, OSError), match=sentence.replace("(", r"\(").replace(")", r"\)")) as refused:
+        loading.load_pretrained(folder)
+    assert str(folder) in str(refused.value) and "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("family", ["tied", "gpt2"])
 def test_random_weights_come_in_any_family(family, request):
     folder = request.getfixturevalue(family)
