@@ -1,13 +1,16 @@
 """Export: the merged model as GGUF files for llama.cpp, each proven there to say what PyTorch says; none by default."""
 
-from refrain.pipeline import exporter_record, paths, runner
+from refrain.pipeline import exporter_record, front_matter, paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
+
+NO_FILES = "No GGUF file was asked for; `dvc exp run -S gguf=q8_0` makes one.\n"
 
 
 def main(cfg: Config) -> None:
     paths.make_empty(paths.GGUF)
     if not cfg.gguf.types:
+        (paths.GGUF / front_matter.CARD).write_text(NO_FILES, encoding="utf-8")  # DVC warns of an empty folder
         runner.write_report(paths.GGUF_REPORT, {})
         return
     # these load torch, and packages of the extra `gguf`, after the configuration was checked

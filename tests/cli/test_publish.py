@@ -197,6 +197,7 @@ def record_merged(here):
 
 def export_no_gguf(here, tmp_path):
     (here / paths.GGUF).mkdir()
+    (here / paths.GGUF / "README.md").write_text("No GGUF file was asked for.")
 
 
 def damage_gguf(here, tmp_path):
@@ -226,7 +227,7 @@ def nothing(here, tmp_path):
     (put_secret, ["out", "--merged", "--allow-dirty"], ".env: it is called like a file with secrets"),
     (paste_token, ["out", "--merged", "--allow-dirty"], "notes.txt: it holds what looks like a token of the Hub, so"),
     (nothing, ["out", "--gguf"], "models/gguf: there is no such folder; `dvc pull models/gguf` fetches it"),
-    (export_no_gguf, ["out", "--gguf"], "models/gguf: it is empty, for none of its files was asked for; `dvc exp run"),
+    (export_no_gguf, ["out", "--gguf"], "models/gguf: it holds no GGUF file, for none was asked for; `dvc exp run"),
     (damage_gguf, ["out", "--gguf"], "models/gguf/model-q8_0.gguf: checksum mismatch; `dvc checkout --force models/"),
     (nothing, ["out", "--variants", "best,int2"], "--variants: models/onnx has no int2; it has best, fp32, int"),
     (nothing, ["out", "--variants", "int8"], "--variants: best has to be among them, for it is what is opened"),

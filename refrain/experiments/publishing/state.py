@@ -48,8 +48,8 @@ def require_beside(folder: Path) -> None:
     """ValueError unless a further folder is there, and is the one that the artifact was made of where it says so."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; `dvc pull {folder}` fetches it, `dvc repro` makes it")
-    if not any(folder.iterdir()):
-        raise ValueError(f"{folder}: it is empty, for none of its files was asked for; `dvc exp run -S gguf=q8_0` "
+    if folder == paths.GGUF and not any(folder.glob("*.gguf")):
+        raise ValueError(f"{folder}: it holds no GGUF file, for none was asked for; `dvc exp run -S gguf=q8_0` "
                          "makes one")  # fmt: skip
     if (folder / manifest.MANIFEST).is_file() and (problems := manifest.find_problems(folder)):
         raise ValueError(f"{folder}/{problems[0]}; `dvc checkout --force {folder}` brings back what was recorded")
