@@ -1,6 +1,7 @@
 """The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results."""
 
 import argparse
+import errno
 import importlib
 import sys
 from itertools import chain
@@ -45,6 +46,8 @@ def describe_error(error: ValueError | OSError) -> str:
     """What is wrong, on one line; the system's own words for a file behind its name."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "no space is left where this is written; free some, or write it elsewhere"
     return str(error)
 
 

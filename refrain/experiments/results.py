@@ -22,7 +22,7 @@ DIGITS = {"bleu": 1, "perplexity": 2}
 OUTCOMES = {  # what reports/parity.json lists of a variant
     "fails": "is left out",
     "missed_by_chance": "stays, though not as the best, for chance explains what it misses",
-    "reached_by_chance": "reaches its thresholds, but chance explains that",
+    "reached_by_chance": "reaches all thresholds, though other prompts might say otherwise",
 }
 COLUMNS = ("exact_match", "token_f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "rows")
 

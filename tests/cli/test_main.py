@@ -1,11 +1,14 @@
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 
 import pytest
+from command_line import REFRAIN
 from places import ROOT
 
 from refrain.cli import main
+from refrain.pipeline import manifest
 
 
 def loaded(code):
@@ -59,3 +62,13 @@ def test_talking_needs_neither_torch_nor_transformers():
         "from refrain.pipeline import manifest; from refrain.runtime import loading"
     )
     assert "refrain.cli.terminal" in modules and not {"torch", "transformers", "optimum", "onnx"} & set(modules)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    manifest.write_manifest(tmp_path, {})
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*REFRAIN, "check", str(tmp_path)], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    said = "refrain: no space is left where this is written; free some, or write it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, said)

@@ -118,7 +118,8 @@ def describe_chance(name: str, attempt: Attempt) -> None:
         log.warning("%s stays, though not as the best, for chance explains what it misses: %s; %s",
                     name, "; ".join(attempt.missed), more)  # fmt: skip
     if attempt.lucky and not attempt.fails:
-        log.warning("%s reaches its thresholds, but chance explains that: %s; %s", name, "; ".join(attempt.lucky), more)
+        log.warning("%s reaches all thresholds, though other prompts might say otherwise: %s; %s",
+                    name, "; ".join(attempt.lucky), more)  # fmt: skip
 
 
 def judge(out: Path, weights: QuantizationConfig, thresholds: Thresholds, measure: Measure, positions: int) -> Attempt:
