@@ -42,8 +42,25 @@ def run(options: argparse.Namespace) -> int:
     if preview.problem:
         raise ValueError(preview.problem)
     is_here = data_settings.is_repository()
+    if is_here and is_feedback(names) and not source_settings:
+        print("\nbehind the rows of before, which a model that learns feedback alone forgets (docs/loop.md):")
+        print(shlex.join(["dvc", "exp", "run", *as_options(["data=feedback", *overrides])]))
+        return 0
     if not is_here:
         sources = data_settings.make_sources([str(Path(name).absolute()) for name in names], source_settings)
-    wanted = [word for value in [*data_settings.source_overrides(sources), *overrides] for word in ("-S", value)]
+    wanted = as_options([*data_settings.source_overrides(sources), *overrides])
     print(f"\n{'' if is_here else 'in a repository of Refrain: '}{shlex.join(['dvc', 'exp', 'run', *wanted])}")
     return 0
+
+
+def is_feedback(names: list[str]) -> bool:
+    """Whether all files are what people said on the page of the server."""
+    from refrain.serving.lineage import feedback
+
+    written = {file.resolve() for file in (feedback.FILE, feedback.pairs_file(feedback.FILE))}
+    return bool(names) and all(Path(name).resolve() in written for name in names)
+
+
+def as_options(overrides: list[str]) -> list[str]:
+    """As dvc exp run takes them."""
+    return [word for override in overrides for word in ("-S", override)]

@@ -106,6 +106,16 @@ def test_in_a_repository_conf_decides(data, tmp_path):
     assert out.splitlines()[-1].endswith(" ".join(f"-S {option}" for option in options))
 
 
+def test_what_people_said_is_learned_behind_the_rows_of_before(data, tmp_path):
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "data/raw").mkdir(parents=True)
+    file = write("feedback.jsonl", numbered(4), "data/raw")
+    assert data(file)[1].splitlines()[-1] == "dvc exp run -S data=feedback"
+    assert data(file.absolute(), "seed=3")[1].splitlines()[-1] == "dvc exp run -S data=feedback -S seed=3"
+    other = write("feedback.jsonl", numbered(4))
+    assert "data.sources=[" in data(other)[1].splitlines()[-1] and "data.sources=[" in data(file, other)[1]
+
+
 def test_without_a_repository_the_policies_are_those_of_conf(monkeypatch):
     assert all(
         choices[0] == getattr(prepare_stage.defaults().data.policies, name)

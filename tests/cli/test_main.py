@@ -66,9 +66,8 @@ def test_talking_needs_neither_torch_nor_transformers():
 
 def test_a_full_disk_is_one_sentence(tmp_path):
     manifest.write_manifest(tmp_path, {})
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*REFRAIN, "check", str(tmp_path)], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
+    command = [*REFRAIN, "check", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     said = "refrain: no space is left where this is written; free some, or write it elsewhere\n"
     assert (done.returncode, done.stderr) == (1, said)
