@@ -73,9 +73,12 @@ def held_out_shingles(questions: RaggedArray, size: int) -> Array:
 def locate_shingles(questions: RaggedArray, wanted: Array, size: int) -> tuple[Array, Array]:
     """For each shingle the first question that has it, and the place of its first word."""
     first, places = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
+    sieve = build_sieve(wanted)
     for numbers in reversed([*questions.batches(np.arange(len(questions)))] if len(wanted) else []):
         words, lengths = questions.gather(numbers)
-        at, shingle, text = find_shingles(words, lengths, wanted, size)
+        hashes, at, text = sift(words, lengths, sieve, size)
+        shingle, is_match = locate(hashes, wanted)
+        at, shingle, text = at[is_match], shingle[is_match], text[is_match]
         order = np.argsort(at)[::-1]  # the earliest is written last
         at, shingle, text = at[order], shingle[order], text[order]
         first[shingle] = numbers[text]
@@ -83,12 +86,13 @@ def locate_shingles(questions: RaggedArray, wanted: Array, size: int) -> tuple[A
     return first, places
 
 
-def find_shingles(words: Array, lengths: Array, wanted: Array, size: int) -> tuple[Array, Array, Array]:
-    """Where a wanted shingle begins, which it is, and in which of the texts."""
-    hashes = shingles.all_shingles(words, size)
-    at, text = np.flatnonzero(shingles.within_one_text(lengths, size)), np.repeat(np.arange(len(lengths)), lengths)
-    shingle, is_match = locate(hashes[at], wanted)
-    return at[is_match], shingle[is_match], text[at[is_match]]
+def sift(words: Array, lengths: Array, sieve: Array, size: int) -> tuple[Array, Array, Array]:
+    """The shingles of these texts that may be wanted, where each begins, and the text of each."""
+    hashes, ends = shingles.all_shingles(words, size), np.cumsum(lengths)
+    at = maybe_members(sieve, hashes)
+    text = np.searchsorted(ends, at, side="right")
+    is_within = at + size <= ends[text]
+    return hashes[at[is_within]], at[is_within], text[is_within]
 
 
 def locate(hashes: Array, wanted: Array) -> tuple[Array, Array]:
@@ -158,20 +162,12 @@ class ShingleSearch:
         with (self.folder / "words").open("rb") as file:
             texts = ragged.from_lengths(ragged.FileArray(file.fileno(), np.uint32), lengths, first_word)
             for numbers in texts.batches(np.arange(len(texts)), PIECE_WORDS):
-                hashes, text = self.sift(*texts.gather(numbers))
+                hashes, _, text = sift(*texts.gather(numbers), self.sieve, self.size)
                 found.append(hashes)
                 said_by.append(first_row + numbers[text])
         shingle, is_match = locate(np.concatenate(found), self.wanted)
         pairs = ragged.sorted_unique(shingle[is_match] << ROW_BITS | np.concatenate(said_by)[is_match])
         return np.stack([pairs >> ROW_BITS, pairs & (1 << ROW_BITS) - 1], axis=1)
-
-    def sift(self, words: Array, lengths: Array) -> tuple[Array, Array]:
-        """The shingles of these texts that may be wanted, and the text of each."""
-        hashes, ends = shingles.all_shingles(words, self.size), np.cumsum(lengths)
-        at = maybe_members(self.sieve, hashes)
-        text = np.searchsorted(ends, at, side="right")
-        is_within = at + self.size <= ends[text]
-        return hashes[at[is_within]], text[is_within]
 
 
 def rows_with_shingles(store: RowStore, rows: Array, wanted: Array, size: int, data: DataConfig) -> Array:
