@@ -29,6 +29,9 @@ BATCH_WORDS = 1 << 22  # words for a worker
 PIECE_WORDS = 1 << 16  # that are searched at a time: what is made of them stays in the cache of a core
 
 
+SIEVED_AT_ONCE = 1 << 21  # wanted shingles
+
+
 MAX_SIEVE_BITS = 29  # of the number of a slot in a sieve
 
 
@@ -65,9 +68,12 @@ def held_out_shingles(questions: RaggedArray, size: int) -> Array:
     for numbers in questions.batches(np.arange(len(questions))):
         words, lengths = questions.gather(numbers)
         batches.append(shingles.all_shingles(words, size)[shingles.within_one_text(lengths, size)])
-    ordered = np.sort(np.concatenate(batches))
-    first = np.flatnonzero(ragged.is_first_of_equals(ordered))
-    return ordered[first[np.diff(first, append=len(ordered)) <= MAX_COMMON]]
+    ordered = np.concatenate(batches)
+    batches.clear()
+    ordered.sort()
+    is_wanted = ragged.is_first_of_equals(ordered)
+    is_wanted[:-MAX_COMMON] &= ordered[:-MAX_COMMON] != ordered[MAX_COMMON:]
+    return np.asarray(ordered[is_wanted])
 
 
 def locate_shingles(questions: RaggedArray, wanted: Array, size: int) -> tuple[Array, Array]:
@@ -105,9 +111,11 @@ def locate(hashes: Array, wanted: Array) -> tuple[Array, Array]:
 def build_sieve(wanted: Array) -> Array:
     """A table of bits in which each wanted number has two slots."""
     sieve = np.zeros(1 << (min(MAX_SIEVE_BITS, len(wanted).bit_length() + 5) - 3), np.uint8)
-    for numbers in (wanted, mix_again(wanted)):
-        slots = np.sort(slots_of(numbers, sieve))  # in order they are marked several times as fast
-        np.bitwise_or.at(sieve, (slots >> np.uint64(3)).view(np.int64), bit_of(slots))
+    for start in range(0, len(wanted), SIEVED_AT_ONCE):
+        part = wanted[start : start + SIEVED_AT_ONCE]
+        for numbers in (part, mix_again(part)):
+            slots = np.sort(slots_of(numbers, sieve))  # in order they are marked several times as fast
+            np.bitwise_or.at(sieve, (slots >> np.uint64(3)).view(np.int64), bit_of(slots))
     return sieve
 
 
@@ -174,13 +182,13 @@ def rows_with_shingles(store: RowStore, rows: Array, wanted: Array, size: int, d
     """Which of the wanted shingles stand in which of the rows, but for those that more than MAX_COMMON of them say."""
     is_searched = np.zeros(len(store), bool)
     is_searched[rows] = True
-    counts, batches = np.zeros(len(wanted), np.int64), [np.zeros((0, 2), np.int64)]
+    counts, batches = np.zeros(len(wanted), np.int32), [np.zeros((0, 2), np.int64)]
     wanted.tofile(store.folder / "wanted")
     build_sieve(wanted).tofile(store.folder / "sieve")
     search = ShingleSearch(store.folder, size)
     for pairs in mapping.parallel_map(search, word_batches(store), data) if len(wanted) else ():
         pairs = pairs[is_searched[pairs[:, 1]]]
-        np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int64))
+        np.add.at(counts, pairs[:, 0], np.ones(len(pairs), np.int32))
         batches.append(pairs[counts[pairs[:, 0]] <= MAX_COMMON])
     hits = np.concatenate(batches)
     return hits[counts[hits[:, 0]] <= MAX_COMMON]

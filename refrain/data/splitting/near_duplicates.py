@@ -83,7 +83,9 @@ def find_candidates(sets: RaggedArray, min_similarity: float) -> Candidates:
 def prefix_pairs(sets: RaggedArray, min_similarity: float) -> Array:
     """As `prefix_elements`, of all sets."""
     counts, batches = count_elements(sets), sets.batches(np.arange(len(sets)))
-    return np.concatenate([prefix_elements(sets, rows, counts, min_similarity) for rows in batches])
+    pairs = [prefix_elements(sets, rows, counts, min_similarity) for rows in batches]
+    del counts  # as large as all pairs
+    return np.concatenate(pairs)
 
 
 def count_elements(sets: RaggedArray) -> Array:
