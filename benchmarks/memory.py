@@ -1,17 +1,19 @@
 """How much memory and time the merge, each export and each proof of a model take, beside the size of its weights.
 
-    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--markdown FILE]
+    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--before TREE] [--markdown FILE]
 
 Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
 adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
 Each step is a process of its own; its peak is VmHWM with what is mapped from files, which the system takes back when
-memory is short. What it cannot take back, RssAnon, is read every 50 ms.
+memory is short. What it cannot take back, RssAnon, is read every 50 ms. Processor time is that of all threads.
+With a work tree of another version each step runs there too, just before, on the same workspace.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,7 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+COLUMNS = ["step", "seconds", "CPU s", "peak GB", "of it not of files", "allowed GB"]
 SPARE = 2e9  # bytes beside twice the weights
 VARIANTS = ("fp32", "int8", "int4")
 STEPS = ("merge", *(f"{step} {name}" for name in VARIANTS for step in ("export", "proof")))
@@ -44,12 +47,11 @@ def main() -> None:
     if not (workspace / "done").exists():
         prepare(base.resolve(), workspace, options.prompts)
     weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
-    lines = [["step", "minutes", "peak GB", "of it not of files", "allowed GB"]]
+    lines = [[*COLUMNS, *(f"{name} before" for name in COLUMNS[1:4] if options.before)]]
+    allowed = f"{(2 * weights + SPARE) / 1e9:.2f}"
     for step in options.steps or STEPS:
-        facts = measure(step, options)
-        allowed = (2 * weights + SPARE) / 1e9
-        peaks = [f"{facts[name] / 1e9:.2f}" for name in ("peak", "anonymous")]
-        lines.append([step, f"{facts['seconds'] / 60:.1f}", *peaks, f"{allowed:.2f}"])
+        before = describe(measure(step, options, options.before.resolve())) if options.before else []
+        lines.append([step, *describe(measure(step, options, ROOT)), allowed, *before[:3]])
         print(tables.align([lines[0], lines[-1]]), flush=True)
     title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts\n\n"
     if options.markdown:
@@ -63,23 +65,33 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME")
     parser.add_argument("--step", help=argparse.SUPPRESS)  # what a process of its own does
+    parser.add_argument("--before", type=Path, metavar="TREE", help="a work tree of the version to compare with")
     parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 
-def measure(step: str, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds and peak bytes, all and without files, of a step in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.memory", str(options.keep), "--prompts", str(options.prompts)]
-    command += ["--base", str(options.base)] if options.base else []
-    start, anonymous = time.monotonic(), 0
-    with subprocess.Popen([*command, "--step", step], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+def describe(facts: dict[str, float]) -> list[str]:
+    """Seconds of the clock and of processors, and peaks in GB, all and without files."""
+    seconds = [f"{facts[name]:.0f}" for name in ("seconds", "cpu")]
+    return seconds + [f"{facts[name] / 1e9:.2f}" for name in ("peak", "anonymous")]
+
+
+def measure(step: str, options: argparse.Namespace, tree: Path) -> dict[str, float]:
+    """Seconds and peak bytes, all and without files, of a step in a process of its own, by the code of a work tree."""
+    keep, prompts = str(options.keep.resolve()), str(options.prompts)
+    command = [sys.executable, "-m", "benchmarks.memory", keep, "--prompts", prompts, "--step", step]
+    command += ["--base", str(options.base.resolve())] if options.base else []
+    start, used, anonymous = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
+    with subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             anonymous = max(anonymous, memory_of(process.pid, "RssAnon"))
             time.sleep(0.05)
         output = str(process.stdout and process.stdout.read())
     if process.returncode:
         raise SystemExit(f"{step}: it failed in {options.keep}")
-    return {"seconds": time.monotonic() - start, "peak": float(output.split()[-1]), "anonymous": anonymous}
+    seconds, all_used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = all_used.ru_utime + all_used.ru_stime - used.ru_utime - used.ru_stime
+    return {"seconds": seconds, "cpu": cpu, "peak": float(output.split()[-1]), "anonymous": anonymous}
 
 
 def memory_of(process: int | str, field: str) -> int:
