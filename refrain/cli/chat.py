@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from refrain.cli.options import add_generation_options, generation_options, plain_text
+from refrain.cli.options import add_generation_options, generation_options, plain_text, start_few_threads
 
 HELP = "talk to an exported model"
 
@@ -23,8 +23,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Talk to an exported model. Prompts from a pipe, one a line, are each answered alone, one reply a line."""
+    start_few_threads()
     from refrain.cli import screen, terminal
-    from refrain.experiments import lineage
     from refrain.generation import chat_model, model_choice  # --help should not wait for ONNX Runtime
 
     screen.accept_any_bytes()
@@ -39,5 +39,7 @@ def run(options: argparse.Namespace) -> int:
         for line in terminal.answer_lines(model, options.system, sys.stdin):
             print(screen.show(line), flush=True)
     else:
+        from refrain.experiments import lineage
+
         terminal.chat_loop(model, options.system, lineage.describe_origin(folder))
     return 0

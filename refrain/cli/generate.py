@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from refrain.cli.options import add_generation_options, generation_options, positive_int
+from refrain.cli.options import add_generation_options, generation_options, positive_int, start_few_threads
 from refrain.cli.quarantine import Quarantine
 from refrain.cli.repository import typed_path
 
@@ -51,6 +51,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer every line of a file, several at once; replies come in the order of the lines, each as if alone."""
+    start_few_threads()
     from refrain.generation import chat_model, model_choice, prompt_rows
 
     if options.beams > 1 and (options.prompt_lookup_num_tokens or options.logprobs is not None):

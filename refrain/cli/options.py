@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -73,6 +74,11 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--json-schema", type=typed_path, metavar="FILE", help="replies are JSON that matches this schema"
     )
     constraint.add_argument("--regex", metavar="PATTERN", help="replies match this regular expression as a whole")
+
+
+def start_few_threads() -> None:
+    """To be called before NumPy loads: OpenBLAS would start a thread for each core, and no reply needs one of them."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def generation_options(options: argparse.Namespace, logprobs: int | None = None) -> "Options":

@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from refrain.cli.options import start_few_threads
 from refrain.cli.repository import typed_path
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve an exported model at an address of this machine, as OpenAI's API, with a page to talk to it."""
+    start_few_threads()
     from refrain.serving.settings.settings_sources import SettingsSources
 
     sources = SettingsSources(options.config, dict(os.environ), read_options(options))

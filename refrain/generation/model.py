@@ -4,7 +4,6 @@ Threads may share a model, and tasks of an event loop: their replies grow side b
 The same messages and options get the bytes that the server and the commands give.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cached_property, lru_cache
@@ -99,6 +98,8 @@ class Model:
         self, prompts: Iterable[Prompt], tools: list[Tool] | None = None, **given: Unpack[Options]
     ) -> list[Answer]:
         """As `batch`, in an event loop."""
+        import asyncio  # whoever awaits has it; a command is quicker without
+
         streams = self._start_all(prompts, tools, given)
         try:
             return list(await asyncio.gather(*map(aread_all, streams)))

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -46,12 +47,16 @@ class Sampler:
 
     def __init__(self, params: SamplingParams, prompt_ids: Sequence[int], constraint: Constraint | None = None) -> None:
         self._params, self._constraint, repetition = params, constraint, params.repetition_penalty
-        self._rng = np.random.Generator(np.random.PCG64(params.seed))
-        self._prompt_ids = np.unique(np.array(prompt_ids if repetition != 1 else [], dtype=np.intp))
+        self._prompt_ids = np.array(sorted({*prompt_ids}) if repetition != 1 else [], dtype=np.intp)
         self._counts: Counter[int] = Counter()
         penalties = repetition != 1 or params.presence_penalty or params.frequency_penalty
         self._changes_logits = bool(params.logit_bias or penalties or constraint is not None)
         self.is_greedy = not (self._changes_logits or params.temperature)  # the likeliest token, whatever came before
+
+    @cached_property
+    def _rng(self) -> "np.random.Generator":
+        """Made when a token is drawn: NumPy takes a while to load what draws."""
+        return np.random.Generator(np.random.PCG64(self._params.seed))
 
     def sample(self, logits: Logits) -> int:
         """The next id: at temperature 0 the likeliest, the lowest of equals; else one drawn with one random number."""

@@ -1,6 +1,5 @@
 """One engine for all threads of a program: whoever waits for a token makes the next step, for everybody."""
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -52,6 +51,8 @@ class Reply:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """The same in an event loop, which is never blocked: steps are made in threads of its executor."""
+        import asyncio  # whoever awaits has it; a command is quicker without
+
         try:
             while True:
                 while not self.has_news():

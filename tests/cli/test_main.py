@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from itertools import chain
@@ -71,3 +72,21 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     said = "refrain: no space is left where this is written; free some, or write it elsewhere\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_a_reply_waits_for_nothing_that_it_does_not_need():
+    modules = loaded(
+        "from refrain.generation import chat_model; from refrain.generation.sampling import Sampler, SamplingParams;"
+        "Sampler(SamplingParams(), [1, 2, 1])"
+    )
+    assert "numpy" in modules and not {"asyncio", "numpy.random", "numpy.ma", "llguidance", "tqdm"} & set(modules)
+
+
+@pytest.mark.parametrize("command", ["chat", "generate", "serve"])
+def test_openblas_starts_no_threads_that_no_reply_needs_unless_told_to(command, monkeypatch, capsys):
+    model = ["nowhere"] if command == "serve" else ["--model", "nowhere"]
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert main.main([command, *model]) == 1 and os.environ["OPENBLAS_NUM_THREADS"] == "2"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    assert main.main([command, *model]) == 1 and os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert "nowhere" in capsys.readouterr().err
