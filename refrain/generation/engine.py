@@ -103,7 +103,7 @@ class Engine:
         elif running:
             begin = time.perf_counter()
             logits = self._slots.decode(np.array([sequence.ids[-1] for sequence in running], dtype=np.int64))
-            self._costs.observe(len(running), time.perf_counter() - begin)
+            self._costs.observe(len(running), 0, time.perf_counter() - begin)
             for sequence, sequence_logits in zip(running, logits, strict=True):
                 sequence.append_from(sequence_logits)
 
@@ -187,9 +187,9 @@ class Engine:
 
     def _draft_tokens(self, running: list[Sequence]) -> list[list[int]]:
         """What may follow each sequence, as far as there are rows for it."""
-        drafts, room, row_cost = list[list[int]](), self._num_draft_tokens, self._costs.row_cost(len(running))
+        drafts, room = list[list[int]](), self._num_draft_tokens
         for sequence in running:
-            drafts.append(sequence.draft_tokens(room, row_cost, len(running)))
+            drafts.append(sequence.draft_tokens(room, self._costs, len(running)))
             room -= len(drafts[-1])
         return drafts
 
@@ -198,7 +198,7 @@ class Engine:
         begin = time.perf_counter()
         fed = [[sequence.ids[-1], *draft] for sequence, draft in zip(running, drafts, strict=True)]
         logits = cast(CompactSlots, self._slots).decode_drafts(fed)
-        self._costs.observe(sum(map(len, fed)), time.perf_counter() - begin)
+        self._costs.observe(len(running), sum(map(len, drafts)), time.perf_counter() - begin)
         for slot, (sequence, draft) in enumerate(zip(running, drafts, strict=True)):
             num_accepted = sequence.append_draft(draft, logits[slot])
             self._slots.crop(slot, int(self._slots.lengths[slot]) - len(draft) + num_accepted)

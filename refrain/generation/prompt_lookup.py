@@ -6,12 +6,13 @@ tokens as promise the most for the time that they take, by how often drafts came
 
 from itertools import cycle, islice
 
-MAX_NGRAM, MIN_NGRAM = 3, 2  # tokens that must have come before, for what followed them to be drafted
+NGRAM = 2  # tokens that must have come before, for what followed them to be drafted
+MAX_MATCH, MAX_PLACES = 16, 16  # tokens in common that are counted, of so many places, the latest
 MIN_GAIN = 1.1  # tokens a second, in those of a step without a draft, for which a draft is worth its risk
 PRIOR_ACCEPTANCE, PRIOR_WEIGHT = 0.75, 1.0  # of drafts, before there is one; high enough to try
-ACCEPTANCE_DECAY = 0.97  # of what is known of drafts, with each step
-COST_DECAY = 0.95  # of what is known of steps, with each step
-PRIOR_ROW_COST, MIN_ROW_COST, MAX_ROW_COST = 0.3, 0.05, 1.0  # of a row more, in steps of one row
+ACCEPTANCE_DECAY = 0.97  # of what is known of drafts, with each token
+COST_WEIGHT = 0.1  # of the latest step, in what steps take
+PRIOR_ROW_COST, MIN_ROW_COST, MAX_ROW_COST = 0.3, 0.05, 1.0  # of a row more, in steps without drafts
 
 
 class PromptLookup:
@@ -19,64 +20,74 @@ class PromptLookup:
 
     def __init__(self, prompt_ids: list[int]) -> None:
         self._tokens, self._prompt_length = list(prompt_ids), len(prompt_ids)
-        self._followers: dict[tuple[int, ...], int] = {}  # by n-gram, where the token is that followed it last
-        self._num_indexed = 0
+        self._followers: dict[tuple[int, int], list[int]] = {}  # by n-gram, where the tokens are that followed it
+        self._num_indexed = NGRAM
         self._num_tried = self._num_accepted = 0.0
+        self._observed_at = 0  # tokens, when that was counted last
 
     def find(self, ids: list[int], count: int) -> list[int]:
-        """So many tokens that may follow a reply; none where its last ones are new, or nothing is wanted."""
+        """So many tokens that may follow a reply; none where its last ones are new, or nothing is wanted.
+
+        Where they came several times, it is where most was in common before them, and of such places the latest.
+        """
         tokens = self._tokens
         tokens += ids[len(tokens) - self._prompt_length :]
         for end in range(self._num_indexed, len(tokens)):
-            for size in range(MIN_NGRAM, min(MAX_NGRAM, end) + 1):
-                self._followers[tuple(tokens[end - size : end])] = end
-        self._num_indexed = len(tokens)
-        for size in range(MAX_NGRAM, MIN_NGRAM - 1, -1):
-            if (start := self._followers.get(tuple(tokens[-size:]))) is not None:
-                return list(islice(cycle(tokens[start:]), count))
-        return []
+            self._followers.setdefault((tokens[end - 2], tokens[end - 1]), []).append(end)
+        self._num_indexed = max(NGRAM, len(tokens))
+        places = self._followers.get(tuple(tokens[-NGRAM:]))  # type: ignore[call-overload]
+        if not places or not count:
+            return []
+        start = max(places[-MAX_PLACES:], key=lambda place: (self._match_length(place), place))
+        return list(islice(cycle(tokens[start:]), count))
+
+    def _match_length(self, place: int) -> int:
+        """How many tokens before a place are the last ones too."""
+        tokens, end = self._tokens, len(self._tokens)
+        most = min(place, MAX_MATCH)
+        return next((n for n in range(most) if tokens[place - 1 - n] != tokens[end - 1 - n]), most)
 
     @property
     def acceptance(self) -> float:
-        """How likely the next token of a draft is to come true."""
-        return (PRIOR_WEIGHT * PRIOR_ACCEPTANCE + self._num_accepted) / (PRIOR_WEIGHT + self._num_tried)
-
-    def forget(self) -> None:
-        """One step more has been made: what drafts were like before it counts a little less."""
-        self._num_tried *= ACCEPTANCE_DECAY
-        self._num_accepted *= ACCEPTANCE_DECAY
+        """How likely the next token of a draft is to come true; what was seen long ago counts less."""
+        weight = ACCEPTANCE_DECAY ** (len(self._tokens) - self._observed_at)
+        prior = PRIOR_WEIGHT * PRIOR_ACCEPTANCE
+        return (prior + weight * self._num_accepted) / (PRIOR_WEIGHT + weight * self._num_tried)
 
     def observe(self, num_drafted: int, num_accepted: int) -> None:
         """Count a draft; behind the first token that was another, nothing can be told."""
-        self._num_tried += min(num_accepted + 1, num_drafted)
-        self._num_accepted += num_accepted
+        weight = ACCEPTANCE_DECAY ** (len(self._tokens) - self._observed_at)
+        self._num_tried = weight * self._num_tried + min(num_accepted + 1, num_drafted)
+        self._num_accepted = weight * self._num_accepted + num_accepted
+        self._observed_at = len(self._tokens)
 
 
 class StepCosts:
-    """Seconds of a step by its rows: the line through those that were made, the latest counting most."""
+    """What steps take with drafts and without, the latest counting most."""
 
     def __init__(self) -> None:
-        self._rows = self._seconds = self._variance = self._covariance = 0.0
-        self._num_steps = 0
+        self._num_running, self._seconds = 0, 0.0  # of a step without drafts
+        self._row_seconds: float | None = None
 
-    def observe(self, rows: int, seconds: float) -> None:
+    def observe(self, num_running: int, num_drafted: int, seconds: float) -> None:
         """Count a step."""
-        self._num_steps += 1
-        weight = max(1 - COST_DECAY, 1 / self._num_steps)
-        row_delta, second_delta = rows - self._rows, seconds - self._seconds
-        self._rows += weight * row_delta
-        self._seconds += weight * second_delta
-        self._variance = (1 - weight) * (self._variance + weight * row_delta**2)
-        self._covariance = (1 - weight) * (self._covariance + weight * row_delta * second_delta)
+        if num_drafted == 0:
+            weight = COST_WEIGHT if num_running == self._num_running else 1.0
+            self._num_running = num_running
+            self._seconds += weight * (seconds - self._seconds)
+        elif num_running == self._num_running:
+            row_seconds = (seconds - self._seconds) / num_drafted
+            self._row_seconds = (
+                row_seconds
+                if self._row_seconds is None
+                else (self._row_seconds + COST_WEIGHT * (row_seconds - self._row_seconds))
+            )
 
     def row_cost(self, num_running: int) -> float:
         """What a row more takes, in steps of those that run."""
-        cost = PRIOR_ROW_COST
-        if self._variance > 1e-12:
-            slope = self._covariance / self._variance
-            single = self._seconds + slope * (1 - self._rows)
-            cost = min(max(slope / single, MIN_ROW_COST), MAX_ROW_COST) if single > 0 else MAX_ROW_COST
-        return cost / (1 + cost * (num_running - 1))
+        if self._row_seconds is None or num_running != self._num_running or self._seconds <= 0:
+            return PRIOR_ROW_COST / (1 + PRIOR_ROW_COST * (num_running - 1))
+        return min(max(self._row_seconds / self._seconds, MIN_ROW_COST / num_running), MAX_ROW_COST)
 
 
 def choose_length(acceptance: float, row_cost: float, num_running: int, most: int) -> int:

@@ -4,7 +4,7 @@ from collections import abc
 from dataclasses import dataclass
 
 from refrain.generation import prompt_lookup, sampling
-from refrain.generation.prompt_lookup import PromptLookup
+from refrain.generation.prompt_lookup import PromptLookup, StepCosts
 from refrain.generation.sampling import Sampler, TokenLogprobs
 from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.language_model import Logits
@@ -78,13 +78,14 @@ class Sequence:
         begin, self._streamed = self._streamed, len(self.text)
         return self.text[begin:]
 
-    def draft_tokens(self, most: int, row_cost: float, num_running: int) -> list[int]:
-        """So many tokens at most that may come next, as many as are worth the rows; it has no say in what comes."""
+    def draft_tokens(self, most: int, costs: StepCosts, num_running: int) -> list[int]:
+        """So many tokens at most that may come next, as many as are worth their rows; it has no say in what comes."""
         if self._lookup is None:
             self._lookup = PromptLookup(self.prompt_ids)
-        self._lookup.forget()
-        room = min(most, self._max_new_tokens - len(self.ids) - 1)
-        draft = self._lookup.find(self.ids, max(0, room))
+        draft = self._lookup.find(self.ids, max(0, min(most, self._max_new_tokens - len(self.ids) - 1)))
+        if not draft:
+            return draft
+        row_cost = costs.row_cost(num_running)
         return draft[: prompt_lookup.choose_length(self._lookup.acceptance, row_cost, num_running, len(draft))]
 
     def append_draft(self, draft: list[int], logits: Logits) -> int:

@@ -32,26 +32,29 @@ def test_a_draft_is_as_long_as_it_pays():
 
 
 def test_drafts_that_come_to_nothing_become_rare_and_are_tried_again():
-    lookup, drafts = PromptLookup([1, 2]), []
+    lookup, ids, drafts = PromptLookup([1, 2]), [], []
     for step in range(400):
-        lookup.forget()
+        ids.append(step)
+        lookup.find(ids, 8)
         if choose_length(lookup.acceptance, 0.3, 1, 8):
             drafts.append(step)
             lookup.observe(1, 0)
     assert drafts[0] == 0 and drafts[-1] > 300 and len(drafts) < 20
     for _ in range(12):
-        lookup.forget()
         lookup.observe(8, 8)
     assert choose_length(lookup.acceptance, 0.3, 1, 8) == 8
 
 
 def test_what_a_row_costs_is_learnt_from_steps():
     costs = StepCosts()
-    assert 0.05 < costs.row_cost(1) < 1
-    for rows in (1, 1, 5, 1, 9, 2) * 10:
-        costs.observe(rows, 0.010 + 0.002 * (rows - 1))
+    assert costs.row_cost(1) == 0.3 and costs.row_cost(11) == 0.3 / 4
+    for _ in range(9):
+        costs.observe(1, 0, 0.010)
+        costs.observe(1, 5, 0.020)
     assert costs.row_cost(1) == pytest.approx(0.2)
+    for _ in range(9):
+        costs.observe(6, 0, 0.020)
+        costs.observe(6, 4, 0.028)
     assert costs.row_cost(6) == pytest.approx(0.1), "of a step of six rows, which takes two of one"
-    for _ in range(10**5):
-        costs.observe(1, 0.01)
-    assert 0 < costs.row_cost(1) <= 1
+    costs.observe(6, 4, 1.0)
+    assert 0 < costs.row_cost(6) <= 1, "one that was interrupted"
