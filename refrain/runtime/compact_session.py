@@ -51,10 +51,14 @@ class CompactSession:
         columns = ids.shape[1]
         if cache and columns == 1:
             return slots.decode(ids[:, 0])[:, None], slots
-        logits = np.zeros((len(ids), keep or columns, self.vocab_size), dtype=np.float32)
-        for row, visible in enumerate(mask[:, -columns:].astype(bool)):
-            row_logits = slots.prefill(row, ids[row, visible], min(keep or columns, int(visible.sum())))
-            logits[row, len(logits[row]) - len(row_logits) :] = row_logits
+        kept = keep or columns
+        shown = mask[:, -columns:].astype(bool)
+        if len(ids) == 1 and shown.all():
+            return slots.prefill(0, ids[0], kept)[None], slots  # no copy: they may be large
+        logits = np.zeros((len(ids), kept, self.vocab_size), dtype=np.float32)
+        for row, visible in enumerate(shown):
+            row_logits = slots.prefill(row, ids[row, visible], min(kept, int(visible.sum())))
+            logits[row, kept - len(row_logits) :] = row_logits
         return logits, slots
 
     def select_rows(self, cache: "CompactSlots", rows: list[int]) -> "CompactSlots":
@@ -96,7 +100,7 @@ class CompactSlots:
             wanted_logits = end - max(begin, length - keep)
             logits = self._prefill_chunk(slot, ids[begin - start : end - start], max(1, wanted_logits))
             chunks += [logits] if wanted_logits > 0 else []
-        return np.concatenate(chunks)
+        return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
     def decode(self, ids: Ids) -> Logits:
         """Append one id to each of the first slots; logits [slots, vocabulary] after them."""
