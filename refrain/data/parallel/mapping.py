@@ -45,12 +45,12 @@ def worker_count(data: DataConfig) -> int:
 def map_locally(function: Callable[[Item], Result], items: Iterator[Item], workers: int) -> Iterator[Result]:
     """In this process while that is quicker than starting a pool, and with one worker always."""
     start, head_start = perf_counter(), min(HEAD_START, LATER_START) if process_pool.PRELOADED else HEAD_START
-    for item in items:
+    for number, item in enumerate(items):
+        if number and workers > 1 and perf_counter() - start > HEAD_START / 3:
+            process_pool.start_server(function)  # meanwhile
         yield function(item)
         if workers > 1 and perf_counter() - start > head_start:
             break
-        if workers > 1 and perf_counter() - start > HEAD_START / 3:
-            process_pool.start_server(function)
     next_items = list(islice(items, 2))
     if len(next_items) == 2:
         yield from process_pool.map_in_processes(function, chain(next_items, items), workers)
