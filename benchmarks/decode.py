@@ -1,11 +1,12 @@
 """How fast each contender speaks, on the same random weights, beside what memory would allow.
 
-    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--markdown FILE]
+    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--rows] [--markdown FILE]
 
 FOLDER keeps the weights, the built models and the rivals' environments, so that a second run begins at once. All
 contenders are open at the same time; in each round each runs once, in an order drawn anew, and ratios are taken within
 a round: a machine that is slow for a while is slow for both. A turn in which other processes used the cores is tried
-again, and the page says how much they used. A contender that cannot run says why, the rest go on.
+again, and the page says how much they used. --rows has them decode 8 and 32 rows too, all after the same prompt. A
+contender that cannot run says why, the rest go on.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 THREADS = len(os.sched_getaffinity(0))
 PROMPT, LONG_PROMPT, NEW = 128, 512, 128
+NEW_OF_ROWS = {8: 32, 32: 16}  # new tokens of each of so many rows that decode at once
 WARM = 8  # new tokens that nobody measures
 REST = 0.3  # seconds in which the threads of whoever ran before stop spinning
 CALM, TRIES = 0.05, 3  # a turn is tried again when others used more than this share of the cores
@@ -41,7 +44,8 @@ def main() -> None:
     contenders = [each for each in CONTENDERS if not options.only or each.name in options.only]
     memory, pages = Memory(THREADS), []
     for shape in options.shapes:
-        results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds)
+        asked = NEW_OF_ROWS if options.rows else {}
+        results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds, asked)
         title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {options.rounds} rounds"
         print(scores.page(title, results, tables.align), end="\n\n", flush=True)
         pages.append(scores.page(title, results, tables.to_markdown))
@@ -55,12 +59,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", action="store_true")
     parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 
 def compare(
-    shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int
+    shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int, rows: dict[int, int]
 ) -> dict[str, Result]:
     """What each contender did in every round, or why it could not."""
     source = model_shapes.make_source(shape, folder)
@@ -79,18 +84,28 @@ def compare(
         for name in rng.permutation(list(children)):
             if results[name].refusal is None:
                 with record_refusal(results[name]):
-                    results[name].turns.append(measure_turn(children[name], ids, memory))
+                    results[name].turns.append(measure_turn(children[name], ids, memory, rows))
     for child in children.values():
         child.close()
     return results
 
 
-def measure_turn(child: Child, ids: list[int], memory: Memory) -> Turn:
+def measure_turn(child: Child, ids: list[int], memory: Memory, rows: dict[int, int]) -> Turn:
     """One contender's part of a round; where others disturbed it, the calmest of some tries."""
     tries: list[Turn] = []
     while not tries or (tries[-1].others > CALM and len(tries) < TRIES):
         tries.append(measure_once(child, ids, memory))
-    return min(tries, key=lambda each: each.others)
+    calmest = min(tries, key=lambda each: each.others)
+    return replace(calmest, rows={count: measure_rows(child, ids, count, new) for count, new in rows.items()})
+
+
+def measure_rows(child: Child, ids: list[int], count: int, new: int) -> float:
+    """Tokens a second of so many rows together; nan where the contender decodes one only."""
+    try:
+        answer = child.ask(ids[:PROMPT], new, count)
+    except CannotRunError:
+        return float("nan")
+    return count * (new - 1) / answer["decode_s"]
 
 
 def measure_once(child: Child, ids: list[int], memory: Memory) -> Turn:

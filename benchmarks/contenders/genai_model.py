@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.contenders import protocol
 
 LAST_LOGITS = "prune_lm_head=true"  # of a prompt only those after its last token
@@ -33,23 +35,24 @@ def make(source: Path, out: Path, precision: str) -> int:
 
 def open_model(folder: Path, threads: int) -> protocol.Generate:
     stream = open_stream(folder, threads)
-    return lambda prompt, new: protocol.time_tokens(islice(stream(prompt, new), new))
+    return lambda prompt, new, rows: protocol.time_tokens(islice(stream(prompt, new, rows), new))
 
 
-def open_stream(folder: Path, threads: int) -> Callable[[list[int], int], Iterator[int]]:
-    """A function from a prompt, and how many new tokens, to each of them as it is known."""
+def open_stream(folder: Path, threads: int) -> Callable[..., Iterator[int]]:
+    """A function from a prompt, how many new tokens, and how many rows, to each token of the first as it is known."""
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(str(folder))
     config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
     model = onnxruntime_genai.Model(config)
 
-    def stream(prompt: list[int], new: int) -> Iterator[int]:
+    def stream(prompt: list[int], new: int, rows: int = 1) -> Iterator[int]:
         length = len(prompt) + new
         params = onnxruntime_genai.GeneratorParams(model)
-        params.set_search_options(do_sample=False, min_length=length, max_length=length)  # min_length: no end
+        ends = {"min_length": length, "max_length": length}  # the former, so that none comes early
+        params.set_search_options(do_sample=False, batch_size=rows, **ends)
         generator = onnxruntime_genai.Generator(model, params)
-        generator.append_tokens(prompt)
+        generator.append_tokens(np.tile(np.array(prompt, dtype=np.int32), (rows, 1)))
         while not generator.is_done():
             generator.generate_next_token()
             yield int(generator.get_next_tokens()[0])

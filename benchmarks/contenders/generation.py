@@ -15,7 +15,7 @@ class TokenTimes(BaseStreamer):
         self.timed_tokens: protocol.TimedTokens = []
 
     def put(self, value: torch.Tensor) -> None:
-        self.timed_tokens.append((time.perf_counter(), int(value.flatten()[-1])))
+        self.timed_tokens.append((time.perf_counter(), int(value.flatten()[0])))
 
     def end(self) -> None:
         pass
@@ -24,8 +24,8 @@ class TokenTimes(BaseStreamer):
 def generate_with(model) -> protocol.Generate:
     """Greedy decoding by the model's own `generate`."""
 
-    def generate(prompt: list[int], new: int) -> protocol.TimedTokens:
-        ids, times = torch.tensor([prompt]), TokenTimes()
+    def generate(prompt: list[int], new: int, rows: int) -> protocol.TimedTokens:
+        ids, times = torch.tensor([prompt] * rows), TokenTimes()
         settings = {"attention_mask": torch.ones_like(ids), "max_new_tokens": new, "do_sample": False}
         with torch.inference_mode():
             model.generate(ids, streamer=times, **settings)

@@ -33,7 +33,9 @@ def open_model(folder: Path, threads: int) -> protocol.Generate:
 
     model = Llama(str(folder / "model.gguf"), n_ctx=CONTEXT, n_threads=threads, n_threads_batch=threads, verbose=False)
 
-    def generate(prompt: list[int], new: int) -> protocol.TimedTokens:
+    def generate(prompt: list[int], new: int, rows: int) -> protocol.TimedTokens:
+        if rows > 1:
+            raise ValueError("its Python binding decodes one row")
         model.reset()  # else it keeps what two prompts begin with in common
         return protocol.time_tokens(islice(model.generate(prompt, temp=0.0), new))
 

@@ -3,9 +3,10 @@
     python -m benchmarks.contenders.NAME make SOURCE OUT PRECISION
     python -m benchmarks.contenders.NAME serve OUT THREADS
 
-`serve` writes a line when the model is open. After that each line it reads, {"prompt": [ids], "new": 128}, is answered
-by {"prefill_s": ..., "decode_s": ..., "tokens": [ids], "peak_mb": ...}: seconds to the first token, and from the first
-to the last. {"error": "why"} answers what cannot be done.
+`serve` writes a line when the model is open. After that each line it reads, {"prompt": [ids], "new": 128, "rows": 1},
+is answered by {"prefill_s": ..., "decode_s": ..., "tokens": [ids], "peak_mb": ...}: seconds to the first token, and
+from the first to the last, of so many rows of that prompt, and the tokens of the first row. {"error": "why"} answers
+what cannot be done.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import TextIO
 
 SIZE = "bytes_per_token"  # the file that ends `make`: how many bytes of weights one token reads
 TimedTokens = list[tuple[float, int]]  # when each token was known, and which it is
-Generate = Callable[[list[int], int], TimedTokens]  # prompt, how many new tokens
+Generate = Callable[[list[int], int, int], TimedTokens]  # prompt, how many new tokens, in how many rows at once
 Make = Callable[[Path, Path, str], int]  # source, out, precision; the bytes that SIZE holds
 OpenModel = Callable[[Path, int], Generate]  # folder, threads
 
@@ -47,7 +48,11 @@ def serve(generate: Generate, answers: TextIO) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         begin = time.perf_counter()
-        timed_tokens = generate(request["prompt"], request["new"])
+        try:
+            timed_tokens = generate(request["prompt"], request["new"], request["rows"])
+        except ValueError as error:  # of this request alone
+            send(answers, error=first_line(error))
+            continue
         first, last = timed_tokens[0][0], timed_tokens[-1][0]
         tokens = [token for _, token in timed_tokens]
         send(answers, prefill_s=first - begin, decode_s=last - first, tokens=tokens, peak_mb=peak_mb())

@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.contenders import protocol
 
 VALUES = Path("conf/export/cpu.yaml")
+MAX_ROWS = 32  # that decode at once
 
 
 def make(source: Path, out: Path, precision: str) -> int:
@@ -28,7 +29,7 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     preset, _, block = name.partition("-")
     variant = values.variants[preset]
     if block:
-        variant.weights |= {"block": int(block), "activations": None}
+        variant.weights.block, variant.weights.activations = int(block), None
     values.variants = {name: variant}
     exporter.export_variants(
         source, out.parent, OmegaConf.to_object(OmegaConf.merge(export_schema.ExportConfig, values))
@@ -38,17 +39,19 @@ def export_variant(source: Path, out: Path, name: str) -> None:
 def open_model(folder: Path, threads: int) -> protocol.Generate:
     from refrain.runtime import loading
 
-    slots = loading.load_model(folder, threads).allocate_slots(1)
+    slots = loading.load_model(folder, threads).allocate_slots(MAX_ROWS)
 
-    def stream(prompt: list[int], new: int) -> Iterator[int]:
-        slots.crop(0, 0)
-        logits = slots.prefill(0, np.array(prompt))
+    def stream(prompt: list[int], new: int, rows: int) -> Iterator[int]:
+        for row in range(rows):
+            slots.crop(row, 0)
+            logits = slots.prefill(row, np.array(prompt))
+        tokens = np.repeat(logits.argmax(-1), rows)
         for _ in range(new - 1):
-            yield (token := int(logits[-1].argmax()))
-            logits = slots.decode(np.array([token]))
-        yield int(logits[-1].argmax())
+            yield int(tokens[0])
+            tokens = slots.decode(tokens).argmax(-1)
+        yield int(tokens[0])
 
-    return lambda prompt, new: protocol.time_tokens(stream(prompt, new))
+    return lambda prompt, new, rows: protocol.time_tokens(stream(prompt, new, rows))
 
 
 if __name__ == "__main__":

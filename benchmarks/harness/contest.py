@@ -36,12 +36,15 @@ CONTENDERS = [
     Contender("genai", "fp32", "genai_model", "genai"),
     Contender("genai", "int8", "genai_model", "genai"),
     Contender("genai", "int4", "genai_model", "genai"),
+    Contender("openvino", "int8", "openvino_model", "openvino"),
+    Contender("openvino", "int4", "openvino_model", "openvino"),
     Contender("llama.cpp", "f32", "llama_model", "llama"),
     Contender("llama.cpp", "q8_0", "llama_model", "llama"),
     Contender("llama.cpp", "q4_0", "llama_model", "llama"),
     Contender("refrain", "fp32", "refrain_model", fresh=True),
     Contender("refrain", "int8", "refrain_model", fresh=True),
     Contender("refrain", "int4", "refrain_model", fresh=True),
+    Contender("refrain", "int8-32", "refrain_model", fresh=True),
     Contender("refrain", "int8-64", "refrain_model", fresh=True),
     Contender("refrain", "int4-64", "refrain_model", fresh=True),
 ]
@@ -67,10 +70,10 @@ class Child:
         self._read_answer()
         self.start_s = time.perf_counter() - begin
 
-    def ask(self, prompt: list[int], new: int) -> dict[str, Any]:
+    def ask(self, prompt: list[int], new: int, rows: int = 1) -> dict[str, Any]:
         """What protocol.py promises in answer to a prompt; CannotRunError when nothing of the kind comes."""
         with suppress(BrokenPipeError):  # it has ended, which _read_answer puts in words
-            print(json.dumps({"prompt": prompt, "new": new}), file=self._process.stdin, flush=True)
+            print(json.dumps({"prompt": prompt, "new": new, "rows": rows}), file=self._process.stdin, flush=True)
         return self._read_answer()
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """What a run has shown: medians over rounds, ratios within a round, and the goals."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -9,14 +10,26 @@ from benchmarks.harness.tables import Rows
 TORCH, OPTIMUM = "torch fp32", "optimum fp32"
 HEADER = [
     *["contender", "tokens/s", "x torch fp32", "x optimum", "of memory limit", "MB a token"],
-    *["prefill 128", "prefill 512", "same tokens", "peak MB", "start s"],
+    *["prefill 128", "prefill 512", "8 rows", "32 rows", "same tokens", "peak MB", "start s"],
 ]
 SPEED_GOALS = [  # who, than whom, how many times
     *[("refrain fp32", TORCH, 3.2), ("refrain int8", TORCH, 8.5), ("refrain int4", TORCH, 12.0)],
     *[("refrain int8-64", TORCH, 8.5), ("refrain int4-64", TORCH, 12.0)],
     *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
     *[("refrain int8-64", OPTIMUM, 3.5), ("refrain int4-64", OPTIMUM, 5.0)],
-    *[(f"refrain {precision}", f"genai {precision}", 1.1) for precision in ("fp32", "int8", "int4")],
+    *[(f"refrain {bits}", f"genai {bits}", wanted) for bits, wanted in (("fp32", 1.1), ("int8", 1.25), ("int4", 1.25))],
+    ("refrain int8", "refrain int8-32", 1.0),
+    *[(f"refrain {bits}", f"openvino {bits}", 1.0) for bits in ("int8", "int4")],
+]
+MEASURES: dict[str, Callable[["Turn"], float]] = {
+    "prefill": lambda turn: turn.prefill,
+    "8 rows": lambda turn: turn.rows.get(8, math.nan),
+    "32 rows": lambda turn: turn.rows.get(32, math.nan),
+}
+OTHER_GOALS = [  # who, in what, than whom, how many times
+    *[("refrain int8", "prefill", rival, wanted) for rival, wanted in (("genai int8", 1.7), ("openvino int8", 1.25))],
+    *[("refrain int8", rows, "openvino int8", 1.15) for rows in ("8 rows", "32 rows")],
+    *[("refrain int8", measure, "refrain int8-32", 1.0) for measure in MEASURES],
 ]
 LIMIT_GOALS = [
     *[("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)],
@@ -37,6 +50,7 @@ class Turn:
     tokens: list[int]
     peak_mb: float
     start_s: float
+    rows: dict[int, float] = field(default_factory=dict)  # tokens a second of so many rows together
 
     @property
     def share(self) -> float:
@@ -60,7 +74,8 @@ def page(title: str, results: Results, layout: Callable[[Rows], str]) -> str:
         title += f"; memory delivers {format_range([turn.bandwidth / 1e9 for turn in turns], '.1f')} GB/s"
         title += f", other processes use {format_range([turn.others for turn in turns], '.0%')} of the cores"
     standings = [HEADER, *(standing(name, results) for name in results)]
-    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *speed_goals(results), *limit_goals(results)]
+    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *speed_goals(results)]
+    goals += [*other_goals(results), *limit_goals(results)]
     return "\n\n".join([f"{title}.", layout(standings), layout(goals)])
 
 
@@ -78,6 +93,7 @@ def standing(name: str, results: Results) -> list[str]:
         format_median([turn.bytes_per_token / 1e6 for turn in turns], ".1f"),
         format_median([turn.prefill for turn in turns], ".0f"),
         format_median([turn.long_prefill for turn in turns], ".0f"),
+        *(format_median(known([MEASURES[rows](turn) for turn in turns]), ".0f") for rows in ("8 rows", "32 rows")),
         format_median([agreement(turn, other) for turn, other in paired_turns(results, name, TORCH)], ".0f"),
         format_median([turn.peak_mb for turn in turns], ".0f"),
         format_median([turn.start_s for turn in turns], ".2f"),
@@ -90,6 +106,24 @@ def speed_goals(results: Results) -> Rows:
         goal_row(f"{name} against {rival}", wanted, ratios(results, name, rival), ".2f")
         for name, rival, wanted in SPEED_GOALS
     ]
+
+
+def other_goals(results: Results) -> Rows:
+    """What is to be reached against others in something else than decoding one row."""
+    return [
+        goal_row(
+            f"{name}, {what}, against {rival}",
+            wanted,
+            known([MEASURES[what](turn) / MEASURES[what](other) for turn, other in paired_turns(results, name, rival)]),
+            ".2f",
+        )
+        for name, what, rival, wanted in OTHER_GOALS
+    ]
+
+
+def known(numbers: list[float]) -> list[float]:
+    """Those that were measured."""
+    return [number for number in numbers if not math.isnan(number)]
 
 
 def limit_goals(results: Results) -> Rows:
