@@ -35,8 +35,7 @@ class PromptLookup:
         for end in range(self._num_indexed, len(tokens)):
             self._followers.setdefault((tokens[end - 2], tokens[end - 1]), []).append(end)
         self._num_indexed = max(NGRAM, len(tokens))
-        places = self._followers.get(tuple(tokens[-NGRAM:]))  # type: ignore[call-overload]
-        if not places or not count:
+        if not count or len(tokens) < NGRAM or not (places := self._followers.get((tokens[-2], tokens[-1]))):
             return []
         start = max(places[-MAX_PLACES:], key=lambda place: (self._match_length(place), place))
         return list(islice(cycle(tokens[start:]), count))
