@@ -20,8 +20,11 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
     if missing := set(KINDS) - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
-    if "fp32" not in export.variants or export.variants["fp32"].weights.bits != 32:
+    fp32 = export.variants.get("fp32")
+    if fp32 is None or fp32.weights.bits != 32:
         yield "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
+    elif any(weights.kv_bits == 8 for weights in (fp32.weights, *fp32.fallbacks)):
+        yield "export.variants.fp32.weights.kv_bits=8: the scales of others are measured in fp32; keep it at 32"
     elif not any(variant.thresholds.required for variant in export.variants.values()):
         yield "export.variants: none is required, so none may be left; set ...fp32.thresholds.required=true"
     if export.best is not None and export.best not in export.variants:

@@ -32,6 +32,9 @@ NO_EXPORT = {
     "export.variants.fp32.weights.bits=16": (
         "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
     ),
+    "+export.variants.fp32.weights.kv_bits=8": (
+        "export.variants.fp32.weights.kv_bits=8: the scales of others are measured in fp32; keep it at 32"
+    ),
     "~export.variants.fp32": "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others",
     f"export.graph=optimum {INT4}.bits=16": (
         f"{INT4}.bits=16 needs the compact graph; leave export.graph null or take 32 bits"
