@@ -51,8 +51,8 @@ def sizes_section(facts: CardFacts) -> str:
     return markdown.section(
         "Variants",
         markdown.table(("variant", "weights", "size"), rows, 2),
-        "Not all of them need lie beside this file; `manifest.json` lists those that do, with their checksums. How fast "
-        "each is depends on the machine: `refrain bench` in the repository measures it on yours.",
+        "Not all of them need lie beside this file; `manifest.json` lists those that do, with their checksums. How "
+        "fast each is depends on the machine: `refrain bench` in the repository measures it on yours.",
     )
 
 
