@@ -11,7 +11,7 @@ from refrain.serving.settings.schema import ServeSettings
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def keyed_server(tmp_path_factory):
     folder = served_model.build(tmp_path_factory.mktemp("served"))
     with served_model.run_server(ServeSettings(model=str(folder), port=0, threads=1, api_key="secret")) as running:
         running.client.headers["Authorization"] = "Bearer secret"
@@ -29,21 +29,21 @@ def other():
         thread.join()
 
 
-def test_an_answer_is_equal_or_shown_where_it_differs(served, monkeypatch, capsys):
+def test_an_answer_is_equal_or_shown_where_it_differs(keyed_server, monkeypatch, capsys):
     monkeypatch.setenv("REFRAIN_SERVE_API_KEY", "secret")
-    answer = served.chat(seed=1).json()
-    assert main.main(["replay", answer["id"], "--url", f"{served.url}/"]) == 0
+    answer = keyed_server.chat(seed=1).json()
+    assert main.main(["replay", answer["id"], "--url", f"{keyed_server.url}/"]) == 0
     assert capsys.readouterr().out.startswith(f"{answer['id']}: equal, made again by refrain, ")
-    kept = served.server.answers.find(answer["id"], "api_key")
+    kept = keyed_server.server.answers.find(answer["id"], "api_key")
     kept.texts[0] = "#" + kept.texts[0]
-    assert main.main(["replay", answer["id"], "--url", served.url]) == 1
+    assert main.main(["replay", answer["id"], "--url", keyed_server.url]) == 1
     assert "choice 0 differs from character 0 on: '#" in capsys.readouterr().out
 
 
-def test_who_refuses_says_why(served, other, monkeypatch, capsys):
+def test_who_refuses_says_why(keyed_server, other, monkeypatch, capsys):
     monkeypatch.delenv("REFRAIN_SERVE_API_KEY", raising=False)
     for url, sentence in [
-        (served.url, "Authorization: it must be"),
+        (keyed_server.url, "Authorization: it must be"),
         (other, "501"),
         ("http://127.0.0.1:1", "no server of Refrain answers there"),
         ("nonsense", "no server of Refrain answers there (unknown url type"),
@@ -51,5 +51,5 @@ def test_who_refuses_says_why(served, other, monkeypatch, capsys):
         assert main.main(["replay", "a/../b c\u00e9", "--url", url]) == 1
         assert sentence in capsys.readouterr().err
     monkeypatch.setenv("REFRAIN_SERVE_API_KEY", "secret")
-    assert main.main(["replay", "none", "--url", served.url]) == 1
+    assert main.main(["replay", "none", "--url", keyed_server.url]) == 1
     assert "no answer of that id is known" in capsys.readouterr().err

@@ -39,18 +39,13 @@ def committed(tmp_path_factory):
             "outs": [entry(path, manifest.dvc_md5(folder / path)) for path in (paths.METRICS, paths.PREDICTIONS)],
         },
     }
-    (folder / dvc_files.LOCK).write_text(yaml.safe_dump({"schema": "2.0", "stages": parts}))
-    pipeline_repository.init_git(folder)
-    pipeline_repository.commit(folder)
+    pipeline_repository.commit_run(folder, parts)
     return folder
 
 
 @pytest.fixture
 def bench(committed, tmp_path, monkeypatch):
-    folder = shutil.copytree(committed, tmp_path / "repository")
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    return folder
+    return pipeline_repository.enter_copy(committed, tmp_path, monkeypatch)
 
 
 def entry(path, md5):

@@ -25,7 +25,7 @@ def serve(served_folder):
 
 
 @pytest.fixture(scope="session")
-def served(served_folder):
+def server(served_folder):
     """One server for all modules, whose replies are made anew each time: its url, its client, and its insides."""
     feedback = str(served_folder.parent / "feedback.jsonl")  # what is drawn at random is not for this repository
     settings = ServeSettings(

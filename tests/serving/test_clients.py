@@ -25,9 +25,9 @@ def sent_requests():
 
 
 @pytest.fixture
-def client(served, sent_requests):
+def client(server, sent_requests):
     with httpx.Client(event_hooks={"request": [sent_requests.append]}) as http:
-        yield OpenAI(base_url=f"{served.url}/v1", api_key="none", http_client=http)
+        yield OpenAI(base_url=f"{server.url}/v1", api_key="none", http_client=http)
 
 
 def test_openais_client_chats(client):
@@ -67,9 +67,9 @@ def test_openais_client_is_told_why_and_tries_nothing_again(client, sent_request
         assert caught.value.code == "context_length_exceeded"
 
 
-def test_langchain_chats_streams_and_structures(served):
+def test_langchain_chats_streams_and_structures(server):
     model = ChatOpenAI(
-        base_url=f"{served.url}/v1", api_key="none", model="refrain", seed=3, max_tokens=60, max_retries=0
+        base_url=f"{server.url}/v1", api_key="none", model="refrain", seed=3, max_tokens=60, max_retries=0
     )
     whole = model.invoke(ASK)
     assert whole.response_metadata["system_fingerprint"] and whole.usage_metadata["output_tokens"] <= 60
@@ -77,9 +77,9 @@ def test_langchain_chats_streams_and_structures(served):
     assert model.with_structured_output(City, method="json_schema").invoke(ASK) == City(city="Oslo")
 
 
-def test_llm_speaks_with_it_as_its_documentation_says(served, tmp_path, monkeypatch):
+def test_llm_speaks_with_it_as_its_documentation_says(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
-    common = f"model_name: refrain, api_base: {served.url}/v1, api_key_name: none"
+    common = f"model_name: refrain, api_base: {server.url}/v1, api_key_name: none"
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- {{model_id: tiny, {common}}}\n- {{model_id: text, completion: true, {common}}}\n"
     )
@@ -109,11 +109,11 @@ LITELLM = [  # model and messages beside what it was given, as litellm/llms/open
 
 
 @pytest.mark.parametrize("body", [*OPEN_WEBUI, *LITELLM], ids=lambda body: "-".join(body)[:60])
-def test_the_requests_of_other_programs_are_answered(served, body):
+def test_the_requests_of_other_programs_are_answered(server, body):
     fields = {"model": "refrain", **({} if "max_completion_tokens" in body else {"max_tokens": 5}), **body}
     if body.get("stream"):
-        events = served.stream("/v1/chat/completions", fields)
+        events = server.stream("/v1/chat/completions", fields)
         assert any(event["choices"] and event["choices"][0]["finish_reason"] for event in events)
         assert ("usage" in events[-1]) == ("stream_options" in body)
     else:
-        assert served.post("/v1/chat/completions", fields).json()["choices"][0]["finish_reason"]
+        assert server.post("/v1/chat/completions", fields).json()["choices"][0]["finish_reason"]

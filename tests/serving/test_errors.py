@@ -9,10 +9,10 @@ KEYS = {"message", "type", "param", "code"}
 OTHERS = ("embeddings", "images/generations", "audio/speech", "moderations", "files", "fine_tuning/jobs", "batches")
 
 
-def test_every_route_refuses_another_method_in_the_one_shape(served):
-    for route in [route for route in served.app.routes if isinstance(route, Route)]:
+def test_every_route_refuses_another_method_in_the_one_shape(server):
+    for route in [route for route in server.app.routes if isinstance(route, Route)]:
         path = route.path.replace("{model:path}", "refrain").replace("{", "").replace("}", "")
-        answer = served.client.request("PATCH", path)
+        answer = server.client.request("PATCH", path)
         assert answer.status_code == 405 and answer.headers["Allow"], path
         assert answer.json()["error"].keys() == KEYS and answer.json()["error"]["code"] == "method_not_allowed"
 
@@ -20,8 +20,8 @@ def test_every_route_refuses_another_method_in_the_one_shape(served):
 @pytest.mark.parametrize(
     "path", ["/nothing", "/v1", "/v1/chat", "/v1/chat/completions/", *(f"/v1/{each}" for each in OTHERS)]
 )
-def test_what_there_is_not_is_not_found_and_no_fault_of_the_server(served, path):
-    for answer in (served.get(path), served.post(path, {})):
+def test_what_there_is_not_is_not_found_and_no_fault_of_the_server(server, path):
+    for answer in (server.get(path), server.post(path, {})):
         assert answer.status_code == 404 and answer.json()["error"]["code"] == "no_route"
         assert answer.json()["error"].keys() == KEYS and path in answer.json()["error"]["message"]
 

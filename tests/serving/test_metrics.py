@@ -55,14 +55,14 @@ def test_replies_and_their_tokens_are_counted(metered_server):
     assert after["refrain_model_info", seal, variant] == 1
 
 
-def test_drafts_and_what_came_true_of_them_are_counted(metered_server, served):
+def test_drafts_and_what_came_true_of_them_are_counted(metered_server, server):
     before, asked = read(metered_server), {"guided_regex": "(?:né🙂!){9}", "max_tokens": 100, "logprobs": True}
     drafted = metered_server.chat("Hello", **asked).json()
     drafts, tokens, accepted = difference(
         before, read(metered_server), *(f"refrain_spec_decode_num_{name}_total" for name in
                                         ("drafts", "draft_tokens", "accepted_tokens")))  # fmt: skip
     assert 0 < drafts <= tokens and 0 < accepted <= tokens
-    assert drafted["choices"] == served.chat("Hello", **asked).json()["choices"], "the same without drafts"
+    assert drafted["choices"] == server.chat("Hello", **asked).json()["choices"], "the same without drafts"
 
 
 @pytest.fixture

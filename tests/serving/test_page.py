@@ -27,12 +27,12 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser, served):
+def open_page(browser, server):
     """A function that opens the page in a browser without memory, with settings in its address."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     problems = []
 
-    def start(settings=SHORT, url=served.url, has_key=True):
+    def start(settings=SHORT, url=server.url, has_key=True):
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -86,12 +86,12 @@ def clipboard(page):
     return page.evaluate("navigator.clipboard.readText()")
 
 
-def test_the_page_is_served_with_its_policy_and_only_sent_when_it_is_new(served):
-    answer = served.get("/")
+def test_the_page_is_served_with_its_policy_and_only_sent_when_it_is_new(server):
+    answer = server.get("/")
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
     assert "frame-ancestors 'none'" in policy and "require-trusted-types-for 'script'" in policy
-    again = served.get("/", headers={"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})
+    again = server.get("/", headers={"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", answer.headers["ETag"])
 
 
@@ -104,25 +104,25 @@ def test_all_of_the_page_is_small_and_names_no_other_address():
 
 
 @pytest.mark.parametrize("path", ["/page/nothing.js", "/page/..%2Froutes%2Fpage.py", "/page/%2e%2e", "/page/"])
-def test_nothing_but_the_page_is_served(served, path):
-    assert served.get(path).status_code == 404
+def test_nothing_but_the_page_is_served(server, path):
+    assert server.get(path).status_code == 404
 
 
 @in_browser
-def test_without_scripts_the_first_paint_says_what_to_do(browser, served):
+def test_without_scripts_the_first_paint_says_what_to_do(browser, server):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(served.url)
+    page.goto(server.url)
     expect(page.locator("#intro")).to_contain_text("Turn it on and load the page again, or ask from a terminal")
     expect(page.locator("#intro pre")).to_contain_text("curl http://127.0.0.1:8000/v1/chat/completions")
     context.close()
 
 
 @in_browser
-def test_an_answer_streams_and_the_focus_stays_in_the_box(page, served):
+def test_an_answer_streams_and_the_focus_stays_in_the_box(page, server):
     answer = ask(page, "Hello")
     body = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 12}
-    said = served.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
+    said = server.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
     assert page.evaluate("document.querySelector('.reply .text').textContent").split() == said.split()
     expect(page.locator("#box")).to_be_focused()
     expect(answer.locator(".figures")).to_contain_text("first after")
@@ -218,7 +218,7 @@ def test_settings_that_are_set_are_marked_sent_and_in_the_link(open_page):
 
 
 @in_browser
-def test_an_answer_its_code_and_its_request_are_copied(page, served):
+def test_an_answer_its_code_and_its_request_are_copied(page, server):
     bring_in(page, "How?", "So:\n\n```sh\nls -l | wc\n```\n")
     page.get_by_role("button", name="Copy code").click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text === 'ls -l | wc')")
@@ -229,10 +229,10 @@ def test_an_answer_its_code_and_its_request_are_copied(page, served):
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('from openai'))")
     program = clipboard(page)
     compile(program, "program", "exec")
-    assert f"{served.url}/v1" in program and '"content": "It\'s \\"this\\""' in program
+    assert f"{server.url}/v1" in program and '"content": "It\'s \\"this\\""' in program
     page.get_by_role("button", name="curl").last.click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('curl'))")
-    assert f"curl {served.url}/v1/chat/completions" in clipboard(page) and "'\\''" in clipboard(page)
+    assert f"curl {server.url}/v1/chat/completions" in clipboard(page) and "'\\''" in clipboard(page)
 
 
 MARKDOWN = r"""# One
@@ -336,7 +336,7 @@ PROBABLE = "temperature=0.9&max_tokens=30&seed=3"
 
 
 @in_browser
-def test_tokens_are_underlined_and_one_that_is_chosen_is_gone_on_from(open_page, served):
+def test_tokens_are_underlined_and_one_that_is_chosen_is_gone_on_from(open_page, server):
     page = open_page(PROBABLE)
     answer = ask(page, "Hello")
     said = answer.locator(".text").text_content()
@@ -411,11 +411,11 @@ def test_the_prompt_shows_control_tokens_and_tells_typed_ones_from_them(page):
 
 
 @in_browser
-def test_lineage_tells_the_artifact_and_makes_the_answer_again(page, served):
+def test_lineage_tells_the_artifact_and_makes_the_answer_again(page, server):
     ask(page, "Hello")
     page.get_by_role("button", name="Lineage").click()
     [seal] = [
-        model["seal"] for model in served.get("/v1/refrain/lineage").json()["data"] if model["model"] == "refrain"
+        model["seal"] for model in server.get("/v1/refrain/lineage").json()["data"] if model["model"] == "refrain"
     ]
     expect(page.locator(".facts")).to_contain_text(seal)
     page.get_by_role("button", name="Say it again").click()

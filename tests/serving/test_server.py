@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 
-def test_a_question_is_answered(served):
-    answer = served.chat(seed=1).json()
+def test_a_question_is_answered(server):
+    answer = server.chat(seed=1).json()
     assert answer["choices"][0]["finish_reason"] in ("stop", "length")
     assert answer["system_fingerprint"] and answer["model"] == "refrain"
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from places import PLAIN_INSTALL, ROOT
 
@@ -73,6 +74,21 @@ def commit(folder: Path) -> None:
     """All of the folder as it is now."""
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "All of it")
+
+
+def commit_run(folder: Path, stages: dict[str, Any]) -> None:
+    """A repository of what is in a folder, with a dvc.lock that lists these stages."""
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    init_git(folder)
+    commit(folder)
+
+
+def enter_copy(folder: Path, place: Path, monkeypatch: Any) -> Path:
+    """Work in a copy of a repository, which is no part of a run of DVC."""
+    copied = shutil.copytree(folder, place / "repository")
+    monkeypatch.chdir(copied)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return copied
 
 
 def restore(folder: Path) -> None:

@@ -31,7 +31,7 @@ refrain.finetune(data, "tiny", **given)
 """
 
 
-class Stopped(NamedTuple):
+class StoppedRun(NamedTuple):
     """A training from a script, ended by Ctrl-C after its first validation."""
 
     place: Path
@@ -48,7 +48,7 @@ class Stopped(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def stopped(finished_pipeline, tmp_path_factory):
+def stopped_run(finished_pipeline, tmp_path_factory):
     """With the files and the settings of the small pipeline, in a folder of no repository."""
     raw, place = finished_pipeline / "data/raw", tmp_path_factory.mktemp("elsewhere")
     sources, held_out = [str(raw / "small.csv"), str(raw / "small.jsonl")], str(raw / "small-test.jsonl")
@@ -61,26 +61,26 @@ def stopped(finished_pipeline, tmp_path_factory):
     next(line for line in process.stderr if "val loss" in line)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
-    result = Stopped(place, sources, held_out, given, said, process.returncode, 0)
+    result = StoppedRun(place, sources, held_out, given, said, process.returncode, 0)
     return result._replace(time_of_base=result.record.stat().st_mtime_ns)
 
 
 @pytest.fixture(scope="module")
-def run(stopped):
+def run(stopped_run):
     """What the four calls make of that, going on where it was stopped."""
-    with chdir(stopped.place):
-        sources = [*stopped.sources, SourceConfig(stopped.held_out, split="test")]
+    with chdir(stopped_run.place):
+        sources = [*stopped_run.sources, SourceConfig(stopped_run.held_out, split="test")]
         data = refrain.data.load(sources, val_fraction=0.1, test_fraction=0.0)
-        model = refrain.finetune(data, "tiny", **stopped.given)
+        model = refrain.finetune(data, "tiny", **stopped_run.given)
         variants = {f"export.variants.{name}.{key}": value for name in ("int8", "int4") for key, value in LOOSE.items()}
         strict = {"export.variants.int4.thresholds.relative_logits": 1e-9}
         return data, model, refrain.export(model, prompts=2, steps=4, **variants, **strict)
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_goes_on(stopped, run):
-    assert stopped.code and "KeyboardInterrupt: stopped at step " in stopped.said
-    assert stopped.record.stat().st_mtime_ns == stopped.time_of_base, "the base was made again"
+def test_an_interrupted_training_goes_on(stopped_run, run):
+    assert stopped_run.code and "KeyboardInterrupt: stopped at step " in stopped_run.said
+    assert stopped_run.record.stat().st_mtime_ns == stopped_run.time_of_base, "the base was made again"
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_a_stage_that_fails_raises_what_it_says(stage, caplog, act, kind, senten
 
 
 @pytest.fixture
-def interrupted():
+def ctrl_c_at_work():
     """Ctrl-C, as soon as the stage says that it works."""
 
     def press(record: logging.LogRecord) -> bool:
@@ -74,14 +74,14 @@ def interrupted():
 WORK = "try: logging.getLogger('refrain.x').info('at work'); time.sleep(60)\n    except KeyboardInterrupt: "
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("ctrl_c_at_work")
 def test_an_interruption_is_passed_on_once_and_waited_for(stage, tmp_path):
     with pytest.raises(KeyboardInterrupt, match=r"^at step 3$"):
         stage(WORK + "open('kept', 'w'); raise KeyboardInterrupt('at step 3')")
     assert (tmp_path / "kept").exists()
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("ctrl_c_at_work")
 def test_a_stage_that_ends_well_though_it_was_interrupted_is_not_lost(stage, caplog):
     stage(WORK + "logging.getLogger('refrain.x').info('done')")
     assert caplog.messages[-1] == "done"

@@ -37,7 +37,8 @@ def introduction(facts: CardFacts) -> str:
     origin = "fine-tuned from" if is_fine_tuned else "trained from random weights, with the tokenizer and the sizes of"
     return (
         f"A causal language model for conversations, {origin} {origins.describe_base(facts.base)}, and exported to "
-        "ONNX. Every step from the trained weights to these files was compared with the one before: see [Proof](#proof)."
+        "ONNX. Every step from the trained weights to these files was compared with the one before: see "
+        "[Proof](#proof)."
     )
 
 

@@ -122,18 +122,13 @@ def run_folder(tmp_path_factory):
         "# Variants\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nA CPU, 2 threads.\n",
     )
     write(folder / paths.PARAMS, yaml.safe_dump(PARAMS))
-    write(folder / dvc_files.LOCK, yaml.safe_dump({"schema": "2.0", "stages": record_stages(folder)}))
-    pipeline_repository.init_git(folder)
-    pipeline_repository.commit(folder)
+    pipeline_repository.commit_run(folder, record_stages(folder))
     return folder
 
 
 @pytest.fixture
 def repository(run_folder, tmp_path, monkeypatch):
-    folder = shutil.copytree(run_folder, tmp_path / "repository")
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    return folder
+    return pipeline_repository.enter_copy(run_folder, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -70,10 +70,10 @@ TOKENIZERS = {
 
 
 @pytest.fixture
-def served(tmp_path):
+def compare_ids(tmp_path):
     """A function that gives what llama.cpp makes otherwise of odd texts, with a tokenizer."""
 
-    def serve(raw, template=GEMMA):
+    def compare(raw, template=GEMMA):
         gguf_models.make_folder(tmp_path, gguf_models.CONFIGS["llama"], rows=raw.get_vocab_size())
         gguf_models.save_tokenizer(tmp_path, chat_template=template, bos_token="<s>")
         raw.save(str(tmp_path / "tokenizer.json"))
@@ -84,24 +84,24 @@ def served(tmp_path):
             assert proof.check_ends(llama_client.read_properties(url), tokenizer) == ""
             return proof.compare_prompts(url, list(questions.list_prompts(tokenizer, asked)))
 
-    return serve
+    return compare
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_llama_cpp_makes_the_same_ids_of_odd_texts(name, served):
-    assert served(TOKENIZERS[name]()) == ([], 0)
+def test_llama_cpp_makes_the_same_ids_of_odd_texts(name, compare_ids):
+    assert compare_ids(TOKENIZERS[name]()) == ([], 0)
 
 
 @pytest.mark.heavy
-def test_a_date_in_the_template_is_the_one_that_was_trained(served):
-    assert served(byte_level(), awkward_templates.LLAMA31) == ([], 0)
+def test_a_date_in_the_template_is_the_one_that_was_trained(compare_ids):
+    assert compare_ids(byte_level(), awkward_templates.LLAMA31) == ([], 0)
 
 
 @pytest.mark.heavy
-def test_another_name_for_the_way_to_cut_shows(served, monkeypatch):
+def test_another_name_for_the_way_to_cut_shows(compare_ids, monkeypatch):
     monkeypatch.setattr(llama_cpp_tokenizers, "name_steps", lambda kinds, steps, ignores: "smollm")
-    others, _ = served(TOKENIZERS["GPT-2"]())
+    others, _ = compare_ids(TOKENIZERS["GPT-2"]())
     assert "1 12 123 1234567890 3.14159 1,000,000 ٣٤٥ ½ ²" in others
 
 

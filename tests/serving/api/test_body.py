@@ -73,8 +73,8 @@ REFUSED = [  # a field and its value, the code, and the param where it is anothe
 @pytest.mark.parametrize(
     ("fields", "code", "param"), [(*case, *case[0])[:3] for case in REFUSED], ids=lambda part: str(part)[:60]
 )
-def test_what_has_no_meaning_or_no_effect_is_refused_by_name(served, fields, code, param, stream):
-    answer = served.chat(stream=stream, **fields)
+def test_what_has_no_meaning_or_no_effect_is_refused_by_name(server, fields, code, param, stream):
+    answer = server.chat(stream=stream, **fields)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
     assert (param or "the body") in error["message"] and error["type"] == "invalid_request_error"
@@ -88,14 +88,14 @@ def list_refused():
 
 
 @pytest.mark.parametrize(("fields", "code", "param"), list_refused(), ids=str)
-def test_what_the_page_says_is_refused(served, fields, code, param):
-    error = served.chat(**fields).json()["error"]
+def test_what_the_page_says_is_refused(server, fields, code, param):
+    error = server.chat(**fields).json()["error"]
     assert (error["code"], error["param"]) == (code, param)
 
 
 @pytest.mark.parametrize("fields", [{"stream": 1}, {"stream_options": {"include_usage": True}}], ids=str)
-def test_what_is_said_of_streams_is_checked(served, fields):
-    assert served.chat(**fields).json()["error"]["param"] in fields
+def test_what_is_said_of_streams_is_checked(server, fields):
+    assert server.chat(**fields).json()["error"]["param"] in fields
 
 
 @pytest.mark.parametrize("body", [
@@ -103,14 +103,14 @@ def test_what_is_said_of_streams_is_checked(served, fields):
     b'{"a": ' * 100_000, b'{"messages": [{"role": "user", "content": "\\ud800"}]}', b'{"messages"', b"{}",
 ])  # fmt: skip
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"])
-def test_a_body_that_is_none_is_refused(served, path, body):
-    answer = served.client.post(path, content=body)
+def test_a_body_that_is_none_is_refused(server, path, body):
+    answer = server.client.post(path, content=body)
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_value"
 
 
-def test_a_typo_is_answered_with_the_near_name(served):
-    assert served.chat(max_tokns=3).json()["error"]["message"].endswith("did you mean max_tokens?")
-    assert served.chat(öä=3).json()["error"]["message"].endswith("leave it out")
+def test_a_typo_is_answered_with_the_near_name(server):
+    assert server.chat(max_tokns=3).json()["error"]["message"].endswith("did you mean max_tokens?")
+    assert server.chat(öä=3).json()["error"]["message"].endswith("leave it out")
 
 
 @pytest.mark.parametrize("fields", [
@@ -121,15 +121,15 @@ def test_a_typo_is_answered_with_the_near_name(served):
     {"functions": [], "function_call": "none"}, {"stream_options": None},
     dict.fromkeys(("model", "temperature", "n", "seed", "logprobs", "stream", "user", "min_tokens", "tool_choice")),
 ], ids=str)  # fmt: skip
-def test_values_that_change_nothing_pass(served, fields):
-    answer = served.chat(**fields)
+def test_values_that_change_nothing_pass(server, fields):
+    answer = server.chat(**fields)
     assert answer.status_code == 200 and "X-Refrain-Ignored" not in answer.headers
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_fields_without_effect_are_named(served, stream):
+def test_fields_without_effect_are_named(server, stream):
     messages = [{"role": "user", "content": "Hello", "name": "Ann"}]
-    answer = served.chat(user="ann", metadata={"a": "b"}, store=None, messages=messages, stream=stream)
+    answer = server.chat(user="ann", metadata={"a": "b"}, store=None, messages=messages, stream=stream)
     assert answer.headers["X-Refrain-Ignored"] == "user, metadata, messages%5B0%5D.name"
 
 

@@ -25,23 +25,23 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def document(served):
-    return served.get("/openapi.json").json()
+def document(server):
+    return server.get("/openapi.json").json()
 
 
-def test_every_route_is_described_and_nothing_else(served, document):
-    routes = {route.path.replace(":path", "") for route in served.app.routes if isinstance(route, Route)}
+def test_every_route_is_described_and_nothing_else(server, document):
+    routes = {route.path.replace(":path", "") for route in server.app.routes if isinstance(route, Route)}
     assert document["paths"].keys() == routes and OPERATIONS.keys() <= routes
     assert all(operation["summary"] for item in document["paths"].values() for operation in item.values())
 
 
 @pytest.mark.parametrize(("method", "path", "body"), REQUESTS, ids=str)
-def test_answers_are_what_the_document_says(served, method, path, body):
-    answer = served.client.request(method, path.replace("{model}", "refrain"), json=body)
+def test_answers_are_what_the_document_says(server, method, path, body):
+    answer = server.client.request(method, path.replace("{model}", "refrain"), json=body)
     assert answer.status_code == 200
     msgspec.convert(answer.json(), OPERATIONS[path].answers)
     if (kind := OPERATIONS[path].streams) is not None:
-        for event in served.stream(path, {**body, "stream_options": {"include_usage": True}}):
+        for event in server.stream(path, {**body, "stream_options": {"include_usage": True}}):
             msgspec.convert(event, kind)
     assert {path for _, path, _ in REQUESTS} == {path for path, each in OPERATIONS.items() if each.answers}
 
@@ -59,6 +59,6 @@ def test_every_field_of_openai_has_its_place(document, path, params):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("path", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_the_document_says(served, document, path):
+def test_whatever_is_sent_is_answered_as_the_document_says(server, document, path):
     for mode in fuzz.list_modes(document, path):
-        assert fuzz.send_requests(served.url, document, path, mode, max_examples=10, number=0)
+        assert fuzz.send_requests(server.url, document, path, mode, max_examples=10, number=0)

@@ -31,25 +31,25 @@ def lines(caplog):
     return write
 
 
-def test_a_line_says_who_asked_for_what_and_how_it_ended_and_no_prompt(served, lines):
-    served.get("/healthz")
-    served.chat(ASKED, max_tokens=1)
-    served.get(f"/v1/models?q={ASKED}")
+def test_a_line_says_who_asked_for_what_and_how_it_ended_and_no_prompt(server, lines):
+    server.get("/healthz")
+    server.chat(ASKED, max_tokens=1)
+    server.get(f"/v1/models?q={ASKED}")
     first, second = lines(TextFormatter(), 2)
     assert "INFO 127.0.0.1 POST /v1/chat/completions 200 0." in first and "GET /v1/models 200" in second
     assert ASKED not in first + second
 
 
-def test_the_same_line_as_json_can_be_found_by_the_id_of_the_request(served, lines, caplog):
-    served.get("/v1/models", headers={"X-Request-Id": "mine-1"})
+def test_the_same_line_as_json_can_be_found_by_the_id_of_the_request(server, lines, caplog):
+    server.get("/v1/models", headers={"X-Request-Id": "mine-1"})
     (line,) = map(json.loads, lines(JsonFormatter()))
     assert (line["method"], line["path"], line["status"], line["is_whole"]) == ("GET", "/v1/models", 200, True)
     assert line["level"] == "info" and line["seconds"] >= 0
 
 
 @pytest.mark.parametrize(("given", "is_kept"), [("mine-1", True), ("a b", False), ("x" * 129, False), ("", False)])
-def test_an_id_of_the_client_is_kept_if_it_is_one(served, given, is_kept):
-    name = served.get("/v1/models", headers={"X-Request-Id": given}).headers["x-request-id"]
+def test_an_id_of_the_client_is_kept_if_it_is_one(server, given, is_kept):
+    name = server.get("/v1/models", headers={"X-Request-Id": given}).headers["x-request-id"]
     assert (name == given) is is_kept and name
 
 
@@ -61,7 +61,7 @@ def test_prompts_are_logged_where_that_is_set_and_keys_never(talkative, lines):
     assert "sk-key" not in line
 
 
-def test_nobody_writes_a_line_of_their_own_into_the_log(served, lines):
-    served.get("/v1/%0a2026-01-01 INFO fine%1b[2J")
+def test_nobody_writes_a_line_of_their_own_into_the_log(server, lines):
+    server.get("/v1/%0a2026-01-01 INFO fine%1b[2J")
     (line,) = lines(TextFormatter())
     assert "\n" not in line and "\x1b" not in line

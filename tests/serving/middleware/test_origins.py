@@ -11,18 +11,18 @@ def open_to_page(serve):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "LOCALHOST.", "[::1]:1", "a.localhost"])
-def test_names_of_this_machine_are_answered(served, host):
-    assert served.get("/v1/models", headers={"Host": host}).status_code == 200
+def test_names_of_this_machine_are_answered(server, host):
+    assert server.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[", "é", ""])
-def test_other_names_are_not(served, host):
-    answer = served.get("/v1/models", headers={"Host": host.encode()})
+def test_other_names_are_not(server, host):
+    answer = server.get("/v1/models", headers={"Host": host.encode()})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "bad_host")
 
 
-def test_probes_are_answered_under_any_name(served):
-    assert served.get("/healthz", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+def test_probes_are_answered_under_any_name(server):
+    assert server.get("/healthz", headers={"Host": "10.1.2.3:8000"}).status_code == 200
 
 
 def test_names_in_the_settings_are_answered(open_to_page):
@@ -30,16 +30,16 @@ def test_names_in_the_settings_are_answered(open_to_page):
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[", "https://127.0.0.1.evil.example"])
-def test_a_page_of_elsewhere_reads_nothing_and_changes_nothing(served, origin):
-    read = served.get("/v1/models", headers={"Origin": origin})
+def test_a_page_of_elsewhere_reads_nothing_and_changes_nothing(server, origin):
+    read = server.get("/v1/models", headers={"Origin": origin})
     assert not [name for name in read.headers if name.startswith("access-control")]
-    changed = served.post("/v1/chat/completions", {}, headers={"Origin": origin})
+    changed = server.post("/v1/chat/completions", {}, headers={"Origin": origin})
     assert (changed.status_code, changed.json()["error"]["code"]) == (403, "bad_origin")
 
 
-def test_the_servers_own_page_may_ask(served):
+def test_the_servers_own_page_may_ask(server):
     body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    assert served.post("/v1/chat/completions", body, headers={"Origin": served.url}).status_code == 200
+    assert server.post("/v1/chat/completions", body, headers={"Origin": server.url}).status_code == 200
 
 
 def test_a_page_that_is_listed_may_ask_and_is_the_only_one_named(open_to_page):

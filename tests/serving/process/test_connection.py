@@ -68,17 +68,17 @@ def leave(client):
     client.close()
 
 
-def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(served, caplog):
+def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(server, caplog):
     body = b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true, "n": 4}'
     for number in range(20):
-        client = connect(served)
+        client = connect(server)
         client.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body[: 9 if number % 5 == 0 else None])
         if number % 4 and number % 5:
             client.recv(300 * number)
         leave(client)
-    assert served.chat().status_code == 200  # who comes after them is answered
-    server, end = served.server, time.monotonic() + 20
-    while server.readiness.num_active or server.models.num_running() or server.models.num_waiting():
+    assert server.chat().status_code == 200  # who comes after them is answered
+    insides, end = server.server, time.monotonic() + 20
+    while insides.readiness.num_active or insides.models.num_running() or insides.models.num_waiting():
         assert time.monotonic() < end  # all have left, and hold nothing
     assert not [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
 

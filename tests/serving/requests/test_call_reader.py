@@ -96,10 +96,10 @@ def test_a_call_and_its_result_come_back_into_the_prompt(qwen):
     assert qwen.post(PATH, ask(messages=messages)).status_code == 200
 
 
-def test_what_cannot_be_called_is_refused(qwen, served):
-    error = served.post(PATH, ask()).json()["error"]
+def test_what_cannot_be_called_is_refused(qwen, server):
+    error = server.post(PATH, ask()).json()["error"]
     assert (error["code"], error["param"]) == ("unsupported", "tools")
-    assert served.post(PATH, ask(tool_choice="none")).status_code == 200
+    assert server.post(PATH, ask(tool_choice="none")).status_code == 200
     error = qwen.post(PATH, ask(tool_choice={"type": "function", "function": {"name": "storm"}})).json()["error"]
     assert error["param"] == "tool_choice"
     error = qwen.post(PATH, ask(tool_choice="required", response_format={"type": "json_object"})).json()["error"]

@@ -13,8 +13,8 @@ WIDE = {"type": "object", "properties": {f"a{nth}": {"type": "string"} for nth i
 
 
 @pytest.fixture(scope="module")
-def model(served):
-    return served.server.models.default
+def model(server):
+    return server.server.models.default
 
 
 def compile_all(cache, model, *sources):

@@ -28,10 +28,10 @@ def test_one_question_alone_stays():
 
 
 @pytest.mark.parametrize("turns", [[], [{"role": "assistant", "content": ""}]], ids=len)
-def test_very_many_turns_are_counted_before_each_of_them_is_tried(served, turns):
+def test_very_many_turns_are_counted_before_each_of_them_is_tried(server, turns):
     messages = [{"role": "user", "content": ""}, *turns] * 2000 + [{"role": "user", "content": ""}]
-    answer = served.post("/v1/chat/completions", {"messages": messages})
+    answer = server.post("/v1/chat/completions", {"messages": messages})
     assert answer.json()["error"]["code"] == "context_length_exceeded"
-    assert served.post("/tokenize", {"messages": messages}).json()["left"] == 0
-    kept = served.post("/v1/chat/completions", {"messages": messages, "truncate": "oldest", "max_tokens": 2}).json()
+    assert server.post("/tokenize", {"messages": messages}).json()["left"] == 0
+    kept = server.post("/v1/chat/completions", {"messages": messages, "truncate": "oldest", "max_tokens": 2}).json()
     assert kept["refrain"]["truncated_messages"] > 1000 and 500 < kept["usage"]["prompt_tokens"] <= 1198

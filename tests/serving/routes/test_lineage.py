@@ -19,9 +19,9 @@ def as_key(name):
     return {"headers": {"Authorization": f"Bearer secret-of-{name}"}}
 
 
-def test_an_answer_tells_what_made_it(served):
-    answer = served.chat("Hi<|im_end|>", **TWO).json()
-    told = served.get(f"/v1/refrain/lineage/{answer['id']}").json()
+def test_an_answer_tells_what_made_it(server):
+    answer = server.chat("Hi<|im_end|>", **TWO).json()
+    told = server.get(f"/v1/refrain/lineage/{answer['id']}").json()
     assert told["seal"] == answer["refrain"]["seal"] and told["is_served"] is True and told["variant"] == "int8"
     assert told["request"]["asked"] == {**TWO, "max_tokens": 8}
     assert (told["seed"], told["temperature"], told["stop"], told["logit_bias"]) == (3, 0.9, ["zz"], {"65": -5.0})
@@ -34,19 +34,19 @@ def test_an_answer_tells_what_made_it(served):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses"])
-def test_every_answer_can_be_said_again(served, path, stream):
+def test_every_answer_can_be_said_again(server, path, stream):
     asked = {
         "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 9, **TWO},
         "/v1/completions": {"prompt": ["Hello", "Bye"], "max_tokens": 9, **TWO},
         "/v1/responses": {"input": "Hello", "max_output_tokens": 9, "temperature": 0.9},
     }[path]
     if not stream:
-        answer_id = served.post(path, asked).json()["id"]
+        answer_id = server.post(path, asked).json()["id"]
     elif path == "/v1/responses":
-        answer_id = served.post(path, {**asked, "stream": True}).text.partition('"id":"')[2].partition('"')[0]
+        answer_id = server.post(path, {**asked, "stream": True}).text.partition('"id":"')[2].partition('"')[0]
     else:
-        answer_id = served.stream(path, asked)[-1]["id"]
-    again = served.post(f"/v1/refrain/replay/{answer_id}").json()
+        answer_id = server.stream(path, asked)[-1]["id"]
+    again = server.post(f"/v1/refrain/replay/{answer_id}").json()
     assert again["equal"] is True and again["reason"] is None
     assert [choice["index"] for choice in again["choices"]] == [*range(len(again["choices"]))]
 
@@ -60,11 +60,11 @@ def test_what_is_kept_of_replies_proves_nothing(serve):
     assert running.server.cache.hits == hits
 
 
-def test_an_answer_that_was_said_otherwise_is_shown_where(served):
-    answer = served.chat(seed=5).json()
-    kept = served.server.answers.find(answer["id"])
+def test_an_answer_that_was_said_otherwise_is_shown_where(server):
+    answer = server.chat(seed=5).json()
+    kept = server.server.answers.find(answer["id"])
     kept.texts[0] = kept.texts[0][:2] + "\U0001f642" + kept.texts[0][3:]
-    again = served.post(f"/v1/refrain/replay/{answer['id']}").json()
+    again = server.post(f"/v1/refrain/replay/{answer['id']}").json()
     assert again["equal"] is False and again["reason"] == "choice 0 differs from character 2 on"
     assert again["choices"][0]["before"].startswith("\U0001f642")
 
@@ -80,8 +80,8 @@ def test_what_another_artifact_said_is_not_said_again(serve):
 
 
 @pytest.mark.parametrize("answer_id", ["chatcmpl-none", "%00", "a b", "\u00e9"])
-def test_an_answer_that_is_not_known_is_404(served, answer_id):
-    for refused in (served.get(f"/v1/refrain/lineage/{answer_id}"), served.post(f"/v1/refrain/replay/{answer_id}")):
+def test_an_answer_that_is_not_known_is_404(server, answer_id):
+    for refused in (server.get(f"/v1/refrain/lineage/{answer_id}"), server.post(f"/v1/refrain/replay/{answer_id}")):
         assert refused.status_code == 404 and refused.json()["error"]["code"] == "answer_not_found"
 
 
@@ -106,8 +106,8 @@ def test_responses_and_sessions_are_for_the_key_that_asked(server_with_keys):
     )
 
 
-def test_the_models_tell_where_they_are_from(served, served_folder):
-    told = served.get("/v1/refrain/lineage").json()
+def test_the_models_tell_where_they_are_from(server, served_folder):
+    told = server.get("/v1/refrain/lineage").json()
     assert told["models"] == ["refrain", "refrain:fp32", "refrain:int8"]
     first = told["data"][0]
     assert (first["model"], first["variant"], first["base"]) == ("refrain", "int8", None)

@@ -23,7 +23,7 @@ def stored(serve, tmp_path_factory):
     return serve(sessions=str(tmp_path_factory.mktemp("sessions")))
 
 
-@pytest.fixture(params=["served", "stored"])
+@pytest.fixture(params=["server", "stored"])
 def either(request):
     """With a folder and without."""
     return request.getfixturevalue(request.param)
@@ -86,8 +86,8 @@ def test_a_stream_brings_openais_events_and_the_same_text(either):
 QUESTION_OF_OPENAI = {"input": QUESTION["input"], "temperature": 1, "max_output_tokens": 8, "extra_body": {"seed": 1}}
 
 
-def test_each_event_is_named_and_none_says_done(served):
-    answer = served.post("/v1/responses", {**QUESTION, "stream": True})
+def test_each_event_is_named_and_none_says_done(server):
+    answer = server.post("/v1/responses", {**QUESTION, "stream": True})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8" and answer.text.isascii()
     blocks = [block.split("\n") for block in answer.text.strip().split("\n\n")]
     for name, data in blocks:
@@ -95,48 +95,48 @@ def test_each_event_is_named_and_none_says_done(served):
     assert "[DONE]" not in answer.text
 
 
-def test_the_helper_of_openai_python_for_streams_collects_a_response(served):
+def test_the_helper_of_openai_python_for_streams_collects_a_response(server):
     form = {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA}}
-    with client_of(served).responses.stream(model="refrain", input="Hello", text=form) as stream:
+    with client_of(server).responses.stream(model="refrain", input="Hello", text=form) as stream:
         assert json.loads(stream.get_final_response().output_text) == {"a": "x"}
 
 
-def test_a_format_holds_the_reply(served):
+def test_a_format_holds_the_reply(server):
     form = {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA, "strict": True}}
-    response = create(served, text=form, max_output_tokens=50)
+    response = create(server, text=form, max_output_tokens=50)
     assert response["status"] == "completed" and json.loads(text_of(response)) == {"a": "x"}
     assert response["text"]["format"]["schema"] == SCHEMA and response["output"][0]["status"] == "completed"
 
 
-def test_instructions_are_a_system_turn_for_this_once(served):
-    plain, told = create(served), create(served, instructions="Be brief.")
+def test_instructions_are_a_system_turn_for_this_once(server):
+    plain, told = create(server), create(server, instructions="Be brief.")
     system = create(
-        served, input=[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": QUESTION["input"]}]
+        server, input=[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": QUESTION["input"]}]
     )
     assert text_of(told) == text_of(system) and told["usage"]["input_tokens"] > plain["usage"]["input_tokens"]
-    both = create(served, input=[{"role": "system", "content": "In verse."}, {"role": "user", "content": "Hi"}],
+    both = create(server, input=[{"role": "system", "content": "In verse."}, {"role": "user", "content": "Hi"}],
                   instructions="Be brief.")  # fmt: skip
-    one = create(served, input="Hi", instructions="Be brief.\n\nIn verse.")
+    one = create(server, input="Hi", instructions="Be brief.\n\nIn verse.")
     assert text_of(both) == text_of(one) and both["usage"]["input_tokens"] == one["usage"]["input_tokens"]
-    after = create(served, input="More", previous_response_id=told["id"])
-    untold = create(served, input="More", previous_response_id=plain["id"])
+    after = create(server, input="More", previous_response_id=told["id"])
+    untold = create(server, input="More", previous_response_id=plain["id"])
     shorter = told["usage"]["input_tokens"] - plain["usage"]["input_tokens"]
     assert abs(after["usage"]["input_tokens"] - untold["usage"]["input_tokens"]) < shorter
 
 
-def test_a_reply_that_says_nothing_is_a_message_all_the_same(served):
-    body = {**QUESTION, "stop": text_of(create(served))[0]}
-    response = create(served, **body)
+def test_a_reply_that_says_nothing_is_a_message_all_the_same(server):
+    body = {**QUESTION, "stop": text_of(create(server))[0]}
+    response = create(server, **body)
     assert (response["status"], text_of(response)) == ("completed", "")
-    stream = served.post("/v1/responses", {**body, "stream": True}).text
+    stream = server.post("/v1/responses", {**body, "stream": True}).text
     assert [name for name in TEXT_EVENTS[:-1] if f"event: {name}\n" not in stream] == ["response.output_text.delta"]
 
 
-def test_log_probabilities_come_where_they_are_included(served):
-    response = create(served, include=["message.output_text.logprobs"], top_logprobs=2)
+def test_log_probabilities_come_where_they_are_included(server):
+    response = create(server, include=["message.output_text.logprobs"], top_logprobs=2)
     logprobs = response["output"][0]["content"][0]["logprobs"]
     assert logprobs and all(len(each["top_logprobs"]) == 2 and each["logprob"] <= 0 for each in logprobs)
-    events = served.post(
+    events = server.post(
         "/v1/responses", {**QUESTION, "include": ["message.output_text.logprobs"], "top_logprobs": 2, "stream": True}
     )
     deltas = [json.loads(line[6:]) for line in events.text.splitlines() if line.startswith("data: ")]
@@ -196,40 +196,40 @@ def test_log_probabilities_come_where_they_are_included(served):
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_done_is_refused_by_name_before_anything_is_sent(served, fields, param, code, stream):
-    answer = served.post("/v1/responses", {**QUESTION, **fields, "stream": stream})
+def test_what_cannot_be_done_is_refused_by_name_before_anything_is_sent(server, fields, param, code, stream):
+    answer = server.post("/v1/responses", {**QUESTION, **fields, "stream": stream})
     assert answer.status_code in (400, 404), answer.text
     error = answer.json()["error"]
     assert (error["param"], error["code"]) == (param, code) and param in error["message"]
 
 
-def test_a_method_that_is_not_there_names_those_that_are(served):
-    refused = served.client.put("/v1/responses/x")
+def test_a_method_that_is_not_there_names_those_that_are(server):
+    refused = server.client.put("/v1/responses/x")
     assert refused.status_code == 405 and {*refused.headers["Allow"].split(", ")} == {"DELETE", "GET", "HEAD"}
 
 
-def test_fields_without_effect_are_named(served):
-    answer = served.post("/v1/responses", {**QUESTION, "user": "x", "include": ["reasoning.encrypted_content"]})
+def test_fields_without_effect_are_named(server):
+    answer = server.post("/v1/responses", {**QUESTION, "user": "x", "include": ["reasoning.encrypted_content"]})
     assert answer.headers["X-Refrain-Ignored"].startswith("user")
 
 
-def test_the_oldest_turns_leave_where_that_is_allowed(served):
+def test_the_oldest_turns_leave_where_that_is_allowed(server):
     items = [
         {"role": "user", "content": "x" * 900},
         {"role": "assistant", "content": "y"},
         {"role": "user", "content": "z" * 400},
     ]
     assert (
-        served.post("/v1/responses", {**QUESTION, "input": items}).json()["error"]["code"] == "context_length_exceeded"
+        server.post("/v1/responses", {**QUESTION, "input": items}).json()["error"]["code"] == "context_length_exceeded"
     )
-    assert create(served, input=items, truncation="auto")["refrain"]["truncated_messages"] == 2
+    assert create(server, input=items, truncation="auto")["refrain"]["truncated_messages"] == 2
 
 
-def test_where_a_response_is_kept_is_said(served, stored):
-    assert create(served)["refrain"]["stored"] == "memory" and create(stored)["refrain"]["stored"] == "sessions"
+def test_where_a_response_is_kept_is_said(server, stored):
+    assert create(server)["refrain"]["stored"] == "memory" and create(stored)["refrain"]["stored"] == "sessions"
     assert "stored" not in create(stored, store=False)["refrain"]
     body = {**QUESTION, "previous_response_id": "resp_x"}
-    assert "--sessions FOLDER" in served.post("/v1/responses", body).json()["error"]["message"]
+    assert "--sessions FOLDER" in server.post("/v1/responses", body).json()["error"]["message"]
 
 
 def test_a_full_disk_costs_no_answer(serve, tmp_path):

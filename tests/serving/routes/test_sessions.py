@@ -101,7 +101,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(serve, tmp_path):
     assert running.get(f"{PATH}/a").json() == CHAT
 
 
-def test_without_a_folder_nothing_is_kept_and_strangers_see_nothing(served, kept):
-    refused = served.get(PATH)
+def test_without_a_folder_nothing_is_kept_and_strangers_see_nothing(server, kept):
+    refused = server.get(PATH)
     assert refused.status_code == 404 and "--sessions FOLDER" in refused.json()["error"]["message"]
     assert kept.get(PATH, headers={"X-Forwarded-For": "203.0.113.7"}).json()["error"]["code"] == "local_only"

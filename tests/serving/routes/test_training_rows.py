@@ -45,11 +45,11 @@ def test_a_question_is_found_with_its_rows(serve, tmp_path, monkeypatch):
         ({"text": "x", "model": "gpt-9"}, 404, "model"),
     ],
 )
-def test_what_has_no_meaning_is_refused(served, body, status, param):
-    refused = served.post(PATH, body)
+def test_what_has_no_meaning_is_refused(server, body, status, param):
+    refused = server.post(PATH, body)
     assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
 
 
-def test_rows_are_not_for_strangers(served):
-    refused = served.post(PATH, {"text": "x"}, headers={"X-Forwarded-For": "203.0.113.7"})
+def test_rows_are_not_for_strangers(server):
+    refused = server.post(PATH, {"text": "x"}, headers={"X-Forwarded-For": "203.0.113.7"})
     assert refused.status_code == 403

@@ -60,8 +60,8 @@ def careless_server():
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("check", FROM_OUTSIDE, ids=lambda check: str(check.number))
-def test_what_can_be_told_from_outside_holds_of_ours(check, served):
-    (outcome,) = table.run_checks(Target(served.url), [check])
+def test_what_can_be_told_from_outside_holds_of_ours(check, server):
+    (outcome,) = table.run_checks(Target(server.url), [check])
     assert outcome.state == ("n/a" if check.number == 12 else "ok"), outcome
 
 
