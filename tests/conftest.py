@@ -34,8 +34,9 @@ CHATML = (
 
 
 LONGEST = (  # files by the time that they take: with these first, no core waits for another at the end
-    "runs/test_kills.py", "training/distributed/test_processes.py", "runs/test_reruns.py", "experiments/test_verify.py",
-    "runs/test_methods.py", "training/callbacks/test_checkpointing.py", "training/distributed/test_launcher.py",
+    "runs/test_kills.py", "training/distributed/test_processes.py", "experiments/test_verify.py", "runs/test_reruns.py",
+    "runs/test_methods.py", "workflow/test_finetuning.py", "workflow/test_examples.py", "runs/test_loop.py",
+    "training/callbacks/test_checkpointing.py", "training/distributed/test_launcher.py",
     "models/pytorch/test_loading.py", "models/pytorch/test_lora.py", "training/test_fit.py",
 )  # fmt: skip
 
