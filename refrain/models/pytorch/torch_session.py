@@ -75,7 +75,7 @@ class TorchSession:
         """Logits [keep, vocabulary] after the last of the ids of one sequence, and its cache, which is used up."""
         model, begin = self._lm.model, cache.get_seq_length()
         end = begin + len(ids)
-        with self._lock, self._lm.head_on_last(keep):
+        with self._lock, self._lm.head_on_last(keep), self._lm.fast_products():
             out = model(
                 input_ids=torch.from_numpy(ids)[None].to(model.device),
                 attention_mask=torch.ones((1, end), dtype=torch.long, device=model.device),
