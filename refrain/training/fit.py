@@ -21,7 +21,7 @@ from transformers import (
 
 from refrain.chat.records import Row
 from refrain.pipeline.schema import MethodConfig, TrainConfig
-from refrain.training import batching, checkpoints, finiteness, onednn, packing
+from refrain.training import batching, checkpoints, finiteness, heap, lora_products, onednn, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
@@ -74,6 +74,7 @@ def train_model(
         raise ValueError(f"train.patience={train.patience} needs a validation loss, and there is no row to validate "
                          "with; raise data.val_fraction, or set train.patience=null")  # fmt: skip
     finiteness.require_finite_base(model)
+    heap.keep_freed_memory()
     set_seed(seed)
     start, checkpointing, timer = checkpoints.latest_checkpoint(folder), CheckpointCallback(), timer or PhaseTimer()
     steps = batching.StepSampler([objective.token_count(row) for row in rows], train.batch_size, seed)
@@ -122,10 +123,14 @@ def run_trainer(trainer: StepTrainer, checkpointing: CheckpointCallback, start: 
     if start is not None:
         trainer.restore_state(TrainerState.load_from_json(str(start / "trainer_state.json")))
     model = cast(PreTrainedModel, trainer.model)
+    product_type = trainer.product_type()
     with (
         checkpointing.handle_signals(),
         packing.packed_attention(model) if trainer.packed else nullcontext(),
-        onednn.onednn_products(model) if trainer.multiplies_in_fp32() else nullcontext(),
+        onednn.onednn_products(model) if product_type == torch.float32 else nullcontext(),
+        lora_products.fused_adapters(model, product_type, keeps_copies=not trainer.args.gradient_checkpointing)
+        if product_type is not None
+        else nullcontext(),
     ):
         trainer.prepare_objective()
         trainer.train(resume_from_checkpoint=str(start) if start else None)

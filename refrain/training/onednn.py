@@ -64,14 +64,21 @@ class OnednnLinear(torch.autograd.Function):
 
 
 def fill_up(tensor: Tensor) -> Tensor:
-    """[..., width] as rows [n, width], zeros behind them: oneDNN keeps memory for each shape that it has met."""
+    """[..., width] as rows [n, width], zeros behind them."""
     rows = tensor.reshape(-1, tensor.shape[-1])
-    step = min(ROWS, 1 << max(0, len(rows) - 1).bit_length())
-    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % step))
+    missing = count_missing(len(rows))
+    return nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+
+
+def count_missing(rows: int) -> int:
+    """How many rows more make a shape that will come again: oneDNN keeps memory for each that it has met."""
+    return -rows % min(ROWS, 1 << max(0, rows - 1).bit_length())
 
 
 def product(rows: Tensor, weight: Tensor) -> Tensor:
     """rows [n, in] and weight [out, in] to [n, out]; what is larger than PART in parts, for oneDNN copies both."""
+    if rows.dtype != torch.float32:
+        return rows @ weight.t()  # of bf16, by oneDNN where the processor has such products
     if rows.numel() == 0:
         return rows.new_zeros(len(rows), len(weight))
     if len(rows) > PART:

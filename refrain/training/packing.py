@@ -14,6 +14,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
+from refrain.training import bf16_attention
+
 ATTENTION = "rows_apart"
 KNOWN = {"row_lengths", "sliding_window", "dropout", "scaling", "is_causal"}  # what `attention_per_row` computes
 UNUSED = {"position_ids", "cache_position", "position_embeddings", "logits_to_keep"}  # passed on, and read by none
@@ -112,15 +114,23 @@ def attention_per_row(
     for length, run in groupby(row_lengths):
         count = len(list(run))
         stop = start + count * length
-        queries, keys, values = (stack_rows(states[:, :, start:stop], count) for states in (query, key, value))
-        window = (
-            None
-            if sliding_window is None or length <= sliding_window
-            else sliding_window_mask(length, sliding_window, query)
-        )
-        outputs.append(sdpa_attention_forward(module, queries, keys, values, window, **settings)[0].flatten(0, 1))
+        stacks = tuple(stack_rows(states[:, :, start:stop], count) for states in (query, key, value))
+        window = None if sliding_window is None or length <= sliding_window else sliding_window
+        outputs.append(attend_in_rows(module, stacks, length, window, settings).flatten(0, 1))
         start = stop
     return torch.cat(outputs)[None], None
+
+
+def attend_in_rows(
+    module: Any, stacks: tuple[torch.Tensor, ...], length: int, window: int | None, settings: dict[str, Any]
+) -> torch.Tensor:
+    """Causal attention of equally long rows, to [rows, length, heads, width]."""
+    queries, keys, values = stacks
+    is_causal = settings.get("is_causal") is not False and getattr(module, "is_causal", True)
+    if is_causal and not settings.get("dropout") and bf16_attention.is_faster(queries, length):
+        return bf16_attention.attend(queries, keys, values, settings.get("scaling"), window)
+    mask = None if window is None else sliding_window_mask(length, window, queries)
+    return torch.as_tensor(sdpa_attention_forward(module, queries, keys, values, mask, **settings)[0])
 
 
 def stack_rows(states: torch.Tensor, count: int) -> torch.Tensor:

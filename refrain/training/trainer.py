@@ -76,11 +76,13 @@ class StepTrainer(Trainer):
 
         return logprobs
 
-    def multiplies_in_fp32(self) -> bool:
-        """Whether it is up to us how whole fp32 weights are multiplied with, on a CPU that may use oneDNN."""
-        is_plain = not (self.args.bf16 or self.args.fp16 or self.args.torch_compile or self.is_sharded)
+    def product_type(self) -> torch.dtype | None:
+        """In what whole weights are multiplied with on a CPU, where that is up to us and oneDNN may be used."""
+        is_plain = not (self.args.fp16 or self.args.torch_compile or self.is_sharded)
         onednn = torch.backends.mkldnn
-        return is_plain and self.args.device.type == "cpu" and onednn.is_available() and bool(onednn.enabled)
+        if not (is_plain and self.args.device.type == "cpu" and onednn.is_available() and bool(onednn.enabled)):
+            return None
+        return torch.bfloat16 if self.args.bf16 else torch.float32
 
     def require_finite(self, value: float, name: str) -> None:
         """ValueError with the way out unless this number, which all processes have, is finite."""

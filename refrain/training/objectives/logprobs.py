@@ -10,7 +10,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch.nn.utils.rnn import pad_sequence
 
 from refrain.chat.encoding import IGNORE_INDEX, Features
+from refrain.training.onednn import count_missing
 
+Text = tuple[int, ...]
 LogprobFunction = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
 
 
@@ -23,25 +25,39 @@ def sequence_logprobs(model: Any, rows: list[Features], packed: bool) -> torch.T
     """Summed natural log-probability of the labelled tokens, one fp32 number a row; the same packed and padded.
 
     Logits are computed where a label follows and nowhere else: with a large vocabulary they are most of the memory.
-    Rows of the same ids, which ask about different parts of one text, are one row of the pass.
-    A packed batch needs a model under `packing.packed_attention`.
+    Rows of the same ids, which ask about different parts of one text, are one row of the pass. Tokens after which
+    nothing is labelled stay out. A packed batch needs a model under `packing.packed_attention`.
     """
     device = next(model.parameters()).device
-    texts = {tuple(row["input_ids"]): row for row in rows}
-    owners, labels, columns = find_label_positions(rows, list(texts), device)
+    texts = list(dict.fromkeys(tuple(row["input_ids"]) for row in rows))
+    owners, labels, columns = find_label_positions(rows, texts, device)
+    needed = cut_tails(texts, owners, columns)
     if packed:
-        starts = torch.tensor([0, *map(len, texts)], device=device).cumsum(0)[:-1]
-        positions = starts[owners] + columns
-        logits = compute_logits_at(model, positions, **pack_rows(list(texts.values()), device))[0]
+        starts = torch.tensor([0, *map(len, needed)], device=device).cumsum(0)[:-1]
+        positions, labels = fill_up(starts[owners] + columns, 0), fill_up(labels, IGNORE_INDEX)
+        logits = compute_logits_at(model, positions, **pack_rows(needed, device)).squeeze(0)
     else:
         positions, places = columns.unique(return_inverse=True)
-        logits = compute_logits_at(model, positions, **pad_rows(list(texts.values()), device))[owners, places]
-    logprobs = -F.cross_entropy(logits.float(), labels, reduction="none")
+        logits = compute_logits_at(model, positions, **pad_rows(needed, device))[owners, places]
+    logprobs = -F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=IGNORE_INDEX)[: len(owners)]
     return torch.stack([part.sum() for part in logprobs.split([count_labels(row) for row in rows])])
 
 
+def cut_tails(texts: list[Text], owners: torch.Tensor, columns: torch.Tensor) -> list[Text]:
+    """The texts up to the last token whose logits are asked for, and at least one token: none sees those after it."""
+    ends = torch.ones(len(texts), dtype=torch.long, device=owners.device)
+    ends = ends.scatter_reduce(0, owners, columns + 1, "amax")
+    return [text[:end] for text, end in zip(texts, ends.tolist(), strict=True)]
+
+
+def fill_up(numbers: torch.Tensor, filler: int) -> torch.Tensor:
+    """The numbers, and on a CPU as many more as make products with them of a shape that will come again."""
+    missing = count_missing(len(numbers)) if numbers.device.type == "cpu" else 0
+    return F.pad(numbers, (0, missing), value=filler)
+
+
 def find_label_positions(
-    rows: list[Features], texts: list[tuple[int, ...]], device: torch.device
+    rows: list[Features], texts: list[Text], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each labelled token: the number of its text, the label, and the column of the token before it."""
     numbers = {ids: number for number, ids in enumerate(texts)}
@@ -69,17 +85,18 @@ def unwrap_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def pack_rows(rows: list[Features], device: torch.device) -> dict[str, Any]:
-    """One row [1, tokens] of all, with positions that begin anew in each."""
-    lengths = [len(row["input_ids"]) for row in rows]
-    ids = torch.tensor(list(chain.from_iterable(row["input_ids"] for row in rows)), device=device)
+def pack_rows(texts: list[Text], device: torch.device) -> dict[str, Any]:
+    """One row [1, tokens] of all, with positions that begin anew in each; a last one may fill it up."""
+    ids = fill_up(torch.tensor(list(chain.from_iterable(texts)), device=device), 0)
+    lengths = [*map(len, texts)]
+    lengths += [len(ids) - sum(lengths)] if len(ids) > sum(lengths) else []
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
     return {"input_ids": ids[None], "position_ids": positions[None], "row_lengths": lengths}
 
 
-def pad_rows(rows: list[Features], device: torch.device) -> dict[str, torch.Tensor]:
+def pad_rows(texts: list[Text], device: torch.device) -> dict[str, torch.Tensor]:
     """A batch [rows, tokens] padded on the right; padding is not attended to."""
-    ids = [torch.tensor(row["input_ids"], device=device) for row in rows]
+    ids = [torch.tensor(text, device=device) for text in texts]
     return {
         "input_ids": pad_sequence(ids, batch_first=True),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),

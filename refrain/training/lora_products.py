@@ -1,0 +1,89 @@
+"""A linear layer with LoRA as one operation on the CPU: what the adapter adds is scaled thin, and summed in place.
+
+PEFT makes three tensors of the layer's width for it, forward and backward, and under autocast a copy of all inputs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from refrain.training.onednn import fill_up, product
+
+
+@contextmanager
+def fused_adapters(model: nn.Module, dtype: torch.dtype, keeps_copies: bool) -> Iterator[None]:
+    """For a while the plain LoRA layers of a model compute so, in fp32 or bf16.
+
+    Frozen weights of another type are converted once, or at each use where no copies are to be kept.
+    """
+    layers: list[Any] = [part for part in model.modules() if isinstance(part, LoraLinear) and is_plain(part)]
+    for layer in layers:
+        layer.forward = partial(multiply, layer, base_weight(layer).to(dtype) if keeps_copies else None, dtype)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def is_plain(layer: LoraLinear) -> bool:
+    """Whether a layer is W x + scale B A x of frozen W: no dropout, no variant such as DoRA, one adapter."""
+    base, name = layer.base_layer, layer.active_adapters
+    return (
+        type(base) in (nn.Linear, Conv1D)
+        and not any(weight.requires_grad for weight in base.parameters())
+        and len(name) == 1
+        and name[0] in layer.lora_A
+        and not layer.lora_variant
+        and not (layer.disable_adapters or layer.merged)
+        and isinstance(layer.lora_dropout[name[0]], nn.Identity)
+        and layer.lora_B[name[0]].bias is None
+    )
+
+
+def base_weight(layer: Any) -> Tensor:
+    """The frozen weight [out, in]."""
+    weight = layer.base_layer.weight.detach()
+    return torch.as_tensor(weight.t() if isinstance(layer.base_layer, Conv1D) else weight)
+
+
+def multiply(layer: Any, copy: Tensor | None, dtype: torch.dtype, inputs: Tensor) -> Tensor:
+    """inputs [..., in] to [..., out]."""
+    weight, [name] = base_weight(layer).to(dtype) if copy is None else copy, layer.active_adapters
+    down, up, scale = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    with torch.autocast("cpu", enabled=False):
+        result = LoraProduct.apply(inputs, weight, layer.base_layer.bias, down, up, scale)  # type: ignore[no-untyped-call]
+    return torch.as_tensor(result)
+
+
+class LoraProduct(torch.autograd.Function):
+    """W x + bias + scale B A x, of the type of W."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+    ) -> Tensor:
+        rows, down, up = fill_up(inputs.to(weight.dtype)), down.to(weight.dtype), up.to(weight.dtype)
+        thin = product(rows, down) * scale
+        result = product(rows, weight).add_(product(thin, up))
+        ctx.save_for_backward(rows, thin, weight, down, up)
+        ctx.scale, ctx.shape, ctx.dtype = scale, inputs.shape, inputs.dtype
+        result = result if bias is None else result.add_(bias.to(result.dtype))
+        return result[: inputs.shape[:-1].numel()].reshape(*inputs.shape[:-1], len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, thin, weight, down, up = ctx.saved_tensors
+        of_rows, of_inputs = fill_up(gradient.to(weight.dtype)), None
+        of_thin = product(of_rows, up.t()) * ctx.scale
+        if ctx.needs_input_grad[0]:
+            of_inputs = product(of_rows, weight.t()).add_(product(of_thin, down.t()))
+            of_inputs = of_inputs[: ctx.shape[:-1].numel()].reshape(ctx.shape).to(ctx.dtype)
+        of_down, of_up = product(of_thin.t(), rows.t()), product(of_rows.t(), thin.t())
+        return of_inputs, None, None, of_down.float(), of_up.float(), None
