@@ -11,6 +11,7 @@ from refrain.chat.records import Message, Row
 from refrain.data.splitting.leakage import SPLITS
 from refrain.data.splitting.row_store import RejectedRow
 from refrain.experiments import data_table
+from refrain.pipeline.plurals import format_count
 from refrain.pipeline.schema import SourceConfig
 from refrain.workflow import batches, settings
 from refrain.workflow.batches import Batch, Framework
@@ -113,6 +114,8 @@ class Data:
                 parts = [dict(changed)] if "messages" in changed else read_row(changed, self.input.overrides)
                 grouped = {"group": row["group"]} if "group" in row else {}
                 rows += [{**grouped, **part, **kept} for part in parts]
+        if not rows:
+            raise ValueError(f"no row is left: all {format_count(len(self), 'row')} were left out; keep some")
         rows = name_groups(rows)
         return Data(make_input(rows, self.input.overrides, group_settings(rows)))
 

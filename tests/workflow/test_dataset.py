@@ -182,6 +182,8 @@ def test_what_cannot_be_is_said_in_a_sentence(rows, given, sentence, tmp_path, m
 def test_what_a_change_makes_is_a_row_or_named_with_that_it_was_made_of(data):
     with pytest.raises(ValueError, match=r"^what map made of .*: it is int, and a row is a dict such as"):
         data.map(lambda row: 5)
+    with pytest.raises(ValueError, match=r"^no row is left: all \d+ rows were left out; keep some$"):
+        data.filter(lambda row: False)
 
 
 def test_a_row_that_is_no_conversation_is_refused_when_it_is_added(data):
