@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+OF_THE_HUB = (".gitattributes", ".cache/huggingface/", ".git/")  # beside what was fetched from there
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
@@ -29,8 +30,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def find_problems(folder: Path) -> list[str]:
-    """One sentence for each file that is missing, changed or not listed; none when the folder is whole."""
+    """One sentence for each file that is missing, changed or not listed; none when the folder is whole.
+
+    What the Hub and its client leave beside what was published is not looked at.
+    """
     listed, present = read_manifest(folder)["files"], sha256_by_file(folder)
+    present = {name: value for name, value in present.items() if name in listed or not name.startswith(OF_THE_HUB)}
     differ = {name for name in listed.keys() & present if listed[name] != present[name]}
     missing = [f"{name}: it is listed but missing" for name in listed.keys() - present]
     unlisted = [f"{name}: it is there but not listed" for name in present.keys() - listed]
