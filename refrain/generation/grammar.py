@@ -40,7 +40,8 @@ class Grammar:
             raise ValueError("the grammar: a JSON schema and a regular expression exclude each other; give one")
         rules = lark or (schema_grammar(schema) if schema is not None else regex_grammar(regex or ""))
         self.source = GRAMMAR_OPTIONS + rules
-        self.initial_state = LLMatcher(token_bytes(tokenizer.tokenizer, tokenizer.stop_ids), self.source, log_level=0)
+        self.tokens = token_bytes(tokenizer.tokenizer, tokenizer.stop_ids)
+        self.initial_state = LLMatcher(self.tokens, self.source, log_level=0)
         self.initial_state.compute_bitmask()
         for state in (self.initial_state, try_tokens(self.initial_state)):
             is_one_of_many = state is not self.initial_state and DEAD_END in state.get_error()  # others may go on
@@ -62,7 +63,7 @@ class GrammarState:
     """How far one reply has come in its grammar; what sampling.Constraint promises."""
 
     def __init__(self, grammar: Grammar) -> None:
-        self._state = grammar.initial_state.deep_copy()
+        self._state, self._tokens = grammar.initial_state.deep_copy(), grammar.tokens
 
     @property
     def is_finished(self) -> bool:
@@ -80,6 +81,14 @@ class GrammarState:
         masked = np.full_like(logits, -np.inf)  # a model may have more logits than its tokenizer has tokens
         np.copyto(masked[: len(allowed)], logits[: len(allowed)], where=allowed)
         return masked
+
+    def draft_tokens(self) -> list[int]:
+        """What must follow, as the tokenizer writes it: the model may write the same in other tokens.
+
+        All but the last token, in which more may follow.
+        """
+        text = self._state.deep_copy().compute_ff_bytes()  # a copy: where it fails, no reply does
+        return list(self._tokens.tokenize_bytes(text)[:-1]) if text else []
 
     def advance(self, token: int) -> None:
         """Go on after a token; ValueError if it may not follow."""

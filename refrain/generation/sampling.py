@@ -32,9 +32,10 @@ class SamplingParams:
 
 
 class Constraint(Protocol):
-    """Follows a reply: gives forbidden tokens -inf in a copy, and hears of every token that is chosen."""
+    """Follows a reply: gives forbidden tokens -inf in a copy, drafts what must follow, hears of what is chosen."""
 
     def mask(self, logits: Logits) -> Logits: ...
+    def draft_tokens(self) -> list[int]: ...
     def advance(self, token: int) -> None: ...
 
 
@@ -51,7 +52,6 @@ class Sampler:
         self._counts: Counter[int] = Counter()
         penalties = repetition != 1 or params.presence_penalty or params.frequency_penalty
         self._changes_logits = bool(params.logit_bias or penalties or constraint is not None)
-        self.is_greedy = not (self._changes_logits or params.temperature)  # the likeliest token, whatever came before
 
     @cached_property
     def _rng(self) -> "np.random.Generator":
@@ -70,6 +70,10 @@ class Sampler:
         if self._constraint is not None:
             self._constraint.advance(token)
         return token
+
+    def draft_tokens(self) -> list[int]:
+        """What the constraint leaves no choice about, as far as it can tell."""
+        return [] if self._constraint is None else self._constraint.draft_tokens()
 
     def _adjust_logits(self, logits: Logits) -> Logits:
         """A copy of the logits under bias, penalties and constraint."""

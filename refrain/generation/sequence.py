@@ -82,7 +82,9 @@ class Sequence:
         """So many tokens at most that may come next, as many as are worth their rows; it has no say in what comes."""
         if self._lookup is None:
             self._lookup = PromptLookup(self.prompt_ids)
-        draft = self._lookup.find(self.ids, max(0, min(most, self._max_new_tokens - len(self.ids) - 1)))
+        room = max(0, min(most, self._max_new_tokens - len(self.ids) - 1))
+        found = self._lookup.find(self.ids, room)
+        draft = self._sampler.draft_tokens()[:room] or found
         if not draft:
             return draft
         row_cost = costs.row_cost(num_running)

@@ -331,6 +331,9 @@ def test_a_reply_that_cannot_begin_leaves_no_trace(llama):
         def mask(self, logits):
             return np.full_like(logits, -np.inf)
 
+        def draft_tokens(self):
+            return []
+
         def advance(self, token):
             raise AssertionError("nothing can be chosen")
 

@@ -313,3 +313,17 @@ def test_nothing_is_written_beside_the_reply(capfd):
     with pytest.raises(ValueError, match="may not follow"):
         GrammarState(Grammar(LANGUAGES[0], None, "a")).advance(3)
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_must_follow_is_drafted_without_a_say_in_it():
+    tokenizer = LANGUAGES[0]
+    state = GrammarState(Grammar(tokenizer, {"type": "object", "properties": {"größe": {"type": "integer"}},
+                                             "required": ["größe"], "additionalProperties": False}, None))  # fmt: skip
+    drafted = state.draft_tokens()
+    assert tokenizer.tokenizer.decode(drafted) == '{"größe"' and state.draft_tokens() == drafted
+    for token in tokenizer.tokenizer.encode('{"').ids:
+        state.advance(token)
+    assert state.draft_tokens() == drafted[2:]
+    for token in tokenizer.tokenizer.encode('größe": 1').ids:
+        state.advance(token)
+    assert state.draft_tokens() == [], "a digit or the end"

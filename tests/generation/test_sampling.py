@@ -44,20 +44,15 @@ class Only:
         masked[self.ids] = logits[self.ids]
         return masked
 
+    def draft_tokens(self):
+        return []
+
     def advance(self, token):
         self.heard.append(token)
 
 
 def test_the_defaults_take_the_likeliest():
     assert set(said(SamplingParams())) == {1}
-
-
-def test_plain_is_who_takes_the_likeliest_whatever_came_before():
-    assert Sampler(SamplingParams(seed=5, top_k=3, top_p=0.5), [1]).is_greedy
-    for name, value in [("temperature", 1), ("repetition_penalty", 2), ("presence_penalty", 1),
-                        ("frequency_penalty", 1), ("logit_bias", {1: 1})]:  # fmt: skip
-        assert not Sampler(SamplingParams(**{name: value}), [1]).is_greedy
-    assert not Sampler(SamplingParams(), [1], Only(2)).is_greedy
 
 
 @pytest.mark.parametrize("manner", [SamplingParams(), SamplingParams(presence_penalty=0.1)])

@@ -18,7 +18,7 @@ from refrain.runtime.detokenizer import Detokenizer
 from refrain.runtime.session import PREFILL_CHUNK
 
 TOKENIZER = ChatTokenizer(traced_model.tokenizer(), traced_model.TEMPLATE, {"eos_token": "<|im_end|>"})
-DIGITS = Grammar(TOKENIZER, None, "[0-9]{3,40}")
+DIGITS = Grammar(TOKENIZER, None, "né: [0-9]{3,40}")
 IDS = np.random.default_rng(1).integers(0, 256, 6 * PREFILL_CHUNK).tolist()
 SCHEDULES = 200
 TOKENS = 500  # that all slots may hold together: less than what is asked for
@@ -33,6 +33,9 @@ class Nan:
 
     def mask(self, logits):
         return np.full_like(logits, np.nan) if self.left == 0 else logits
+
+    def draft_tokens(self):
+        return []
 
     def advance(self, token):
         self.left -= 1
