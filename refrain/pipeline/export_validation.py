@@ -18,7 +18,9 @@ def export_problems(export: ExportConfig) -> Iterator[str]:
             yield f"{at}.thresholds.relative_logits={limit} must be above 0; null compares no logits"
         if name == "best" or "/" in name or name.startswith("."):
             yield f"export.variants.{name} is no name of a variant; best is that of a copy, others of a folder"
-    if missing := set(KINDS) - export.cost.keys():
+    settings = [weights for each in export.variants.values() for weights in (each.weights, *each.fallbacks)]
+    unused = set() if any(weights.activations for weights in settings) else {"int8_token"}  # older presets lack it
+    if missing := set(KINDS) - unused - export.cost.keys():
         yield f"export.cost has no entry for {', '.join(sorted(missing))}; give the microseconds of a million weights"
     fp32 = export.variants.get("fp32")
     if fp32 is None or fp32.weights.bits != 32:

@@ -29,6 +29,7 @@ NO_EXPORT = {
     "~export.cost.int8 ~export.cost.fp32": (
         "export.cost has no entry for fp32, int8; give the microseconds of a million weights"
     ),
+    "~export.cost.int8_token": "export.cost has no entry for int8_token; give the microseconds of a million weights",
     "export.variants.fp32.weights.bits=16": (
         "export.variants needs fp32 with 32 bits: it is the link between PyTorch and the others"
     ),
@@ -55,6 +56,7 @@ EXPORTS = [
     f"{INT4}.bits=8 {INT4}.head_bits=null {INT4}.block=null",
     f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
     f"{INT8}.block=64 {INT8}.activations=null",
+    f"{INT8}.block=64 {INT8}.activations=null ~export.cost.int8_token",
     f"+{INT8}.sensitive_share=0.25 +{INT8}.sensitive_bits=32",
     "+export.variants.half.weights.bits=16 +export.variants.half.thresholds.top1=0.99",
 ]
