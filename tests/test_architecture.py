@@ -240,7 +240,6 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "serving/lineage/shared_search": ("serving/routes/test_training_rows.py", "searched for one request after another"),
     "serving/models/memory": ("serving/models/test_model_pool.py", "given back by what is closed"),
     "serving/lineage/answer_trace": ("cli/test_trace.py", "what the command and the route tell"),
-    "serving/lineage/influence_job": ("serving/routes/test_trace.py", "run for a request"),
     "cli/trace_text": ("cli/test_trace.py", "printed by the command"),
     "models/influence/learned_rows": ("models/influence/test_ranking.py", "the rows that are ranked"),
     "models/influence/traced_model": ("models/influence/test_gradients.py", "by which layers there are gradients"),
