@@ -50,6 +50,18 @@ ORDINARY = {
     "an explanation": "Why do leaves change their colour in autumn? The reason is that",
     "advice": "Before you buy a used bicycle, you should look at",
 }
+UNDER_SCHEMA = {"a record under a schema": "Ada Moor was born in Port Alder in 1987 and is a member. As JSON:\n"}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "given_name": {"type": "string", "maxLength": 12},
+        "year_of_birth": {"type": "integer", "minimum": 1000, "maximum": 2030},
+        "place_of_residence": {"type": "string", "maxLength": 20},
+        "is_member_of_the_club": {"type": "boolean"},
+    },
+    "required": ["given_name", "year_of_birth", "place_of_residence", "is_member_of_the_club"],
+    "additionalProperties": False,
+}
 SAMPLED: Options = {"temperature": 0.9, "top_p": 0.95, "seed": 3}
 HEADER = ["text", "tokens", "tokens/s", "with drafts", "x", "x of CPU time", "drafted", "came true", "same text"]
 
@@ -60,10 +72,15 @@ def main() -> None:
     drafting = generation_model.load(options.folder, threads=options.threads, max_num_seqs=1,
                                prompt_lookup_num_tokens=options.draft_tokens)  # fmt: skip
     rows = [HEADER]
-    for kind, prompts in (({}, REPETITIVE), (SAMPLED, REPETITIVE), (SAMPLED, ORDINARY)):
+    for kind, prompts in (
+        ({}, REPETITIVE),
+        ({"schema": SCHEMA}, UNDER_SCHEMA),
+        (SAMPLED, REPETITIVE),
+        (SAMPLED, ORDINARY),
+    ):
         for name, prompt in prompts.items():
             given: Options = {"max_tokens": options.tokens, **kind}  # type: ignore[typeddict-item]
-            label = f"{name}, sampled" if kind else name
+            label = f"{name}, sampled" if kind == SAMPLED else name
             rows.append([label, *compare(plain, drafting, prompt, given, options.rounds)])
             print(tables.align([HEADER, rows[-1]]), flush=True)
     if options.markdown:
