@@ -139,6 +139,16 @@ def test_a_single_logit_that_is_no_number_is_found_in_any_way(way, speaker, brie
     )
 
 
+def test_who_is_given_up_on_whole_sequences_is_not_fed_token_by_token(speaker, brief, few):
+    def give_up(stats):
+        if len(stats.mean_differences) == len(brief.replies):
+            raise ValueError("all are heard whole")
+
+    candidate = Sometimes(speaker, "batched", lambda *_: pytest.fail("it is fed in a batch"))
+    with pytest.raises(ValueError, match="all are heard whole"):
+        parity.measure_parity(speaker, candidate, brief, few, give_up)
+
+
 def test_positions_that_are_off_by_one_in_a_padded_batch_show_there_only(speaker, brief, few):
     assert off(parity.measure_parity(speaker, Late(speaker), brief, few)) == ["batched"]
 
