@@ -504,3 +504,10 @@ def test_only_rooms_that_say_so_load_torch():
     )
     done = subprocess.run([sys.executable, "-c", code, *names], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["loading", "language_model", "torch_session"])
+def test_a_model_without_an_adapter_waits_for_no_peft(name):
+    at_the_top = ast.parse(LIBRARY[f"models/pytorch/{name}"].read_text()).body
+    imports = [ast.unparse(node) for node in at_the_top if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "import torch" in imports and not [line for line in imports if "peft" in line or "lora" in line]

@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -20,7 +19,6 @@ from transformers import (
     set_seed,
 )
 
-from refrain.models.pytorch import lora
 from refrain.pipeline.schema import MethodConfig
 
 log = logging.getLogger(__name__)
@@ -35,6 +33,8 @@ def build_trainable(folder: Path, method: MethodConfig, seed: int, start: Path |
     bare = load_on_meta(folder)
     require_savable(bare)
     if method.adapter is not None:
+        from refrain.models.pytorch import lora  # a second of PEFT, which a model without an adapter does without
+
         lora.check_adapter(bare, method.adapter, start)
     set_seed(seed)
     if method.weights == "random":
@@ -133,6 +133,10 @@ def load_in_4bit(folder: Path) -> PreTrainedModel:
 
 def load_finetuned(base: Path, out: Path) -> PreTrainedModel:
     """What the train stage left in `out`: its adapter on the base, unquantised, or its full weights."""
+    from peft import PeftModel
+
+    from refrain.models.pytorch import lora
+
     if not (out / lora.ADAPTER_CONFIG).is_file():
         return load_pretrained(out)
     return cast(PreTrainedModel, PeftModel.from_pretrained(load_pretrained(base), str(out)))
@@ -140,11 +144,17 @@ def load_finetuned(base: Path, out: Path) -> PreTrainedModel:
 
 def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapter folded into the weights; without one, the model itself."""
+    from peft import PeftModel
+
     return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def save_pretrained(model: PreTrainedModel, out: Path) -> None:
     """Safetensors and config, the same bytes every time; `load_finetuned` gives the function that was trained."""
+    from peft import PeftModel
+
+    from refrain.models.pytorch import lora
+
     if isinstance(model, PeftModel):
         lora.save_adapter(model, out)
     else:
