@@ -1,10 +1,12 @@
 """Supervised tokens a second, ours beside TRL's SFTTrainer with its defaults: same weights, rows, batch and threads.
 
     python -m benchmarks.train FOLDER [--data NAME ...] [--shape NAME] [--steps N] [--rounds N] [--only NAME ...]
+        [--earlier CHECKOUT]
 
 FOLDER keeps the random weights of the shape and the rows. `environment` is data/prepared as it is; any other name is a
-preset of conf/data, its files below --published. Both learn the same ids and labels, encoded by us. Each contender
-runs in a process of its own, in turns; a ratio is taken within a round. Peak memory is that of the process (VmHWM).
+preset of conf/data, its files below --published. CHECKOUT holds an earlier
+version, which trains in the same turns. All learn the same ids and labels, encoded by us. Each contender runs in a
+process of its own, in turns; a ratio is taken within a round. Peak memory is that of the process (VmHWM).
 """
 
 import argparse
@@ -49,7 +51,11 @@ def main() -> None:
     for data in options.data:
         rows = encode_rows(data, options.folder.resolve(), options.published.resolve(), options.steps * BATCH)
         rounds = [
-            {name: run_contender(name, rows, source, options.method) for name in options.only}
+            {
+                f"{name}{version}": run_contender(name, rows, source, options.method, checkout)
+                for name in options.only
+                for version, checkout in checkouts(name, options.earlier).items()
+            }
             for _ in range(options.rounds)
         ]
         title = f"{data}, {options.shape}, {options.method}: {options.steps} steps of {BATCH} rows, {THREADS} threads"
@@ -66,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--earlier", type=Path, help="a checkout of an earlier version, to train beside this one")
     parser.add_argument("--contender", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -107,12 +114,18 @@ def prepare_rows(data: str, published: Path) -> list[Any]:
         return list(records.read_rows(paths.PREPARED / "train.jsonl"))
 
 
-def run_contender(name: str, rows: Path, source: Path, method: str) -> dict[str, float]:
+def checkouts(name: str, earlier: Path | None) -> dict[str, Path]:
+    """Where a contender runs, by what its name gets: ours in both versions."""
+    here = {"": Path.cwd()}
+    return here if earlier is None or name.startswith("trl") else {", earlier": earlier.resolve(), **here}
+
+
+def run_contender(name: str, rows: Path, source: Path, method: str, checkout: Path) -> dict[str, float]:
     """What a contender told of itself."""
-    log.info("%s: %s", rows.stem, name)
+    log.info("%s: %s in %s", rows.stem, name, checkout)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train", rows, "--contender", name, "--source", source]
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([*command, "--method", method], capture_output=True, text=True, env=environment)
+    done = subprocess.run([*command, "--method", method], capture_output=True, text=True, env=environment, cwd=checkout)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
