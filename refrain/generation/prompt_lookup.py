@@ -12,6 +12,7 @@ MIN_GAIN = 1.1  # tokens a second, in those of a step without a draft, for which
 PRIOR_ACCEPTANCE, PRIOR_WEIGHT = 0.75, 1.0  # of drafts, before there is one; high enough to try
 ACCEPTANCE_DECAY = 0.97  # of what is known of drafts, with each token
 COST_WEIGHT = 0.1  # of the latest step, in what steps take
+ROW_COST_DECAY = 0.99  # with each step without a draft, so that a draft that was interrupted is not the last one
 PRIOR_ROW_COST, MIN_ROW_COST, MAX_ROW_COST = 0.3, 0.05, 1.0  # of a row more, in steps without drafts
 
 
@@ -74,13 +75,12 @@ class StepCosts:
             weight = COST_WEIGHT if num_running == self._num_running else 1.0
             self._num_running = num_running
             self._seconds += weight * (seconds - self._seconds)
+            if self._row_seconds is not None:
+                self._row_seconds *= ROW_COST_DECAY
         elif num_running == self._num_running:
-            row_seconds = (seconds - self._seconds) / num_drafted
-            self._row_seconds = (
-                row_seconds
-                if self._row_seconds is None
-                else (self._row_seconds + COST_WEIGHT * (row_seconds - self._row_seconds))
-            )
+            measured = min((seconds - self._seconds) / num_drafted, MAX_ROW_COST * self._seconds)
+            before = measured if self._row_seconds is None else self._row_seconds
+            self._row_seconds = before + COST_WEIGHT * (measured - before)
 
     def row_cost(self, num_running: int) -> float:
         """What a row more takes, in steps of those that run."""
