@@ -237,16 +237,14 @@ def load(
     """The exported model in a folder, or the best of its variants; ValueError when there is none.
 
     With backend="pytorch" the merged model, on `device`, the fastest by default. `threads` are as many as there are
-    cores by default; of more replies than `max_num_seqs` the others wait. What repeats prompt or reply is
-    drafted, up to `prompt_lookup_num_tokens` a step, for the same reply in less time; 0 drafts nothing.
+    cores by default; of more replies than `max_num_seqs` the others wait. `prompt_lookup_num_tokens` are drafted at most.
     """
     for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value} is out of range; give 1 or more")
-    sessions.check_draft_tokens(prompt_lookup_num_tokens, backend)
+    sessions.check_draft_tokens(drafts := prompt_lookup_num_tokens, backend)
     folder = sessions.choose_folder(str(model), backend)
-    lm = sessions.open_session(folder, backend, threads, device)
-    return Model(folder, lm, max_num_seqs, prompt_lookup_num_tokens)
+    return Model(folder, sessions.open_session(folder, backend, threads, device), max_num_seqs, drafts)
 
 
 def read_all(stream: Stream) -> Answer:
