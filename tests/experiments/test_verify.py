@@ -93,7 +93,7 @@ def test_a_clock_is_found_in_the_first_stage_that_has_it_whatever_the_caches_hol
     assert "\nmodels/adapter: not equal: clock; equal: 2 other files\n" in printed
     assert printed.endswith(
         "\ntrain is the first stage that differs; all its inputs are equal; "
-        "equal are method, models/base, 1 files and folders of code\n"
+        "equal are method, models/base, 1 path of code\n"
     )
 
 
