@@ -1,7 +1,6 @@
 """An exported model from Python: `refrain.load(folder)` gives one, and each method asks it for a reply or a number.
 
-Threads may share a model, and tasks of an event loop: their replies grow side by side, and none is changed by another.
-The same messages and options get the bytes that the server and the commands give.
+Threads and tasks may share a model; no reply changes another, and each has the bytes of server and commands.
 """
 
 import json
@@ -236,8 +235,8 @@ def load(
 ) -> Model:
     """The exported model in a folder, or the best of its variants; ValueError when there is none.
 
-    With backend="pytorch" the merged model, on `device`, the fastest by default. `threads` are as many as there are
-    cores by default; of more replies than `max_num_seqs` the others wait. `prompt_lookup_num_tokens` are drafted at most.
+    With backend="pytorch" the merged model, on `device`, the fastest by default. `threads`: by default, all cores; of
+    more replies than `max_num_seqs` others wait; at most `prompt_lookup_num_tokens` are drafted in a step.
     """
     for name, value in (("threads", threads), ("max_num_seqs", max_num_seqs)):
         if value is not None and value < 1:
