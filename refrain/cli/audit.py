@@ -12,6 +12,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the trained tokens (loss mask) of every row of data/prepared; exit with 1 when an invariant is violated."""
+    import omegaconf  # noqa: F401  # of the extra train: where it is missing, that is the reason to give
+
     from refrain.experiments import audit_table
 
     table, is_clean = audit_table.audit_report()

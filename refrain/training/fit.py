@@ -21,10 +21,11 @@ from transformers import (
 
 from refrain.chat.records import Row
 from refrain.pipeline.schema import MethodConfig, TrainConfig
-from refrain.training import batching, checkpoints, finiteness, heap, lora_products, onednn, packing
+from refrain.training import batching, checkpoints, finiteness, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
+from refrain.training.cpu import heap, lora_products, onednn
 from refrain.training.distributed import processes
 from refrain.training.objectives.objective import Objective
 from refrain.training.timing import PhaseTimer

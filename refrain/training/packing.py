@@ -14,7 +14,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
-from refrain.training import bf16_attention
+from refrain.training.cpu import bf16_attention
 
 ATTENTION = "rows_apart"
 KNOWN = {"row_lengths", "sliding_window", "dropout", "scaling", "is_causal"}  # what `attention_per_row` computes

@@ -24,8 +24,8 @@ from refrain.models.influence.origin import Origin
 from refrain.models.influence.sketch import CountSketch
 from refrain.models.influence.store import GradientStore
 from refrain.pipeline import progress
-from refrain.training import onednn
 from refrain.training.checkpoints import LIBRARIES, installed_version
+from refrain.training.cpu import onednn
 from refrain.training.objectives import sft
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from refrain.training.onednn import onednn_products
+from refrain.training.cpu.onednn import onednn_products
 
 WIDE_BYTES = 2**26  # of the weights of a head that are in float64 at once
 

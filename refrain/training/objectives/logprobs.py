@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch.nn.utils.rnn import pad_sequence
 
 from refrain.chat.encoding import IGNORE_INDEX, Features
-from refrain.training.onednn import count_missing
+from refrain.training.cpu.onednn import count_missing
 
 Text = tuple[int, ...]
 LogprobFunction = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model

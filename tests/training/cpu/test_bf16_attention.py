@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from refrain.training import bf16_attention
+from refrain.training.cpu import bf16_attention
 
 
 def run(attend, tensors):

@@ -8,7 +8,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from refrain.training.lora_products import LoraProduct, fused_adapters
+from refrain.training.cpu.lora_products import LoraProduct, fused_adapters
 
 LAYERS = {
     "linear": lambda: nn.Linear(7, 5),

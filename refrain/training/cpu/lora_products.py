@@ -13,7 +13,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from refrain.training.onednn import fill_up, product
+from refrain.training.cpu.onednn import fill_up, product
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from refrain.training import onednn
-from refrain.training.onednn import OnednnLinear, onednn_products
+from refrain.training.cpu import onednn
+from refrain.training.cpu.onednn import OnednnLinear, onednn_products
 
 LAYERS = {
     "linear": lambda: nn.Linear(7, 5),

@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource
-from refrain.training import heap
+from refrain.training.cpu import heap
 heap.keep_freed_memory()
 def count_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

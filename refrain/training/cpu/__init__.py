@@ -1,0 +1,1 @@
+"""What training and proof do in another way on a CPU, for it is faster there."""
