@@ -1,6 +1,6 @@
 """What many rows gain: tokens a second of 1, 8 and 32 replies at once, and how soon a known prompt is answered.
 
-    python -m benchmarks.batching FOLDER [--shapes NAME ...] [--rounds N] [--markdown FILE]
+    python -m benchmarks.batching FOLDER [--shapes NAME ...] [--rounds N]
 
 FOLDER is that of benchmarks.decode, which builds the variants. Each round answers the same requests with 1, 8 and 32
 rows, in an order drawn anew, and compares every token: ratios are taken within a round.
@@ -8,6 +8,7 @@ rows, in an order drawn anew, and compares every token: ratios are taken within 
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -42,9 +43,8 @@ def main() -> None:
             if not folder.is_dir():
                 refrain_model.export_variant(source, folder, variant)
             rows.append([shape, variant, *measure_variant(folder, options.rounds)])
-            print(tables.align([HEADER, rows[-1]]), flush=True)
-    if options.markdown:
-        options.markdown.write_text(tables.to_markdown(rows) + "\n", encoding="utf-8")
+            print(tables.align([HEADER, rows[-1]]), file=sys.stderr, flush=True)
+    print(tables.to_markdown(rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -53,7 +53,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
     parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int4"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """How fast each contender speaks, on the same random weights, beside what memory would allow.
 
-    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--rows] [--markdown FILE]
+    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--rows]
 
 FOLDER keeps the weights, the built models and the rivals' environments, so that a second run begins at once. All
 contenders are open at the same time; in each round each runs once, in an order drawn anew, and ratios are taken within
@@ -42,15 +42,12 @@ def main() -> None:
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     contenders = [each for each in CONTENDERS if not options.only or each.name in options.only]
-    memory, pages = Memory(THREADS), []
+    memory = Memory(THREADS)
     for shape in options.shapes:
         asked = NEW_OF_ROWS if options.rows else {}
         results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds, asked)
         title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {options.rounds} rounds"
-        print(scores.page(title, results, tables.align), end="\n\n", flush=True)
-        pages.append(scores.page(title, results, tables.to_markdown))
-    if options.markdown:
-        options.markdown.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+        print(scores.page(title, results, tables.to_markdown), end="\n\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -60,7 +57,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", action="store_true")
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """What keys and values in 8 bits gain and cost, and an LM head in 4 bits: steps of 1, 8 and 32 rows, and prompts.
 
-    python -m benchmarks.kv_cache FOLDER [--shape NAME] [--threads N] [--rounds N] [--markdown FILE]
+    python -m benchmarks.kv_cache FOLDER [--shape NAME] [--threads N] [--rounds N]
 
 FOLDER is that of benchmarks.decode, which builds the shape. Each round measures every variant, in turns, in an order
 drawn anew: ratios are taken within a round. With one thread times are of the processor, so that other work on the
@@ -41,9 +41,7 @@ def main() -> None:
         order = rng.permutation(list(folders))
         rounds.append({name: measure(folders[name], options.threads, clock) for name in order})
     rows = make_table(rounds, folders)
-    print(tables.align(rows))
-    if options.markdown:
-        options.markdown.write_text(tables.to_markdown(rows) + "\n", encoding="utf-8")
+    print(tables.to_markdown(rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +50,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shape", choices=list(model_shapes.SHAPES), default="smollm2-135m")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """How much memory and time the merge, each export and each proof of a model take, beside the size of its weights.
 
-    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--before TREE] [--markdown FILE]
+    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--before TREE]
 
 Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
 adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
@@ -52,10 +52,9 @@ def main() -> None:
     for step in options.steps or STEPS:
         before = describe(measure(step, options, options.before.resolve())) if options.before else []
         lines.append([step, *describe(measure(step, options, ROOT)), allowed, *before[:3]])
-        print(tables.align([lines[0], lines[-1]]), flush=True)
-    title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts\n\n"
-    if options.markdown:
-        options.markdown.write_text(title + tables.to_markdown(lines) + "\n", encoding="utf-8")
+        print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
+    title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts"
+    print(f"{title}\n\n{tables.to_markdown(lines)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -66,7 +65,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME")
     parser.add_argument("--step", help=argparse.SUPPRESS)  # what a process of its own does
     parser.add_argument("--before", type=Path, metavar="TREE", help="a work tree of the version to compare with")
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

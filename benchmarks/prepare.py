@@ -57,7 +57,7 @@ def main() -> None:
                 [sys.executable, script, scratch / "cache", str(options.workers)], scratch, datasketch_folder(folder)
             )
             table.append(table_row("datasets + datasketch", count, result, json.loads(result.output.splitlines()[-1])))
-        print(tables.align(table), end="\n\n", flush=True)
+        print(tables.align(table), end="\n\n", file=sys.stderr, flush=True)
     print(tables.to_markdown(table))
 
 
@@ -81,7 +81,9 @@ def make_rows(folder: Path, count: int) -> Path:
         prepare_rows.write(part, count, ROOT / "data/raw/corpus.txt")
         seconds = time.perf_counter() - begin
         part.rename(file)
-        print(f"{count:,} rows, {file.stat().st_size / 1e6:,.0f} MB, made in {seconds:.0f} s", flush=True)
+        print(
+            f"{count:,} rows, {file.stat().st_size / 1e6:,.0f} MB, made in {seconds:.0f} s", file=sys.stderr, flush=True
+        )
     return file
 
 

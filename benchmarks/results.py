@@ -1,12 +1,13 @@
 """The numbers of docs/results.md: which are older than their code, and each taken anew by the command above it.
 
     python -m benchmarks.results                          which there are, and what of their code has changed since
-    python -m benchmarks.results NAME ... [--keep FOLDER] run these again, and put what they print into the page
+    python -m benchmarks.results NAME ... [--keep FOLDER] [--model FOLDER] [--data FOLDER]
+                                                          run these again, and put what they print into the page
     python -m benchmarks.results --glance                 the first table anew, of the numbers further down
 
 A block of the page begins with a comment, `begin NAME: PATH ...` with the code that it speaks of, and ends with `end
-NAME`. Its first line has the command, in which KEEP is a folder below --keep, the commit, the processor and the minutes
-that it took; what follows is what the command prints.
+NAME`. Its first line has the command, the commit, the processor and the minutes that it took; what follows is what the
+command prints. In a command KEEP is a folder of its own below --keep, MODEL a pretrained base, DATA the published sets.
 """
 
 import argparse
@@ -46,18 +47,21 @@ def main() -> None:
     if unknown := [name for name in options.names if name not in blocks]:
         sys.exit(f"docs/results.md has no block {unknown[0]}; it has {', '.join(blocks)}")
     for name in options.names:
-        replace(name, measure(blocks[name], options.keep))
+        places = {"KEEP": options.keep.resolve() / name, "MODEL": options.model, "DATA": options.data}
+        replace(name, measure(blocks[name], {place: str(folder) for place, folder in places.items() if folder}))
     if options.names or options.glance:
         blocks = read_blocks(PAGE.read_text(encoding="utf-8"))
         replace(GLANCE, tables.to_markdown(goals.table({name: block.text for name, block in blocks.items()})) + "\n")
     else:
-        print(tables.align([["block", "command", "since then changed"], *map(describe, blocks.values())]))
+        print("\n".join(map(describe, blocks.values())))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--keep", type=Path, default=ROOT / "tmp/benchmarks")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--glance", action="store_true")
     return parser.parse_args()
 
@@ -74,10 +78,12 @@ def read_blocks(page: str) -> dict[str, Block]:
     return blocks
 
 
-def measure(block: Block, keep: Path) -> str:
+def measure(block: Block, places: dict[str, str]) -> str:
     """What the block says now; the page is left alone where the command fails."""
-    keep.mkdir(parents=True, exist_ok=True)
-    command = shlex.split(block.command.replace("KEEP", str(keep / block.name)))
+    command = [places.get(word, word) for word in shlex.split(block.command)]
+    if missing := {"MODEL", "DATA"} & {*command}:
+        sys.exit(f"{block.name}: its command needs --{min(missing).lower()} FOLDER")
+    Path(places["KEEP"]).mkdir(parents=True, exist_ok=True)
     program = sys.executable if command[0] == "python" else str(Path(sys.executable).parent / command[0])
     print(f"{block.name}: {shlex.join(command)}", file=sys.stderr)
     begin = time.monotonic()
@@ -98,13 +104,13 @@ def replace(name: str, text: str) -> None:
     PAGE.write_text(block.sub(lambda found: found[1] + text + found[2], page), encoding="utf-8")
 
 
-def describe(block: Block) -> list[str]:
-    """Name, command, and what of its code has changed since it was taken."""
-    if block.commit is None:
-        return [block.name, block.command, "never taken"]
-    changed = git("diff", "--name-only", block.commit, "HEAD", "--", *block.paths).split()
-    files = f"{changed[0]} and {len(changed) - 1} more" if len(changed) > 1 else "".join(changed)
-    return [block.name, block.command, files]
+def describe(block: Block) -> str:
+    """Name and command, and what of its code has changed since it was taken."""
+    state = "never taken"
+    if block.commit is not None:
+        changed = git("diff", "--name-only", block.commit, "HEAD", "--", *block.paths).split()
+        state = f"{len(changed)} files changed since {block.commit}" if changed else f"as at {block.commit}"
+    return f"{block.name:14} {state:32} {block.command}"
 
 
 def git(*arguments: str) -> str:

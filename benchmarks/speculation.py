@@ -1,12 +1,13 @@
 """What prompt lookup decoding gains where a text repeats itself, and what it costs where it does not.
 
-    python -m benchmarks.speculation FOLDER [--draft-tokens N] [--rounds N] [--threads N] [--markdown FILE]
+    python -m benchmarks.speculation FOLDER [--draft-tokens N] [--rounds N] [--threads N]
 
 FOLDER holds an exported model of any kind that continues text. Each round says the same replies with drafts and
 without, in turns, and compares every token: ratios are taken within a round, of seconds and of CPU time.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -82,9 +83,8 @@ def main() -> None:
             given: Options = {"max_tokens": options.tokens, **kind}  # type: ignore[typeddict-item]
             label = f"{name}, sampled" if kind == SAMPLED else name
             rows.append([label, *compare(plain, drafting, prompt, given, options.rounds)])
-            print(tables.align([HEADER, rows[-1]]), flush=True)
-    if options.markdown:
-        options.markdown.write_text(tables.to_markdown(rows) + "\n", encoding="utf-8")
+            print(tables.align([HEADER, rows[-1]]), file=sys.stderr, flush=True)
+    print(tables.to_markdown(rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -94,7 +94,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--markdown", type=Path)
     return parser.parse_args()
 
 

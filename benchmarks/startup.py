@@ -1,6 +1,6 @@
 """What each command costs until it has answered, in processor time of the whole process, beside another version.
 
-    python -m benchmarks.startup [MODEL] [--before TREE] [--rounds N] [--markdown FILE]
+    python -m benchmarks.startup [MODEL] [--before TREE] [--rounds N]
 
 MODEL is an exported one, models/onnx by default; TREE a work tree of another version. Commands take turns with those of
 the other version; bytecode is compiled before, as pip does. A server counts until /health answers. `dvc repro` is asked
@@ -42,9 +42,8 @@ def main() -> None:
         rounds = [[measure(command, tree) for tree in trees] for _ in range(options.rounds)]
         times = [median(each[tree][kind] for each in rounds) for tree in range(len(trees)) for kind in range(2)]
         lines.append([name, *(f"{seconds:.3f}" for seconds in times)])
-        print(tables.align([lines[0], lines[-1]]), flush=True)
-    if options.markdown:
-        options.markdown.write_text(f"{tables.to_markdown(lines)}\n", encoding="utf-8")
+        print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
+    print(tables.to_markdown(lines))
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +51,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", nargs="?", type=Path, default=ROOT / "models/onnx")
     parser.add_argument("--before", type=Path, metavar="TREE")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
     return parser.parse_args()
 
 

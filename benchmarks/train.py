@@ -59,7 +59,7 @@ def main() -> None:
             for _ in range(options.rounds)
         ]
         title = f"{data}, {options.shape}, {options.method}: {options.steps} steps of {BATCH} rows, {THREADS} threads"
-        print(f"\n{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(table(rounds))}\n", flush=True)
+        print(f"{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(table(rounds))}\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:

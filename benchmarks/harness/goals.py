@@ -19,7 +19,15 @@ class Goal:
     is_at_most: bool = False
 
 
-GOALS: tuple[Goal, ...] = ()
+RATIO = "median (range) over rounds"
+GOALS = (
+    Goal("int8, one token at a time", "genai int8", 1.25, "decode", "refrain int8 against genai int8", RATIO),
+    Goal("int4, one token at a time", "genai int4", 1.25, "decode", "refrain int4 against genai int4", RATIO),
+    Goal("int8, prompts", "genai int8", 1.7, "decode", "refrain int8, prefill, against genai int8", RATIO),
+    Goal("int8, prompts", "OpenVINO int8", 1.25, "decode", "refrain int8, prefill, against openvino int8", RATIO),
+    Goal("int8, 8 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 8 rows, against openvino int8", RATIO),
+    Goal("int8, 32 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 32 rows, against openvino int8", RATIO),
+)
 
 
 def table(blocks: dict[str, str]) -> Rows:
