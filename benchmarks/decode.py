@@ -108,6 +108,7 @@ def measure_once(child: Child, ids: list[int], memory: Memory) -> Turn:
     """What a contender does, between two looks at what memory delivers."""
     time.sleep(REST)
     before = memory.bandwidth()
+    child.ask(ids[-PROMPT:], WARM)  # another prompt, so that nothing is known but how to compute
     then, used = machine.cores_time(), machine.process_time(child.pid)
     answer = child.ask(ids[:PROMPT], NEW)
     others = machine.others_share(then, machine.process_time(child.pid) - used)

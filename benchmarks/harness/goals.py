@@ -27,6 +27,13 @@ GOALS = (
     Goal("int8, prompts", "OpenVINO int8", 1.25, "decode", "refrain int8, prefill, against openvino int8", RATIO),
     Goal("int8, 8 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 8 rows, against openvino int8", RATIO),
     Goal("int8, 32 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 32 rows, against openvino int8", RATIO),
+    Goal("prepare, 100,000 rows, rows/s", "", 13_000, "prepare", "refrain 100,000", "rows/s"),
+    Goal("prepare, 1,000,000 rows, rows/s", "", 15_000, "prepare", "refrain 1,000,000", "rows/s"),
+    Goal("prepare, 1,000,000 rows, peak MB", "", 1_500, "prepare", "refrain 1,000,000", "peak MB", is_at_most=True),
+    Goal("`stages.train --help`, CPU s", "", 0.05, "startup", "stages.train --help", "CPU s", is_at_most=True),
+    Goal("an unknown key, CPU s", "", 0.05, "startup", "stages.train train.lrr=3", "CPU s", is_at_most=True),
+    Goal("`refrain chat --prompt`, CPU s", "", 0.20, "startup", "refrain chat --prompt", "CPU s", is_at_most=True),
+    Goal("`dvc repro`, nothing to do, CPU s", "", 0.55, "startup", "dvc repro", "CPU s", is_at_most=True),
 )
 
 
