@@ -27,6 +27,8 @@ GOALS = (
     Goal("int8, prompts", "OpenVINO int8", 1.25, "decode", "refrain int8, prefill, against openvino int8", RATIO),
     Goal("int8, 8 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 8 rows, against openvino int8", RATIO),
     Goal("int8, 32 rows", "OpenVINO int8", 1.15, "decode", "refrain int8, 32 rows, against openvino int8", RATIO),
+    Goal("training in fp32, supervised tokens/s", "TRL's defaults", 4, "train", "refrain fp32", "x trl"),
+    Goal("training in bf16, supervised tokens/s", "TRL's defaults", 5, "train", "refrain bf16", "x trl"),
     Goal("prepare, 100,000 rows, rows/s", "", 13_000, "prepare", "refrain 100,000", "rows/s"),
     Goal("prepare, 1,000,000 rows, rows/s", "", 15_000, "prepare", "refrain 1,000,000", "rows/s"),
     Goal("prepare, 1,000,000 rows, peak MB", "", 1_500, "prepare", "refrain 1,000,000", "peak MB", is_at_most=True),
