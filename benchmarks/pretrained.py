@@ -10,17 +10,16 @@ stage. Of GSM8K the first 500 rows are learned, and the first 100 of its test fi
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.process_cost import ProcessCost, run_measured
 from benchmarks.harness.tables import to_markdown
 from refrain.chat.records import read_rows
 from refrain.experiments import bench
@@ -38,12 +37,6 @@ RUNS = {
 STAGES = ("base", "prepare", "train", "merge", "export_onnx", "evaluate")
 SCORES = ("exact_match", "token_f1", "rougeL", "bleu", "perplexity")
 QUESTIONS, ROUNDS, TORCH_TOKENS = 10, 3, 64
-
-
-@dataclass(frozen=True)
-class Cost:
-    cpu_minutes: float  # of all cores together: other work on the machine does not count
-    peak_gb: float
 
 
 def main() -> None:
@@ -86,18 +79,18 @@ def first_rows(published: Path, folder: Path) -> Path:
     return folder
 
 
-def run(clone: Path, overrides: str, stages: tuple[str, ...]) -> dict[str, Cost]:
+def run(clone: Path, overrides: str, stages: tuple[str, ...]) -> dict[str, ProcessCost]:
     """Stages of one run, with the minutes and the memory that each took when it ran last."""
     if not clone.is_dir():
         call(f"git clone --quiet . {clone}", Path.cwd())
         call(f"dvc cache dir --local {Path('.dvc/cache').resolve()}", clone)
     call(f"{sys.executable} -m stages.compose {overrides}", clone)
     kept = clone.with_suffix(".json")
-    costs = {name: Cost(**cost) for name, cost in json.loads(kept.read_text()).items()} if kept.exists() else {}
+    costs = {name: ProcessCost(**cost) for name, cost in json.loads(kept.read_text()).items()} if kept.exists() else {}
     call("dvc repro --quiet --single-item compose", clone)
     for stage in stages:
         if stage not in costs or is_changed(stage, clone):
-            costs[stage] = measure(f"dvc repro --quiet --single-item {stage}", clone)
+            costs[stage] = run_measured(f"dvc repro --quiet --single-item {stage}", clone)
             kept.write_text(json.dumps({name: vars(cost) for name, cost in costs.items()}))
     return costs
 
@@ -108,23 +101,15 @@ def is_changed(stage: str, clone: Path) -> bool:
     return stage in json.loads(status)
 
 
-def measure(command: str, folder: Path) -> Cost:
-    process = subprocess.Popen(shlex.split(command), cwd=folder, stdout=sys.stderr)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command}: it failed in {folder}")
-    return Cost((usage.ru_utime + usage.ru_stime) / 60, usage.ru_maxrss / 1e6)
-
-
 def call(command: str, folder: Path) -> None:
     subprocess.run(shlex.split(command), cwd=folder, check=True, stdout=sys.stderr)
 
 
-def describe_run(clone: Path, costs: dict[str, Cost]) -> str:
+def describe_run(clone: Path, costs: dict[str, ProcessCost]) -> str:
     """Rows, steps and loss, then what each stage took."""
     data, train = read_report(clone, "data"), read_report(clone, "train")
     loss = train["val_loss"]
-    stages = ", ".join(f"{stage} {cost.cpu_minutes:.1f} and {cost.peak_gb:.1f}" for stage, cost in costs.items())
+    stages = ", ".join(f"{stage} {cost.cpu_seconds / 60:.1f} and {cost.peak_gb:.1f}" for stage, cost in costs.items())
     return (
         f"{data['train']} rows to train on, {data['val']} to validate, {data['test']} to test; {train['steps']} steps, "
         f"{train['tokens']} tokens, {train['supervised_tokens']} of them learned; validation loss {loss['before']:.3f} "

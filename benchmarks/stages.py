@@ -7,17 +7,15 @@ memory is that of the largest process.
 """
 
 import argparse
-import os
-import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml
 
 from benchmarks.harness import tables
+from benchmarks.harness.process_cost import run_measured
 
 
 def main() -> None:
@@ -27,23 +25,13 @@ def main() -> None:
     shutil.rmtree(clone, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
     stages = [*yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]]
-    lines = [["stage", "seconds", "CPU s", "peak GB"]]
+    lines, costs = [["stage", "seconds", "CPU s", "peak GB"]], []
     for stage in stages:
-        lines.append([stage, *measure(f"dvc repro --quiet --single-item {stage}", clone)])
+        costs.append(run_measured(f"dvc repro --quiet --single-item {stage}", clone))
+        lines.append([stage, f"{costs[-1].seconds:.0f}", f"{costs[-1].cpu_seconds:.0f}", f"{costs[-1].peak_gb:.1f}"])
         print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
-    seconds, cpu = (f"{sum(float(line[column]) for line in lines[1:]):.0f}" for column in (1, 2))
-    print(tables.to_markdown([*lines, ["all", seconds, cpu, ""]]))
-
-
-def measure(command: str, folder: Path) -> list[str]:
-    """Seconds of the clock and of processors, and the peak of the largest process; SystemExit where it fails."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(shlex.split(command), cwd=folder, stdout=sys.stderr)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command}: it failed in {folder}")
-    seconds = time.perf_counter() - begin
-    return [f"{seconds:.0f}", f"{usage.ru_utime + usage.ru_stime:.0f}", f"{usage.ru_maxrss / 1e6:.1f}"]
+    seconds, cpu_seconds = sum(cost.seconds for cost in costs), sum(cost.cpu_seconds for cost in costs)
+    print(tables.to_markdown([*lines, ["all", f"{seconds:.0f}", f"{cpu_seconds:.0f}", ""]]))
 
 
 if __name__ == "__main__":

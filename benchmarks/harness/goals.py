@@ -32,6 +32,7 @@ GOALS = (
     Goal("prepare, 100,000 rows, rows/s", "", 13_000, "prepare", "refrain 100,000", "rows/s"),
     Goal("prepare, 1,000,000 rows, rows/s", "", 15_000, "prepare", "refrain 1,000,000", "rows/s"),
     Goal("prepare, 1,000,000 rows, peak MB", "", 1_500, "prepare", "refrain 1,000,000", "peak MB", is_at_most=True),
+    Goal("make demo without its install, seconds", "", 240, "stages", "all", "seconds", is_at_most=True),
     Goal("stages.train --help, CPU s", "", 0.05, "startup", "stages.train --help", "CPU s", is_at_most=True),
     Goal("an unknown key, CPU s", "", 0.05, "startup", "stages.train train.lrr=3", "CPU s", is_at_most=True),
     Goal("refrain chat --prompt, CPU s", "", 0.20, "startup", "refrain chat --prompt", "CPU s", is_at_most=True),
