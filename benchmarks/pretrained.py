@@ -1,11 +1,11 @@
-"""The whole pipeline on a real pretrained base, one section of docs/results.md for each data set.
+"""The whole pipeline on a real pretrained base: what each data set costs, and what each model scores on it.
 
-    python -m benchmarks.pretrained MODEL DATA KEEP [NAME ...] [--until STAGE] [--set OVERRIDE ...]
+    python -m benchmarks.pretrained MODEL DATA KEEP [NAME ...]
 
-MODEL is a Hugging Face folder, DATA holds gsm8k/, pira/ and llms-from-scratch/ as published (conf/data/), and KEEP gets
-a clone of the last commit for each run, which shares the DVC cache of this repository: a run that was broken off goes
-on where it was, and what a stage has cost is kept until it runs again. Peak memory is that of the largest process of a
-stage. Of GSM8K the first 500 rows are learned, and the first 100 of its test file are held out.
+MODEL is a Hugging Face folder, DATA holds gsm8k/ and llms-from-scratch/ as published (conf/data/), and KEEP gets a
+clone of the last commit for each run, which shares the DVC cache of this repository: a run that was broken off goes on
+where it was, and what a stage has cost is kept until it runs again. Minutes are of processors, those of all cores
+together; peak memory is that of the largest process of a stage. Of GSM8K the first rows are learned and held out.
 """
 
 import argparse
@@ -21,34 +21,36 @@ import numpy as np
 
 from benchmarks.harness.process_cost import ProcessCost, run_measured
 from benchmarks.harness.tables import to_markdown
-from refrain.chat.records import read_rows
 from refrain.experiments import bench
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.models.pytorch.loading import load_pretrained
 from refrain.runtime import language_model, onnx_folder
 
 COMMON = "model=folder template=alpaca"
+FEW_PROMPTS = "export.prompts=24 merge.prompts=24"  # a proof of minutes: the default is 128 of each
 RUNS = {
-    "environment": "data=environment",
-    "pira": "data=pira train.epochs=1",
-    "instructions": "data=instructions",
-    "gsm8k": "data=gsm8k train.epochs=1 evaluate.max_new_tokens=192 export.steps=64",
+    "instructions": f"data=instructions train.epochs=2 {FEW_PROMPTS}",
+    "gsm8k": f"data=gsm8k train.epochs=1 evaluate.max_new_tokens=128 {FEW_PROMPTS}",
 }
+FIRST_ROWS = {"train.jsonl": 200, "test.jsonl": 40}  # of GSM8K
 STAGES = ("base", "prepare", "train", "merge", "export_onnx", "evaluate")
-SCORES = ("exact_match", "token_f1", "rougeL", "bleu", "perplexity")
-QUESTIONS, ROUNDS, TORCH_TOKENS = 10, 3, 64
+SCORES = {"exact_match": "exact match", "token_f1": "token F1", "rougeL": "ROUGE-L", "perplexity": "perplexity"}
+ROUNDS, TORCH_TOKENS = 3, 64
 
 
 def main() -> None:
     options = arguments()
+    costs_table = [["data", "train, val, test", "epochs", "tokens, learned", "validation loss",
+                    *(f"{stage}: min, GB" for stage in STAGES[2:])]]  # fmt: skip
+    scores_table = [["data", "model", *SCORES.values(), "MB", "decode tokens/s"]]
     for name in options.names or RUNS:
         clone = options.keep.resolve() / name
-        overrides = f"{COMMON} model.folder={options.model.resolve()} {RUNS[name]} {' '.join(options.set)}"
-        stages = STAGES[: STAGES.index(options.until) + 1]
-        costs = run(clone, f"{overrides} data.folder={data_folder(name, options.data, options.keep)}", stages)
-        print(f"### {name}\n", describe_run(clone, costs), sep="\n", flush=True)
-        if options.until == STAGES[-1]:
-            print(score_table(clone), answer_table(clone), sep="\n", flush=True)
+        data = first_rows(options.data / name, options.keep.resolve()) if name == "gsm8k" else options.data.resolve()
+        overrides = f"{COMMON} model.folder={options.model.resolve()} {RUNS[name]} data.folder={data}"
+        costs_table.append([name, *describe_run(clone, run(clone, overrides))])
+        scores_table += [["" if i else name, *cells] for i, cells in enumerate(score_rows(clone))]
+        print(to_markdown(costs_table), to_markdown(scores_table), sep="\n\n", file=sys.stderr, flush=True)
+    print(to_markdown(costs_table), to_markdown(scores_table), sep="\n\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -57,30 +59,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("keep", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: all")
-    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage that runs")
-    parser.add_argument("--set", nargs="*", default=[], metavar="OVERRIDE", help="more overrides, as of dvc exp run -S")
     return parser.parse_args()
 
 
-def data_folder(name: str, published: Path, keep: Path) -> str:
-    """The embedded data lies in the repository, the published ones where the caller has them."""
-    if name == "environment":
-        return "data/raw"
-    if name == "gsm8k":
-        return str(first_rows(published / name, keep.resolve() / "data" / name).parent)
-    return str(published.resolve())
-
-
-def first_rows(published: Path, folder: Path) -> Path:
+def first_rows(published: Path, keep: Path) -> Path:
+    """A folder for data.folder that has the first rows of each file of a data set."""
+    folder = keep / "data" / published.name
     folder.mkdir(parents=True, exist_ok=True)
-    for file, count in (("train.jsonl", 500), ("test.jsonl", 100)):
+    for file, count in FIRST_ROWS.items():
         lines = (published / file).read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / file).write_text("".join(lines[:count]), encoding="utf-8")
-    return folder
+    return folder.parent
 
 
-def run(clone: Path, overrides: str, stages: tuple[str, ...]) -> dict[str, ProcessCost]:
-    """Stages of one run, with the minutes and the memory that each took when it ran last."""
+def run(clone: Path, overrides: str) -> dict[str, ProcessCost]:
+    """The stages of one run, with what each took when it ran last."""
     if not clone.is_dir():
         call(f"git clone --quiet . {clone}", Path.cwd())
         call(f"dvc cache dir --local {Path('.dvc/cache').resolve()}", clone)
@@ -88,7 +81,7 @@ def run(clone: Path, overrides: str, stages: tuple[str, ...]) -> dict[str, Proce
     kept = clone.with_suffix(".json")
     costs = {name: ProcessCost(**cost) for name, cost in json.loads(kept.read_text()).items()} if kept.exists() else {}
     call("dvc repro --quiet --single-item compose", clone)
-    for stage in stages:
+    for stage in STAGES:
         if stage not in costs or is_changed(stage, clone):
             costs[stage] = run_measured(f"dvc repro --quiet --single-item {stage}", clone)
             kept.write_text(json.dumps({name: vars(cost) for name, cost in costs.items()}))
@@ -105,19 +98,20 @@ def call(command: str, folder: Path) -> None:
     subprocess.run(shlex.split(command), cwd=folder, check=True, stdout=sys.stderr)
 
 
-def describe_run(clone: Path, costs: dict[str, ProcessCost]) -> str:
-    """Rows, steps and loss, then what each stage took."""
+def describe_run(clone: Path, costs: dict[str, ProcessCost]) -> list[str]:
+    """The cells of a run: rows, tokens and loss, then minutes and gigabytes of each stage that computes."""
     data, train = read_report(clone, "data"), read_report(clone, "train")
-    loss = train["val_loss"]
-    stages = ", ".join(f"{stage} {cost.cpu_seconds / 60:.1f} and {cost.peak_gb:.1f}" for stage, cost in costs.items())
-    return (
-        f"{data['train']} rows to train on, {data['val']} to validate, {data['test']} to test; {train['steps']} steps, "
-        f"{train['tokens']} tokens, {train['supervised_tokens']} of them learned; validation loss {loss['before']:.3f} "
-        f"to {loss['after']:.3f}.\n\nMinutes of CPU, and peak memory in GB: {stages}.\n"
-    )
+    loss, counts = train["val_loss"], ", ".join(f"{data[part]:,}" for part in ("train", "val", "test"))
+    return [
+        counts,
+        f"{train['epochs']:g}",
+        f"{train['tokens']:,}, {train['supervised_tokens']:,}",
+        f"{loss['before']:.3f} to {loss['after']:.3f}",
+        *(f"{costs[stage].cpu_seconds / 60:.1f}, {costs[stage].peak_gb:.1f}" for stage in STAGES[2:]),
+    ]
 
 
-def score_table(clone: Path) -> str:
+def score_rows(clone: Path) -> list[list[str]]:
     """Metrics of each model; size and speed of what decodes."""
     variants = {f"onnx-{name}": clone / "models/onnx" / name for name in bench.passing_variants(clone / "models/onnx")}
     rounds = [
@@ -125,12 +119,12 @@ def score_table(clone: Path) -> str:
     ]
     decode = {name: speed.decode for name, speed in bench.medians(rounds).items()}
     decode["merged"] = torch_decode_rate(clone / "models/merged")
-    rows = [["model", *SCORES, "MB", "decode tok/s"]]
+    rows = []
     for name, scores in read_report(clone, "metrics").items():
         size = f"{onnx_folder.model_bytes(variants[name]) / 1e6:.0f}" if name in variants else ""
         rate = f"{decode[name]:.1f}" if name in decode else ""
         rows.append([name, *(f"{scores[key]:.3f}" for key in SCORES), size, rate])
-    return to_markdown(rows)
+    return rows
 
 
 def torch_decode_rate(folder: Path) -> float:
@@ -143,16 +137,6 @@ def torch_decode_rate(folder: Path) -> float:
         mask = language_model.extend_mask(mask)
         logits, cache = lm.forward(logits[:, -1].argmax(-1)[:, None], mask, cache, 1)
     return TORCH_TOKENS / (time.perf_counter() - begin)
-
-
-def answer_table(clone: Path) -> str:
-    """The first held-out questions, with what the base says and what the int8 variant says."""
-    answers = {name: read_rows(clone / f"reports/predictions/{name}.jsonl") for name in ("base", "onnx-int8")}
-    rows = [["question", "reference", "base", "int8"]]
-    for base, tuned in list(zip(*answers.values(), strict=True))[:QUESTIONS]:
-        texts = (base["question"], base["reference"], base["prediction"], tuned["prediction"])
-        rows.append([" ".join(str(text).split())[:240].replace("|", "\\|") for text in texts])
-    return to_markdown(rows)
 
 
 def read_report(clone: Path, name: str) -> Any:
