@@ -63,12 +63,3 @@ def summarise(outcomes: Iterable[Outcome]) -> str:
     """How many hold, fail, or cannot be seen from outside."""
     counts = Counter(outcome.state for outcome in outcomes)
     return f"{counts['ok']} hold, {counts['fails']} fail, {counts['n/a']} cannot be told"
-
-
-def to_markdown(outcomes: dict[str, list[Outcome]]) -> str:
-    """A table of several servers side by side."""
-    names = list(outcomes)
-    rows = [["#", "what must hold", *names], ["---:", "---", *["---" for _ in names]]]
-    for found in zip(*outcomes.values(), strict=True):
-        rows.append([str(found[0].number), found[0].claim, *(each.state for each in found)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
