@@ -50,7 +50,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=["smollm2-135m"])
     parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int4"])
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.harness import tables
 from refrain.exporters.gguf import llama_server, writer
 from refrain.pipeline import paths
 from refrain.serving.selftest import table
@@ -24,9 +25,11 @@ def main() -> None:
         with llama_server.run_server(gguf, "--slots", "4", "--context", "1024") as address:
             outcomes = {"llama.cpp": list(table.check_server(address, ServeSettings()))}
     outcomes = {"refrain serve": list(table.check_server("", ServeSettings(model=str(options.model)))), **outcomes}
+    lines = [["server", "checks"]]
     for server, found in outcomes.items():
-        print(f"{server}: {table.summarise(found)}", *map(table.format_outcome, found), sep="\n", file=sys.stderr)
-    print(table.to_markdown(outcomes))
+        lines.append([server, table.summarise(found)])
+        print(": ".join(lines[-1]), *map(table.format_outcome, found), sep="\n", file=sys.stderr)
+    print(tables.to_markdown(lines))
 
 
 def arguments() -> argparse.Namespace:

@@ -1,12 +1,12 @@
 """How fast each contender speaks, on the same random weights, beside what memory would allow.
 
-    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N] [--rows]
+    python -m benchmarks.decode FOLDER [--shapes NAME ...] [--only NAME ...] [--rounds N]
 
 FOLDER keeps the weights, the built models and the rivals' environments, so that a second run begins at once. All
 contenders are open at the same time; in each round each runs once, in an order drawn anew, and ratios are taken within
 a round: a machine that is slow for a while is slow for both. A turn in which other processes used the cores is tried
-again, and the page says how much they used. --rows has them decode 8 and 32 rows too, all after the same prompt. A
-contender that cannot run says why, the rest go on.
+again, and the page says how much they used. They decode 8 and 32 rows too, all after the same prompt. A contender that
+cannot run says why, the rest go on. --only takes names, and those of several: peers (the default), others, all.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import contest, machine, model_shapes, scores, tables
-from benchmarks.harness.contest import CONTENDERS, Child, Contender
+from benchmarks.harness.contest import CONTENDERS, SETS, Child, Contender
 from benchmarks.harness.machine import Memory
 from benchmarks.harness.rivals import CannotRunError
 from benchmarks.harness.scores import Result, Turn
@@ -41,11 +41,11 @@ CALM, TRIES = 0.05, 3  # a turn is tried again when others used more than this s
 def main() -> None:
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    contenders = [each for each in CONTENDERS if not options.only or each.name in options.only]
+    names = [name for only in options.only for name in SETS.get(only, [only])]
+    contenders = [each for each in CONTENDERS if each.name in names]
     memory = Memory(THREADS)
     for shape in options.shapes:
-        asked = NEW_OF_ROWS if options.rows else {}
-        results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds, asked)
+        results = compare(shape, options.folder.resolve(), contenders, memory, options.rounds)
         title = f"{shape}: batch 1, {NEW} new tokens after {PROMPT}, greedy, {THREADS} threads, {options.rounds} rounds"
         print(scores.page(title, results, tables.to_markdown), end="\n\n", flush=True)
 
@@ -53,15 +53,15 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=list(model_shapes.SHAPES))
-    parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
+    parser.add_argument("--shapes", nargs="+", choices=list(model_shapes.SHAPES), default=["smollm2-135m"])
+    choices = [*SETS, *SETS["all"]]
+    parser.add_argument("--only", nargs="+", choices=choices, default=["peers"], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", action="store_true")
     return parser.parse_args()
 
 
 def compare(
-    shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int, rows: dict[int, int]
+    shape: str, folder: Path, contenders: Sequence[Contender], memory: Memory, rounds: int
 ) -> dict[str, Result]:
     """What each contender did in every round, or why it could not."""
     source = model_shapes.make_source(shape, folder)
@@ -80,19 +80,19 @@ def compare(
         for name in rng.permutation(list(children)):
             if results[name].refusal is None:
                 with record_refusal(results[name]):
-                    results[name].turns.append(measure_turn(children[name], ids, memory, rows))
+                    results[name].turns.append(measure_turn(children[name], ids, memory))
     for child in children.values():
         child.close()
     return results
 
 
-def measure_turn(child: Child, ids: list[int], memory: Memory, rows: dict[int, int]) -> Turn:
+def measure_turn(child: Child, ids: list[int], memory: Memory) -> Turn:
     """One contender's part of a round; where others disturbed it, the calmest of some tries."""
     tries: list[Turn] = []
     while not tries or (tries[-1].others > CALM and len(tries) < TRIES):
         tries.append(measure_once(child, ids, memory))
     calmest = min(tries, key=lambda each: each.others)
-    return replace(calmest, rows={count: measure_rows(child, ids, count, new) for count, new in rows.items()})
+    return replace(calmest, rows={count: measure_rows(child, ids, count, new) for count, new in NEW_OF_ROWS.items()})
 
 
 def measure_rows(child: Child, ids: list[int], count: int, new: int) -> float:

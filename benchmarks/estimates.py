@@ -77,7 +77,7 @@ def compare(step, options, workspace, facts: ModelFacts, machine):  # type: igno
         needed = resources.serve_memory(facts, variant, 2 * REPLY)
         yield line(f"serve {name}, memory", needed, run_alone(options, step)["peak"])
         return
-    peak = memory.measure(step, options)["peak"]
+    peak = memory.measure(step, options, memory.ROOT)["peak"]
     if step == "merge":
         yield line("merge, memory", resources.merge_memory(facts), peak)
     elif step.startswith("proof"):

@@ -1,12 +1,18 @@
-"""Send a server whatever its API document allows, and what it does not: `python -m benchmarks.fuzz http://HOST:PORT`.
+"""Send a server whatever its API document allows, and what it does not.
 
-Every answer must be one that the document knows, of the form that it gives, and never a failure of the server.
+    python -m benchmarks.fuzz [URL] [--seconds N]
+
+Without a URL it is a server of its own, of models/onnx. Every answer must be one that the document knows, of the form
+that it gives, and never a failure of the server: the first fault ends all with an error.
 """
 
 import argparse
 import json
+import sys
+import tempfile
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import schemathesis
@@ -15,6 +21,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi import checks
 
+from benchmarks.harness import tables
+from benchmarks.harness.server_process import ServerProcess
+from refrain.pipeline import paths
 from refrain.serving.api.openapi import OPERATIONS
 
 CHECKS = [
@@ -52,20 +61,36 @@ def list_modes(document: dict[str, Any], path: str) -> list[GenerationMode]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("url", nargs="?")
     parser.add_argument("--seconds", type=float, default=300)
     options = parser.parse_args()
-    with urllib.request.urlopen(f"{options.url}/openapi.json") as answer:
+    if options.url:
+        sent = send_all(options.url, options.seconds)
+    else:
+        command = [sys.executable, "-m", "refrain.cli.main", "serve", "--port", "{port}", "--model", str(paths.ONNX)]
+        with tempfile.TemporaryDirectory() as scratch:
+            server = ServerProcess(command, "/readyz", Path(scratch, "log"), {})
+            try:
+                sent = send_all(server.url, options.seconds)
+            finally:
+                server.close()
+    for path, count in sent.items():
+        print(f"{path:24} {count:7} requests, no fault", file=sys.stderr)
+    print(tables.to_markdown([["routes", "requests", "faults"], [str(len(sent)), f"{sum(sent.values()):,}", "0"]]))
+
+
+def send_all(url: str, seconds: float) -> dict[str, int]:
+    """How many requests were sent to each route until the time was up."""
+    with urllib.request.urlopen(f"{url}/openapi.json") as answer:
         document = json.load(answer)
-    end, number, sent = time.monotonic() + options.seconds, 0, dict.fromkeys(OPERATIONS, 0)
+    end, number, sent = time.monotonic() + seconds, 0, dict.fromkeys(OPERATIONS, 0)
     while time.monotonic() < end:
         for path in OPERATIONS:
             for mode in list_modes(document, path):
-                sent[path] += send_requests(options.url, document, path, mode, EXAMPLES, number)
+                sent[path] += send_requests(url, document, path, mode, EXAMPLES, number)
         number += 1
-    for path, count in sent.items():
-        print(f"{path:24} {count:7} requests, no fault")
+    return sent
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("workspace", type=Path)
-    for name, value in (("rows", 600), ("questions", 16), ("top", 4), ("epochs", 10), ("seeds", 2)):
+    for name, value in (("rows", 600), ("questions", 16), ("top", 4), ("epochs", 6), ("seeds", 2)):
         parser.add_argument(f"--{name}", type=int, default=value, metavar="N")
     return parser.parse_args()
 

@@ -6,7 +6,8 @@ Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP 
 adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
 Each step is a process of its own; its peak is VmHWM with what is mapped from files, which the system takes back when
 memory is short. What it cannot take back, RssAnon, is read every 50 ms. Processor time is that of all threads.
-With a work tree of another version each step runs there too, just before, on the same workspace.
+With a work tree of another version each step runs there too, just before, on the same workspace; "x before" is of
+processor time.
 """
 
 import argparse
@@ -31,6 +32,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 COLUMNS = ["step", "seconds", "CPU s", "peak GB", "of it not of files", "allowed GB"]
+COLUMNS_BEFORE = ["seconds before", "CPU s before", "peak GB before", "x before"]
+Facts = dict[str, float]
 SPARE = 2e9  # bytes beside twice the weights
 VARIANTS = ("fp32", "int8", "int4")
 STEPS = ("merge", *(f"{step} {name}" for name in VARIANTS for step in ("export", "proof")))
@@ -47,14 +50,18 @@ def main() -> None:
     if not (workspace / "done").exists():
         prepare(base.resolve(), workspace, options.prompts)
     weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
-    lines = [[*COLUMNS, *(f"{name} before" for name in COLUMNS[1:4] if options.before)]]
     allowed = f"{(2 * weights + SPARE) / 1e9:.2f}"
+    trees = [ROOT, *([options.before.resolve()] if options.before else [])]
+    found: dict[str, list[Facts]] = {}  # of each step, in each tree
     for step in options.steps or STEPS:
-        before = describe(measure(step, options, options.before.resolve())) if options.before else []
-        lines.append([step, *describe(measure(step, options, ROOT)), allowed, *before[:3]])
-        print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
+        found[step] = [measure(step, options, tree) for tree in reversed(trees)][::-1]
+        print(tables.align([COLUMNS, line(step, found[step][:1], allowed)]), file=sys.stderr, flush=True)
+    summed = [list(all_facts) for all_facts in zip(*(found[step] for step in found if step != "merge"), strict=True)]
+    found |= {"export and proof": [add_up(all_facts) for all_facts in summed]} if summed else {}
+    lines = [[*COLUMNS, *(COLUMNS_BEFORE if options.before else [])]]
+    lines += [line(step, facts, allowed) for step, facts in found.items()]
     title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts"
-    print(f"{title}\n\n{tables.to_markdown(lines)}")
+    print(f"{title}{describe_before(options.before)}\n\n{tables.to_markdown(lines)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -68,13 +75,31 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def describe(facts: dict[str, float]) -> list[str]:
-    """Seconds of the clock and of processors, and peaks in GB, all and without files."""
-    seconds = [f"{facts[name]:.0f}" for name in ("seconds", "cpu")]
-    return seconds + [f"{facts[name] / 1e9:.2f}" for name in ("peak", "anonymous")]
+def line(step: str, found: list[Facts], allowed: str) -> list[str]:
+    """Seconds of the clock and of processors, and peaks in GB, all and without files; those before without the last."""
+    cells = []
+    for facts in found:
+        cells.append([f"{facts[name]:.0f}" for name in ("seconds", "cpu")])
+        cells[-1] += [f"{facts[name] / 1e9:.2f}" for name in ("peak", "anonymous")]
+    before = [*cells[1][:3], f"{found[0]['cpu'] / found[1]['cpu']:.2f}"] if len(found) > 1 else []
+    return [step, *cells[0], allowed, *before]
 
 
-def measure(step: str, options: argparse.Namespace, tree: Path) -> dict[str, float]:
+def add_up(found: list[Facts]) -> Facts:
+    """The time of all steps, and the largest peak."""
+    both = {"seconds": sum, "cpu": sum, "peak": max, "anonymous": max}
+    return {name: kind(facts[name] for facts in found) for name, kind in both.items()}
+
+
+def describe_before(tree: Path | None) -> str:
+    """The commit of the version to compare with."""
+    if tree is None:
+        return ""
+    command = ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"]
+    return f"; before is {subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
+
+
+def measure(step: str, options: argparse.Namespace, tree: Path) -> Facts:
     """Seconds and peak bytes, all and without files, of a step in a process of its own, by the code of a work tree."""
     keep, prompts = str(options.keep.resolve()), str(options.prompts)
     command = [sys.executable, "-m", "benchmarks.memory", keep, "--prompts", prompts, "--step", step]

@@ -58,14 +58,16 @@ def main() -> None:
             )
             table.append(table_row("datasets + datasketch", count, result, json.loads(result.output.splitlines()[-1])))
         print(tables.align(table), end="\n\n", file=sys.stderr, flush=True)
-    print(tables.to_markdown(table))
+    print(tables.to_markdown([row[: -len(PLACES)] for row in table]))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--rival-rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument(
+        "--rival-rows", type=int, nargs="*", default=[], help="rows of the rival, which needs datasketch"
+    )
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--run", type=int, default=5, help="words in a run, of which near copies share four fifths")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
@@ -109,9 +111,7 @@ def datasketch_folder(folder: Path) -> Path:
     """Where datasketch is installed."""
     home = folder / ".cache" / "datasketch"
     if not (home / "datasketch").is_dir():
-        sys.exit(
-            f"datasketch is missing: pip install --no-deps --target {home} datasketch; or give --rival-rows nothing"
-        )
+        sys.exit(f"datasketch is missing: pip install --no-deps --target {home} datasketch; or leave --rival-rows out")
     return home
 
 

@@ -104,7 +104,7 @@ def describe_run(clone: Path, costs: dict[str, ProcessCost]) -> list[str]:
     loss, counts = train["val_loss"], ", ".join(f"{data[part]:,}" for part in ("train", "val", "test"))
     return [
         counts,
-        f"{train['epochs']:g}",
+        f"{train['settings']['epochs']:g}",
         f"{train['tokens']:,}, {train['supervised_tokens']:,}",
         f"{loss['before']:.3f} to {loss['after']:.3f}",
         *(f"{costs[stage].cpu_seconds / 60:.1f}, {costs[stage].peak_gb:.1f}" for stage in STAGES[2:]),

@@ -29,12 +29,10 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     logits = (np.random.default_rng(0).standard_normal(VOCABULARY) * 2.5).astype(np.float32)
     logits[:LIKELY] += 8
-    rows = [["what", "microseconds"]]
-    for name, params in PARAMS.items():
-        sampler = Sampler(params, [1, 2, 3])
-        rows.append([name, measure(lambda sampler=sampler: sampler.sample(logits), rounds)])
-    rows.append(["log-probabilities, the 5 likeliest", measure(lambda: token_logprobs(logits, 3, 5), rounds)])
-    print(tables.to_markdown(rows))
+    samplers = {name: Sampler(params, [1, 2, 3]) for name, params in PARAMS.items()}
+    times = {name: measure(lambda one=one: one.sample(logits), rounds) for name, one in samplers.items()}
+    times["5 log-probabilities"] = measure(lambda: token_logprobs(logits, 3, 5), rounds)
+    print(tables.to_markdown([["", *times], ["microseconds", *times.values()]]))
 
 
 def measure(call: Callable[[], object], rounds: int) -> str:

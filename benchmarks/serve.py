@@ -14,10 +14,10 @@ import argparse
 import asyncio
 import logging
 import os
-import platform
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 CLIENTS = [1, 8, 32]
 SYSTEM, QUESTION, NEW = 512, 24, 32  # tokens
 QUESTIONS = {1: 4}  # of each client in a round, where it is not 2
+KINDS = {"short": f"{QUESTION} tokens", "shared": f"{QUESTION} behind {SYSTEM} that all share"}
 CONTEXT = 768
 STARTS = 3
 REST = 0.3  # seconds in which the threads of whoever ran before stop spinning
@@ -49,8 +50,10 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shapes", nargs="+", choices=list(served_shapes.SHAPES), default=list(served_shapes.SHAPES))
-    parser.add_argument("--only", nargs="+", choices=[each.name for each in CONTENDERS], metavar="NAME")
+    parser.add_argument("--shapes", nargs="+", choices=list(served_shapes.SHAPES), default=["smollm2-135m"])
+    names = [each.name for each in CONTENDERS]
+    own_and_rivals = [name for name in names if not name.startswith("genai")]
+    parser.add_argument("--only", nargs="+", choices=names, default=own_and_rivals, metavar="NAME")
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--temperature", type=float, default=0.0)
@@ -66,7 +69,7 @@ class Contest:
         self._source = served_shapes.make_source(shape, options.folder.resolve())
         self._built: dict[str, Path] = {}
         self._refusals: dict[str, str] = {}
-        self._contenders = [each for each in CONTENDERS if not options.only or each.name in options.only]
+        self._contenders = [each for each in CONTENDERS if each.name in options.only]
         self._contenders = [each for each in self._contenders if self._can_be_built(each)]
         slots = max(options.clients)
         self._conditions = Conditions(options.threads, slots, CONTEXT, options.temperature)
@@ -89,17 +92,17 @@ class Contest:
             for i in range(STARTS):
                 for each in self._permute(self._contenders):
                     await self._start(each, is_last=i == STARTS - 1)
-            for kind in ("short", "shared"):
+            for kind in KINDS:
                 for each in self._contenders:  # what a server keeps of prompts, and memory that it takes once
                     await self._ask(each, kind, max(self._options.clients), 2)
                 for i in range(self._options.rounds):
                     for clients in self._options.clients:
                         await self._run_round(kind, clients, i)
-                print(self._page(tables.align, [kind]), end="\n\n", file=sys.stderr, flush=True)
+                print(self._page(tables.align, {kind: KINDS[kind]}), end="\n\n", file=sys.stderr, flush=True)
         finally:
             for running in self._running.values():
                 running.close()
-        return self._page(tables.to_markdown, ["short", "shared"])
+        return self._page(tables.to_markdown, KINDS)
 
     async def _start(self, each: ServedContender, is_last: bool) -> None:
         begin = time.perf_counter()
@@ -147,27 +150,17 @@ class Contest:
     def _permute(self, contenders: list[ServedContender]) -> list[ServedContender]:
         return [contenders[i] for i in self._rng.permutation(len(contenders))]
 
-    def _page(self, layout, kinds: list[str]) -> str:
+    def _page(self, layout: Callable[[tables.Rows], str], kinds: dict[str, str]) -> str:
         turns = [turn for result in self._results.values() for found in result.turns.values() for turn in found]
         others = [turn.others for turn in turns]
-        parts = [f"{self._shape}: {name_processor()}, {self._options.threads} threads, {self._options.rounds} rounds, "
+        parts = [f"{self._shape}: {self._options.threads} threads, {self._options.rounds} rounds, "
                  f"replies of {NEW} tokens at temperature {self._options.temperature:g}; other processes used "
                  f"{100 * float(np.median(others)):.0f} % of the cores, {100 * max(others):.0f} at most"]  # fmt: skip
         parts += [f"{name} cannot run: {why}" for name, why in self._refusals.items()]
-        rows = serve_scores.start_rows(self._contenders, self._results)
+        rows = serve_scores.load_rows(self._contenders, self._results, kinds)
         parts += [layout(rows), serve_scores.sum_up(rows)]
-        for kind in kinds:
-            rows = serve_scores.load_rows(self._contenders, self._results, kind)
-            title = {"short": f"questions of {QUESTION} tokens",
-                     "shared": f"questions of {QUESTION} tokens behind {SYSTEM} that all share"}[kind]  # fmt: skip
-            parts += [title, layout(rows), serve_scores.sum_up(rows)]
+        parts.append(layout(serve_scores.start_rows(self._contenders, self._results)))
         return "\n\n".join(parts)
-
-
-def name_processor() -> str:
-    """As the system names it."""
-    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
     python -m benchmarks.significance [--times 1000] [--only coverage difference alarms power]
 
 Test sets are drawn from made-up rows whose true scores are known (benchmarks/harness/answer_pools.py); each number is a
-share of so many draws.
+share of so many draws. The table has the lowest and the highest over scores and cases, standard error has each.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,9 +28,14 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1000)
     parser.add_argument("--only", nargs="+", choices=TABLES, default=[*TABLES])
     options = parser.parse_args()
+    lines = [["share of draws", "wanted", "lowest", "highest"]]
     for name in options.only:
-        title, rows = TABLES[name]
-        print(f"\n{title}\n\n{tables.to_markdown([*rows(options.times)])}", flush=True)
+        header, *rows = TABLES[name](options.times)
+        print(tables.align([header, *rows]), file=sys.stderr, flush=True)
+        for title, columns, wanted in SUMMARY[name]:
+            found = sorted(row[header.index(column)] for row in rows for column in columns)
+            lines.append([title, wanted, found[0], found[-1]])
+    print(tables.to_markdown(lines))
 
 
 def coverage_table(times: int) -> Iterator[list[str]]:
@@ -111,11 +117,15 @@ def power_at_rows_needed(pool: AnswerPool, metric: str, times: int) -> tuple[int
     return needed, found / times
 
 
-TABLES = {
-    "coverage": ("intervals of a score that hold the true one", coverage_table),
-    "difference": ("intervals of a difference that hold the true one", difference_table),
-    "alarms": ("false alarms at 5 %, and of any of all scores after Holm", alarm_table),
-    "power": ("power at rows_needed, which is to be 80 %", power_table),
+TABLES = {"coverage": coverage_table, "difference": difference_table, "alarms": alarm_table, "power": power_table}
+SUMMARY = {  # what to say of each, its columns, and what is wanted
+    "coverage": [("intervals of a score that hold the true one", TEXT_METRICS, "0.95")],
+    "difference": [("intervals of a difference that hold the true one", TEXT_METRICS, "0.95")],
+    "alarms": [
+        ("false alarms of a test", TEXT_METRICS, "at most 0.05"),
+        ("false alarms of any of all scores, after Holm", ["any"], "at most 0.05"),
+    ],
+    "power": [("power at the rows that are said to be needed", ["power"], "0.80")],
 }
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """What prompt lookup decoding gains where a text repeats itself, and what it costs where it does not.
 
-    python -m benchmarks.speculation FOLDER [--draft-tokens N] [--rounds N] [--threads N]
+    python -m benchmarks.speculation FOLDER [--base MODEL] [--draft-tokens N] [--rounds N] [--threads N]
 
-FOLDER holds an exported model of any kind that continues text. Each round says the same replies with drafts and
-without, in turns, and compares every token: ratios are taken within a round, of seconds and of CPU time.
+FOLDER holds an exported model of any kind that continues text, or gets the int8 variant of a pretrained one. Each round
+says the same replies with drafts and without, in turns, and compares every token: ratios are taken within a round, of
+seconds and of CPU time; those of several texts are a median, with the lowest and the highest.
 """
 
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.contenders import refrain_model
 from benchmarks.harness import tables
 from refrain.generation import model as generation_model
 from refrain.generation.model import Model
@@ -64,32 +67,51 @@ SCHEMA = {
     "additionalProperties": False,
 }
 SAMPLED: Options = {"temperature": 0.9, "top_p": 0.95, "seed": 3}
-HEADER = ["text", "tokens", "tokens/s", "with drafts", "x", "x of CPU time", "drafted", "came true", "same text"]
+HEADER = ["texts", "tokens", "tokens/s", "with drafts", "x", "x of CPU time", "drafted", "came true", "same text"]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What drafts did for one text: medians over rounds."""
+
+    tokens: int
+    rate: float  # tokens a second without drafts
+    ratio: float
+    cpu_ratio: float
+    drafted: int
+    accepted: int
+    is_same: bool  # in all rounds, to the last token
 
 
 def main() -> None:
     options = arguments()
-    plain = generation_model.load(options.folder, threads=options.threads, max_num_seqs=1)
-    drafting = generation_model.load(options.folder, threads=options.threads, max_num_seqs=1,
+    folder = options.folder
+    if options.base:
+        folder = options.folder.resolve() / "int8-32"
+        refrain_model.export_variant(options.base.resolve(), folder, folder.name)
+    plain = generation_model.load(folder, threads=options.threads, max_num_seqs=1)
+    drafting = generation_model.load(folder, threads=options.threads, max_num_seqs=1,
                                prompt_lookup_num_tokens=options.draft_tokens)  # fmt: skip
     rows = [HEADER]
-    for kind, prompts in (
-        ({}, REPETITIVE),
-        ({"schema": SCHEMA}, UNDER_SCHEMA),
-        (SAMPLED, REPETITIVE),
-        (SAMPLED, ORDINARY),
+    for kind, label, prompts in (
+        ({}, "repetitive texts", REPETITIVE),
+        ({"schema": SCHEMA}, "a record under a schema", UNDER_SCHEMA),
+        (SAMPLED, "sampled, repetitive texts", REPETITIVE),
+        (SAMPLED, "sampled, other texts", ORDINARY),
     ):
+        given: Options = {"max_tokens": options.tokens, **kind}  # type: ignore[typeddict-item]
+        gains = []
         for name, prompt in prompts.items():
-            given: Options = {"max_tokens": options.tokens, **kind}  # type: ignore[typeddict-item]
-            label = f"{name}, sampled" if kind == SAMPLED else name
-            rows.append([label, *compare(plain, drafting, prompt, given, options.rounds)])
-            print(tables.align([HEADER, rows[-1]]), file=sys.stderr, flush=True)
+            gains.append(compare(plain, drafting, prompt, given, options.rounds))
+            print(tables.align([HEADER, row(name, gains[-1:])]), file=sys.stderr, flush=True)
+        rows.append(row(label, gains))
     print(tables.to_markdown(rows))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--base", type=Path, help="a pretrained model, whose int8 variant is written into the folder")
     parser.add_argument("--draft-tokens", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
@@ -97,8 +119,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compare(plain: Model, drafting: Model, prompt: str, given: Options, rounds: int) -> list[str]:
-    """A row of the table: medians of the rounds."""
+def compare(plain: Model, drafting: Model, prompt: str, given: Options, rounds: int) -> Gain:
+    """One text with drafts and without, in turns."""
     seconds, ratios, cpu_ratios, is_same = list[float](), list[float](), list[float](), True
     for model in (plain, drafting):  # the prompt is in memory then, and what is allocated once
         say(model, prompt, {**given, "max_tokens": 2})
@@ -109,10 +131,18 @@ def compare(plain: Model, drafting: Model, prompt: str, given: Options, rounds: 
         seconds.append(wall)
         ratios.append(wall / drafted_wall)
         cpu_ratios.append(cpu / drafted_cpu)
-    rate, counts = len(sequence.ids) / median(seconds), drafted.draft_counts
-    return [f"{len(sequence.ids)}", f"{rate:.0f}", f"{rate * median(ratios):.0f}", f"{median(ratios):.2f}",
-            f"{median(cpu_ratios):.2f}", f"{counts.draft_tokens}", f"{counts.accepted_tokens}",
-            "yes" if is_same else "NO"]  # fmt: skip
+    tokens, counts = len(sequence.ids), drafted.draft_counts
+    return Gain(tokens, tokens / median(seconds), median(ratios), median(cpu_ratios), counts.draft_tokens,
+                counts.accepted_tokens, is_same)  # fmt: skip
+
+
+def row(name: str, gains: list[Gain]) -> list[str]:
+    """A row of the table: medians over texts, with the range of ratios."""
+    rate, ratios, cpu_ratios = ([getattr(gain, each) for gain in gains] for each in ("rate", "ratio", "cpu_ratio"))
+    counts = [str(sum(getattr(gain, each) for gain in gains)) for each in ("tokens", "drafted", "accepted")]
+    spread = [f"{median(each):.2f} ({min(each):.2f} to {max(each):.2f})" for each in (ratios, cpu_ratios)]
+    speeds = f"{median(rate):.0f}", f"{median(gain.rate * gain.ratio for gain in gains):.0f}"
+    return [name, counts[0], *speeds, *spread, *counts[1:], "yes" if all(gain.is_same for gain in gains) else "NO"]
 
 
 def say(model: Model, prompt: str, given: Options) -> tuple[Sequence, float, float]:

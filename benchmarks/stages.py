@@ -9,7 +9,6 @@ memory is that of the largest process.
 import argparse
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
@@ -25,13 +24,15 @@ def main() -> None:
     shutil.rmtree(clone, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
     stages = [*yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]]
-    lines, costs = [["stage", "seconds", "CPU s", "peak GB"]], []
-    for stage in stages:
-        costs.append(run_measured(f"dvc repro --quiet --single-item {stage}", clone))
-        lines.append([stage, f"{costs[-1].seconds:.0f}", f"{costs[-1].cpu_seconds:.0f}", f"{costs[-1].peak_gb:.1f}"])
-        print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
-    seconds, cpu_seconds = sum(cost.seconds for cost in costs), sum(cost.cpu_seconds for cost in costs)
-    print(tables.to_markdown([*lines, ["all", f"{seconds:.0f}", f"{cpu_seconds:.0f}", ""]]))
+    costs = [run_measured(f"dvc repro --quiet --single-item {stage}", clone) for stage in stages]
+    seconds, cpu_seconds = ([getattr(cost, name) for cost in costs] for name in ("seconds", "cpu_seconds"))
+    lines = [
+        ["", *stages, "all"],
+        ["seconds", *(f"{each:.0f}" for each in [*seconds, sum(seconds)])],
+        ["CPU s", *(f"{each:.0f}" for each in [*cpu_seconds, sum(cpu_seconds)])],
+        ["peak GB", *(f"{cost.peak_gb:.1f}" for cost in costs), f"{max(cost.peak_gb for cost in costs):.1f}"],
+    ]
+    print(tables.to_markdown(lines))
 
 
 if __name__ == "__main__":

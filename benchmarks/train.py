@@ -39,6 +39,7 @@ CONTENDERS = {  # what is changed in the defaults of each
     "refrain bf16": {"precision": "bf16"},
     "refrain fp32 padded": {"precision": "fp32", "packing": "false"},
 }
+PAGE = ["trl", "refrain fp32", "refrain bf16"]  # those of docs/results.md
 
 
 def main() -> None:
@@ -65,13 +66,13 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", nargs="+", default=["environment", "gsm8k"])
+    parser.add_argument("--data", nargs="+", default=["environment"])
     parser.add_argument("--published", type=Path, default=Path("data/external"), help="where presets find their files")
     parser.add_argument("--shape", choices=list(model_shapes.SHAPES), default="smollm2-135m")
     parser.add_argument("--method", choices=list(METHODS), default="lora")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=PAGE)
     parser.add_argument("--earlier", type=Path, help="a checkout of an earlier version, to train beside this one")
     parser.add_argument("--contender", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)

@@ -1,8 +1,10 @@
 """What settings of a variant cost and keep: size, speed, seconds and memory of its export, divergence.
 
-    python -m benchmarks.variants MERGED QUESTIONS [--graph optimum] [--settings '{bits: 4, block: 32}' ...]
+    python -m benchmarks.variants MERGED QUESTIONS [--graph optimum] [--template NAME]
+        [--settings '{bits: 4, block: 32}' ...]
 
-MERGED is a model folder as the merge stage leaves it, QUESTIONS a JSONL file with a `question` a line. The fp32 variant
+MERGED is a model folder as the merge stage leaves it, or a base and the name of a preset of conf/template; QUESTIONS a
+JSONL file with a `question` a line. The fp32 variant
 answers the first of them, and each other variant is compared with it at every token of those answers. Each export runs
 in a process of its own, whose largest resident memory (VmHWM) is told.
 """
@@ -47,9 +49,9 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, folder: Path, kind: str) -> None:
     """One line for fp32 and one for each setting, as they come."""
-    print("| settings | MB | tokens/s | seconds | peak MB | KL, nats | top-1 |\n|---|---|---|---|---|---|---|")
+    print("| settings | MB | tokens/s | seconds | peak MB | KL, nats | top-1 |\n|---|---:|---:|---:|---:|---:|---:|")
     cost = export(options.merged, folder / "fp32", QuantizationConfig(bits=32), kind)
-    prompts, replies = answers(options.merged, folder / "fp32", options.questions, options.prompts, options.tokens)
+    prompts, replies = answers(options, folder / "fp32")
     tell(folder / "fp32", f"fp32, {kind}", cost, speed(folder / "fp32", prompts[0]))
     expected = [parity.reply_logits(load_model(folder / "fp32"), *pair) for pair in zip(prompts, replies, strict=True)]
     for text in options.settings:
@@ -97,15 +99,14 @@ def export_here(merged: Path, out: Path, weights: QuantizationConfig, kind: str)
     return time.monotonic() - start, peak / 1000
 
 
-def answers(
-    merged: Path, fp32: Path, questions: Path, count: int, tokens: int
-) -> tuple[list[list[int]], list[list[int]]]:
+def answers(options: argparse.Namespace, fp32: Path) -> tuple[list[list[int]], list[list[int]]]:
     """Prompts, and what fp32 says to each."""
-    tokenizer, model = encoding.load_tokenizer(merged), load_model(fp32)
-    lines = questions.read_text(encoding="utf-8").splitlines()[:count]
+    template = OmegaConf.load(f"conf/template/{options.template}.yaml").jinja if options.template else None
+    tokenizer, model = encoding.load_tokenizer(options.merged, template), load_model(fp32)
+    lines = options.questions.read_text(encoding="utf-8").splitlines()[: options.prompts]
     asked = [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
     prompts = [encoding.encode_prompt(tokenizer, messages) for messages in asked]
-    return prompts, [language_model.greedy_decode(model, [each], tokens, frozenset())[0] for each in prompts]
+    return prompts, [language_model.greedy_decode(model, [each], options.tokens, frozenset())[0] for each in prompts]
 
 
 def arguments() -> argparse.Namespace:
@@ -115,6 +116,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("merged", type=Path)
     parser.add_argument("questions", type=Path)
     parser.add_argument("--settings", nargs="*", default=DEFAULT)
+    parser.add_argument("--template", help="where the folder has no template of its own")
     parser.add_argument("--graph", choices=("compact", "optimum"))
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--tokens", type=int, default=24)

@@ -48,6 +48,14 @@ CONTENDERS = [
     Contender("refrain", "int8-64", "refrain_model", fresh=True),
     Contender("refrain", "int4-64", "refrain_model", fresh=True),
 ]
+SETS = {  # names for several at once
+    "peers": [f"{library} {bits}" for library in ("genai", "openvino", "refrain") for bits in ("int8", "int4")]
+    + ["refrain fp32", "refrain int8-32"],
+    "others": ["torch fp32", "torch bf16", "optimum fp32", "genai fp32"]
+    + [f"llama.cpp {bits}" for bits in ("f32", "q8_0", "q4_0")]
+    + [f"refrain {bits}" for bits in ("fp32", "int8", "int4")],
+    "all": [each.name for each in CONTENDERS],
+}
 
 
 class Child:

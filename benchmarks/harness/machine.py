@@ -7,6 +7,7 @@ prefetching, so what it takes is the memory's time.
 """
 
 import ctypes
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ SIZE = 512 << 20
 PIECE = 16 << 20  # handed out as threads get free, so that a thread held up does not hold up the rest
 SWEEPS = 5
 PRESENT, ABSENT = 1, 0
+GENERATIONS = {("25", "1"): "Zen 3", ("25", "17"): "Zen 4", ("26", ""): "Zen 5"}  # of AMD, by family and model
 
 search = ctypes.CDLL(None).memchr
 search.argtypes, search.restype = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t), ctypes.c_void_p
@@ -72,3 +74,10 @@ def processor() -> str:
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
     return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
+
+
+def short_name(processor: str) -> str:
+    """The generation of an AMD processor, by family and model in what `processor` says; the name of any other."""
+    found = re.fullmatch(r"AMD .*\(family (\d+), model (\d+)\)", processor)
+    names = [GENERATIONS.get((found[1], model)) for model in (found[2], "")] if found else []
+    return next(filter(None, names), processor.partition(" (family")[0])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
+from benchmarks.harness import tables
 from benchmarks.harness.tables import Rows
 
 TORCH, OPTIMUM = "torch fp32", "optimum fp32"
@@ -13,10 +14,6 @@ HEADER = [
     *["prefill 128", "prefill 512", "8 rows", "32 rows", "same tokens", "peak MB", "start s"],
 ]
 SPEED_GOALS = [  # who, than whom, how many times
-    *[("refrain fp32", TORCH, 3.2), ("refrain int8", TORCH, 8.5), ("refrain int4", TORCH, 12.0)],
-    *[("refrain int8-64", TORCH, 8.5), ("refrain int4-64", TORCH, 12.0)],
-    *[("refrain fp32", OPTIMUM, 1.4), ("refrain int8", OPTIMUM, 3.5), ("refrain int4", OPTIMUM, 5.0)],
-    *[("refrain int8-64", OPTIMUM, 3.5), ("refrain int4-64", OPTIMUM, 5.0)],
     *[(f"refrain {bits}", f"genai {bits}", wanted) for bits, wanted in (("fp32", 1.1), ("int8", 1.25), ("int4", 1.25))],
     ("refrain int8", "refrain int8-32", 1.0),
     *[(f"refrain {bits}", f"openvino {bits}", 1.0) for bits in ("int8", "int4")],
@@ -30,10 +27,6 @@ OTHER_GOALS = [  # who, in what, than whom, how many times
     *[("refrain int8", "prefill", rival, wanted) for rival, wanted in (("genai int8", 1.7), ("openvino int8", 1.25))],
     *[("refrain int8", rows, "openvino int8", 1.15) for rows in ("8 rows", "32 rows")],
     *[("refrain int8", measure, "refrain int8-32", 1.0) for measure in MEASURES],
-]
-LIMIT_GOALS = [
-    *[("refrain fp32", 0.85), ("refrain int8", 0.70), ("refrain int4", 0.45)],
-    *[("refrain int8-64", 0.70), ("refrain int4-64", 0.45)],
 ]
 
 
@@ -73,10 +66,9 @@ def page(title: str, results: Results, layout: Callable[[Rows], str]) -> str:
     if turns:
         title += f"; memory delivers {format_range([turn.bandwidth / 1e9 for turn in turns], '.1f')} GB/s"
         title += f", other processes use {format_range([turn.others for turn in turns], '.0%')} of the cores"
-    standings = [HEADER, *(standing(name, results) for name in results)]
-    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *speed_goals(results)]
-    goals += [*other_goals(results), *limit_goals(results)]
-    return "\n\n".join([f"{title}.", layout(standings), layout(goals)])
+    standings = tables.without_empty_columns([HEADER, *(standing(name, results) for name in results)])
+    goals = [["goal", "wanted", "median (range) over rounds", "reached"], *speed_goals(results), *other_goals(results)]
+    return "\n\n".join([f"{title}.", layout(standings), *([layout(goals)] if len(goals) > 1 else [])])
 
 
 def standing(name: str, results: Results) -> list[str]:
@@ -101,23 +93,20 @@ def standing(name: str, results: Results) -> list[str]:
 
 
 def speed_goals(results: Results) -> Rows:
-    """What is to be reached against others."""
+    """What is to be reached against those of the others that ran."""
     return [
-        goal_row(f"{name} against {rival}", wanted, ratios(results, name, rival), ".2f")
+        goal_row(f"{name} against {rival}", wanted, values)
         for name, rival, wanted in SPEED_GOALS
+        if (values := ratios(results, name, rival))
     ]
 
 
 def other_goals(results: Results) -> Rows:
     """What is to be reached against others in something else than decoding one row."""
     return [
-        goal_row(
-            f"{name}, {what}, against {rival}",
-            wanted,
-            known([MEASURES[what](turn) / MEASURES[what](other) for turn, other in paired_turns(results, name, rival)]),
-            ".2f",
-        )
+        goal_row(f"{name}, {what}, against {rival}", wanted, values)
         for name, what, rival, wanted in OTHER_GOALS
+        if (values := measure_ratios(results, name, what, rival))
     ]
 
 
@@ -126,24 +115,19 @@ def known(numbers: list[float]) -> list[float]:
     return [number for number in numbers if not math.isnan(number)]
 
 
-def limit_goals(results: Results) -> Rows:
-    """What is to be reached of what memory allows."""
-    ran = {name: result.turns if result.refusal is None else [] for name, result in results.items()}
-    return [
-        goal_row(f"{name}, of the memory limit", wanted, [turn.share for turn in ran.get(name, [])], ".0%")
-        for name, wanted in LIMIT_GOALS
-    ]
-
-
-def goal_row(what: str, wanted: float, values: list[float], form: str) -> list[str]:
-    if not values:
-        return [what, f"{wanted:{form}}", "-", "not measured"]
-    return [what, f"{wanted:{form}}", format_range(values, form), "yes" if median(values) >= wanted else "no"]
+def goal_row(what: str, wanted: float, values: list[float]) -> list[str]:
+    return [what, f"{wanted:.2f}", format_range(values, ".2f"), "yes" if median(values) >= wanted else "no"]
 
 
 def ratios(results: Results, name: str, rival: str) -> list[float]:
     """How many times as fast one decodes as another, once for each round."""
     return [turn.decode / other.decode for turn, other in paired_turns(results, name, rival)]
+
+
+def measure_ratios(results: Results, name: str, what: str, rival: str) -> list[float]:
+    """How many times as fast in a measure, once for each round in which both can do it."""
+    of = MEASURES[what]
+    return known([of(turn) / of(other) for turn, other in paired_turns(results, name, rival)])
 
 
 def paired_turns(results: Results, name: str, rival: str) -> list[tuple[Turn, Turn]]:

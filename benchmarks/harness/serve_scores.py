@@ -1,6 +1,6 @@
 """What servers have shown: medians over rounds, and ratios of times and speeds within a round."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -9,7 +9,8 @@ from benchmarks.harness.served_contenders import ServedContender
 from benchmarks.harness.tables import Rows
 
 HEADER = [
-    *("contender", "clients", "tokens/s", "x", "first token p50 ms", "x", "p99 ms", "x", "gap p99 ms", "x"),
+    *("questions", "ours, its", "clients"),
+    *("tokens/s", "x", "first token p50 ms", "x", "p99 ms", "x", "gap p99 ms", "x"),
 ]
 START_HEADER = [
     *("contender", "ready s", "x", "first token s", "x"),
@@ -64,19 +65,20 @@ TURN_CELLS: list[tuple[Callable[[Turn], float], float, bool]] = [  # what, in wh
 ]
 
 
-def load_rows(contenders: Iterable[ServedContender], results: Results, kind: str) -> Rows:
-    """A line for each contender under so many clients; ratios above 1 are ahead."""
-    rows: Rows = [HEADER]
-    points = sorted({clients for result in results.values() for name, clients in result.turns if name == kind})
-    for clients in points:
-        for each in contenders:
-            turns = results[each.name].turns.get((kind, clients), [])
-            rivals = results[each.rival].turns.get((kind, clients), []) if each.rival in results else []
-            cells: list[str] = []
-            for of, unit, is_speed in TURN_CELLS:
-                own, rival = ([of(turn) * unit for turn in some] for some in (turns, rivals))
-                cells += compare(own, rival, is_speed)
-            rows += [[each.name, str(clients), *cells]] if turns else []
+def load_rows(contenders: Collection[ServedContender], results: Results, kinds: dict[str, str]) -> Rows:
+    """A line for each contender that is nobody's rival, under so many clients; ratios above 1 are ahead."""
+    rows, rivals = [HEADER], {each.rival for each in contenders}
+    for kind, title in kinds.items():
+        for each in (each for each in contenders if each.name not in rivals):
+            label = f"{each.name}, {each.rival}" if each.rival in results else each.name
+            for clients in sorted(clients for name, clients in results[each.name].turns if name == kind):
+                cells: list[str] = []
+                rival = results.get(each.rival, Result())
+                both = [result.turns.get((kind, clients), []) for result in (results[each.name], rival)]
+                for of, unit, is_speed in TURN_CELLS:
+                    own, theirs = ([of(turn) * unit for turn in turns] for turns in both)
+                    cells += compare(own, theirs, is_speed)
+                rows.append([title, label, str(clients), *cells])
     return rows
 
 
@@ -109,6 +111,6 @@ def sum_up(rows: Rows) -> str:
     """At how many points those with a rival are ahead of it, and where they are not."""
     header, *lines = rows
     ratios = [(line, i) for line in lines for i, name in enumerate(header) if name == "x" and line[i]]
-    behind = [f"{header[i - 1]} {line[i]} ({line[0]}, {line[1]})" for line, i in ratios if float(line[i]) < 1]
+    behind = [f"{header[i - 1]} {line[i]} ({', '.join(line[:3])})" for line, i in ratios if float(line[i]) < 1]
     sentence = f"ahead at {len(ratios) - len(behind)} of {len(ratios)} points"
     return f"{sentence}; behind: {'; '.join(behind)}" if behind else sentence

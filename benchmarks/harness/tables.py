@@ -10,6 +10,13 @@ def align(rows: Rows) -> str:
     return "\n".join(format_line(row, widths) for row in rows)
 
 
+def without_empty_columns(rows: Rows) -> Rows:
+    """The rows without columns in which no row has more than a dash."""
+    header, *lines = rows
+    kept = [i for i in range(len(header)) if any(len(line) == len(header) and line[i] != "-" for line in lines)]
+    return [[row[i] for i in kept] if len(row) == len(header) else row for row in rows]
+
+
 def format_line(row: list[str], widths: list[int]) -> str:
     name, *cells = row
     if len(row) < len(widths):

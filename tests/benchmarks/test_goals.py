@@ -3,12 +3,10 @@
 import pytest
 
 from benchmarks import results
-from benchmarks.harness import goals
+from benchmarks.harness import goals, machine
 from benchmarks.harness.goals import Goal
 
-PAGE = """`python -m benchmarks.serve KEEP`, commit 0123abc, 5 min:
-
-| bits | clients | tokens/s | x |
+TABLES = """| bits | clients | tokens/s | x |
 |---|---:|---:|---:|
 | int8 | 1 | 145 | 1.36 (1.20 to 1.40) |
 | | 8 | 1,389 | 1.96 |
@@ -18,6 +16,7 @@ PAGE = """`python -m benchmarks.serve KEEP`, commit 0123abc, 5 min:
 |---|---:|
 | 8 | 0.05 |
 """
+BLOCKS = results.read_blocks(results.PAGE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -32,33 +31,58 @@ PAGE = """`python -m benchmarks.serve KEEP`, commit 0123abc, 5 min:
     ],
 )
 def test_a_cell_is_found_by_the_cells_before_it_and_by_its_column(row, column, cell):
-    assert goals.find_cell(PAGE, row, column) == cell
+    assert goals.find_cell(TABLES, row, column) == cell
 
 
 @pytest.mark.parametrize(
     ("goal", "verdict"),
     [
-        (Goal("", "", 1.5, "serve", "int8 8", "x"), "yes"),
-        (Goal("", "", 1.37, "serve", "int8 1", "x"), "no"),
-        (Goal("", "", 1300, "serve", "int8 8", "tokens/s"), "yes"),
-        (Goal("", "", 0.05, "serve", "8", "seconds", is_at_most=True), "yes"),
-        (Goal("", "", 0.04, "serve", "8", "seconds", is_at_most=True), "no"),
-        (Goal("", "", 1, "serve", "int4 1", "x"), ""),
-        (Goal("", "", 1, "train", "int4 1", "x"), ""),
+        (Goal("", "", 1.5, "serve", "int8 8", "x"), "yes: 1.96"),
+        (Goal("", "", 1.37, "serve", "int8 1", "x"), "no: 1.36 (1.20 to 1.40)"),
+        (Goal("", "", 1300, "serve", "int8 8", "tokens/s"), "yes: 1,389"),
+        (Goal("", "", 0.05, "serve", "8", "seconds", is_at_most=True), "yes: 0.05"),
+        (Goal("", "", 0.04, "serve", "8", "seconds", is_at_most=True), "no: 0.05"),
+        (Goal("", "", 1, "serve", "int4 1", "x"), "does not run"),
+        (Goal("", "", 1, "serve", "int8 32", "x"), "-"),
     ],
 )
 def test_a_goal_is_reached_by_the_first_number_of_its_cell(goal, verdict):
-    assert goals.line(goal, {"serve": PAGE})[4] == verdict
+    assert goals.verdict(goal, TABLES) == verdict
+
+
+def test_a_goal_has_a_cell_for_each_processor():
+    goal = Goal("prompts", "genai", 1.5, "serve", "int8 8", "x", is_at_most=True)
+    texts = {"serve": {"Zen 5": TABLES, "Zen 3": TABLES.replace("1.96", "1.46")}}
+    cells = ["no: 1.96", "-", "yes: 1.46"]
+    assert goals.line(goal, texts, ["Zen 5", "Zen 4", "Zen 3"]) == ["prompts", "genai", "at most 1.5", *cells, "serve"]
+
+
+def test_the_table_has_the_processors_of_blocks_that_goals_speak_of():
+    texts = {"serve": {"Zen 2": TABLES}, "decode": {"Zen 5": ""}, "train": {"Zen 3": "", "Zen 5": ""}}
+    assert goals.table(texts)[0] == ["what", "against", "wanted", "Zen 5", "Zen 3", "numbers"]
+
+
+@pytest.mark.parametrize(
+    ("processor", "name"),
+    [
+        ("AMD EPYC (family 26, model 2)", "Zen 5"),
+        ("AMD EPYC 7763 (family 25, model 1)", "Zen 3"),
+        ("AMD EPYC 9654 (family 25, model 17)", "Zen 4"),
+        ("AMD EPYC (family 25, model 99)", "AMD EPYC"),
+        ("Intel Xeon (family 26, model 2)", "Intel Xeon"),
+    ],
+)
+def test_a_processor_goes_by_its_generation_or_by_its_own_name(processor, name):
+    assert machine.short_name(processor) == name
 
 
 @pytest.mark.parametrize("goal", goals.GOALS, ids=lambda goal: goal.what)
-def test_each_goal_finds_its_number_on_the_page(goal):
-    blocks = results.read_blocks(results.PAGE.read_text(encoding="utf-8"))
-    assert goals.find_cell(blocks[goal.block].text, goal.row, goal.column)
+def test_each_goal_finds_its_number_in_every_run_of_its_block(goal):
+    block = BLOCKS[goal.block]
+    runs = [run for run in block.runs if run.command == block.command]  # not those of an older command
+    assert all(goals.find_cell(run.text, goal.row, goal.column) for run in runs)
 
 
-def test_a_block_knows_its_command_its_commit_and_its_code():
-    page = f"# Results\n\n<!-- begin serve: refrain/serving conf -->\n{PAGE}<!-- end serve -->\n"
-    block = results.read_blocks(page)["serve"]
-    assert (block.command, block.commit) == ("python -m benchmarks.serve KEEP", "0123abc")
-    assert block.paths == ["refrain/serving", "conf"] and block.text == PAGE
+def test_the_first_table_says_what_the_others_say():
+    text = results.PAGE.read_text(encoding="utf-8")
+    assert results.glance(BLOCKS) == text.split("<!-- begin glance: -->\n")[1].split("<!-- end glance -->")[0]
