@@ -69,3 +69,12 @@ def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
         workers.launch_workers(LaunchConfig(name="", processes=2, shard=False))
+
+
+def test_the_last_words_of_one_that_aborts_are_kept(tmp_path):
+    codes = ["1", "import os; print('half done\\nterminate called', flush=True); os.abort()"]
+    both = [worker(code, workers.log_file(tmp_path, number)) for number, code in enumerate(codes)]
+    kept = workers.log_file(tmp_path, 1)
+    with pytest.raises(ValueError, match=rf"^process 1 of 2 was ended by SIGABRT: terminate called; {kept} holds all"):
+        workers.report_failure(workers.wait_for_all(both), both, tmp_path)
+    assert kept.read_text() == "half done\nterminate called\n"
