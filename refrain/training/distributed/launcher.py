@@ -126,13 +126,14 @@ def report_failure(failed: list[int], workers: list[Worker], folder: Path) -> No
     last = text.rpartition("\n")[2]
     if code > 0 and "Traceback" in text:
         raise ValueError(f"{worker} failed: {last}; {log_file(folder, number)} holds its traceback")
-    if code < 0 and text:
-        raise ValueError(f"{worker} was ended by {signal.Signals(-code).name}: {last}; {log_file(folder, number)} holds "
-                         f"all that it said; the next run goes on from the last checkpoint")  # fmt: skip
-    shutil.rmtree(folder)
     if code < 0:
-        name = signal.Signals(-code).name
-        raise ValueError(f"{worker} was ended by {name}; the next run goes on from the last checkpoint")
+        ended = f"{worker} was ended by {signal.Signals(-code).name}"
+        way_out = "the next run goes on from the last checkpoint"
+        if text:
+            raise ValueError(f"{ended}: {last}; {log_file(folder, number)} holds all that it said; {way_out}")
+        shutil.rmtree(folder)
+        raise ValueError(f"{ended}; {way_out}")
+    shutil.rmtree(folder)
     raise ValueError(last.partition(": ")[2])
 
 
