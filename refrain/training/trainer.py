@@ -77,10 +77,9 @@ class StepTrainer(Trainer):
         return logprobs
 
     def product_type(self) -> torch.dtype | None:
-        """In what whole weights are multiplied with on a CPU, where that is up to us and oneDNN may be used."""
+        """In what whole weights are multiplied with on a CPU, where that is up to us."""
         is_plain = not (self.args.fp16 or self.args.torch_compile or self.is_sharded)
-        onednn = torch.backends.mkldnn
-        if not (is_plain and self.args.device.type == "cpu" and onednn.is_available() and bool(onednn.enabled)):
+        if not (is_plain and self.args.device.type == "cpu"):
             return None
         return torch.bfloat16 if self.args.bf16 else torch.float32
 

@@ -6,7 +6,6 @@ over the sketches, and the gradients of the candidates that these name.
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -64,8 +63,7 @@ def rank_rows(origin: Origin, prompt_ids: Sequence[int], reply: str, limit: int,
     """
     learned = learned_rows.read_learned_rows(origin)
     question = learned_rows.encode_answer(learned.tokenizer, list(prompt_ids), reply)
-    has_onednn = torch.backends.mkldnn.is_available()
-    with onednn.onednn_products(learned.traced.model) if has_onednn else nullcontext():
+    with onednn.onednn_products(learned.traced.model):
         return rank(learned, question, origin.key, limit, most_seconds)
 
 

@@ -1,4 +1,7 @@
-"""Products with weights through oneDNN: on processors of AMD the fp32 products that PyTorch links run at half speed."""
+"""Products with weights through oneDNN, on processors where it is faster in fp32 than MKL, which PyTorch links.
+
+On AMD's, MKL takes its path for AVX2: half of what a core with AVX-512 can do, and on one without more than oneDNN.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +16,18 @@ ROWS = 64  # a multiple of which all inputs have, and fewer than that a power of
 PART = 2**14  # rows or columns of what is multiplied at once
 
 
+def is_faster() -> bool:
+    """Whether oneDNN is there, and ahead of what PyTorch multiplies with: by the processor alone, and so the same in
+    each run."""
+    onednn = torch.backends.mkldnn
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return onednn.is_available() and bool(onednn.enabled) and (has_avx512 or not torch.backends.mkl.is_available())
+
+
 @contextmanager
 def onednn_products(model: nn.Module) -> Iterator[None]:
-    """For a while the linear layers of a model multiply with oneDNN, forward and backward: the same sums in fp32."""
-    layers = [part for part in model.modules() if type(part) in (nn.Linear, Conv1D)]
+    """For a while the linear layers of a model in fp32 multiply with oneDNN, forward and backward, if it is faster."""
+    layers = [part for part in model.modules() if type(part) in (nn.Linear, Conv1D) and is_faster()]
     for layer in layers:
         layer.forward = product_of(layer)
     try:
@@ -72,13 +83,13 @@ def fill_up(tensor: Tensor) -> Tensor:
 
 def count_missing(rows: int) -> int:
     """How many rows more make a shape that will come again: oneDNN keeps memory for each that it has met."""
-    return -rows % min(ROWS, 1 << max(0, rows - 1).bit_length())
+    return -rows % min(ROWS, 1 << max(0, rows - 1).bit_length()) if is_faster() else 0
 
 
 def product(rows: Tensor, weight: Tensor) -> Tensor:
     """rows [n, in] and weight [out, in] to [n, out]; what is larger than PART in parts, for oneDNN copies both."""
-    if rows.dtype != torch.float32:
-        return rows @ weight.t()  # of bf16, by oneDNN where the processor has such products
+    if rows.dtype != torch.float32 or not is_faster():
+        return rows @ weight.t()  # of bf16, by oneDNN too where the processor has such products
     if rows.numel() == 0:
         return rows.new_zeros(len(rows), len(weight))
     if len(rows) > PART:

@@ -8,6 +8,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from refrain.training.cpu import onednn
 from refrain.training.cpu.lora_products import LoraProduct, fused_adapters
 
 LAYERS = {
@@ -40,10 +41,12 @@ def run(model, inputs):
     return [out.detach(), inputs.grad, *(weight.grad for weight in model.parameters())]
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(3,), (2, 33), (1, 1), (1, 0)])
 @pytest.mark.parametrize("settings", [{}, {"r": 1, "use_rslora": True}], ids=["lora", "rslora"])
-def test_results_and_gradients_are_those_of_peft(name, shape, settings):
+def test_results_and_gradients_are_those_of_peft(has_onednn, name, shape, settings, monkeypatch):
+    monkeypatch.setattr(onednn, "is_faster", lambda: has_onednn)
     model = adapted(LAYERS[name], **settings)
     inputs = torch.randn(*shape, 3 if name == "wide" else 7, requires_grad=True)
     expected = run(model, inputs)

@@ -8,6 +8,13 @@ from transformers.pytorch_utils import Conv1D
 from refrain.training.cpu import onednn
 from refrain.training.cpu.onednn import OnednnLinear, onednn_products
 
+
+@pytest.fixture
+def faster(monkeypatch):
+    """A processor on which oneDNN is ahead, whichever this is."""
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
+
+
 LAYERS = {
     "linear": lambda: nn.Linear(7, 5),
     "without bias": lambda: nn.Linear(7, 5, bias=False),
@@ -16,6 +23,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.usefixtures("faster")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(3, 7), (2, 3, 7), (1, 1, 7), (1, 0, 7), (7,)])
 @pytest.mark.parametrize("is_frozen", [False, True])
@@ -45,6 +53,27 @@ def run(layer, inputs):
     return [out.detach(), inputs.grad, layer.weight.grad, None if layer.bias is None else layer.bias.grad]
 
 
+@pytest.mark.parametrize(
+    ("capability", "has_mkl", "is_enabled", "expected"),
+    [
+        ("AVX512", True, True, True),
+        ("AVX2", True, True, False),
+        ("DEFAULT", False, True, True),
+        ("AVX512", True, False, False),
+    ],
+)
+def test_the_processor_decides_and_only_with_onednn_are_rows_filled_up(
+    capability, has_mkl, is_enabled, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
+    layer = nn.Linear(4, 4)
+    with torch.backends.mkldnn.flags(enabled=is_enabled), onednn_products(layer):
+        assert uses_onednn(layer) == onednn.is_faster() == expected
+        assert onednn.fill_up(torch.ones(65, 4)).shape == (128 if expected else 65, 4)
+
+
+@pytest.mark.usefixtures("faster")
 def test_layers_of_other_kinds_and_later_calls_are_left_alone():
     class Other(nn.Linear):
         pass
