@@ -1,7 +1,6 @@
 """Products of 8 bits with a scale to each token: integers inside, and no token that knows of another."""
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -9,6 +8,7 @@ from refrain.exporters.architectures.decoder import Linear
 from refrain.exporters.onnx import integer_products, quantization
 from refrain.exporters.onnx.builder import GraphBuilder
 from refrain.pipeline.export_schema import QuantizationConfig
+from refrain.runtime import session
 
 RNG = np.random.default_rng(0)
 WIDTH, CHANNELS = 144, 72
@@ -31,8 +31,8 @@ def product(tmp_path_factory):
     model = builder.model()
     assert [node.op_type for node in model.graph.node].count("QuantizeLinear") == 1, "codes are made once for both"
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    return lambda tokens: session.run(None, {"x": tokens})
+    opened = session.open_session(folder, threads=1)
+    return lambda tokens: opened.run(None, {"x": tokens})
 
 
 def expected(tokens):
