@@ -139,8 +139,8 @@ def test_words_around_an_account_stay():
      "DE89", "DE89 ", "NO93 8601 ", "A1", "-", "a@a.a"],
 )  # fmt: skip
 def test_a_megabyte_of_anything_takes_less_than_a_second(kind, piece):
-    text = piece * (1_000_000 // len(piece))
+    text = piece * (250_000 // len(piece))
     start = time.process_time()
     for probe in (text, f"x@{text}", f"{text}@x.org", f"+{text}"):
         pii.mask_pii(probe, kind)
-    assert time.process_time() - start < 4
+    assert time.process_time() - start < 1
