@@ -21,6 +21,9 @@ MAX_SAMPLE_LENGTH = 1 << 22  # characters, where lines are long
 SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n"])"?\s*')  # what Excel reads and some programs write for it
 
 
+MAX_REREADS = 50  # of the sample, behind records that broke many lines below their first
+
+
 MATERIAL_GAIN = 0.02  # of the rows, and three rows: two bad ones must not change how all others are read
 
 
@@ -108,11 +111,13 @@ def candidate_dialects(
 def read_sample(lines: list[Line], dialect: Dialect, source: SourceConfig) -> Reading | None:
     """The lines in a dialect, if there is a record in them: what is broken costs one line here."""
     reader, records = CsvRecordReader(iter(lines), dialect), list[CsvRecord]()
-    while record := reader.read_record():
+    lines_to_reread = MAX_REREADS * len(lines)
+    while lines_to_reread > 0 and (record := reader.read_record()):
         if record.broken and len(record.lines) > 1:
             if record.has_open_quote and len(record.lines) <= reader.longest_record:
                 break  # the sample ends within a text
             reader.put_back(record.lines[1:])
+            lines_to_reread -= len(record.lines)
             record = record._replace(lines=record.lines[:1])
         elif not record.broken:
             reader.longest_record = max(reader.longest_record, len(record.lines))

@@ -137,8 +137,8 @@ def test_one_quote_too_many_or_too_few_makes_no_half_row_and_costs_little(tmp_pa
 )
 def test_a_table_of_broken_quotes_is_read_in_time(tmp_path, line):
     start = time.process_time()
-    read(tmp_path, "x.csv", "a,b\n" + f"{line}\n" * (20_000 // (1 + line.count("\n"))))
-    assert time.process_time() - start < 10
+    read(tmp_path, "x.csv", "a,b\n" + f"{line}\n" * (8_000 // (1 + line.count("\n"))))
+    assert time.process_time() - start < 4
 
 
 @pytest.mark.heavy
