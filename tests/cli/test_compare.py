@@ -25,9 +25,9 @@ def finished(tmp_path_factory):
     """The toy, with two experiments of HEAD and a remote that holds all."""
     place = tmp_path_factory.mktemp("compare")
     folder = scored_repository.repository(place / "repository")
-    pipeline_repository.dvc_each(
-        folder, "exp run -n calm -S skill=0.45", "exp run -n same -S seed=1 -S skill=0.9", "push -q --all-commits"
-    )
+    dvc(folder, "exp", "run", "-n", "calm", "-S", "skill=0.45")
+    dvc(folder, "exp", "run", "-n", "same", "-S", "seed=1", "-S", "skill=0.9")
+    dvc(folder, "push", "-q", "--all-commits")
     pipeline_repository.restore(folder)
     dvc(folder, "checkout", "-q")
     return folder

@@ -48,8 +48,8 @@ def test_the_entry_says_what_a_registry_shows():
 
 def test_versions_and_stages_are_fetched_by_name_without_a_clone(host, tmp_path):
     options = {"newest": "", "v1": "--rev v1.0.0", "prod": "--stage prod"}
-    gets = [f"artifacts get {host} refrain --out {name} {words}" for name, words in options.items()]
-    pipeline_repository.dvc_each(tmp_path, *gets)
+    for name, words in options.items():
+        dvc(tmp_path, "artifacts", "get", str(host), "refrain", "--out", name, *words.split())
     places = {name: tmp_path / name for name in options}
     assert not [problem for folder in places.values() for problem in manifest.find_problems(folder)]
     assert size(places["v1"]) == size(places["prod"]) != size(places["newest"])

@@ -8,7 +8,7 @@ import pipeline_repository
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from pipeline_repository import append, dvc, edit, small, stage
+from pipeline_repository import append, compose, dvc, edit, small, stage
 
 from refrain.pipeline import paths
 
@@ -100,7 +100,7 @@ def cached(output):
 
 def changed(folder):
     """The stages that have changed by themselves, once params.yaml follows conf/; a run goes on AFTER them."""
-    stage(folder, "compose")
+    compose(folder)
     return json.loads(dvc(folder, "status", "--json")).keys() - {"compose"}
 
 
@@ -244,7 +244,7 @@ def linked(tmp_path_factory):
     small(folder)
     pipeline_repository.commit(folder)
     write_outside(outside)
-    stage(folder, "compose", f"data.sources=[{{path: {outside}/rows.csv}}]", f"model.tiny.corpus={outside}/corpus.txt")
+    compose(folder, f"data.sources=[{{path: {outside}/rows.csv}}]", f"model.tiny.corpus={outside}/corpus.txt")
     (folder / "models/base").mkdir()
     dvc(folder, "repro", "prepare")
     dvc(folder, "commit", "--force", "base")  # as if it had run
@@ -287,8 +287,8 @@ def test_a_file_that_vanished_is_named_and_another_can_take_its_place(reader, ou
     rows, _ = outside
     other = rows.rename(rows.with_name("other.csv"))
     assert "data/linked/0-rows.csv" in dvc(reader, "repro", "prepare", fails=True)
-    assert f"data.sources[0].path: there is no file {rows}; correct the path\n" in stage(reader, "compose", fails=True)
-    stage(reader, "compose", f"data.sources=[{{path: {other}}}]")
+    assert f"data.sources[0].path: there is no file {rows}; correct the path\n" in compose(reader, fails=True)
+    compose(reader, f"data.sources=[{{path: {other}}}]")
     assert "0-other.csv: 1 rows" in dvc(reader, "repro", "prepare")
 
 
@@ -299,7 +299,7 @@ def test_files_of_a_folder_that_come_change_or_go_rerun_prepare_alone(reader, ou
     (folder / "in").mkdir(parents=True)
     for name in ("a.csv", "in/b.csv"):
         (folder / name).write_text(rows.read_text().replace("Why", f"Why {name[-5:]}"))
-    stage(reader, "compose", f"data.sources=[{{path: {folder}}}]", f"model.tiny.corpus={corpus}")
+    compose(reader, f"data.sources=[{{path: {folder}}}]", f"model.tiny.corpus={corpus}")
     assert "0-set/in/b.csv: 1 rows" in dvc(reader, "repro", "prepare")
     changes = {
         "a picture comes": (lambda: (folder / "a.png").write_text("x"), set()),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked_python
 import yaml
 from omegaconf import OmegaConf
 from places import PLAIN_INSTALL, ROOT
@@ -55,7 +56,7 @@ def finished(place: Path) -> Path:
         if not said.exists():
             repository(folder)
             small(folder)
-            edit(folder / "conf/config.yaml", {"train.epochs": 25, "train.batch_size": 1})
+            edit(folder / "conf/config.yaml", {"train.epochs": 15, "train.batch_size": 1})
             edit(folder / "conf/method/lora.yaml", {"train.lr": 2e-5})
             output = dvc(folder, "repro")
             commit(folder)
@@ -159,7 +160,7 @@ def run(folder: Path, *command: str, fails: bool = False, **environment: str) ->
     with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open as long as a worker that `dvc` has started
         settings = {"cwd": folder, "env": surroundings(folder) | environment, "stdout": said, "stderr": said}
         try:
-            code = subprocess.run(command, **settings, timeout=600).returncode
+            code = subprocess.run(command, **settings, timeout=forked_python.PATIENCE).returncode
         except subprocess.TimeoutExpired as error:
             code = str(error)
         said.seek(0)
@@ -168,15 +169,25 @@ def run(folder: Path, *command: str, fails: bool = False, **environment: str) ->
     return output
 
 
+def run_forked(folder: Path, script: str, *arguments: str, fails: bool = False, **environment: str) -> str:
+    """The same of a Python script that DVC runs in, which takes longer to load than to do most things."""
+    with tempfile.NamedTemporaryFile("r") as said:
+        process = [surroundings(folder) | environment, said.name, said.name]
+        [code] = forked_python.fork(forked_python.DVC, script, arguments, folder, process)
+        output = said.read()
+    assert bool(code) == fails, f"{' '.join(arguments)}: exit {code}\n{output}"
+    return output
+
+
 def dvc(folder: Path, *arguments: str, **settings: Any) -> str:
     """What `dvc` said."""
-    return run(folder, sys.executable, "-m", "dvc", *arguments, **settings)
+    return run_forked(folder, "import sys, dvc.cli; sys.exit(dvc.cli.main(sys.argv[1:]))", *arguments, **settings)
 
 
-def dvc_each(folder: Path, *commands: str) -> str:
-    """What `dvc` said to several commands, in one process: it takes longer to load than most of them."""
-    script = "import shlex, sys; from dvc.cli import main; sys.exit(any(main(shlex.split(c)) for c in sys.argv[1:]))"
-    return run(folder, sys.executable, "-c", script, *commands)
+def compose(folder: Path, *overrides: str, **settings: Any) -> str:
+    """What the compose stage said."""
+    script = "import runpy; runpy.run_module('stages.compose', run_name='__main__', alter_sys=True)"
+    return run_forked(folder, script, *overrides, **settings)
 
 
 def stage(folder: Path, name: str, *arguments: str, **settings: Any) -> str:
@@ -201,7 +212,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     }
 
 
-def wait(until: Callable[[], bool], seconds: float) -> None:
+def wait(until: Callable[[], bool], seconds: float = 600) -> None:
     """Return when the claim holds; AssertionError when it still does not after that long."""
     deadline = time.monotonic() + seconds
     while not until():
@@ -211,5 +222,5 @@ def wait(until: Callable[[], bool], seconds: float) -> None:
 
 def wait_for_queue(folder: Path, name: str, count: int) -> None:
     """Until so many experiments of the queue have succeeded; Git is asked first, for that costs less than DVC."""
-    wait(lambda: run(folder, "git", "for-each-ref", "refs/exps").count(f"/{name}-") == count, seconds=120)
-    wait(lambda: dvc(folder, "queue", "status").count("Success") == count, seconds=120)
+    wait(lambda: run(folder, "git", "for-each-ref", "refs/exps").count(f"/{name}-") == count)
+    wait(lambda: dvc(folder, "queue", "status").count("Success") == count)

@@ -12,7 +12,7 @@ import boto3
 import pipeline_repository
 import yaml
 from moto.server import ThreadedMotoServer
-from pipeline_repository import dvc, stage
+from pipeline_repository import dvc
 
 from refrain.evaluation import summary
 from refrain.pipeline import manifest, paths, runner
@@ -34,7 +34,7 @@ class Remote(NamedTuple):
 def finished(folder: Path) -> Path:
     """The workspace as a repository of its own, with small files for all that the stages make, all committed."""
     pipeline_repository.repository(folder)
-    stage(folder, "compose")
+    pipeline_repository.compose(folder)
     for out in (paths.BASE, paths.PREPARED, paths.ADAPTER, paths.MERGED, paths.GGUF, paths.PREDICTIONS):
         put(folder / out / "content.bin", str(out).encode() * 100)
     put(folder / paths.BASE / "source.json", b'{"hub": null}\n')
@@ -86,7 +86,7 @@ def results(folder: Path, score: float, rows: int) -> None:
 
 def experiment(folder: Path, name: str, *overrides: str, block: int, score: float, rows: int) -> None:
     """An experiment as `dvc exp run` would leave it."""
-    stage(folder, "compose", *overrides)
+    pipeline_repository.compose(folder, *overrides)
     artifact(folder / paths.ONNX, block)
     results(folder, score, rows)
     dvc(folder, "exp", "save", "--name", name)
