@@ -204,8 +204,8 @@ def test_the_real_pipeline_gives_the_same_bytes_twice_also_from_files_outside_th
     finished_pipeline, tmp_path
 ):
     folder = shutil.copytree(finished_pipeline, tmp_path / "repository", symlinks=True)
-    outside = shutil.move(folder / "data/raw/small.txt", tmp_path / "outside.txt")
-    pipeline_repository.stage(folder, "compose", f"model.tiny.corpus={outside}", "evaluate.max_rows=3")
+    outside = shutil.move(folder / "data/raw/small.csv", tmp_path / "small.csv")
+    pipeline_repository.compose(folder, f"data.sources.0.path={outside}", "evaluate.max_rows=3")
     toy_repository.again(folder)
     elsewhere = {"PYTHONHASHSEED": "77", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
     code, printed, said = refrain(folder, "verify", **elsewhere)

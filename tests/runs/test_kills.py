@@ -21,7 +21,7 @@ from refrain.training.callbacks.checkpointing import INTERVAL_VARIABLE
 
 pytestmark = pytest.mark.slow
 WAYS = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, "dvc alone"]
-KILLS = {"base": 1, "prepare": 1, "train": 2 * len(WAYS), "merge": 1, "export_onnx": 1, "evaluate": 1}
+KILLS = {"base": 1, "prepare": 1, "train": len(WAYS) + 1, "merge": 1, "export_onnx": 1, "evaluate": 1}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class Run:
             self.process.kill()
         else:
             os.killpg(self.process.pid, how)
-            pipeline_repository.wait(lambda: not list(left_over(self.folder)), seconds=60)
+            pipeline_repository.wait(lambda: not list(left_over(self.folder)))
         self.process.wait()
 
 
@@ -104,7 +104,7 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     for stage, kills in KILLS.items():
         for turn in range(kills):
             before, run = progress(lost), Run(lost, tmp_path / f"{stage}-{turn}.log", "repro")
-            pipeline_repository.wait(partial(run.reaches, stage, before), seconds=120)
+            pipeline_repository.wait(partial(run.reaches, stage, before))
             if run.survives(rng.uniform(0, 0.4 if stage == "train" else 6)):
                 break
             run.kill(WAYS[turn % len(WAYS)])
@@ -116,13 +116,13 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     assert pipeline_repository.run(lost, "git", "status", "--porcelain", "--", "reports", "params.yaml") == ""
     assert not list(lost.glob(".checkpoints/*"))
     assert not list(left_over(lost))
-    assert killed >= 10 and resumed >= 4
+    assert killed >= 8 and resumed >= 3
 
 
 def test_an_experiment_in_a_temporary_copy_goes_on_where_another_was_killed(finished, tmp_path):
     words = ("exp", "run", "--temp", "-S", "train.lr=0.004", "train")
     run = Run(finished, tmp_path / "killed.log", *words)
-    pipeline_repository.wait(partial(run.reaches, "train", 0), seconds=120)
+    pipeline_repository.wait(partial(run.reaches, "train", 0))
     run.kill(signal.SIGKILL)
     remove_torn_lock(finished)
     assert "going on from step" in dvc(finished, *words)

@@ -15,21 +15,21 @@ STAGES = {
 WORK = """
 import json, sys
 from pathlib import Path
-from omegaconf import OmegaConf
+import yaml
 
-params = OmegaConf.load("params.yaml")
+params = yaml.safe_load(Path("params.yaml").read_text())
 
 def base():
-    write("models/base/weights", f"{params.seed} {Path('data.txt').read_text()}")
+    write("models/base/weights", f"{params['seed']} {Path('data.txt').read_text()}")
 
 def train():
-    if params.method.init_adapter:
+    if params["method"]["init_adapter"]:
         from refrain.pipeline import revisions
-        revisions.fetch_adapter(params.method.init_adapter, Path("models/adapter"))
+        revisions.fetch_adapter(params["method"]["init_adapter"], Path("models/adapter"))
         more = Path("models/adapter/weights").read_text()
-    earlier = more if params.method.init_adapter else ""
+    earlier = more if params["method"]["init_adapter"] else ""
     write("models/adapter/weights", Path("models/base/weights").read_text() + earlier)
-    if params.method.adapter:
+    if params["method"]["adapter"]:
         write("models/adapter/adapter_config.json", "{}")
 
 def export():

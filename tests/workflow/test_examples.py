@@ -3,12 +3,13 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PLAIN_INSTALL, ROOT
 
 NOTEBOOK, SCRIPT = ROOT / "examples/finetune.ipynb", ROOT / "examples/finetune.py"
 
@@ -38,6 +39,7 @@ def test_the_notebook_and_the_script_end_with_the_same_model(tmp_path, monkeypat
     lines = said.getvalue().splitlines()
     assert lines[:2] == ["  ".join(turns) for turns in learned[:2]]
     assert [line.split("  ")[0] for line in lines] == [question for question, _ in learned]
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True)
+    plain = os.environ | {"PYTHONPATH": str(PLAIN_INSTALL)}
+    done = subprocess.run([sys.executable, SCRIPT], env=plain, capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, learned[0][1]), done.stderr
     assert done.stderr.count("nothing has changed") == 5

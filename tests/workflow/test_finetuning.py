@@ -1,6 +1,7 @@
 """Fine-tuned and exported from Python, without a repository around: the pipeline's bytes, and an end that is said."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pipeline_repository
 import pytest
+from places import PLAIN_INSTALL
 
 import refrain
 from refrain.pipeline import manifest
@@ -54,10 +56,11 @@ def stopped_run(finished_pipeline, tmp_path_factory):
     sources, held_out = [str(raw / "small.csv"), str(raw / "small.jsonl")], str(raw / "small-test.jsonl")
     tiny = {**pipeline_repository.TINY, "corpus": str(raw / "small.txt")}
     adapter = {"rank": 16, "alpha": 32}  # of no recipe for a tiny base
-    given = {"tiny": tiny, "adapter": adapter, "epochs": 25, "batch_size": 1, "lr": 2e-5, **FEW}
+    given = {"tiny": tiny, "adapter": adapter, "epochs": 15, "batch_size": 1, "lr": 2e-5, **FEW}
     (place / "train.py").write_text(TRAINING)
     command = [sys.executable, "train.py", json.dumps([sources, held_out, given])]
-    process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    settings = {"env": os.environ | {"PYTHONPATH": str(PLAIN_INSTALL)}, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=place, start_new_session=True, **settings)
     next(line for line in process.stderr if "val loss" in line)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
