@@ -1,3 +1,4 @@
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -33,3 +34,18 @@ def server(served_folder):
     )
     with served_model.run_server(settings) as running:
         yield running
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """A function that gives an event without which the engine of a server makes no step, until the end of the test."""
+    event = threading.Event()
+
+    def hold_engine(running):
+        engine = running.server.models.default.backend._engine
+        step = engine.step
+        monkeypatch.setattr(engine, "step", lambda: event.wait() and step())
+        return event
+
+    yield hold_engine
+    event.set()

@@ -66,13 +66,9 @@ def test_drafts_and_what_came_true_of_them_are_counted(metered_server, server):
 
 
 @pytest.fixture
-def gate(metered_server, monkeypatch):
+def gate(metered_server, hold):
     """An event without which the engine makes no step."""
-    event, engine = threading.Event(), metered_server.server.models.default.backend._engine
-    step = engine.step
-    monkeypatch.setattr(engine, "step", lambda: event.wait() and step())
-    yield event
-    event.set()
+    return hold(metered_server)
 
 
 def test_who_leaves_and_who_is_refused_is_counted(metered_server, gate):

@@ -195,13 +195,16 @@ def test_variants_are_models_and_other_names_are_not_found(server):
     assert "refrain:int8" in answer.json()["error"]["message"]
 
 
-def test_a_full_queue_refuses_with_a_time_to_come_back(serve):
-    small, endless = serve(max_num_seqs=1, max_waiting=1), {"logit_bias": {"258": -100}, "max_tokens": 1100}
+def test_a_full_queue_refuses_with_a_time_to_come_back(serve, hold):
+    small = serve(max_num_seqs=1, max_waiting=1)
+    gate, models = hold(small), small.server.models
     assert small.post(PATH, ask(n=3)).json()["error"]["param"] == "n"  # there will never be room
     with ExitStack() as stack:
-        streams = [stack.enter_context(small.client.stream("POST", PATH, json=ask(stream=True, **endless))).iter_lines()
-                   for _ in range(2)]  # fmt: skip
-        assert all(map(next, streams))
+        for is_counted in (models.num_running, models.num_waiting):
+            stack.enter_context(small.client.stream("POST", PATH, json=ask(stream=True)))
+            while not is_counted():
+                pass
         refused = small.post(PATH, ask(stream=True))
+        gate.set()
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
         assert int(refused.headers["Retry-After"]) >= 1
