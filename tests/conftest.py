@@ -38,6 +38,8 @@ LONGEST = (  # files by the time that they take: with these first, no core waits
     "runs/test_methods.py", "workflow/test_finetuning.py", "workflow/test_examples.py", "runs/test_loop.py",
     "training/callbacks/test_checkpointing.py", "training/distributed/test_launcher.py",
     "models/pytorch/test_loading.py", "models/pytorch/test_lora.py", "training/test_fit.py",
+    "runs/test_core_install.py", "runs/test_remotes.py", "runs/test_first_hour.py",
+    "training/callbacks/test_trackers.py", "experiments/test_sweep.py",
 )  # fmt: skip
 
 

@@ -160,7 +160,7 @@ def container(core, folder, **variables):
 
 def test_the_image_starts_with_a_key_alone(core, tmp_path):
     with container(core, tmp_path) as (process, line):
-        assert (line, process.wait(20)) == ("", 1)
+        assert (line, process.wait(120)) == ("", 1)
         assert "requests need no key; set REFRAIN_SERVE_API_KEY" in process.stderr.read()
 
 
@@ -177,5 +177,5 @@ def test_the_image_answers_is_healthy_writes_nothing_and_ends_at_sigterm(core, t
         healthy = [program.replace("/opt/refrain", str(core.folder / "env")), *arguments]
         subprocess.run(healthy, env={"REFRAIN_SERVE_PORT": port}, check=True)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert {*core.folder.rglob("*"), *tmp_path.rglob("*")} == before

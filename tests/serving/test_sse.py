@@ -51,7 +51,7 @@ def read(running, kind, is_enough=lambda content: False):
     """What comes over the wire until the server closes, or it is enough."""
     host, port = running.url.removeprefix("http://").split(":")
     content = b""
-    with socket.create_connection((host, int(port)), timeout=30) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         client.sendall(f"POST /{kind}/chat/completions HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
                        "Content-Length: 0\r\n\r\n".encode())  # fmt: skip
         while not is_enough(content) and (part := client.recv(65536)):

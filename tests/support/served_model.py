@@ -108,7 +108,7 @@ def run_app(app: Starlette) -> Iterator[RunningServer]:
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
-        assert server.has_started.wait(30)
+        assert server.has_started.wait(120)
         yield RunningServer(describe_address(sockets[0]), app, server.loop)
     finally:
         server.should_exit = True

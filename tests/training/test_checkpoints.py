@@ -156,7 +156,7 @@ def test_the_same_training_waits_for_its_other_process(holder, workspace):
     assert second.stderr.readline() == "the same training still runs in another process; waiting for it to end\n"
     assert second.poll() is None
     holder.stdin.close()
-    assert second.communicate(timeout=60)[0] == "mine\n"
+    assert second.communicate(timeout=120)[0] == "mine\n"
     assert list(checkpoints.checkpoints_root().iterdir()) == []
 
 

@@ -140,7 +140,7 @@ def test_whatever_ends_this_process_ends_its_workers_too(number):
                             env=environment, start_new_session=True)  # fmt: skip
     pids = {int(main.stdout.readline()) for _ in range(3)} - {main.pid}
     os.killpg(main.pid, number) if number == signal.SIGINT else main.send_signal(number)
-    errors = main.communicate(timeout=20)[1]  # the output ends when nobody holds it any more
+    errors = main.communicate(timeout=120)[1]  # the output ends when nobody holds it any more
     assert errors.count("Traceback") == (number == signal.SIGINT)  # its own, and none of a worker
     assert len(pids) == 2
     assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]

@@ -23,7 +23,7 @@ def lines(caplog):
     caplog.set_level(logging.INFO, logger="refrain.serving.middleware.access_log")
 
     def write(formatter, count=1):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 120
         while len(found := [r for r in caplog.records if r.name.endswith("access_log")]) < count:
             assert time.monotonic() < end  # the line comes after the answer
         return [formatter.format(record) for record in found]

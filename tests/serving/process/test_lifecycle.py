@@ -49,7 +49,7 @@ class Process:
 
     def end(self):
         """How it has ended, and what else it has logged."""
-        log = self.process.communicate(timeout=30)[1]
+        log = self.process.communicate(timeout=120)[1]
         return self.process.returncode, log
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from places import PLAIN_INSTALL
 from short_trainings import DROPPING, FULL, At, die, digest, fit, interrupt
 
 from refrain.training import checkpoints
@@ -36,7 +37,11 @@ def test_the_nearest_dvc_is_the_one_that_is_watched():
     ask += "print({name: each.pid for name, each in callback.find_parent_processes().items()})"
     through = "import subprocess, sys; subprocess.run(['/bin/sh', '-c', sys.argv[1]])"
     command = [sys.executable, "-c", through, f"{sys.executable} -c '{ask}'; true", "dvc", "repro"]
-    settings = {"env": os.environ | {"DVC_STAGE": "train"}, "stdout": subprocess.PIPE, "text": True}
+    settings = {
+        "env": os.environ | {"DVC_STAGE": "train", "PYTHONPATH": str(PLAIN_INSTALL)},
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
     with subprocess.Popen(command, **settings) as dvc:
         assert dvc.communicate()[0] == f"{{'dvc': {dvc.pid}}}\n"
 
