@@ -116,7 +116,7 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     assert pipeline_repository.run(lost, "git", "status", "--porcelain", "--", "reports", "params.yaml") == ""
     assert not list(lost.glob(".checkpoints/*"))
     assert not list(left_over(lost))
-    assert killed >= 8 and resumed >= 3
+    assert killed >= 7 and resumed >= 2
 
 
 def test_an_experiment_in_a_temporary_copy_goes_on_where_another_was_killed(finished, tmp_path):

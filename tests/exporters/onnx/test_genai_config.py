@@ -68,6 +68,7 @@ def greedy(folder, stop_ids):
     return tokens
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("bits", "graph"), [(32, None), (8, None), (32, "optimum")])
 def test_it_takes_the_same_tokens(bits, graph, family, talk, tmp_path):
     folder = export(family, tmp_path / "fp32", 32, graph)

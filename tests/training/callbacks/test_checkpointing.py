@@ -37,12 +37,8 @@ def test_the_nearest_dvc_is_the_one_that_is_watched():
     ask += "print({name: each.pid for name, each in callback.find_parent_processes().items()})"
     through = "import subprocess, sys; subprocess.run(['/bin/sh', '-c', sys.argv[1]])"
     command = [sys.executable, "-c", through, f"{sys.executable} -c '{ask}'; true", "dvc", "repro"]
-    settings = {
-        "env": os.environ | {"DVC_STAGE": "train", "PYTHONPATH": str(PLAIN_INSTALL)},
-        "stdout": subprocess.PIPE,
-        "text": True,
-    }
-    with subprocess.Popen(command, **settings) as dvc:
+    environment = os.environ | {"DVC_STAGE": "train", "PYTHONPATH": str(PLAIN_INSTALL)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as dvc:
         assert dvc.communicate()[0] == f"{{'dvc': {dvc.pid}}}\n"
 
 
