@@ -103,10 +103,11 @@ def search_scales(values: Array, bits: int, symmetric: bool, shares: tuple[np.fl
     best_scales, best_zeros = find_scales(whole, bits)
     if not shares:
         return best_scales, best_zeros
-    least_error = squared_errors(values, best_scales, best_zeros, bits)
+    columns = np.ascontiguousarray(np.moveaxis(values, -1, 0))  # a block to a column: NumPy's loops are long
+    least_error = squared_errors(columns, best_scales, best_zeros, bits)
     for share in shares:
         scales, zeros = find_scales(whole * share, bits)
-        error = squared_errors(values, scales, zeros, bits)
+        error = squared_errors(columns, scales, zeros, bits)
         is_better = error < least_error
         best_scales, best_zeros = np.where(is_better, scales, best_scales), np.where(is_better, zeros, best_zeros)
         least_error = np.where(is_better, error, least_error)
@@ -116,19 +117,20 @@ def search_scales(values: Array, bits: int, symmetric: bool, shares: tuple[np.fl
 RANGES = {True: (farthest_values, symmetric_scales), False: (lowest_and_highest, asymmetric_scales)}
 
 
-def squared_errors(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
-    """The squared error of each block."""
-    difference = to_steps(values, scales, zeros, bits)
-    difference *= scales
-    difference -= values
-    return np.asarray(np.square(difference, out=difference).sum(-1, keepdims=True))
+def squared_errors(columns: Array, scales: Array, zeros: Array, bits: int) -> Array:
+    """The squared error of each block, whose values are the first axis."""
+    difference = to_steps(columns, scales[..., 0], zeros[..., 0], bits)
+    difference *= scales[..., 0]
+    difference -= columns
+    return np.asarray(np.square(difference, out=difference).sum(0)[..., None])
 
 
 def to_steps(values: Array, scales: Array, zeros: Array, bits: int) -> Array:
     """The nearest codes, less those that stand for 0."""
     steps = values / scales
     np.rint(steps, out=steps)
-    return np.asarray(np.clip(steps, -zeros, np.float32((1 << bits) - 1) - zeros, out=steps))
+    np.maximum(steps, -zeros, out=steps)
+    return np.asarray(np.minimum(steps, np.float32((1 << bits) - 1) - zeros, out=steps))
 
 
 def pack(codes: Bytes, bits: int) -> Bytes:
