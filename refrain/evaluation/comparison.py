@@ -1,6 +1,7 @@
 """One model against what another said, in every execution mode, with the logits of few positions in memory."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,21 +53,31 @@ def compare_at_once(
 
 
 def compare_by_token(
-    reference: Reference, candidate: LanguageModel, mode: str, replies: list[Reply], stats: DivergenceStats
-) -> list[int]:
-    """Count the differences on replies that are fed token by token, in one batch; how many tokens of each lead."""
-    states = np.stack([reply.states for reply in replies])
-    logits, agreements, first = teacher_forced_logits(candidate, replies), [], 0
-    for block in in_blocks(logits):
-        rows, count, vocabulary = block.shape
-        expected = reference.head_logits(states[:, first : first + count].reshape(rows * count, -1))
-        agreement, _ = stats.compare(mode, expected, block.reshape(-1, vocabulary))
-        agreements.append(agreement.reshape(rows, count))
+    reference: Reference, candidate: LanguageModel, replies: list[Reply], alone: list[int], stats: DivergenceStats
+) -> list[tuple[int, int]]:
+    """Count the differences on replies that are fed token by token, in one batch, and those of these places alone too.
+
+    Gives how many tokens of each lead, alone and in the batch. What is expected is made once for both.
+    """
+    states, first = np.stack([reply.states for reply in replies]), 0
+    lone = {at: teacher_forced_logits(candidate, [replies[at]]) for at in alone}
+    agreements: dict[tuple[str, int], list[NDArray[np.bool_]]] = defaultdict(list)
+    for block in in_blocks(teacher_forced_logits(candidate, replies)):
+        rows, count, _ = block.shape
+        read = states[:, first : first + count].reshape(rows * count, -1)
+        expected = reference.head_logits(read).reshape(block.shape)
+        for at in range(rows):
+            agreements["batched", at].append(stats.compare("batched", expected[at], block[at])[0])
+        for at, steps in lone.items():
+            own = np.concatenate(list(itertools.islice(steps, count)))
+            agreements["cached", at].append(stats.compare("cached", expected[at], own)[0])
         first += count
-    agreement = np.concatenate(agreements, axis=1)
-    for reply, row in zip(replies, agreement, strict=True):
-        stats.hear(mode, row[: reply.heard])
-    return [leading(row) for row in agreement]
+    leads: dict[tuple[str, int], int] = {}
+    for (mode, at), parts in agreements.items():
+        agreement = np.concatenate(parts)
+        stats.hear(mode, agreement[: replies[at].heard])
+        leads[mode, at] = leading(agreement)
+    return [(leads.get(("cached", at), leads["batched", at]), leads["batched", at]) for at in range(len(replies))]
 
 
 def in_blocks(logits: Iterator[Logits]) -> Iterator[Logits]:

@@ -190,12 +190,8 @@ def compare_all(
     batches = batches_by_length([reply.prompt for reply in replies], size)
     for batch in progress.with_progress(batches, "prompts", "comparison token by token", len):
         asked = [replies[number] for number in batch]
-        together = comparison.compare_by_token(reference, candidate, "batched", asked, stats)
-        for number, count in zip(batch, together, strict=True):
-            alone = count
-            if prompts.is_alone(number):
-                (alone,) = comparison.compare_by_token(reference, candidate, "cached", [replies[number]], stats)
-            leading[number] = (alone, count)
+        alone = [at for at, number in enumerate(batch) if prompts.is_alone(number)]
+        leading.update(zip(batch, comparison.compare_by_token(reference, candidate, asked, alone, stats), strict=True))
         if give_up is not None:
             give_up(stats)
     return [leading[number] for number in numbers]
