@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 ROWS = 64  # a multiple of which all inputs have, and fewer than that a power of two
 PART = 2**14  # rows or columns of what is multiplied at once
+FEW = 32  # rows to which weights are given as the rows, for oneDNN copies its second operand: the same bits
 
 
 def is_faster() -> bool:
@@ -102,4 +103,11 @@ def product(rows: Tensor, weight: Tensor) -> Tensor:
     if rows.shape[1] > PART:
         pairs = zip(rows.split(PART, 1), weight.split(PART, 1), strict=True)
         return torch.stack([product(*pair) for pair in pairs]).sum(0)
+    if len(rows) <= FEW and weight.is_contiguous():
+        return linear(weight, rows).t().contiguous()
+    return linear(rows, weight)
+
+
+def linear(rows: Tensor, weight: Tensor) -> Tensor:
+    """One product by oneDNN."""
     return torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")  # type: ignore[no-any-return]
