@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LAYER = re.compile(r"(?:layers|h|blocks)\.(\d+)[./]")  # in the name of a node, of either graph
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
+POSITIONS = 16  # of each sequence, the last ones: logits of all would take longer than all layers below the head
 
 
 class LayerRanking:
@@ -54,7 +55,7 @@ class LayerRanking:
 def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[int]]) -> list[int]:
     """All layers, that first whose weights in these bits move the next tokens of the sequences furthest."""
     lm = load_model(fp32)
-    expected = [divergence.sequence_logits(lm, ids) for ids in sequences]
+    expected = [last_logits(lm, ids) for ids in sequences]
     del lm  # one model in memory at a time
     model = onnx.load(fp32 / onnx_folder.GRAPH, load_external_data=False)
     distances = {}
@@ -69,10 +70,15 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
 
 
 def mean_divergence(lm: LanguageModel, sequences: list[list[int]], expected: list[Logits]) -> float:
-    """In nats, of all positions of the sequences."""
+    """In nats, of the last positions of the sequences."""
     pairs = zip(sequences, expected, strict=True)
-    divergences = [divergence.kl_divergence(logits, divergence.sequence_logits(lm, ids)) for ids, logits in pairs]
+    divergences = [divergence.kl_divergence(logits, last_logits(lm, ids)) for ids, logits in pairs]
     return float(np.concatenate(divergences).mean())
+
+
+def last_logits(lm: LanguageModel, ids: list[int]) -> Logits:
+    """Logits at the last positions of a sequence, which hear all others."""
+    return divergence.sequence_logits(lm, ids, min(POSITIONS, len(ids)))
 
 
 def layer_of(name: str) -> int | None:
