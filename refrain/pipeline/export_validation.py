@@ -90,6 +90,8 @@ def token_problems(at: str, weights: QuantizationConfig) -> Iterator[str]:
         yield f"{at}.head_bits=4 needs blocks, and activations=token has none; take 8, 32 or null"
     elif not weights.symmetric:
         yield f"{at}.symmetric=false needs blocks, and activations=token has none; take true"
+    elif weights.rounding != "nearest":
+        yield f"{at}.rounding={weights.rounding} needs blocks, and activations=token has none; take nearest"
     elif weights.accuracy != 4:
         yield f"{at}.accuracy={weights.accuracy}: activations=token multiplies in 8 bits; take 4"
 

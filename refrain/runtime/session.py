@@ -18,7 +18,6 @@ KV_TYPES: dict[str, KVType] = {  # of numpy, by what ONNX Runtime calls them
     "tensor(float16)": np.dtype(np.float16),
     "tensor(int8)": np.dtype(np.int8),
 }
-CPU_FACTS = Path("/proc/cpuinfo")
 SPIN_MICROSECONDS = 50  # for which a thread that waits keeps its core: more takes it from others and gains nothing
 
 
@@ -31,26 +30,12 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
     options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(folder))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
-    options.add_session_config_entry("session.x64quantprecision", str(int(not has_vnni(CPU_FACTS))))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         return InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no narrower class
         way_out = f"`refrain check {folder}` verifies its checksums"
         raise ValueError(f"{path}: it does not open ({error}); {way_out}") from error
-
-
-def has_vnni(cpu_facts: Path) -> bool:
-    """Whether Linux says that the processor sums products of 8 bits in 32.
-
-    x86 without VNNI sums them in 16, where they overflow unless weights are taken as unsigned: slower, and the same
-    numbers. On other processors ONNX Runtime does not ask.
-    """
-    if not cpu_facts.is_file():
-        return False
-    with cpu_facts.open(encoding="utf-8") as lines:
-        flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags)
 
 
 def past_names(session: InferenceSession) -> list[str]:

@@ -24,6 +24,7 @@ NO_EXPORT = {
     f"{INT8}.block=64": (f"{INT8}.block=64: with activations=token a scale is of a whole channel; set either to null"),
     f"{INT8}.head_bits=4": f"{INT8}.head_bits=4 needs blocks, and activations=token has none; take 8, 32 or null",
     f"{INT8}.symmetric=false": f"{INT8}.symmetric=false needs blocks, and activations=token has none; take true",
+    f"{INT8}.rounding=search": f"{INT8}.rounding=search needs blocks, and activations=token has none; take nearest",
     f"{INT8}.accuracy=0": f"{INT8}.accuracy=0: activations=token multiplies in 8 bits; take 4",
     f"{INT4}.rounding=up": f"{INT4}.rounding=up is none of nearest, search",
     "~export.cost.int8 ~export.cost.fp32": (

@@ -132,16 +132,3 @@ def test_a_row_grows_by_one_token_at_least_and_to_the_context_at_most():
         session.extended_length(90, 7, 96)
     with pytest.raises(ValueError, match=r"^the prompt: it has no ids; "):
         session.extended_length(90, 0, 96)
-
-
-@pytest.mark.parametrize(("facts", "has_it"), [
-    ("processor\t: 0\nflags\t\t: fpu avx2 avx512_vnni\n", True),
-    ("flags\t\t: fpu avx2 avx_vnni sse\n", True),
-    ("flags\t\t: fpu avx2 avx512f\nbugs\t\t: avx_vnni\n", False),
-    ("Features\t: fp asimd\n", False),
-    (None, False),
-])  # fmt: skip
-def test_the_system_tells_whether_the_processor_has_vnni(facts, has_it, tmp_path):
-    if facts is not None:
-        (tmp_path / "cpuinfo").write_text(facts, encoding="utf-8")
-    assert session.has_vnni(tmp_path / "cpuinfo") is has_it

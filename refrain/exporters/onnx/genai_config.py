@@ -31,7 +31,7 @@ def write_genai_config(folder: Path) -> None:
             "head_size": head_dim.dim_value,
             "num_hidden_layers": len(keys),
             "num_key_value_heads": kv_heads.dim_value,
-            "session_options": {"session.x64quantprecision": "1", "provider_options": []},  # as in runtime/session.py
+            "session_options": {"provider_options": []},
             "inputs": {name: name for name in TOKEN_INPUTS if name in inputs} | name_cache("past", "past_key_values"),
             "outputs": {"logits": "logits"} | name_cache("present", "present"),
         },

@@ -2,16 +2,22 @@
 
 Sums are of integers, hence exact, and no token sees another: it says the same alone and in company, to the last bit.
 A token of nothing but zeros has no scale, so its codes may be any; their sums are multiplied by 0.
+
+x86 without VNNI adds the products of two neighbours in 16 bits, where 255 * 128 fits and more is cut off. So the codes
+of two neighbouring weights sum to at most 128, and every processor finds the same sums, whatever a session asks for.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refrain.exporters.architectures.decoder import Array, Linear
 from refrain.exporters.onnx import quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
 from refrain.pipeline.export_schema import QuantizationConfig
 
+Codes = NDArray[np.int8]
 STEPS, MIDDLE = np.float32(127), np.uint8(128)  # codes on either side of 0, and the code that stands for 0
+REACH = np.float32(127.5)  # steps of the largest sum of two: off the codes, on which published few bits would all lie
 
 
 def is_scaled_by_token(precision: QuantizationConfig, bits: int) -> bool:
@@ -21,7 +27,7 @@ def is_scaled_by_token(precision: QuantizationConfig, bits: int) -> bool:
 
 def add_integer_product(builder: GraphBuilder, name: str, layer: Linear, source: str, output: str) -> str:
     """A matrix product, its weights quantised here, and the bias after it."""
-    codes, scales = quantization.quantize_channels(layer.weight, builder.precision.rounding)
+    codes, scales = quantize_channels(layer.weight)
     weight = builder.add_constant(f"{name}.codes", codes.T)
     steps = builder.add_constant(f"{name}.scales", scales / STEPS)
     if layer.bias is None:
@@ -52,7 +58,7 @@ def add_token_codes(builder: GraphBuilder, source: str) -> tuple[str, str]:
 
 def add_table(builder: GraphBuilder, table: Array) -> list[str]:
     """The table of tokens as codes and steps, both by row."""
-    codes, scales = quantization.quantize_channels(table, builder.precision.rounding)
+    codes, scales = quantize_channels(table)
     return [
         builder.add_constant("table.codes", codes),
         builder.add_constant("table.scales", scales[:, None] / STEPS),
@@ -72,3 +78,19 @@ def add_table_product(builder: GraphBuilder, parts: list[str], rows: int, source
     columns = builder.add_node("Transpose", [codes], "table.columns", perm=[1, 0])
     steps = builder.add_reshaped_constant("table.row_scales", row_steps, [rows])
     return add_product(builder, columns, steps, source, output)
+
+
+def quantize_channels(weight: Array) -> tuple[Codes, Array]:
+    """The rows of a matrix in codes of 8 bits around 0, two neighbours summing to at most 128, and a scale to each."""
+    codes, scales = zip(*quantization.map_rows(quantize_channel_rows, weight), strict=True)
+    return np.concatenate(codes), np.concatenate(scales)
+
+
+def quantize_channel_rows(weight: Array) -> tuple[Codes, Array]:
+    """Some rows: what is widest, one weight or the sum of two neighbours, gets REACH steps."""
+    rows, columns = weight.shape
+    pairs = np.pad(weight, ((0, 0), (0, columns % 2))).reshape(rows, -1, 2)
+    widest = np.maximum(np.abs(pairs).max((1, 2)), np.abs(pairs.sum(-1)).max(1))
+    scales = np.where(widest == 0, np.float32(1), widest / REACH)
+    codes = np.rint(pairs / scales[:, None, None]).clip(-STEPS, STEPS)
+    return codes.reshape(rows, -1)[:, :columns].astype(np.int8), scales

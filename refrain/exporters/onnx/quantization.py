@@ -4,9 +4,11 @@ A weight is (code - zero) * scale; without zero points the middle code stands fo
 MatMulNBits and GatherBlockQuantized: two 4-bit codes to a byte, the first in the low half.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from refrain.exporters.architectures.decoder import Array
 from refrain.pipeline.cores import available_cores
 
 Bytes = NDArray[np.uint8]
-Codes = NDArray[np.int8]
+Chunk = TypeVar("Chunk")
 SHARES = {  # of a block's range that are tried
     "nearest": (),
     "search": tuple(np.float32(1 - step / 40) for step in range(1, 13)),  # 0.975 to 0.7
@@ -33,13 +35,10 @@ class QuantizedBlocks:
 
 def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, rounding: str) -> QuantizedBlocks:
     """The rows of a matrix in blocks of `block_size`, the last one filled up with zeros."""
-    rows, columns = weight.shape
-    step = max(1, CHUNK // columns)
     quantize_chunk = partial(
         quantize_rows, bits=bits, block_size=block_size, symmetric=symmetric, shares=SHARES[rounding]
     )
-    with ThreadPoolExecutor(available_cores()) as pool:
-        chunks = list(pool.map(quantize_chunk, (weight[row : row + step] for row in range(0, rows, step))))
+    chunks = map_rows(quantize_chunk, weight)
     return QuantizedBlocks(
         np.concatenate([chunk.codes for chunk in chunks]),
         np.concatenate([chunk.scales for chunk in chunks]),
@@ -47,16 +46,17 @@ def quantize(weight: Array, bits: int, block_size: int, symmetric: bool, roundin
     )
 
 
-def quantize_channels(weight: Array, rounding: str) -> tuple[Codes, Array]:
-    """The rows of a matrix in codes of 8 bits around 0, and a scale to each row: a block that is as long as it."""
-    blocks = quantize(weight, 8, weight.shape[1], True, rounding)
-    return (blocks.codes[:, 0] ^ np.uint8(128)).view(np.int8), blocks.scales[:, 0]
+def map_rows(quantize_chunk: Callable[[Array], Chunk], weight: Array) -> list[Chunk]:
+    """What a function makes of the rows of a matrix, so few at a time that they stay in the cache of a core."""
+    step = max(1, CHUNK // weight.shape[1])
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(quantize_chunk, (weight[row : row + step] for row in range(0, len(weight), step))))
 
 
 def quantize_rows(
     weight: Array, bits: int, block_size: int, symmetric: bool, shares: tuple[np.float32, ...]
 ) -> QuantizedBlocks:
-    """So few rows that what is computed of them stays in the cache of a core."""
+    """Some rows, each in blocks of its own."""
     rows, columns = weight.shape
     blocks = -(-columns // block_size)
     values = np.pad(weight, ((0, 0), (0, blocks * block_size - columns))).reshape(rows, blocks, block_size)

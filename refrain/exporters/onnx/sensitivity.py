@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from refrain.evaluation import divergence
 from refrain.exporters.architectures.decoder import Array
-from refrain.exporters.onnx import quantization
+from refrain.exporters.onnx import integer_products, quantization
 from refrain.pipeline import progress
 from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
@@ -112,8 +112,10 @@ def write_rounded(model: onnx.ModelProto, fp32: Path, out: Path, names: list[str
 
 def round_trip(matrix: Array, weights: QuantizationConfig) -> Array:
     """A matrix [in, out] as the variant would have it."""
-    block = weights.block or len(matrix)  # a channel, which is as long as what goes in
-    blocks = quantization.quantize(
-        np.ascontiguousarray(matrix.T), weights.bits, block, weights.symmetric, weights.rounding
-    )
+    rows = np.ascontiguousarray(matrix.T)
+    if weights.activations == "token":
+        codes, scales = integer_products.quantize_channels(rows)
+        return np.ascontiguousarray((codes * scales[:, None]).T)
+    block = weights.block or len(matrix)
+    blocks = quantization.quantize(rows, weights.bits, block, weights.symmetric, weights.rounding)
     return np.ascontiguousarray(quantization.dequantize(blocks, weights.bits, len(matrix)).T)
