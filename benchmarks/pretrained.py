@@ -29,7 +29,7 @@ from refrain.runtime import language_model, onnx_folder
 COMMON = "model=folder template=alpaca"
 FEW_PROMPTS = "export.prompts=24 merge.prompts=24"  # a proof of minutes: the default is 128 of each
 RUNS = {
-    "instructions": f"data=instructions train.epochs=2 {FEW_PROMPTS}",
+    "instructions": f"data=instructions train.epochs=1 {FEW_PROMPTS}",
     "gsm8k": f"data=gsm8k train.epochs=1 evaluate.max_new_tokens=128 {FEW_PROMPTS}",
 }
 FIRST_ROWS = {"train.jsonl": 200, "test.jsonl": 40}  # of GSM8K
