@@ -1,6 +1,7 @@
 """A linear layer with LoRA as one operation on the CPU: what the adapter adds is scaled thin, and summed in place.
 
 PEFT makes three tensors of the layer's width for it, forward and backward, and under autocast a copy of all inputs.
+With many rows the adapter is folded into the weight for a product, which is less than to add it to each row.
 """
 
 from collections.abc import Iterator
@@ -62,6 +63,19 @@ def multiply(layer: Any, copy: Tensor | None, dtype: torch.dtype, inputs: Tensor
     return torch.as_tensor(result)
 
 
+def is_folding_cheaper(rows: Tensor, weight: Tensor) -> bool:
+    """Whether W + scale B A, made forward and backward, takes less than what the adapter adds to so many rows.
+
+    In bf16 the sum would lose what the adapter has learned.
+    """
+    return weight.dtype == torch.float32 and 2 * weight.numel() < len(rows) * sum(weight.shape)
+
+
+def fold(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """W + scale B A."""
+    return torch.add(weight, product(up, down.t()), alpha=scale)
+
+
 class LoraProduct(torch.autograd.Function):
     """W x + bias + scale B A x, of the type of W."""
 
@@ -70,10 +84,14 @@ class LoraProduct(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
     ) -> Tensor:
         rows, down, up = fill_up(inputs.to(weight.dtype)), down.to(weight.dtype), up.to(weight.dtype)
-        thin = product(rows, down) * scale
-        result = product(rows, weight).add_(product(thin, up))
-        ctx.save_for_backward(rows, thin, weight, down, up)
         ctx.scale, ctx.shape, ctx.dtype = scale, inputs.shape, inputs.dtype
+        ctx.is_folded = is_folding_cheaper(rows, weight)
+        thin = product(rows, down) * scale
+        ctx.save_for_backward(rows, thin, weight, down, up)
+        if ctx.is_folded:
+            result = product(rows, fold(weight, down, up, scale))
+        else:
+            result = product(rows, weight).add_(product(thin, up))
         result = result if bias is None else result.add_(bias.to(result.dtype))
         return result[: inputs.shape[:-1].numel()].reshape(*inputs.shape[:-1], len(weight))
 
@@ -83,7 +101,10 @@ class LoraProduct(torch.autograd.Function):
         of_rows, of_inputs = fill_up(gradient.to(weight.dtype)), None
         of_thin = product(of_rows, up.t()) * ctx.scale
         if ctx.needs_input_grad[0]:
-            of_inputs = product(of_rows, weight.t()).add_(product(of_thin, down.t()))
+            if ctx.is_folded:
+                of_inputs = product(of_rows, fold(weight, down, up, ctx.scale).t())
+            else:
+                of_inputs = product(of_rows, weight.t()).add_(product(of_thin, down.t()))
             of_inputs = of_inputs[: ctx.shape[:-1].numel()].reshape(ctx.shape).to(ctx.dtype)
         of_down, of_up = product(of_thin.t(), rows.t()), product(of_rows.t(), thin.t())
         return of_inputs, None, None, of_down.float(), of_up.float(), None
