@@ -1,6 +1,6 @@
 """Export: the merged model as GGUF files for llama.cpp, each proven there to say what PyTorch says; none by default."""
 
-from refrain.pipeline import exporter_record, front_matter, paths, runner
+from refrain.pipeline import exporter_record, paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
 
@@ -8,6 +8,8 @@ NO_FILES = "No GGUF file was asked for; `dvc exp run -S gguf=q8_0` makes one.\n"
 
 
 def main(cfg: Config) -> None:
+    from refrain.pipeline import front_matter  # reads YAML
+
     paths.make_empty(paths.GGUF)
     if not cfg.gguf.types:
         (paths.GGUF / front_matter.CARD).write_text(NO_FILES, encoding="utf-8")  # DVC warns of an empty folder

@@ -1,6 +1,6 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
-from refrain.pipeline import exporter_record, paths, revisions, runner, schema
+from refrain.pipeline import exporter_record, paths, runner, schema
 from refrain.training.distributed import launcher
 
 
@@ -9,6 +9,7 @@ def main(cfg: schema.Config) -> None:
         return  # the modules below load torch, after the configuration was checked
     from refrain.chat import encoding, model_folder, records
     from refrain.models.pytorch import loading
+    from refrain.pipeline import revisions
     from refrain.training import checkpoints, fit, timing
     from refrain.training.audit import supervision
     from refrain.training.callbacks import loss_curves, trackers
@@ -21,8 +22,7 @@ def main(cfg: schema.Config) -> None:
         rows, held_out = (records.read_rows(paths.PREPARED / f"{name}.jsonl") for name in ("train", "val"))
         tokenizer = encoding.ask_with_opening(encoding.load_tokenizer(paths.BASE, cfg.template.jinja), rows + held_out)
         supervision.require_teachable(tokenizer, [*rows, *held_out])
-        train, left_out = objective.encode_rows(tokenizer, rows)
-        val, _ = objective.encode_rows(tokenizer, held_out)
+        (train, left_out), (val, _) = (objective.encode_rows(tokenizer, part) for part in (rows, held_out))
         fit.require_rows(objective, rows, train, left_out)
     with timer.phase("audit"):
         examples = {"train": objective.examples(rows, train), "val": objective.examples(held_out, val)}

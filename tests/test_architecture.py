@@ -28,7 +28,13 @@ ROOMS = {  # lowest floor first: a room may import those above it in this list, 
     "serving": False,
     "cli": False,
 }
-WITHOUT_TORCH = {"training/audit", "training/checkpoints", "training/batching", "training/distributed/launcher"}
+WITHOUT_TORCH = {
+    "training/audit",
+    "training/checkpoints",
+    "training/batching",
+    "training/distributed/launcher",
+    "training/distributed/workers",
+}
 PARTS = {"models/pretrained", "models/pytorch", "models/influence", "training/cpu"} | {
     f"exporters/{name}" for name in ("architectures", "gguf", "onnx")
 }
@@ -255,6 +261,7 @@ TESTED_IN = {  # modules without a test file of their own: where they are tested
     "training/audit/faults": ("test_pages.py", "the list is the page's"),
     "training/audit/template_outline": ("training/audit/test_checks.py", "the second way to find labels"),
     "training/distributed/fsdp": ("training/distributed/test_processes.py", "sharded or not, the same is learned"),
+    "training/distributed/workers": ("training/distributed/test_launcher.py", "started, interrupted, and failing"),
     "training/objectives/objective": ("training/objectives/test_sft.py", "a protocol"),
     "training/timing": ("training/callbacks/test_progress.py", "printed by the last line"),
     "serving/process/listening": ("serving/process/test_lifecycle.py", "addresses as a person asks for them"),

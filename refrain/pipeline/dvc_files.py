@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from refrain.pipeline import git, yaml_files
+from refrain.pipeline import git
 
 PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 
@@ -12,6 +12,8 @@ Lock = dict[str, dict[str, Any]]  # stages of a dvc.lock: cmd, deps, params, out
 
 def parse_stages(text: str) -> Lock:
     """The stages of a dvc.yaml or dvc.lock."""
+    from refrain.pipeline import yaml_files  # a stage that starts loads this module, and reads neither file
+
     return cast(Lock, yaml_files.read_yaml(text) or {}).get("stages") or {}
 
 

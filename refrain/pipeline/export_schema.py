@@ -39,6 +39,8 @@ class Thresholds:
 
 @dataclass
 class VariantConfig:
+    """One file of weights: how it is stored, and what it must reach."""
+
     weights: QuantizationConfig = field(default_factory=QuantizationConfig)
     thresholds: Thresholds = field(default_factory=Thresholds)
     fallbacks: list[QuantizationConfig] = field(default_factory=list)  # tried in turn while thresholds are missed
@@ -46,6 +48,8 @@ class VariantConfig:
 
 @dataclass
 class ExportConfig:
+    """The ONNX variants, and on what each is held to the merged model."""
+
     name: str = MISSING
     graph: str | None = MISSING  # compact or optimum; null: compact for the families it knows
     opset: int = MISSING  # of optimum's graph
@@ -70,6 +74,8 @@ class GgufThresholds:
 
 @dataclass
 class GgufConfig:
+    """The files for llama.cpp, and on what each is held to the merged model."""
+
     name: str = MISSING
     types: list[str] = MISSING  # of GGUF_TYPES; []: no files, and llama.cpp is not asked
     prompts: int = MISSING  # held-out rows on which llama.cpp and the merged model are compared

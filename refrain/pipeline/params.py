@@ -1,13 +1,10 @@
 """How a stage starts: params.yaml, values of the command line on top, checked before anything heavy loads."""
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from yaml import YAMLError
-
-from refrain.pipeline import config_keys, old_names, paths, yaml_files
+from refrain.pipeline import config_keys, old_names, paths
 from refrain.pipeline.schema import Config
 from refrain.pipeline.validation import problems
 
@@ -40,6 +37,10 @@ def check_names(overrides: list[str]) -> None:
 
 def read_params() -> dict[str, Any]:
     """params.yaml as Hydra reads it; asked is Hydra itself only where its values are made of others."""
+    from yaml import YAMLError  # what is refused for a name waits for no YAML
+
+    from refrain.pipeline import yaml_files
+
     try:
         raw = yaml_files.read_yaml_file(paths.PARAMS.absolute())
     except YAMLError as error:
@@ -60,6 +61,7 @@ def compose_with_hydra(name: str, folder: Path, overrides: list[str]) -> dict[st
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     overrides = [old_names.rename_override(override) for override in overrides]
     try:
@@ -96,6 +98,8 @@ def chosen_options(override: "Override") -> list[str]:
 
 def conf_digest() -> str:
     """Fingerprint of conf/: the path and bytes of every file but the server's."""
+    import hashlib  # loads OpenSSL
+
     result = hashlib.sha256()
     for file in sorted({*paths.CONF.rglob("*.yaml")} - {paths.SERVE}):
         result.update(f"{file.relative_to(paths.CONF).as_posix()}\0".encode() + file.read_bytes() + b"\0")

@@ -66,6 +66,8 @@ class AugmentationConfig:
 
 @dataclass
 class DataConfig:
+    """Rows: where they come from, what becomes of each, and how they are split."""
+
     name: str = MISSING
     folder: str = MISSING  # where relative paths of sources begin
     sources: list[SourceConfig] = MISSING
@@ -113,12 +115,16 @@ class ModelConfig:
 
 @dataclass
 class TemplateConfig:
+    """How turns are written as one text."""
+
     name: str = MISSING
     jinja: str | None = MISSING  # null: the model's own
 
 
 @dataclass
 class AdapterConfig:
+    """Low-rank matrices beside frozen weights (LoRA)."""
+
     rank: int = MISSING
     alpha: int = MISSING
     dropout: float = MISSING
@@ -152,6 +158,8 @@ class MethodConfig:
 
 @dataclass
 class TrainConfig:
+    """The optimiser's steps, and what a step holds."""
+
     lr: float = MISSING
     epochs: float = MISSING
     batch_size: int = MISSING  # rows of an optimiser step, over all processes and forward passes
@@ -180,12 +188,16 @@ class LaunchConfig:
 
 @dataclass
 class MergeConfig:
+    """How the merged weights are held to base and adapter."""
+
     prompts: int = MISSING
     relative_logits: float = MISSING  # largest difference of a logit, in standard deviations of its position's
 
 
 @dataclass
 class EvaluateConfig:
+    """The rows that every model answers, and how."""
+
     max_rows: int = MISSING
     max_new_tokens: int = MISSING
     batch_size: int = MISSING
@@ -202,6 +214,8 @@ class CompositionRecord:
 
 @dataclass
 class Config:
+    """All of params.yaml."""
+
     seed: int = MISSING
     data: DataConfig = MISSING
     model: ModelConfig = MISSING

@@ -15,8 +15,8 @@ def test_every_stage_checks_before_it_loads_anything(bench, name):
     said, loaded = modules(bench, name, "train.epoch=3")
     sentence = f"{name}: train.epoch is no key of the configuration; did you mean train.epochs?"
     assert said.splitlines() == [sentence, recovery.UNTOUCHED]
-    for_all = {"hydra", "omegaconf"} if name == "compose" else set()
-    assert not {"hydra", "omegaconf", "jinja2", "tokenizers", "numpy", "msgspec"} & loaded - for_all
+    for_all = {"hydra", "omegaconf", "yaml"} if name == "compose" else set()
+    assert not {"hydra", "omegaconf", "yaml", "jinja2", "tokenizers", "numpy", "msgspec"} & loaded - for_all
 
 
 def test_the_torch_of_this_bench_gives_heavy_imports_away(bench):

@@ -7,7 +7,7 @@ from pathlib import Path
 import forked_python
 from places import ROOT
 
-from refrain.training.distributed.launcher import free_port
+from refrain.training.distributed.workers import free_port
 
 TWO = ("launch.processes=2",)
 STAGE = """

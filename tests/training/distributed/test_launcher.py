@@ -8,17 +8,17 @@ from two_processes import TWO, finished
 
 from refrain.pipeline import paths
 from refrain.pipeline.schema import LaunchConfig
-from refrain.training.distributed import launcher as workers
+from refrain.training.distributed import launcher, workers
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_lost_ends_all_with_a_sentence(workspace, started):
     workspace(*presets.SMALL, "train.epochs=500", "train.batch_size=3")
-    launcher = started(*TWO)
-    next(line for line in launcher.stderr if "step " in line or "lr " in line)
-    family = psutil.Process(launcher.pid).children()
+    stage = started(*TWO)
+    next(line for line in stage.stderr if "step " in line or "lr " in line)
+    family = psutil.Process(stage.pid).children()
     next(worker for worker in family if worker.environ()["RANK"] == "1").kill()
-    code, said = finished(launcher)
+    code, said = finished(stage)
     sentence = "train: process 1 of 2 was ended by SIGKILL; the next run goes on from the last checkpoint\n"
     assert code == 1 and sentence in said
     assert "Traceback" not in said and not any(worker.is_running() for worker in family)
@@ -61,14 +61,14 @@ def test_a_traceback_is_kept_and_named_in_one_sentence(tmp_path):
 
 def test_one_process_is_no_launch(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    assert not workers.launch_workers(LaunchConfig(name="", processes=1, shard=False))
+    assert not launcher.launch_workers(LaunchConfig(name="", processes=1, shard=False))
 
 
 def test_as_many_must_have_been_started_as_are_configured(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"^launch\.processes=2, and WORLD_SIZE says that 8 were started; set .*=8$"):
-        workers.launch_workers(LaunchConfig(name="", processes=2, shard=False))
+        launcher.launch_workers(LaunchConfig(name="", processes=2, shard=False))
 
 
 def test_the_last_words_of_one_that_aborts_are_kept(tmp_path):
