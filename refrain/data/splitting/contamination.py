@@ -163,6 +163,10 @@ class ShingleSearch:
     def wanted(self) -> Array:
         return np.asarray(np.memmap(self.folder / "wanted", np.uint64, "r"))
 
+    def __reduce__(self) -> tuple[type["ShingleSearch"], tuple[Path, int]]:
+        """To a worker goes where the files are, not what was read of them here."""
+        return ShingleSearch, (self.folder, self.size)
+
     def __call__(self, rows: tuple[int, int, Array]) -> Array:
         """The number of a shingle and that of a row, each pair once."""
         first_row, first_word, lengths = rows

@@ -1,8 +1,13 @@
 """Questions that are held out, said within training rows."""
 
+import pickle
+
+import numpy as np
 import prepare_stage
 import pytest
 from prepare_stage import qa
+
+from refrain.data.splitting.contamination import ShingleSearch
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"]
 ASKED = " ".join(WORDS[:13])
@@ -81,3 +86,12 @@ def test_the_same_is_found_by_small_portions_and_by_a_small_table(prepare, monke
     monkeypatch.setattr("refrain.data.splitting.ragged.RaggedArray.batches.__defaults__", (8,))
     rows = [qa(f"number {n}", f"{ASKED} {n}" if n % 3 else "b") for n in range(9)]
     assert [line for line, _, _ in prepare(rows)] == [2, 3, 5, 6, 8, 9]
+
+
+def test_a_search_takes_to_a_worker_nothing_that_it_has_read(tmp_path):
+    for name in ("sieve", "wanted"):
+        np.zeros(1 << 16).tofile(tmp_path / name)
+    search = ShingleSearch(tmp_path, 13)
+    assert search.sieve.nbytes == search.wanted.nbytes == 1 << 19
+    sent = pickle.dumps(search)
+    assert len(sent) < 1 << 10 and pickle.loads(sent) == search
