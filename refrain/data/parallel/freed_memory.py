@@ -1,4 +1,4 @@
-"""Memory that one item has used, for the next: given back to the system, each page of it would be asked for anew."""
+"""Memory that is freed: kept for the next item, as each page that the system has back is asked for anew, or not."""
 
 import ctypes
 from functools import cache
@@ -16,3 +16,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(MMAP_THRESHOLD, HEAP_BYTES)
+
+
+def return_freed_memory() -> None:
+    """Give the system back what this process has kept so, before a phase that wants other arrays."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

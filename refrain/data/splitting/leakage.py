@@ -90,6 +90,7 @@ class LeakageResolver:
         related += [search.have_earlier_candidates() for search in self.searches]
         for prompt in np.flatnonzero(np.logical_or.reduce(related) & ~self.is_absent).tolist():
             self.place_prompt(prompt)
+        del self.crowds, self.searches, self.questions  # large, and crowds refer back: freed here, not some time later
         return self
 
     def place_prompt(self, prompt: int) -> None:

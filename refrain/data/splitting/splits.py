@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from refrain.data.parallel.freed_memory import return_freed_memory
 from refrain.data.shapes.errors import Reason
 from refrain.data.splitting import asked_questions, contamination, leakage
 from refrain.data.splitting.leakage import NONE, TEST, TRAIN, VAL, LeakageResolver, UniquePrompts
@@ -45,6 +46,7 @@ def assign_splits(store: RowStore, data: DataConfig, keep_bad_replies: bool = Tr
     drop_duplicates(assignment, store, prompts, data.policies.answers)
     prompts = leakage.with_first_rows(prompts, assignment.remaining_rows())
     place_prompts(assignment, store, prompts, data)
+    return_freed_memory()
     set_bad_replies_aside(assignment, store, keep_bad_replies)
     drop_contaminated(assignment, store, prompts, data)
     drop_beyond_fraction(assignment, store, data.train_fraction)

@@ -1,3 +1,4 @@
+import gc
 import random
 
 import pytest
@@ -6,6 +7,7 @@ from single_rows import talk
 from split_rows import places
 
 from refrain.data.splitting import crowds
+from refrain.data.splitting.near_prompts import NearSearch
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,16 @@ def test_near_copies_stand_in_one_split_and_none_is_lost(prepare):
     assert not files["duplicates"]
     assert len({name for line, name in places(files).items() if int(line) <= len(NEAR)}) == 1
     assert {len(files[name]) > 30 for name in ("train", "val", "test")} == {True}
+
+
+def test_what_was_searched_is_freed_before_the_next_search(prepare):
+    gc.collect()
+    gc.disable()
+    try:
+        prepare(("a.jsonl", [qa(asked) for asked in NEAR], {}))
+        assert not [each for each in gc.get_objects() if isinstance(each, NearSearch)]
+    finally:
+        gc.enable()
 
 
 def test_rows_of_one_group_stand_in_one_split(prepare):
