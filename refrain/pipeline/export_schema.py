@@ -14,8 +14,8 @@ class QuantizationConfig:
     """How weights are stored. As in Source, what an element of conf/ leaves out stands here."""
 
     bits: int = MISSING  # 32, 16 (on disk), 8 or 4
-    block: int | None = None  # weights that share one scale; null with 8 bits: dynamic, activations in 8 bits too
-    activations: str | None = None  # token, with 8 bits and no block: in 8 bits, a scale to each; channels have theirs
+    block: int | None = None  # weights that share one scale; with token: those of down and head; null, 8 bits: dynamic
+    activations: str | None = None  # token, with 8 bits: in 8 bits, a scale to each, and to each channel of weights
     symmetric: bool = True  # false: a zero point to each block
     head_bits: int | None = None  # of the table of tokens and the head; null: as bits
     kv_bits: int = 32  # of keys and values in the cache: 32, or 8 with scales for each channel from training rows

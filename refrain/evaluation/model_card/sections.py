@@ -59,7 +59,8 @@ def sizes_section(facts: CardFacts) -> str:
 
 def describe_weights(weights: Mapping[str, Any]) -> str:
     """How weights are stored, in words."""
-    blocks = f", blocks of {weights['block']}" if weights.get("block") else ""
+    where = " in down projections and LM head" if weights.get("activations") else ""
+    blocks = f", blocks of {weights['block']}{where}" if weights.get("block") else ""
     head = f", embedding and LM head in {weights['head_bits']}" if weights.get("head_bits") else ""
     cache = ", KV cache in 8" if weights.get("kv_bits") == 8 else ""
     activations = ", activations in 8 bits by token" if weights.get("activations") else ""

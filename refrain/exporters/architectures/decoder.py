@@ -75,3 +75,4 @@ class Decoder:
     is_parallel: bool = False  # the feed-forward net reads the stream that attention reads
     attention_softcap: float = 0.0  # scores become softcap * tanh(score / softcap); 0: they stay
     logit_softcap: float = 0.0
+    column_scales: Array | None = None  # of the rows that ids name, where the head wants other columns

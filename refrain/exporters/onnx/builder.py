@@ -1,7 +1,7 @@
 """An ONNX graph that grows node by node, its large constants already on disk, where they are mapped into memory."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +25,7 @@ class Calibration:
 
     sensitive: Collection[int] = ()  # layers that get more bits
     kv_scales: Sequence[Array] = ()  # of each layer's keys, then values, [1, kv_heads, 1, head_dim]
+    activation_sizes: Mapping[str, Array] = field(default_factory=dict)  # of each column that a product reads
 
 
 NO_CALIBRATION = Calibration()

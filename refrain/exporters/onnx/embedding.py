@@ -3,13 +3,14 @@
 from refrain.exporters.architectures.decoder import Array
 from refrain.exporters.onnx import integer_products, quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
+from refrain.exporters.onnx.integer_products import prefer_blocks
 from refrain.exporters.onnx.layers import add_full_precision, add_matmul_nbits
 from refrain.pipeline.export_schema import BLOCKS, QuantizationConfig
 
 
 def add_embedding(builder: GraphBuilder, embedding: Array) -> list[str]:
     """The embedding as one constant, or as codes, scales and zero points: read by both ends of the graph."""
-    precision = builder.precision
+    precision = prefer_blocks(builder.precision)
     if integer_products.is_scaled_by_token(precision, embedding_bits(precision)):
         return integer_products.add_table(builder, embedding)
     block_size = embedding_block_size(embedding, precision)
@@ -44,13 +45,14 @@ def add_gather(builder: GraphBuilder, embedding: Array, parts: list[str], ids: s
     if len(parts) == 1:
         return builder.add_node("Gather", [*parts, ids], output)
     codes, *scales_and_zeros = parts
-    bits = embedding_bits(builder.precision)
-    if integer_products.is_scaled_by_token(builder.precision, bits):
+    precision = prefer_blocks(builder.precision)
+    bits = embedding_bits(precision)
+    if integer_products.is_scaled_by_token(precision, bits):
         return integer_products.add_table_gather(builder, parts, ids, output)
     flat = builder.add_reshaped_constant("table.flat", codes, [len(embedding), embedding.shape[1] * bits // 8])
     attributes = {
         "bits": bits,
-        "block_size": embedding_block_size(embedding, builder.precision),
+        "block_size": embedding_block_size(embedding, precision),
         "gather_axis": 0,
         "quantize_axis": 1,
     }
@@ -61,7 +63,8 @@ def add_tied_head(builder: GraphBuilder, embedding: Array, parts: list[str], hid
     """Logits from the embedding."""
     if len(parts) == 1:
         return builder.add_node("FusedMatMul", [hidden, *parts], output, MICROSOFT, transB=1)
-    if integer_products.is_scaled_by_token(builder.precision, embedding_bits(builder.precision)):
+    precision = prefer_blocks(builder.precision)
+    bits, size = embedding_bits(precision), embedding_block_size(embedding, precision)
+    if integer_products.is_scaled_by_token(precision, bits):
         return integer_products.add_table_product(builder, parts, len(embedding), hidden, output)
-    bits, size = embedding_bits(builder.precision), embedding_block_size(embedding, builder.precision)
     return add_matmul_nbits(builder, [hidden, *parts], output, embedding.shape, bits, size or 0)

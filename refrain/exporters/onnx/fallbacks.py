@@ -11,7 +11,7 @@ from time import monotonic
 from refrain.evaluation import gate, verdict
 from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.parity import ParityPrompts, ParityResult
-from refrain.exporters.onnx import exporter, kv_scales, sensitivity
+from refrain.exporters.onnx import exporter, kv_scales, sensitivity, smoothing
 from refrain.exporters.onnx.builder import Calibration
 from refrain.pipeline import manifest
 from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
@@ -50,18 +50,24 @@ def export_proven_variants(
 ) -> dict[str, list[Attempt]]:
     """All attempts at each variant, the last of which is in its folder; none after a required variant that fails.
 
-    How sensitive layers are is measured on the first prompts and replies, the scales of a cache on training rows.
+    How sensitive layers are is measured on the first prompts and replies, the scales of a cache and the
+    sizes of activations on training rows.
     """
     kind = exporter.choose_graph(merged, export.graph)
     sequences = [[*reply.prompt, *reply.tokens][:MAX_TOKENS] for reply in prompts.replies[:MAX_SEQUENCES]]
     ranking = sensitivity.LayerRanking(artifact / "fp32", sequences)
     cache_scales = kv_scales.CacheScales(artifact / "fp32", prompts.tokenizer, prepared)
+    activation_sizes = smoothing.ActivationSizes(artifact / "fp32", prompts.tokenizer, prepared)
     attempts: dict[str, list[Attempt]] = {}
     for name in exporter.order_variants(export.variants):
         variant, out = export.variants[name], artifact / name
 
         def write(weights: QuantizationConfig, out: Path = out) -> None:
-            calibration = Calibration(ranking.sensitive_layers(weights), cache_scales.scales_for(weights.kv_bits))
+            calibration = Calibration(
+                ranking.sensitive_layers(weights),
+                cache_scales.scales_for(weights.kv_bits),
+                activation_sizes.sizes_for(weights.activations),
+            )
             exporter.export_variant(merged, out, weights, kind, export.opset, calibration)
 
         attempts[name] = keep_one(list(attempt_variant(out, variant, write, measure, prompts.positions)), write)
@@ -147,5 +153,8 @@ def describe(weights: QuantizationConfig) -> str:
     head = weights.head_bits or weights.bits
     share = f", {weights.sensitive_share:.0%} of layers {weights.sensitive_bits}" if weights.sensitive_share else ""
     zeros = "symmetric" if weights.symmetric else "with zero points"
-    scales = "activations in 8 bits by token" if weights.activations else f"blocks of {weights.block}, {zeros}"
+    scales = f"blocks of {weights.block}, {zeros}"
+    if weights.activations is not None:
+        rest = "" if weights.block is None else f", down and head in {scales}"
+        scales = f"activations in 8 bits by token{rest}"
     return f"{weights.bits} bits{share}, head {head}, {scales}, rounding {weights.rounding}{cache}"

@@ -20,7 +20,9 @@ from refrain.exporters.architectures import families, heads
 from refrain.exporters.architectures.decoder import Decoder
 from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration, GraphBuilder
 from refrain.exporters.onnx.embedding import add_embedding, add_gather, add_tied_head, embedding_bits
+from refrain.exporters.onnx.integer_products import prefer_blocks
 from refrain.exporters.onnx.layers import add_full_precision, add_linear, add_norm, add_transformer_block
+from refrain.exporters.onnx.smoothing import smooth_decoder
 from refrain.pipeline import progress
 from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import onnx_folder
@@ -33,7 +35,8 @@ def write_graph(
     decoder, tensors = families.read_decoder(merged)
     with (out / onnx_folder.EXTERNAL_DATA).open("wb") as data:
         builder = GraphBuilder(data, precision, calibration)
-        build_graph(builder, heads.fit_heads(decoder))
+        fitted = heads.fit_heads(decoder)
+        build_graph(builder, smooth_decoder(fitted, calibration.activation_sizes, precision.kv_bits == 8))
     tensors.require_all_read()
     (out / onnx_folder.GRAPH).write_bytes(builder.model().SerializeToString(deterministic=True))
 
@@ -79,8 +82,9 @@ def add_lengths(builder: GraphBuilder) -> None:
 def add_token_embeddings(builder: GraphBuilder, decoder: Decoder, embedding: list[str]) -> str:
     """The stream that the layers add to: tokens and, where they are learned, positions."""
     stream = add_gather(builder, decoder.embedding, embedding, "input_ids", "tokens")
-    if decoder.embedding_scale != 1:
-        scale = builder.add_constant("table_scale", np.float32(decoder.embedding_scale))
+    if decoder.embedding_scale != 1 or decoder.column_scales is not None:
+        columns = np.float32(1) if decoder.column_scales is None else decoder.column_scales
+        scale = builder.add_constant("table_scale", columns * np.float32(decoder.embedding_scale))
         stream = builder.add_node("Mul", [stream, scale], "tokens.scaled")
     if decoder.position_embedding is not None:
         table = add_full_precision(builder, "positions", decoder.position_embedding)
@@ -105,7 +109,9 @@ def add_lm_head(builder: GraphBuilder, decoder: Decoder, hidden: str, embedding:
     """Logits, from the embedding where the decoder has no other head: one copy serves both ends."""
     bits, output = embedding_bits(builder.precision), "logits.uncapped" if decoder.logit_softcap else "logits"
     if decoder.lm_head is not None:
+        precision, builder.precision = builder.precision, prefer_blocks(builder.precision)
         add_linear(builder, "head", decoder.lm_head, hidden, bits, output)
+        builder.precision = precision
     else:
         add_tied_head(builder, decoder.embedding, embedding, hidden, output)
     if decoder.logit_softcap:

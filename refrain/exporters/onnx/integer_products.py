@@ -7,6 +7,8 @@ x86 without VNNI adds the products of two neighbours in 16 bits, where 255 * 128
 of two neighbouring weights sum to at most 128, and every processor finds the same sums, whatever a session asks for.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,11 @@ REACH = np.float32(127.5)  # steps of the largest sum of two: off the codes, on 
 def is_scaled_by_token(precision: QuantizationConfig, bits: int) -> bool:
     """Whether a matrix of so many bits is multiplied with activations that have a scale to each token."""
     return bits == 8 and precision.activations == "token"
+
+
+def prefer_blocks(precision: QuantizationConfig) -> QuantizationConfig:
+    """Of a variant that has both, scales by token and blocks, the settings of what token scales harm most."""
+    return precision if precision.block is None else replace(precision, activations=None)
 
 
 def add_integer_product(builder: GraphBuilder, name: str, layer: Linear, source: str, output: str) -> str:

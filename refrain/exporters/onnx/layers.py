@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from refrain.exporters.architectures.decoder import Array, Decoder, Layer, Linear, Norm, Rotary
 from refrain.exporters.onnx import quantization
 from refrain.exporters.onnx.builder import MICROSOFT, GraphBuilder
-from refrain.exporters.onnx.integer_products import add_integer_product, is_scaled_by_token
+from refrain.exporters.onnx.integer_products import add_integer_product, is_scaled_by_token, prefer_blocks
 
 ACTIVATION_OPERATORS = {"gelu": ("Gelu", MICROSOFT), "gelu_tanh": ("FastGelu", MICROSOFT), "relu": ("Relu", "")}
 
@@ -127,11 +127,19 @@ def add_mlp(builder: GraphBuilder, decoder: Decoder, layer: Layer, prefix: str, 
     """down(act(up(x))), or where it is gated down(act(gate(x)) * up(x)) (arXiv:2002.05202)."""
     up = add_linear(builder, f"{prefix}up", layer.up, normed)
     if not decoder.gated:
-        return add_linear(builder, f"{prefix}down", layer.down, add_activation(builder, decoder.activation, up))
+        return add_down(builder, prefix, layer.down, add_activation(builder, decoder.activation, up))
     widths = builder.add_constant("gate_widths", np.full(2, len(layer.up.weight) // 2))
     gate, up_half = builder.add_nodes("Split", [up, widths], [f"{prefix}gate", f"{prefix}let"], "", axis=-1)
     gated = builder.add_node("Mul", [add_activation(builder, decoder.activation, gate), up_half], f"{prefix}passed")
-    return add_linear(builder, f"{prefix}down", layer.down, gated)
+    return add_down(builder, prefix, layer.down, gated)
+
+
+def add_down(builder: GraphBuilder, prefix: str, down: Linear, source: str) -> str:
+    """The product that reads what no norm has evened out, in blocks where a variant by token has some."""
+    precision, builder.precision = builder.precision, prefer_blocks(builder.precision)
+    output = add_linear(builder, f"{prefix}down", down, source)
+    builder.precision = precision
+    return output
 
 
 def add_activation(builder: GraphBuilder, kind: str, values: str) -> str:
