@@ -1,5 +1,6 @@
 """The compact graph, running: keys and values stay where they are, and a step touches nothing but its own tokens."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class CompactSession:
 
     def allocate_slots(self, count: int, num_draft_tokens: int = 0) -> "CompactSlots":
         """A KV cache for so many sequences, all empty; ValueError where so many drafts cannot be fed exactly."""
-        slots = CompactSlots(self, count, num_draft_tokens)
+        slots = CompactSlots(self, count, num_draft_tokens, num_spare=int(not self.rounds_alone_as_in_company))
         if num_draft_tokens:
             if self.onnx_session.get_session_options().intra_op_num_threads > self._attention_heads:
                 raise ValueError(
@@ -42,6 +43,18 @@ class CompactSession:
                 )
             require_exact_rows(slots, min(1 + num_draft_tokens, self.context))
         return slots
+
+    @cached_property
+    def rounds_alone_as_in_company(self) -> bool:
+        """Whether a step of one row leaves the bits that this row has beside another; two steps tell.
+
+        Without AVX-512 it does not in 4 bits: ONNX Runtime has a kernel for one row, which sums in another order.
+        """
+        left = []
+        for rows in (1, 2):
+            slots = CompactSlots(self, 2)
+            left.append([slots.decode(np.zeros(rows, dtype=np.int64))[0], *slots.keys_and_values(0)])
+        return all(map(np.array_equal, *left))
 
     def forward(
         self, ids: Ids, mask: Ids, cache: "CompactSlots | None", keep: int = 0
@@ -70,24 +83,26 @@ class CompactSession:
 class CompactSlots:
     """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place.
 
-    Before the row of the first slot lie as many rows as there may be tokens in drafts.
+    Before the row of the first slot lie as many rows as there may be tokens in drafts, and then the spare one, if any,
+    which says its first token again and again, in company of a slot that is alone.
     """
 
-    def __init__(self, model: CompactSession, count: int, num_draft_tokens: int = 0) -> None:
-        self._model, self._first = model, num_draft_tokens  # the row of slot 0
+    def __init__(self, model: CompactSession, count: int, num_draft_tokens: int = 0, num_spare: int = 0) -> None:
+        self._model, self._num_spare = model, num_spare
+        self._first = num_draft_tokens + num_spare  # the row of slot 0
         self.lengths = np.zeros(count, dtype=np.int64)
-        shapes = [(count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
+        shapes = [(num_spare + count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
         self._memory: list[KVMemory] | list[SharedKVMemory]
         if num_draft_tokens:
             self._memory = [SharedKVMemory(shape, model.kv_type, num_draft_tokens) for shape in shapes]
             self._rows = [memory.rows for memory in self._memory]
-            self._draft_rows = DraftRows(self._memory, num_draft_tokens)
+            self._draft_rows = DraftRows(self._memory, num_draft_tokens, num_spare)
         else:
             self._memory = [KVMemory(shape, model.kv_type) for shape in shapes]
             self._rows = [memory.array for memory in self._memory]
-        self._buffers = [memory.array for memory in self._memory]
-        self._ids = np.zeros((num_draft_tokens + count, 1), dtype=np.int64)
-        self._mask = np.zeros((len(self._ids), min(MASK_STEP, model.context)), dtype=np.int64)
+        self._buffers = [memory.array[num_spare:] for memory in self._memory]
+        self._ids = np.zeros((self._first + count, 1), dtype=np.int64)
+        self._mask = self._make_mask(min(MASK_STEP, model.context))
         self._logits = np.zeros((len(self._ids), 1, model.vocab_size), dtype=np.float32)
         self._bindings: dict[tuple[int, int], SlotBinding] = {}
 
@@ -109,7 +124,8 @@ class CompactSlots:
         self._ids[first:last, 0] = ids
         self._mask[first:last] = np.arange(self._mask.shape[1]) <= self.lengths[: len(ids), None]
         self.lengths[: len(ids)] += 1
-        self._model.onnx_session.run_with_iobinding(self._bind(first, last).decode_io)
+        begin = first - self._num_spare if len(ids) == 1 else first
+        self._model.onnx_session.run_with_iobinding(self._bind(begin, last).decode_io)
         return self._logits[first:last, 0].copy()
 
     def decode_drafts(self, ids: list[list[int]]) -> list[Logits]:
@@ -124,7 +140,7 @@ class CompactSlots:
             self._ids[placed, 0] = own
             self._mask[placed] = columns <= lengths[slot] + np.arange(len(own))[:, None]
             self.lengths[slot] += len(own)
-        first = self._first + len(ids) - sum(map(len, ids))
+        first = self._first - self._num_spare + len(ids) - sum(map(len, ids))
         self._model.onnx_session.run_with_iobinding(self._bind(first, self._first + len(ids)).decode_io)
         return [self._logits[placed, 0] for placed in rows]
 
@@ -161,7 +177,7 @@ class CompactSlots:
         """Forget all tokens of a slot but the first, and give back the memory that they took."""
         self.crop(slot, length)
         for memory in self._memory:
-            memory.release(slot, length)
+            memory.release(self._num_spare + slot, length)
 
     def _prefill_chunk(self, slot: int, ids: Ids, keep: int) -> Logits:
         length = int(self.lengths[slot]) + len(ids)
@@ -179,8 +195,14 @@ class CompactSlots:
         """Make the mask wide enough, and not far wider; what is bound to it is bound anew."""
         width = min(-(-length // MASK_STEP) * MASK_STEP, self._model.context)
         if not width <= self._mask.shape[1] <= 2 * width:
-            self._mask = np.zeros((len(self._ids), width), dtype=np.int64)
+            self._mask = self._make_mask(width)
             self._bindings = {}
+
+    def _make_mask(self, width: int) -> NDArray[np.int64]:
+        """Of all rows, with nothing visible but the first token of the spare one."""
+        mask = np.zeros((len(self._ids), width), dtype=np.int64)
+        mask[self._first - self._num_spare : self._first, 0] = 1
+        return mask
 
     def _bind(self, first: int, last: int) -> "SlotBinding":
         if (first, last) not in self._bindings:

@@ -65,19 +65,23 @@ class SharedKVMemory:
 
 
 class DraftRows:
-    """Which slot each further row shares the memory of, in all layers; it stays until the row is needed elsewhere."""
+    """Which slot each further row shares the memory of, in all layers; it stays until the row is needed elsewhere.
 
-    def __init__(self, memory: list[SharedKVMemory], num_rows: int) -> None:
-        self._memory, self._num_rows, self._slots = memory, num_rows, [0] * num_rows
+    Slots of sequences are numbered from 0, behind the spare ones.
+    """
+
+    def __init__(self, memory: list[SharedKVMemory], num_rows: int, num_spare: int) -> None:
+        self._memory, self._num_rows, self._num_spare = memory, num_rows, num_spare
+        self._slots = [0] * num_rows
 
     def place(self, counts: list[int]) -> list[list[int]]:
-        """For each of the first slots its own row, and so many others as it wants: of those next to the slots.
+        """For each of the first slots its own row, and as many others as it wants, those next to the slots.
 
         The first token of each slot is in its own row, behind all others: where attention did not write all rows
         before it reads, no draft could be right, and `require_exact_rows` would tell.
         """
-        wanted = Counter({slot: count for slot, count in enumerate(counts) if count})
-        placed = [[self._num_rows + slot] for slot in range(len(counts))]
+        wanted = Counter({self._num_spare + slot: count for slot, count in enumerate(counts) if count})
+        placed = {self._num_spare + slot: [self._num_rows + self._num_spare + slot] for slot in range(len(counts))}
         free = []
         for row in range(self._num_rows - wanted.total(), self._num_rows):
             if wanted[slot := self._slots[row]] > 0:
@@ -90,7 +94,7 @@ class DraftRows:
                 memory.share(row, slot)
             self._slots[row] = slot
             placed[slot].append(row)
-        return placed
+        return list(placed.values())
 
 
 def find_mremap() -> "ctypes._NamedFuncPointer":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from refrain.runtime import loading
-from refrain.runtime.compact_session import MASK_STEP
+from refrain.runtime.compact_session import MASK_STEP, CompactSlots
 from refrain.runtime.session import PREFILL_CHUNK
 
 IDS = np.random.default_rng(0).integers(0, compact_model.VOCABULARY, (4, compact_model.CONTEXT))
@@ -84,6 +84,24 @@ def test_rows_of_very_different_length_step_together_as_each_does_alone(name, op
         alone.prefill(0, IDS[row, :length])
         said = [alone.decode(IDS[row : row + 1, 1100 + i])[0] for i in range(9)]
         assert np.array_equal(np.stack(said), together[row])
+
+
+@pytest.mark.parametrize("name", ["llama int4-64", "gpt2 int4-head4", "llama fp32"])
+def test_a_spare_row_keeps_one_company_and_changes_nothing_else(name, opened):
+    slots, plain = (CompactSlots(opened(name), 2, num_spare=spare) for spare in (1, 0))
+    said = []
+    for own in (slots, plain):
+        own.prefill(0, IDS[0, : MASK_STEP - 2]), own.prefill(1, IDS[1, :5])
+        own.decode(IDS[:2, 7]), own.swap(0, 1), own.copy(1, 0, PREFILL_CHUNK), own.release(1, 3)
+        said.append([own.prefill(1, IDS[2, :9], keep=9), own.decode(IDS[:2, 8])])
+        own.copy(0, 1, MASK_STEP - 1)
+    assert all(map(np.array_equal, *said))
+    for at in range(MASK_STEP - 1, MASK_STEP + 2):  # a mask is made anew
+        slots.crop(0, at), plain.crop(0, at), plain.crop(1, at)
+        alone, both = slots.decode(IDS[:1, at]), plain.decode(IDS[[0, 0], at])
+        assert np.array_equal(alone[0], both[0])
+        assert all(map(np.array_equal, slots.keys_and_values(0), plain.keys_and_values(0)))
+        plain.copy(0, 1, at + 1)
 
 
 def test_room_grows_and_keeps_everything(lm):

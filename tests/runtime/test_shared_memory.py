@@ -8,7 +8,7 @@ import pytest
 import traced_model
 
 from refrain.runtime import loading
-from refrain.runtime.compact_session import CompactSession
+from refrain.runtime.compact_session import CompactSession, CompactSlots
 from refrain.runtime.shared_memory import SharedKVMemory
 
 IDS = np.random.default_rng(0).integers(0, 256, 400).tolist()
@@ -25,8 +25,10 @@ def lm(request, tmp_path_factory) -> CompactSession:
     return loading.load_model(compact_model.build(tmp_path_factory.getbasetemp(), *name.split()), threads)
 
 
-def test_logits_keys_and_values_of_drafts_are_those_of_steps_whoever_drafts_how_much(lm):
-    drafted, stepped, rng = lm.allocate_slots(3, 9), lm.allocate_slots(3), random.Random(0)
+@pytest.mark.parametrize("num_spare", [0, 1])
+def test_logits_keys_and_values_of_drafts_are_those_of_steps_whoever_drafts_how_much(lm, num_spare):
+    drafted, stepped, rng = CompactSlots(lm, 3, 9, num_spare), lm.allocate_slots(3), random.Random(0)
+    lm.allocate_slots(3, 9)  # is not refused
     lengths = [1, 90, 37]
     for slots in (drafted, stepped):
         for slot, length in enumerate(lengths):
