@@ -21,13 +21,13 @@ class Environment:
 
 ENVIRONMENTS = {
     "genai": Environment(
-        ["onnxruntime-genai==0.15.2", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers", "safetensors"]
+        ["onnxruntime-genai", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers", "safetensors"]
     ),
     "openvino": Environment(
         ["optimum-intel[openvino]==1.27.0", "openvino==2026.4.1", "nncf==3.4.0", "torch", "transformers", "numpy"]
     ),
     "llama": Environment(
-        ["llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors", "numpy"],
+        ["llama-cpp-python==0.3.36", "gguf", "safetensors", "numpy"],
         {"CMAKE_ARGS": "-DGGML_NATIVE=ON", "CMAKE_BUILD_PARALLEL_LEVEL": "2", "PIP_NO_BINARY": "llama-cpp-python"},
     ),
 }
