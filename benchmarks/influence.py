@@ -38,14 +38,14 @@ Choice = dict[str, list[str]]  # the ids of the rows to leave out, by question
 def main() -> None:
     options = arguments()
     cfg = to_config(compose_with_hydra("config", CONF, [f"train.epochs={options.epochs}"]))
-    prepared = options.workspace.resolve() / paths.PREPARED
+    workspace = options.workspace.resolve()
+    base, prepared = workspace / paths.BASE, workspace / paths.PREPARED
     rows = records.read_rows(prepared / "train.jsonl")[: options.rows]
     answers = {row["messages"][-1]["content"] for row in rows}
     held_out = [row for row in records.read_rows(prepared / "test.jsonl") if row["messages"][-1]["content"] in answers]
     questions = random.Random(0).sample(held_out, min(options.questions, len(held_out)))
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        base = options.workspace.resolve() / paths.BASE
         whole = learn(base, rows, cfg, cfg.seed)
         before = losses(whole, questions)
         print(f"{len(rows)} rows, {len(questions)} questions, loss {sum(before) / len(before):.4f}", flush=True)
