@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import os
 import sys
 from itertools import chain
 from types import ModuleType
@@ -26,10 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     options, place = build_parser(words[0] if words else "").parse_args(words), enter_root()
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()  # where a failure can still be said
+        return code
     except BrokenPipeError:  # the reader has left, as `head` does
+        drop_output()
         return int(options.failure_code)
     except (ValueError, OSError) as error:
+        drop_output()
         print(f"refrain: {describe_error(error)}{place}", file=sys.stderr)
         return int(options.failure_code)
     except ModuleNotFoundError as error:
@@ -40,6 +45,14 @@ def main(argv: list[str] | None = None) -> int:
         return int(options.failure_code)
     except KeyboardInterrupt:
         return 130
+
+
+def drop_output() -> None:
+    """What cannot be written now is not tried again when Python ends, which would complain in its own words."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe_error(error: ValueError | OSError) -> str:

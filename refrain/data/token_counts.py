@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from refrain.chat.encoding import IGNORE_INDEX, ChatTokenizer, encode_conversation
 from refrain.chat.records import Row, has_bad_reply
 from refrain.data.parallel import mapping
-from refrain.data.row_preparer import RowPreparer, cached_tokenizer
+from refrain.data.row_preparer import RowPreparer, cached_fields, cached_tokenizer
 
 BATCH_ROWS = 32
 
@@ -51,6 +51,12 @@ class CountTokens:
 def load_tokenizer(base: Path, jinja: str | None, template: str) -> ChatTokenizer:
     """The tokenizer with a template in place of its own, made once for each process."""
     return replace(cached_tokenizer(base, jinja), template=template)
+
+
+def forget_tokenizers() -> None:
+    """Let no later run in this process have a tokenizer of this one: another base may lie in the same folder."""
+    for cached in (cached_tokenizer, cached_fields, load_tokenizer):
+        cached.cache_clear()
 
 
 def count_tokens_of_row(tokenizer: ChatTokenizer, row: Row) -> TokenCounts:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from command_line import FOREVER, REFRAIN, SHORT, refrain
+from command_line import BUFFERED, FOREVER, REFRAIN, SHORT, refrain
 from places import ROOT
 
 from refrain.chat import encoding
@@ -107,7 +107,8 @@ def test_ctrl_c_during_a_single_reply_ends_the_command_quietly(endless):
 
 def test_a_reader_that_leaves_early_is_no_error_to_talk_about(endless):
     command = [*REFRAIN, "chat", "--model", endless, "--prompt", "hello", *FOREVER]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=BUFFERED, **pipes) as program:
         program.stdout.read(1)
         program.stdout.close()
         complaint = program.stderr.read()

@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from command_line import REFRAIN
+from command_line import BUFFERED, REFRAIN
 from places import ROOT
 
 from refrain.cli import main
@@ -69,7 +69,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     manifest.write_manifest(tmp_path, {})
     command = [*REFRAIN, "check", str(tmp_path)]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=BUFFERED)
     said = "refrain: no space is left where this is written; free some, or write it elsewhere\n"
     assert (done.returncode, done.stderr) == (1, said)
 

@@ -1,6 +1,7 @@
 """What a person reads of the data."""
 
 import csv
+import json
 
 import prepare_stage
 import pytest
@@ -44,6 +45,16 @@ def test_the_page_counts_bad_replies_and_marks_nothing_of_them(prepare):
     assert prepare_stage.report()["lengths"]["learned"]["train"]["p100"] == len("So.") + 1
     prepare(("a.jsonl", [qa("Why?")], {}))
     assert "bad_replies" not in prepare_stage.report()["sources"]["0-a.jsonl"] and "bad one" not in page()
+
+
+def test_lengths_are_those_of_a_base_that_took_the_place_of_another(prepare):
+    lengths = []
+    for template in ("{% for turn in messages %}{{ turn.content }}<|im_end|>{% endfor %}", prepare_stage.TEMPLATE):
+        prepare(("a.jsonl", [qa("Why?", "So.")], {}))
+        lengths.append(prepare_stage.report()["lengths"]["tokens"]["train"]["p100"])
+        config = paths.BASE / "tokenizer_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": template}))
+    assert lengths[0] > lengths[1] == len("Why?So.") + 2
 
 
 def test_lengths_are_those_of_the_tokenizer(prepare):

@@ -57,7 +57,7 @@ EXPORTS = [
     f"{INT4}.head_bits=32 {INT4}.symmetric=false {INT4}.accuracy=0",
     f"{INT8}.block=64",
     f"{INT8}.block=64 {INT8}.activations=null",
-    f"{INT8}.block=64 {INT8}.activations=null ~export.cost.int8_token",
+    f"{INT8}.block=64 {INT8}.activations=null export.variants.int8.fallbacks=[] ~export.cost.int8_token",
     f"+{INT8}.sensitive_share=0.25 +{INT8}.sensitive_bits=32",
     "+export.variants.half.weights.bits=16 +export.variants.half.thresholds.top1=0.99",
 ]

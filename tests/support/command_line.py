@@ -1,5 +1,6 @@
 """The `refrain` command as a process, and a person at its terminal."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ from places import ROOT
 
 REFRAIN = [sys.executable, "-m", "refrain.cli.main"]
 FOREVER = ["--max-new-tokens", "1000000"]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 SHORT = ["--max-new-tokens", "12"]
 
 

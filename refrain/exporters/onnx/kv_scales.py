@@ -76,7 +76,7 @@ def spread_rows(path: Path, count: int) -> Iterator[Row]:
     with path.open("rb") as file:
         for share in range(count):
             if share:
-                file.seek(size * share // count - 1)
+                file.seek(max(0, size * share // count - 1))
                 file.readline()
             place, line = file.tell(), file.readline()
             if line and place > last:

@@ -48,10 +48,10 @@ class ActivationSizes:
 
 
 def measure_sizes(fp32: Path, sequences: list[list[int]]) -> Sizes:
-    """Of each column the root mean square of its share of a token, over all tokens; none for a traced graph."""
+    """Of each column the root mean square of its share of a token; none of a traced graph, or without rows."""
     model = onnx.load(fp32 / onnx_folder.GRAPH, load_external_data=False)
     products = dict(read_products(model.graph))
-    if not any(node.op_type == "GroupQueryAttention" for node in model.graph.node):
+    if not sequences or not any(node.op_type == "GroupQueryAttention" for node in model.graph.node):
         return {}
     past = [value for value in model.graph.input if value.name.startswith("past_key_values.")]
     add_energies(model.graph, products)

@@ -69,8 +69,25 @@ def test_the_processor_decides_and_only_with_onednn_are_rows_filled_up(
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
     layer = nn.Linear(4, 4)
     with torch.backends.mkldnn.flags(enabled=is_enabled), onednn_products(layer):
-        assert uses_onednn(layer) == onednn.is_faster() == expected
-        assert onednn.fill_up(torch.ones(65, 4)).shape == (128 if expected else 65, 4)
+        assert uses_onednn(layer) and onednn.is_faster() == expected
+        filled = [len(onednn.fill_up(torch.ones(rows, 4))) for rows in (3, 6, 65)]
+        assert filled == ([4, 8, 128] if expected else [3, 8, 65])
+
+
+@pytest.mark.parametrize("rows", [*range(1, 18), 33, 100])
+@pytest.mark.parametrize("make", [lambda: nn.Linear(64, 96), lambda: Conv1D(16, 576)], ids=["linear", "transposed"])
+def test_few_rows_are_rounded_alike_by_one_thread_and_by_several(make, rows):
+    torch.manual_seed(rows)
+    layer, before = make(), torch.get_num_threads()
+    inputs, found = torch.randn(rows, layer.weight.shape[isinstance(layer, nn.Linear)], requires_grad=True), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            with onednn_products(layer):
+                found.append(run(layer, inputs))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other, strict=True))
 
 
 @pytest.mark.usefixtures("faster")

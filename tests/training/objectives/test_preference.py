@@ -88,7 +88,7 @@ def test_loss_and_gradient_are_those_of_trl(talk, base, policy, trl, loss, rows,
     policy.zero_grad()
     assert ours == pytest.approx(trl(loss, policy, begun_rows), abs=1e-6)
     assert mine.abs().max() > 1e-3
-    assert (mine - gradient(policy)).abs().max() < 1e-6 * max(1, mine.abs().max())
+    assert (mine - gradient(policy)).abs().max() < 2e-6 * max(1, mine.abs().max())
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
@@ -99,7 +99,7 @@ def test_a_step_is_the_same_in_any_number_of_passes(talk, base, policy, loss, pa
     once = gradient(policy)
     policy.zero_grad()
     assert step(objective(loss), policy, rows, packed, cut=1) == pytest.approx(whole, abs=1e-6)
-    assert (once - gradient(policy)).abs().max() < 1e-6 * max(1, once.abs().max())
+    assert (once - gradient(policy)).abs().max() < 2e-6 * max(1, once.abs().max())
 
 
 def fit(base, loss, rows, tmp_path, held_out=(), model=None, **changes):
