@@ -7,7 +7,16 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load after the configuration was checked
     from refrain.chat import encoding
-    from refrain.data import augmentation, corpus, data_cards, datasheet, sources, split_files, token_counts, training_rows
+    from refrain.data import (
+        augmentation,
+        corpus,
+        data_cards,
+        datasheet,
+        sources,
+        split_files,
+        token_counts,
+        training_rows,
+    )
     from refrain.data.row_preparer import RowPreparer
     from refrain.data.splitting import splits
 
