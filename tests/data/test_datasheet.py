@@ -49,12 +49,14 @@ def test_the_page_counts_bad_replies_and_marks_nothing_of_them(prepare):
 
 def test_lengths_are_those_of_a_base_that_took_the_place_of_another(prepare):
     lengths = []
-    for template in ("{% for turn in messages %}{{ turn.content }}<|im_end|>{% endfor %}", prepare_stage.TEMPLATE):
+    for _ in range(2):
         prepare(("a.jsonl", [qa("Why?", "So.")], {}))
         lengths.append(prepare_stage.report()["lengths"]["tokens"]["train"]["p100"])
-        config = paths.BASE / "tokenizer_config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": template}))
-    assert lengths[0] > lengths[1] == len("Why?So.") + 2
+        file = paths.BASE / "tokenizer.json"
+        tokenizer = json.loads(file.read_text())
+        tokenizer["model"]["vocab"]["Wh"], tokenizer["model"]["merges"] = 900, [["W", "h"]]
+        file.write_text(json.dumps(tokenizer))
+    assert lengths[0] == lengths[1] + 1
 
 
 def test_lengths_are_those_of_the_tokenizer(prepare):
