@@ -7,24 +7,16 @@ from refrain.pipeline.schema import Config
 def main(cfg: Config) -> None:
     # these load after the configuration was checked
     from refrain.chat import encoding
-    from refrain.data import (
-        augmentation,
-        corpus,
-        data_cards,
-        datasheet,
-        sources,
-        split_files,
-        token_counts,
-        training_rows,
-    )
+    from refrain.data import augmentation, corpus, data_cards, datasheet, sources, split_files, training_rows
     from refrain.data.row_preparer import RowPreparer
     from refrain.data.splitting import splits
+    from refrain.data.token_counts import forget_tokenizers
 
     tokenizer = encoding.load_tokenizer(paths.BASE, cfg.template.jinja)
     encoding.require_usable_template(tokenizer)
     paths.make_empty(paths.PREPARED)
     paths.DATA_REPORT.parent.mkdir(exist_ok=True)
-    token_counts.forget_tokenizers()
+    forget_tokenizers()
     preparer = RowPreparer(
         cfg.data, cfg.seed, paths.BASE, cfg.template.jinja, paths.LINKED_DATA, paths.PREPARED / ".rows"
     )
