@@ -21,7 +21,7 @@ class Environment:
 
 ENVIRONMENTS = {
     "genai": Environment(
-        ["onnxruntime-genai", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers", "safetensors"]
+        ["onnxruntime-genai==0.15.2", "onnxruntime", "onnx", "onnx-ir", "torch", "transformers", "safetensors"]
     ),
     "openvino": Environment(
         ["optimum-intel[openvino]==1.27.0", "openvino==2026.4.1", "nncf==3.4.0", "torch", "transformers", "numpy"]
@@ -40,9 +40,18 @@ def make_interpreter(name: str, folder: Path) -> Path:
     packages = "\n".join(environment.packages)
     if not installed.is_file() or installed.read_text() != packages:
         venv.create(home, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *environment.packages]
+        constraints = home / "constraints.txt"
+        shared = CONSTRAINTS.read_text(encoding="utf-8").splitlines(keepends=True)
+        constraints.write_text("".join(line for line in shared if not is_pinned(line, environment)))
+        command = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints, *environment.packages]
         result = subprocess.run(command, env=os.environ | environment.build, stderr=subprocess.PIPE, text=True)
         if result.returncode:
             raise CannotRunError(f"pip: {result.stderr.strip().splitlines()[-1]}")
         installed.write_text(packages)
     return python
+
+
+def is_pinned(line: str, environment: Environment) -> bool:
+    """Whether a contender has another version of a package than this repository."""
+    name = line.partition("==")[0]
+    return any(package.startswith(f"{name}==") for package in environment.packages)
