@@ -346,12 +346,12 @@ WITHOUT_ROOM = {"benchmarks", "runs", "support"}
 
 
 @lru_cache(maxsize=1)  # for all of them would fill memory
-def walked(source):
+def walk_tree(source):
     return list(ast.walk(ast.parse(source.read_text())))
 
 
 def nodes(source, *kinds):
-    return [node for node in walked(source) if isinstance(node, kinds)]
+    return [node for node in walk_tree(source) if isinstance(node, kinds)]
 
 
 @cache

@@ -51,7 +51,7 @@ def test_a_model_that_fp32_rounds_coarsely_has_wider_bars():
 QUANTISED = Thresholds(kl=5e-3, top1=0.96, rouge=0.5)
 
 
-def drawn(hits, tokens, losses):
+def make_measures(hits, tokens, losses):
     """The proof of a variant of which so many tokens are the merged model's, and whose replies lose such points."""
     measured = {"top1": intervals.share_interval(hits, tokens), "lost": intervals.student_interval(losses)}
     mean = sum(losses) / len(losses)
@@ -66,7 +66,7 @@ def drawn(hits, tokens, losses):
     (5700, 6000, "fails"),
 ])  # fmt: skip
 def test_a_share_of_few_tokens_fails_only_where_chance_does_not_explain_it(hits, tokens, outcome):
-    found = verdict.judge_variant("v", QUANTISED, drawn(hits, tokens, [0, 0]))
+    found = verdict.judge_variant("v", QUANTISED, make_measures(hits, tokens, [0, 0]))
     assert [name for name, sentences in vars(found).items() if sentences] == [outcome] * (outcome is not None)
     if outcome == "missed":
         assert found.missed == [
@@ -85,11 +85,11 @@ def test_a_share_of_few_tokens_fails_only_where_chance_does_not_explain_it(hits,
     ([0] * 6, None),
 ])  # fmt: skip
 def test_points_that_few_prompts_lose_fail_only_where_chance_does_not_explain_them(losses, outcome):
-    found = verdict.judge_variant("v", QUANTISED, drawn(60_000, 60_000, losses))
+    found = verdict.judge_variant("v", QUANTISED, make_measures(60_000, 60_000, losses))
     assert [name for name, sentences in vars(found).items() if sentences] == [outcome] * (outcome is not None)
 
 
 @pytest.mark.parametrize("hits", [59, 60])
 def test_where_every_token_is_wanted_nothing_is_left_to_chance(hits):
-    found = verdict.judge_variant("v", Thresholds(top1=1.0), drawn(hits, 60, [0]))
+    found = verdict.judge_variant("v", Thresholds(top1=1.0), make_measures(hits, 60, [0]))
     assert (len(found.fails), found.missed, found.lucky) == (60 - hits, [], [])

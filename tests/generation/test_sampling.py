@@ -22,7 +22,7 @@ PLAIN = SamplingParams(temperature=1.0)
 LARGE = np.random.default_rng(0).normal(0, 3, 150_000).astype(np.float32)
 
 
-def drawn(manner=PLAIN, logits=LOGITS, times=400):
+def draw_tokens(manner=PLAIN, logits=LOGITS, times=400):
     """What each of many replies begins with."""
     return [Sampler(replace(manner, seed=seed), []).sample(logits) for seed in range(times)]
 
@@ -62,24 +62,24 @@ def test_of_equally_likely_ids_the_lowest_is_taken(manner):
 
 def test_top_k_and_top_p_take_the_lower_of_equally_likely_ids():
     level = np.array([0, 2, 2, 2], dtype=np.float32)
-    assert set(drawn(SamplingParams(temperature=1, top_k=2), level)) == {1, 2}
-    assert set(drawn(SamplingParams(temperature=1, top_p=0.5), level)) == {1, 2}
+    assert set(draw_tokens(SamplingParams(temperature=1, top_k=2), level)) == {1, 2}
+    assert set(draw_tokens(SamplingParams(temperature=1, top_p=0.5), level)) == {1, 2}
 
 
 def test_top_k_of_one_takes_the_likeliest_at_any_temperature():
-    assert set(drawn(SamplingParams(temperature=50, top_k=1))) == {1}
+    assert set(draw_tokens(SamplingParams(temperature=50, top_k=1))) == {1}
 
 
 @pytest.mark.parametrize("top_k, kept", [(0, {0, 1, 2, 3}), (2, {1, 3}), (3, {0, 1, 3}), (99, {0, 1, 2, 3})])
 def test_top_k_leaves_only_the_k_likeliest(top_k, kept):
-    assert set(drawn(replace(PLAIN, top_k=top_k))) == kept
+    assert set(draw_tokens(replace(PLAIN, top_k=top_k))) == kept
 
 
 @pytest.mark.parametrize("top_p, kept", [
     (0.01, {1}), (0.49, {1}), (0.51, {1, 3}), (0.79, {1, 3}), (0.81, {0, 1, 3}), (1.0, {0, 1, 2, 3}),
 ])  # fmt: skip
 def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, kept):
-    assert set(drawn(replace(PLAIN, top_p=top_p))) == kept
+    assert set(draw_tokens(replace(PLAIN, top_p=top_p))) == kept
 
 
 @pytest.mark.parametrize("number", [300, 1000, 1001, 5000])
@@ -94,31 +94,31 @@ def test_top_p_keeps_as_many_of_equal_ones_as_it_needs(number, logit):
 
 @pytest.mark.parametrize("min_p, kept", [(0.09, {0, 1, 2, 3}), (0.11, {0, 1, 3}), (0.31, {1, 3}), (1.0, {1})])
 def test_min_p_is_a_share_of_the_likeliest_ones_chance(min_p, kept):
-    assert set(drawn(replace(PLAIN, min_p=min_p))) == kept
+    assert set(draw_tokens(replace(PLAIN, min_p=min_p))) == kept
 
 
 def test_top_p_is_a_share_of_what_top_k_left():
-    assert set(drawn(replace(PLAIN, top_k=2, top_p=0.62))) == {1}, "0.5 of 0.8 is enough"
+    assert set(draw_tokens(replace(PLAIN, top_k=2, top_p=0.62))) == {1}, "0.5 of 0.8 is enough"
 
 
 def test_top_p_comes_before_min_p():
     # min_p first would leave 0.5 and 0.3, of which 0.5 is more than 0.6
-    assert set(drawn(replace(PLAIN, top_p=0.6, min_p=0.5))) == {1, 3}
+    assert set(draw_tokens(replace(PLAIN, top_p=0.6, min_p=0.5))) == {1, 3}
 
 
 def test_filters_see_what_temperature_has_made():
-    assert set(drawn(SamplingParams(temperature=0.5, top_p=0.6))) == {1}, "0.25 of 0.365 is 0.68"
-    assert set(drawn(SamplingParams(temperature=0.5, min_p=0.5))) == {1}, "0.6 squared is 0.36"
+    assert set(draw_tokens(SamplingParams(temperature=0.5, top_p=0.6))) == {1}, "0.25 of 0.365 is 0.68"
+    assert set(draw_tokens(SamplingParams(temperature=0.5, min_p=0.5))) == {1}, "0.6 squared is 0.36"
 
 
 def test_draws_follow_the_chances():
-    assert np.bincount(drawn(times=20_000), minlength=4) / 20_000 == pytest.approx(CHANCES, abs=0.015)
+    assert np.bincount(draw_tokens(times=20_000), minlength=4) / 20_000 == pytest.approx(CHANCES, abs=0.015)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_is_a_root_of_the_chances(temperature):
     expected = CHANCES ** (1 / temperature) / (CHANCES ** (1 / temperature)).sum()
-    shares = np.bincount(drawn(SamplingParams(temperature=temperature), times=20_000), minlength=4) / 20_000
+    shares = np.bincount(draw_tokens(SamplingParams(temperature=temperature), times=20_000), minlength=4) / 20_000
     assert shares == pytest.approx(expected, abs=0.015)
 
 
@@ -149,13 +149,13 @@ def test_each_draw_uses_one_random_number_whatever_is_left_out():
 @pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1e300])
 def test_extreme_temperatures_and_logits_stay_finite(temperature):
     logits = np.array([-np.inf, 3e38, -3e38, 0.0], dtype=np.float32)
-    assert 0 not in drawn(SamplingParams(temperature=temperature), logits)
+    assert 0 not in draw_tokens(SamplingParams(temperature=temperature), logits)
 
 
 @pytest.mark.parametrize("first", [-np.inf, 0.0])
 def test_an_impossible_token_is_never_drawn(first):
     logits = np.array([first, -np.inf, 0.0, -np.inf], dtype=np.float32)
-    assert set(drawn(SamplingParams(temperature=9, top_k=3), logits)) == {2} | ({0} if first == 0 else set())
+    assert set(draw_tokens(SamplingParams(temperature=9, top_k=3), logits)) == {2} | ({0} if first == 0 else set())
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
@@ -211,7 +211,7 @@ def test_presence_and_frequency_leave_the_prompt_alone():
 
 
 def test_a_negative_penalty_favours_what_was_said():
-    assert set(drawn(SamplingParams(temperature=1, frequency_penalty=-2), times=60)) == {0, 1, 2, 3}
+    assert set(draw_tokens(SamplingParams(temperature=1, frequency_penalty=-2), times=60)) == {0, 1, 2, 3}
     assert len(set(said(SamplingParams(temperature=1, frequency_penalty=-2), times=60)[20:])) == 1
 
 

@@ -23,7 +23,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def joined(outputs: Path, *overrides: str) -> list[subprocess.CompletedProcess[str]]:
+def run_joined(outputs: Path, *overrides: str) -> list[subprocess.CompletedProcess[str]]:
     """How the train stage ended in both, started by somebody else."""
     group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     both = [os.environ | group | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"} for rank in ("0", "1")]

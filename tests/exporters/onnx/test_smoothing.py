@@ -31,7 +31,7 @@ OUTLIERS = np.float32(60)
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
+def draw_model(tmp_path_factory):
     """A function that draws a random model, smoothed if it is given sizes, and gives the folder."""
     base = tmp_path_factory.mktemp("smoothing")
 
@@ -80,28 +80,28 @@ def logits(folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_smoothed_model_says_the_same_with_other_weights(family, drawn):
-    plain = drawn(family)
-    smoothed = drawn(family, PLAIN, sizes_of(plain))
+def test_a_smoothed_model_says_the_same_with_other_weights(family, draw_model):
+    plain = draw_model(family)
+    smoothed = draw_model(family, PLAIN, sizes_of(plain))
     right, got = logits(plain), logits(smoothed)
     assert np.abs(got - right).max() < 1e-4 * right.std()
     assert (plain / "model.onnx.data").read_bytes() != (smoothed / "model.onnx.data").read_bytes()
 
 
-def test_where_there_are_outliers_few_bits_harm_a_smoothed_model_less(drawn):
-    plain = drawn("llama, outliers")
+def test_where_there_are_outliers_few_bits_harm_a_smoothed_model_less(draw_model):
+    plain = draw_model("llama, outliers")
     right, sizes = logits(plain), sizes_of(plain)
     rough, smooth = (
-        divergence.kl_divergence(right, logits(drawn("llama, outliers", TOKEN, calibration))).mean()
+        divergence.kl_divergence(right, logits(draw_model("llama, outliers", TOKEN, calibration))).mean()
         for calibration in (NO_CALIBRATION, sizes)
     )
     assert smooth < rough / 10
 
 
 @pytest.mark.parametrize("family", ["llama, outliers", "gemma2"])
-def test_with_a_block_down_projections_and_the_head_have_it_and_harm_less(family, drawn):
-    plain = drawn(family)
-    token, mixed = (drawn(family, precision, sizes_of(plain)) for precision in (TOKEN, MIXED))
+def test_with_a_block_down_projections_and_the_head_have_it_and_harm_less(family, draw_model):
+    plain = draw_model(family)
+    token, mixed = (draw_model(family, precision, sizes_of(plain)) for precision in (TOKEN, MIXED))
     nodes = onnx_format.load(mixed / "model.onnx", load_external_data=False).graph.node
     assert Counter(node.op_type for node in nodes if node.op_type in ("MatMulNBits", "MatMulIntegerToFloat")) == {
         "MatMulNBits": 3, "MatMulIntegerToFloat": 6
@@ -114,8 +114,8 @@ def test_with_a_block_down_projections_and_the_head_have_it_and_harm_less(family
 
 @pytest.mark.parametrize("precision", [TOKEN, MIXED])
 @pytest.mark.parametrize("family", ["llama, outliers", "gemma2"])
-def test_a_smoothed_token_is_read_alone_as_in_company(family, precision, drawn):
-    lm = loading.load_model(drawn(family, precision, sizes_of(drawn(family))), 1)
+def test_a_smoothed_token_is_read_alone_as_in_company(family, precision, draw_model):
+    lm = loading.load_model(draw_model(family, precision, sizes_of(draw_model(family))), 1)
     alone, together = lm.allocate_slots(1), lm.allocate_slots(4)
     alone.prefill(0, np.array(SEQUENCES[0]))
     for slot in range(4):
@@ -125,8 +125,8 @@ def test_a_smoothed_token_is_read_alone_as_in_company(family, precision, drawn):
         assert np.array_equal(alone.decode(ids[:1])[0], together.decode(ids)[0])
 
 
-def test_values_stay_where_their_cache_has_scales(drawn):
-    plain = drawn("llama")
+def test_values_stay_where_their_cache_has_scales(draw_model):
+    plain = draw_model("llama")
     sizes = smoothing.measure_sizes(plain, SEQUENCES)
     decoder, _ = families.read_decoder(plain.parent / "llama")
     given = decoder.read_layer(1)

@@ -8,7 +8,7 @@ import signal
 import presets
 import pytest
 from safetensors.torch import load_file, save_file
-from two_processes import TWO, finished, joined
+from two_processes import TWO, finished, run_joined
 
 from refrain.pipeline import paths
 from refrain.training import checkpoints
@@ -40,7 +40,7 @@ def test_two_processes_learn_what_one_learns(workspace, tmp_path, overrides, lau
     """16 rows in steps of 5 and of 15: the last step has a single row, which only one process has."""
     train.main(workspace("train.epochs=2", "train.patience=1", *overrides))
     one, _, *curves = learned()
-    first, second = joined(tmp_path, *launch)
+    first, second = run_joined(tmp_path, *launch)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     two, _, *again = learned()
     assert [pytest.approx(curve, abs=1e-4) for curve in curves] == again and curves[0][0] > curves[0][-1] + 0.5
@@ -63,11 +63,11 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, 
     kept = checkpoints.latest_checkpoint(folder)
     assert len(list(kept.glob("rng_state_*.pth"))) == 2
 
-    first, second = joined(tmp_path, *launch)
+    first, second = run_joined(tmp_path, *launch)
     assert (first.returncode, second.returncode, second.stderr) == (0, 0, ""), first.stderr + second.stderr
     assert f"going on from step {kept.name.rpartition('-')[2]}\n" in first.stderr
     resumed = learned()
-    assert joined(tmp_path, *launch)[0].returncode == 0
+    assert run_joined(tmp_path, *launch)[0].returncode == 0
     assert learned()[1:] == resumed[1:]
 
 
@@ -94,7 +94,7 @@ def test_a_world_size_without_a_rank_is_not_ours(monkeypatch):
 )
 def test_a_training_that_diverges_ends_in_both_at_the_same_step(workspace, launch, packing, tmp_path):
     workspace("method=full", "train.lr=1e20", "train.epochs=3", f"train.packing={packing}", "train.batch_size=5")
-    first, second = joined(tmp_path, *launch)
+    first, second = run_joined(tmp_path, *launch)
     sentence = r"^train: the \S.* is -?(?:nan|inf) after step (\d): .* lower train.lr=1e\+20$"
     steps = [re.findall(sentence, process.stderr, re.M) for process in (first, second)]
     assert len(steps[0]) == 1 and steps[0] == steps[1], first.stderr + second.stderr
