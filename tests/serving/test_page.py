@@ -516,7 +516,7 @@ def test_a_screen_reader_hears_whole_sentences(page):
 
 
 @in_browser
-@pytest.mark.parametrize(("width", "height"), [(360, 640), (640, 400)])  # a phone; a window of 1280 at 200 %
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (360, 640), (640, 400)])  # 1280 at 400 %, a phone, 200 %
 def test_nothing_is_cut_off_on_a_phone_or_when_zoomed(open_page, width, height):
     page = open_page(f"beside=refrain:fp32&{SHORT}")
     page.set_viewport_size({"width": width, "height": height})
