@@ -100,7 +100,7 @@ def false_alarms(pool: AnswerPool, rows: int, times: int) -> Shares:
     alarms = dict.fromkeys([*pool.statistics, "any"], 0)
     for number in range(times):
         drawn = pool.draw(rows, np.random.default_rng(number), is_fair=True)
-        p_values = {name: paired_tests.compare_statistics(name, *pair, number).p_value for name, pair in drawn.items()}
+        p_values = {name: paired_tests.find_p_value(name, *pair, number)[0] for name, pair in drawn.items()}
         for name, p_value in p_values.items():
             alarms[name] += p_value < ALPHA
         alarms["any"] += min(paired_tests.adjust_holm([*p_values.values()])) < ALPHA
@@ -113,7 +113,7 @@ def power_at_rows_needed(pool: AnswerPool, metric: str, times: int) -> tuple[int
     found = 0
     for number in range(times):
         pair = pool.draw(needed, np.random.default_rng(number))[metric]
-        found += paired_tests.compare_statistics(metric, *pair, number).p_value < ALPHA
+        found += paired_tests.find_p_value(metric, *pair, number)[0] < ALPHA
     return needed, found / times
 
 

@@ -58,14 +58,25 @@ def compare_statistics(metric: str, a: RowStatistics, b: RowStatistics, seed: in
     pairs = RowStatistics(np.hstack([a.rows, b.rows]), difference_of(a), a.highest)
     error = float(pairs.score(bootstrap.resample_sums(pairs.rows, seed)).std())
     low, high = difference_interval(pairs.value, error, rows, a.highest)
+    p_value, test = find_p_value(metric, a, b, seed)
     if metric == "exact_match":
-        losses, wins = (int(((a.rows - b.rows)[:, 0] == sign).sum()) for sign in (1, -1))
-        p_value, test = mcnemar(losses, wins), "McNemar, exact"
-        needed = sample_size.rows_for_mcnemar(losses, wins, rows)
+        needed = sample_size.rows_for_mcnemar(*count_discordant(a, b), rows)
     else:
-        p_value, test = randomisation.swap_test(a, b, seed)
         needed = sample_size.rows_for_mean(pairs.value, error, rows)
     return Difference(metric, a.value, b.value, pairs.value, low, high, p_value, rows, needed, test)
+
+
+def find_p_value(metric: str, a: RowStatistics, b: RowStatistics, seed: int = 0) -> tuple[float, str]:
+    """The two-sided p-value of a score's difference, and the name of the test."""
+    if metric == "exact_match":
+        return mcnemar(*count_discordant(a, b)), "McNemar, exact"
+    return randomisation.swap_test(a, b, seed)
+
+
+def count_discordant(a: RowStatistics, b: RowStatistics) -> tuple[int, int]:
+    """How many rows A alone has right, and how many B alone."""
+    losses, wins = (int(((a.rows - b.rows)[:, 0] == sign).sum()) for sign in (1, -1))
+    return losses, wins
 
 
 def difference_of(statistics: RowStatistics) -> Callable[[Numbers], Numbers]:
