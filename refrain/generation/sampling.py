@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from refrain.runtime.language_model import Logits, log_softmax
 
 BLOCK = 256  # weights that are summed at once
-FLOAT32 = np.finfo(np.float32)
+TINY, LARGEST = map(float, (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,13 @@ class Sampler:
 def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: float) -> int:
     """The id on which `fraction`, from 0 to 1, falls when the probabilities lie side by side in the order of ids."""
     ids = None if not params.top_k else top_indices(scores, params.top_k)  # no temperature changes who is likelier
-    kept = scores if ids is None else scores[ids]
-    temperature = np.float32(np.clip(params.temperature, FLOAT32.tiny, FLOAT32.max))
+    temperature = min(max(params.temperature, TINY), LARGEST)
     with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
-        weights = np.exp((kept - np.float32(best)) / temperature)
+        shifted = (scores if ids is None else scores[ids]) - np.float32(best)
+        if params.min_p and params.top_p == 1:  # what weighs less is not weighed, but for a margin of rounding
+            likely = np.flatnonzero(shifted >= temperature * (math.log(params.min_p) - 1e-3))
+            ids, shifted = likely if ids is None else ids[likely], shifted[likely]
+        weights = np.exp(shifted if temperature == 1 else np.divide(shifted, temperature, out=shifted), out=shifted)
     if params.top_p < 1:
         nucleus = top_p_indices(weights, params.top_p)
         ids, weights = nucleus if ids is None else ids[nucleus], weights[nucleus]
@@ -105,32 +108,52 @@ def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: 
 
 
 def search_cumulative(weights: NDArray[np.float32], fraction: float) -> int:
-    """Where that share of the sum of all weights is exceeded, never at one that weighs 0; summed in float64."""
-    whole = len(weights) // BLOCK * BLOCK
-    blocks = weights[:whole].reshape(-1, BLOCK).astype(np.float64).sum(axis=1)
-    ends = np.cumsum([*blocks, weights[whole:].astype(np.float64).sum()])
-    goal = fraction * ends[-1]
-    block = min(int(np.searchsorted(ends, goal, side="right")), int(np.searchsorted(ends, ends[-1])))
-    before = ends[block - 1] if block else 0.0
-    inside = np.cumsum(weights[BLOCK * block : BLOCK * (block + 1)], dtype=np.float64)
-    index = int(np.searchsorted(inside, goal - before, side="right"))
-    return BLOCK * block + min(index, int(np.searchsorted(inside, inside[-1])))  # sums round in another order
+    """Where that share of the sum of all weights is exceeded, never at one that weighs 0."""
+    if len(weights) <= BLOCK:
+        sums = weights.cumsum(dtype=np.float64)
+        return first_above(sums, fraction * float(sums[-1]))
+    ends = block_sums(weights).cumsum(dtype=np.float64)
+    goal = fraction * float(ends[-1])
+    block = first_above(ends, goal)
+    start, before = BLOCK * block, float(ends[block - 1]) if block else 0.0
+    return start + first_above(weights[start : start + BLOCK].cumsum(dtype=np.float64), goal - before)
+
+
+def first_above(sums: NDArray[np.float64], goal: float) -> int:
+    """Where rising sums exceed a goal, at the latest where they reach their last: goals are rounded."""
+    return int(sums.searchsorted(min(goal, math.nextafter(sums[-1], 0.0)), side="right"))
+
+
+def block_sums(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum of each BLOCK weights and of those left over; einsum adds in one thread, wherever the weights lie."""
+    left = len(weights) % BLOCK
+    sums = np.einsum("ij->i", weights[: len(weights) - left].reshape(-1, BLOCK))
+    return np.append(sums, weights[-left:].sum()) if left else sums
 
 
 def top_indices(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     """Where the `count` highest values stand, in rising order; of equal ones the first."""
     if count >= len(values):
         return np.arange(len(values))
+    candidates: NDArray[np.intp] | None = None
+    if (rows := min(64, len(values) // (4 * count))) > 1:
+        # as many columns as asked for have their highest at this bound or above, and little else has
+        highest = values[: len(values) // rows * rows].reshape(rows, -1).max(axis=0)
+        candidates = (values >= np.partition(highest, -count)[-count]).nonzero()[0]
+        values = values[candidates]
     threshold = np.partition(values, -count)[-count]
-    above, equal = np.flatnonzero(values > threshold), np.flatnonzero(values == threshold)
-    return np.sort(np.concatenate([above, equal[: count - len(above)]]))
+    found: NDArray[np.intp] = (values >= threshold).nonzero()[0]
+    if len(found) > count:
+        equal = (values[found] == threshold).nonzero()[0]
+        found = np.delete(found, equal[count - len(found) :])
+    return found if candidates is None else candidates[found]
 
 
 def top_p_indices(weights: NDArray[np.float32], share: float) -> NDArray[np.intp]:
     """Where the highest weights stand that hold that share of all, in rising order; of equal ones the first."""
-    goal = share * float(weights.sum(dtype=np.float64))
-    for threshold in (2**-4, 2**-8, 2**-16, 0.0):  # of the likeliest, which weighs 1: most are far below
-        candidates = np.flatnonzero(weights >= threshold)
+    goal = share * float(block_sums(weights).sum(dtype=np.float64))
+    for threshold in (2**-12, 2**-16, 0.0):  # of the likeliest, which weighs 1: most are far below
+        candidates = (weights >= threshold).nonzero()[0]
         kept = weights[candidates].astype(np.float64)
         if kept.sum() >= goal:
             break
@@ -140,7 +163,7 @@ def top_p_indices(weights: NDArray[np.float32], share: float) -> NDArray[np.intp
 def top_p_count(weights: NDArray[np.float64], goal: float) -> int:
     """How many of the highest weights have that sum."""
     count, remaining = 0, weights
-    while len(remaining) > 256:  # to halve them is cheaper than to sort them all
+    while len(remaining) > 512:  # to halve them is cheaper than to sort them all
         high = remaining > remaining.mean()
         if high.all() or not high.any():  # they are equal, and the mean is rounded
             break
@@ -148,8 +171,8 @@ def top_p_count(weights: NDArray[np.float64], goal: float) -> int:
             remaining = remaining[high]
         else:
             goal, count, remaining = goal - mass, count + int(high.sum()), remaining[~high]
-    cumulative = np.cumsum(np.sort(remaining)[::-1])
-    return count + int(np.searchsorted(cumulative[:-1], goal)) + 1
+    cumulative = np.sort(remaining)[::-1].cumsum()
+    return count + int(cumulative[:-1].searchsorted(goal)) + 1
 
 
 def log_probabilities(logits: Logits) -> Logits:
@@ -167,7 +190,8 @@ class TokenLogprobs(NamedTuple):
 def token_logprobs(logits: Logits, token: int, count: int) -> TokenLogprobs:
     """Those of a token that was chosen; of the likeliest, impossible ones are left out."""
     best = float(logits.max())
-    total = best + math.log(np.exp(logits - np.float32(best)).sum(dtype=np.float64))
+    shifted = logits - np.float32(best)
+    total = best + math.log(block_sums(np.exp(shifted, out=shifted)).sum(dtype=np.float64))
     ids = top_indices(logits, count) if count else np.empty(0, np.intp)
     falling = ids[np.argsort(-logits[ids], kind="stable")][:count]
     top = [(int(other), float(logits[other]) - total) for other in falling if logits[other] > -np.inf]

@@ -182,6 +182,29 @@ def test_what_is_left_of_a_large_vocabulary_is_what_transformers_leaves(manner):
     assert edges.tolist() == [theirs[0], theirs[-1]], "the first and the last of those that are left"
 
 
+@pytest.mark.parametrize("values", [LARGE, LARGE[:1023], np.round(LARGE), np.zeros(9000, dtype=np.float32)])
+@pytest.mark.parametrize("count", [1, 7, 500, 1023])
+def test_the_highest_of_many_are_those_that_a_stable_sort_puts_first(values, count):
+    assert sampling.top_indices(values, count).tolist() == sorted(np.argsort(-values, kind="stable")[:count].tolist())
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 5000])
+def test_a_share_of_the_sum_is_found_where_the_sum_in_float64_has_it(size):
+    weights = np.exp(LARGE[:size])
+    weights[size // 2 : -1 - size // 3] = 0
+    sums = np.cumsum(weights, dtype=np.float64)
+    for fraction in np.linspace(0, 1, 97)[:-1]:
+        assert sampling.search_cumulative(weights, fraction) == np.searchsorted(sums, fraction * sums[-1], side="right")
+    assert sampling.search_cumulative(weights, 1.0) == np.flatnonzero(weights)[-1]
+
+
+@pytest.mark.parametrize("offset", range(1, 16, 3))
+def test_sums_do_not_hang_on_where_the_weights_lie(offset):
+    weights = np.exp(LARGE)
+    moved = np.concatenate([np.zeros(offset, dtype=np.float32), weights])[offset:]
+    assert sampling.block_sums(moved).tobytes() == sampling.block_sums(weights).tobytes()
+
+
 @pytest.mark.parametrize("lift", [0, -4])
 def test_the_repetition_penalty_is_that_of_transformers(lift):
     prompt, logits = [3, 3, 5], lift + np.array([1, -1, 2, -2, 0, 3, 2.5, 0], dtype=np.float32)
