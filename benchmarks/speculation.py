@@ -8,6 +8,7 @@ seconds and of CPU time; those of several texts are a median, with the lowest an
 """
 
 import argparse
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.contenders import refrain_model
-from benchmarks.harness import tables
+from benchmarks.harness import tables, templated_base
 from refrain.generation import model as generation_model
 from refrain.generation.model import Model
 from refrain.generation.options import Options
@@ -88,7 +89,9 @@ def main() -> None:
     folder = options.folder
     if options.base:
         folder = options.folder.resolve() / "int8-32"
-        refrain_model.export_variant(options.base.resolve(), folder, folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        base = templated_base.add_template(options.base.resolve(), "alpaca", folder.with_name("base"))
+        refrain_model.export_variant(base, folder, folder.name)
     plain = generation_model.load(folder, threads=options.threads, max_num_seqs=1)
     drafting = generation_model.load(folder, threads=options.threads, max_num_seqs=1,
                                prompt_lookup_num_tokens=options.draft_tokens)  # fmt: skip

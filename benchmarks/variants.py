@@ -4,9 +4,9 @@
         [--settings '{bits: 4, block: 32}' ...]
 
 MERGED is a model folder as the merge stage leaves it, or a base and the name of a preset of conf/template; QUESTIONS a
-JSONL file with a `question` a line. The fp32 variant
-answers the first of them, and each other variant is compared with it at every token of those answers. Each export runs
-in a process of its own, whose largest resident memory (VmHWM) is told.
+JSONL file with a `question` a line. The fp32 variant answers the first of them, and each other variant is compared
+with it at every token of those answers; outliers of activations are measured on the questions behind them. Each export
+runs in a process of its own, whose largest resident memory (VmHWM) is told.
 """
 
 import argparse
@@ -20,16 +20,21 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
+from benchmarks.harness import templated_base
 from refrain.chat import encoding
-from refrain.evaluation import divergence, parity
-from refrain.exporters.onnx import exporter, fallbacks
+from refrain.evaluation import divergence
+from refrain.exporters.onnx import exporter, fallbacks, smoothing
+from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration
 from refrain.pipeline.export_schema import QuantizationConfig
 from refrain.runtime import language_model, onnx_folder
 from refrain.runtime.loading import load_model
 
 OPSET = 18
 SPOKEN = 32  # tokens by which speed is measured
+MEASURED = 32  # questions, with which sizes of activations are measured
 DEFAULT = [
+    "{bits: 8, activations: token, head_bits: 8}",
+    "{bits: 8, block: 32, activations: token, head_bits: 8}",
     "{bits: 8, block: 32, head_bits: 8}",
     "{bits: 4, block: 32, head_bits: 8, rounding: search}",
     "{bits: 4, block: 32, head_bits: 4, rounding: search}",
@@ -40,26 +45,33 @@ DEFAULT = [
 def main() -> None:
     options = arguments()
     folder = Path(tempfile.mkdtemp(dir=options.scratch))
-    kind = exporter.choose_graph(options.merged, options.graph)
     try:
-        compare(options, folder, kind)
+        compare(options, folder)
     finally:
         shutil.rmtree(folder)
 
 
-def compare(options: argparse.Namespace, folder: Path, kind: str) -> None:
+def compare(options: argparse.Namespace, folder: Path) -> None:
     """One line for fp32 and one for each setting, as they come."""
+    merged, template = options.merged.resolve(), options.template
+    merged = templated_base.add_template(merged, template, folder / "merged") if template else merged
+    kind, fp32 = exporter.choose_graph(merged, options.graph), folder / "fp32"
     print("| settings | MB | tokens/s | seconds | peak MB | KL, nats | top-1 |\n|---|---:|---:|---:|---:|---:|---:|")
-    cost = export(options.merged, folder / "fp32", QuantizationConfig(bits=32), kind)
-    prompts, replies = answers(options, folder / "fp32")
-    tell(folder / "fp32", f"fp32, {kind}", cost, speed(folder / "fp32", prompts[0]))
-    expected = [parity.reply_logits(load_model(folder / "fp32"), *pair) for pair in zip(prompts, replies, strict=True)]
+    cost = export(merged, fp32, QuantizationConfig(bits=32), kind, NO_CALIBRATION)
+    questions = encode_questions(merged, options.questions)
+    prompts, others = questions[: options.prompts], questions[options.prompts :][:MEASURED]
+    replies = answers(fp32, prompts, options.tokens)
+    tell(fp32, f"fp32, {kind}", cost, speed(fp32, prompts[0]))
+    sequences = [[*prompt, *reply[:-1]] for prompt, reply in zip(prompts, replies, strict=True)]
+    model = load_model(fp32)
+    expected = [divergence.sequence_logits(model, ids, options.tokens) for ids in sequences]
+    measured = Calibration(activation_sizes=smoothing.measure_sizes(fp32, others))
     for text in options.settings:
         weights = OmegaConf.to_object(OmegaConf.merge(QuantizationConfig, OmegaConf.create(text)))
-        cost = export(options.merged, folder / "small", weights, kind)
+        cost = export(merged, folder / "small", weights, kind, measured if weights.activations else NO_CALIBRATION)
         stats, model = divergence.DivergenceStats(), load_model(folder / "small")
-        for prompt, reply, logits in zip(prompts, replies, expected, strict=True):
-            stats.add("whole", logits, parity.reply_logits(model, prompt, reply))
+        for ids, logits in zip(sequences, expected, strict=True):
+            stats.add("whole", logits, divergence.sequence_logits(model, ids, options.tokens))
         del model
         quality = f"{stats.kl():.2e} | {stats.top1():.1%}"
         tell(folder / "small", fallbacks.describe(weights), cost, speed(folder / "small", prompts[0]), quality)
@@ -85,28 +97,35 @@ def speed(folder: Path, prompt: list[int]) -> float:
     return best
 
 
-def export(merged: Path, out: Path, weights: QuantizationConfig, kind: str) -> tuple[float, float]:
+def export(
+    merged: Path, out: Path, weights: QuantizationConfig, kind: str, calibration: Calibration
+) -> tuple[float, float]:
     """Seconds and peak MB of an export in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(export_here, (merged, out, weights, kind))
+        return pool.apply(export_here, (merged, out, weights, kind, calibration))
 
 
-def export_here(merged: Path, out: Path, weights: QuantizationConfig, kind: str) -> tuple[float, float]:
+def export_here(
+    merged: Path, out: Path, weights: QuantizationConfig, kind: str, calibration: Calibration
+) -> tuple[float, float]:
     start = time.monotonic()
-    exporter.export_variant(merged, out, weights, kind, OPSET)
+    exporter.export_variant(merged, out, weights, kind, OPSET, calibration)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     return time.monotonic() - start, peak / 1000
 
 
-def answers(options: argparse.Namespace, fp32: Path) -> tuple[list[list[int]], list[list[int]]]:
-    """Prompts, and what fp32 says to each."""
-    template = OmegaConf.load(f"conf/template/{options.template}.yaml").jinja if options.template else None
-    tokenizer, model = encoding.load_tokenizer(options.merged, template), load_model(fp32)
-    lines = options.questions.read_text(encoding="utf-8").splitlines()[: options.prompts]
-    asked = [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
-    prompts = [encoding.encode_prompt(tokenizer, messages) for messages in asked]
-    return prompts, [language_model.greedy_decode(model, [each], options.tokens, frozenset())[0] for each in prompts]
+def encode_questions(merged: Path, questions: Path) -> list[list[int]]:
+    """The prompt of each."""
+    tokenizer = encoding.load_tokenizer(merged)
+    asked = [json.loads(line)["question"] for line in questions.read_text(encoding="utf-8").splitlines()]
+    return [encoding.encode_prompt(tokenizer, [{"role": "user", "content": question}]) for question in asked]
+
+
+def answers(fp32: Path, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+    """What fp32 says to each."""
+    model = load_model(fp32)
+    return [language_model.greedy_decode(model, [each], tokens, frozenset())[0] for each in prompts]
 
 
 def arguments() -> argparse.Namespace:
