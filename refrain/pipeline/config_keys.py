@@ -9,6 +9,8 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from refrain.pipeline import foreign_names
 from refrain.pipeline.schema import Config
 
+NUMBERS = {float: "Float", int: "Integer"}  # with OmegaConf's names
+NO_WORDS = {"null", "true", "false", "inf", "nan", "infinity"}  # but values
 CUTOFF = 0.7  # likeness of two names, from which one may be the other misspelt
 
 
@@ -43,6 +45,17 @@ def explain_key(key: str) -> str | None:
             return unknown_key(place, key.removeprefix(place), known)
         place, hint = f"{place}{part}.", known.get(part, element_type(hint))
     return None
+
+
+def explain_word(key: str, word: str) -> str | None:
+    """A sentence, OmegaConf's own, about a word where a key that is always there wants a number; None of any other."""
+    hint = cast(Any, Config)
+    for part in key.split("."):
+        hint = fields_of(hint).get(part) if isinstance(hint, type) else None
+    wanted = next((name for kind, name in NUMBERS.items() if hint == kind or hint == kind | None), None)
+    if wanted is None or word.lower() in NO_WORDS:
+        return None
+    return f"{key}: value '{word}' of type 'str' could not be converted to {wanted}"
 
 
 def fields_of(hint: Any) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from refrain.pipeline import config_keys, old_names, paths
 from refrain.pipeline.schema import Config
-from refrain.pipeline.validation import problems
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 PLAIN_KEY = re.compile(r"\+{0,2}((?!hydra\.)[A-Za-z_]\w*(\.\w+)*)=")  # of an override that sets a value
+PLAIN_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # a value that is a word
 OF_HYDRA = {"defaults", "hydra"}  # keys by which a file is made of others
 
 
@@ -28,10 +28,15 @@ def load(overrides: list[str]) -> Config:
 
 
 def check_names(overrides: list[str]) -> None:
-    """ValueError about the first override that gives a key no schema knows; Hydra takes far longer to say less."""
-    for override in map(old_names.rename_override, overrides):
-        match = PLAIN_KEY.match(override)
-        if match and (sentence := config_keys.explain_key(match[1])):
+    """ValueError about the first override that gives a key no schema knows, or else the first with a word in place of
+    a number; Hydra takes far longer to say less."""
+    renamed = [old_names.rename_override(override) for override in overrides]
+    keys, values = map(PLAIN_KEY.match, renamed), dict(override.partition("=")[::2] for override in renamed)
+    for sentence in (
+        *(config_keys.explain_key(match[1]) for match in keys if match),
+        *(config_keys.explain_word(key, value) for key, value in values.items() if PLAIN_WORD.fullmatch(value)),
+    ):
+        if sentence:
             raise ValueError(sentence)
 
 
@@ -112,6 +117,8 @@ def to_config(raw: dict[str, Any]) -> Config:
         raise ValueError(sentence)
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    from refrain.pipeline.validation import problems  # what is refused for a name waits for no check of values
 
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), raw)

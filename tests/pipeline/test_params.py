@@ -211,6 +211,31 @@ def test_values_on_the_command_line_win_for_that_run_only(bench, monkeypatch):
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_of_two_values_for_a_key_the_last_counts(bench, monkeypatch):
+    monkeypatch.chdir(bench)
+    assert launch.load(["train.lr=fast", "train.lr=1e-3"]).train.lr == 1e-3
+
+
+@pytest.mark.parametrize("override", [
+    "train.lr=fast", "seed=_one", "train.patience=soon", "data.leaks.near_duplicate_threshold=few",
+])  # fmt: skip
+def test_a_word_in_place_of_a_number_is_refused_in_the_words_of_omegaconf(bench, monkeypatch, override):
+    monkeypatch.chdir(bench)
+    with pytest.raises(ValueError) as at_once:
+        launch.check_names([override])
+    with pytest.raises(ValueError) as in_the_end:
+        launch.to_config(launch.compose_with_hydra("params", bench, [override]))
+    assert str(at_once.value) == str(in_the_end.value)
+
+
+@pytest.mark.parametrize("override", [
+    "train.lr=null", "train.lr=True", "train.lr=inf", "train.lr=Infinity", "method.name=fast",
+    "method.adapter.rank=few",
+])  # fmt: skip
+def test_what_may_be_a_value_is_left_to_hydra(override):
+    launch.check_names([override])
+
+
 def test_params_yaml_is_read_as_hydra_reads_it(bench, monkeypatch):
     monkeypatch.chdir(bench)
     assert launch.load([]) == launch.to_config(launch.compose_with_hydra("params", bench, []))
