@@ -1,6 +1,5 @@
 """Which exporters can draw the base, and what a configuration may ask of it: known before a step is trained."""
 
-import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,8 @@ GGUF_PACKAGES = ("gguf", "xllamacpp")
 def write_record(folder: Path, exporter: str, reason: str | None, gguf_obstacle: str | None = None) -> None:
     """The choice beside the base; `reason` says why the compact graph is not drawn, `gguf_obstacle` why no GGUF file
     is written."""
+    import json
+
     record = {"exporter": exporter, "reason": reason, "gguf_obstacle": gguf_obstacle}
     text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
@@ -23,6 +24,8 @@ def write_record(folder: Path, exporter: str, reason: str | None, gguf_obstacle:
 
 def require_exportable(cfg: Config) -> None:
     """ValueError when a graph, a variant or a file that is asked for cannot be made of the base; a check of a stage."""
+    import json  # what is refused for a name waits for no JSON
+
     path = paths.BASE / RECORD
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if record:

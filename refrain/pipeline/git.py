@@ -1,7 +1,5 @@
 """What Git knows of the workspace."""
 
-import subprocess
-
 from refrain.pipeline import paths
 
 
@@ -33,5 +31,7 @@ def commit_of(name: str) -> str:
 
 def run_git(*arguments: str) -> str:
     """What Git prints; nothing when it fails or there is no repository."""
+    import subprocess  # a stage that starts loads this module, and asks Git for nothing
+
     command = ["git", "-C", str(paths.workspace()), *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.rstrip("\n")

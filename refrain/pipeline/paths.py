@@ -1,7 +1,6 @@
 """Where stages read and write: the same paths that dvc.yaml names, kept equal by a test."""
 
 import os
-import shutil
 from pathlib import Path
 
 CONF = Path("conf")
@@ -58,6 +57,8 @@ def run_name() -> str:
 
 def make_empty(folder: Path) -> None:
     """An empty folder; with hard-linked outputs, writing in place would corrupt DVC's cache."""
+    import shutil  # loads what unpacks archives
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 

@@ -1,11 +1,9 @@
 """How a stage starts, one process at a time, and the small reports that it leaves."""
 
 import fcntl
-import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +79,8 @@ def run_command(
         is_said = not isinstance(error.code, str)
         end(name, error.code if is_said else 1, "" if is_said else str(error.code), has_begun())
     except Exception:
+        import traceback
+
         if IN_GROUP in os.environ:  # whoever started the processes says it once
             raise
         end(name, 1, traceback.format_exc().rstrip(), has_begun())
@@ -104,6 +104,8 @@ def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoRe
 
 def write_report(path: Path, facts: Mapping[str, Any]) -> None:
     """A small JSON file: sorted keys, floats to six digits, the same bytes for the same facts."""
+    import json
+
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps(round_floats(facts), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
