@@ -33,7 +33,7 @@ CHATML = (
 )
 
 
-LONGEST = (  # files by the time that they take: with these first, no core waits for another at the end
+LONGEST = (  # files by the time that they take: with these first and the short ones last, no core waits at the end
     "runs/test_kills.py", "training/distributed/test_processes.py", "experiments/test_verify.py", "runs/test_reruns.py",
     "runs/test_methods.py", "workflow/test_finetuning.py", "workflow/test_examples.py", "runs/test_loop.py",
     "training/callbacks/test_checkpointing.py", "training/distributed/test_launcher.py",
@@ -45,7 +45,8 @@ LONGEST = (  # files by the time that they take: with these first, no core waits
 
 def pytest_collection_modifyitems(items):
     places = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("heavy")}
+    items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), item.path not in long))
 
 
 def pytest_collection_finish():
