@@ -6,8 +6,10 @@ import atexit
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,14 +22,41 @@ DVC = (
     "ruamel.yaml", "scmrepo.git", "hydra._internal.hydra", "omegaconf.grammar_parser", "tokenizers",
 )  # fmt: skip
 PATIENCE = 1800  # seconds after which what has not ended hangs
+FORKED_STAGES = "FORKED_STAGES"  # the socket at which plain_install/forked_stage.py asks for a fork
 SERVER = """
-import gc, importlib, json, os, sys, traceback
+import gc, importlib, json, os, runpy, select, signal, socket, sys, traceback
 
+door = socket.socket(fileno=int(sys.argv.pop(1)))
 for name in sys.argv[1:]:
     importlib.import_module(name)
 gc.freeze()
-for line in sys.stdin:
-    code, arguments, folder, processes = json.loads(line)
+
+
+def enter(folder, environment):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("huggingface_hub", "refrain")]:
+        del sys.modules[name]
+
+
+def end(act):
+    status = 1
+    try:
+        act()
+        status = 0
+    except SystemExit as reason:
+        status = int(reason.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # for the end of a Python would touch all that it shares with its parent
+
+
+def run_code(code, arguments, folder, processes):
     children = []
     for environment, *outputs in processes:
         if child := os.fork():
@@ -36,24 +65,52 @@ for line in sys.stdin:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, output in enumerate(outputs, 1):
             os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("huggingface_hub", "refrain")]:
-            del sys.modules[name]
+        enter(folder, environment)
         sys.argv, sys.path[0] = ["-c", *arguments], ""
-        status = 1
-        try:
-            exec(code, {"__name__": "__main__"})
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # for the end of a Python would touch all that it shares with its parent
+        end(lambda: exec(code, {"__name__": "__main__"}))
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
+
+
+def run_stage(client):
+    if not (files := socket.recv_fds(client, 1, 3)[1]):
+        return  # who asked was killed
+    words, path, folder, environment = json.loads(client.makefile("rb", 0).readline())
+    if not (child := os.fork()):
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.closerange(3, max(client.fileno(), door.fileno(), *files) + 1)
+        enter(folder, environment)
+        sys.orig_argv, sys.argv, sys.path = words, words[2:], [folder, *path]
+        end(lambda: runpy.run_module(words[2], run_name="__main__", alter_sys=True))
+    for file in files:
+        os.close(file)  # a pipe ends where the last who has it open does
+    ended = os.pidfd_open(child)
+    while ended not in select.select([client, ended], [], [])[0]:
+        number = client.recv(1)  # of a signal to be passed on; nothing when who asked was killed
+        os.kill(child, number[0] if number else signal.SIGKILL)
+        if not number:
+            return os.waitpid(child, 0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    client.sendall(json.dumps(status).encode())
+
+
+at_work = set()
+while True:
+    ready = select.select([sys.stdin, door], [], [])[0]
+    at_work -= {pid for pid in at_work if os.waitpid(pid, os.WNOHANG)[0]}
+    if door in ready:
+        client, _ = door.accept()
+        work = lambda: run_stage(client)
+    elif line := sys.stdin.readline():
+        work = lambda: run_code(*json.loads(line))
+    else:
+        break
+    if pid := os.fork():
+        at_work.add(pid)
+        if door in ready:
+            client.close()
+    else:
+        end(work)
 """
 
 
@@ -62,10 +119,31 @@ def server(modules: tuple[str, ...]) -> subprocess.Popen[str]:
     """The process that is forked, started when it is first needed."""
     places = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {"PYTHONPATH": str(PLAIN_INSTALL), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", SERVER, *modules], env=places | settings, cwd=ROOT, text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(door_of(modules))
+        door.listen()
+        process = subprocess.Popen([sys.executable, "-c", SERVER, str(door.fileno()), *modules], env=places | settings,
+                                   cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   pass_fds=[door.fileno()])  # fmt: skip
     atexit.register(process.communicate)  # it ends where its input does
     return process
+
+
+@cache
+def door_of(modules: tuple[str, ...]) -> str:
+    """A path for the socket of a server, short enough for one."""
+    folder = tempfile.TemporaryDirectory(prefix="fork-")
+    atexit.register(folder.cleanup)
+    return f"{folder.name}/door"
+
+
+def forked_stages() -> dict[str, str]:
+    """Variables with which `python -m stages.NAME`, whoever starts it, is a fork that has loaded PyTorch already.
+
+    It has the code, the arguments, the folder, the environment, the files and the signals of what was started.
+    """
+    server(LARGE)
+    return {FORKED_STAGES: door_of(LARGE), "PYTHONPATH": str(PLAIN_INSTALL)}
 
 
 def fork(modules: tuple[str, ...], code: str, arguments: tuple[str, ...], folder: Path, *processes: list) -> list[int]:

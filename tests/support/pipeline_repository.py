@@ -180,7 +180,9 @@ def run_forked(folder: Path, script: str, *arguments: str, fails: bool = False, 
 
 
 def dvc(folder: Path, *arguments: str, **settings: Any) -> str:
-    """What `dvc` said."""
+    """What `dvc` said; the stages that it runs are forked, too."""
+    if arguments[0] in ("repro", "exp", "queue"):
+        settings = forked_python.forked_stages() | settings
     return run_forked(folder, "import sys, dvc.cli; sys.exit(dvc.cli.main(sys.argv[1:]))", *arguments, **settings)
 
 

@@ -3,13 +3,13 @@
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from typing import Any
 
+import forked_python
 import pytest
-from places import PLAIN_INSTALL, ROOT
+from places import ROOT
 
 NOTEBOOK, SCRIPT = ROOT / "examples/finetune.ipynb", ROOT / "examples/finetune.py"
 
@@ -28,6 +28,8 @@ def test_the_notebook_is_one_that_programs_open_and_holds_no_outputs():
 @pytest.mark.slow
 def test_the_notebook_and_the_script_end_with_the_same_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name, value in forked_python.forked_stages().items():
+        monkeypatch.setenv(name, value)
     names: dict[str, Any] = {}
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -39,7 +41,6 @@ def test_the_notebook_and_the_script_end_with_the_same_model(tmp_path, monkeypat
     lines = said.getvalue().splitlines()
     assert lines[:2] == ["  ".join(turns) for turns in learned[:2]]
     assert [line.split("  ")[0] for line in lines] == [question for question, _ in learned]
-    plain = os.environ | {"PYTHONPATH": str(PLAIN_INSTALL)}
-    done = subprocess.run([sys.executable, SCRIPT], env=plain, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, learned[0][1]), done.stderr
     assert done.stderr.count("nothing has changed") == 5

@@ -1,7 +1,6 @@
 """Fine-tuned and exported from Python, without a repository around: the pipeline's bytes, and an end that is said."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,9 +8,9 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked_python
 import pipeline_repository
 import pytest
-from places import PLAIN_INSTALL
 
 import refrain
 from refrain.pipeline import manifest
@@ -50,7 +49,16 @@ class StoppedRun(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def stopped_run(finished_pipeline, tmp_path_factory):
+def forked_stages():
+    """From now on, for this module, a stage loads no library of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in forked_python.forked_stages().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stopped_run(finished_pipeline, tmp_path_factory, forked_stages):
     """With the files and the settings of the small pipeline, in a folder of no repository."""
     raw, place = finished_pipeline / "data/raw", tmp_path_factory.mktemp("elsewhere")
     sources, held_out = [str(raw / "small.csv"), str(raw / "small.jsonl")], str(raw / "small-test.jsonl")
@@ -59,8 +67,8 @@ def stopped_run(finished_pipeline, tmp_path_factory):
     given = {"tiny": tiny, "adapter": adapter, "epochs": 15, "batch_size": 1, "lr": 2e-5, **FEW}
     (place / "train.py").write_text(TRAINING)
     command = [sys.executable, "train.py", json.dumps([sources, held_out, given])]
-    settings = {"env": os.environ | {"PYTHONPATH": str(PLAIN_INSTALL)}, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=place, start_new_session=True, **settings)
+    settings = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    process = subprocess.Popen(command, cwd=place, **settings)
     next(line for line in process.stderr if "val loss" in line)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
