@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import forked_python
 import presets
 import pytest
 from omegaconf import OmegaConf
@@ -34,8 +35,10 @@ def started():
     """Starts the stage as a person would; what still runs after the test is ended."""
     running = []
 
-    def start(*overrides):
-        environment = {**os.environ, "PYTHONPATH": f"{PLAIN_INSTALL}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    def start(*overrides, is_forked=True):
+        forked = forked_python.forked_stages() if is_forked else {}
+        plain = {"PYTHONPATH": f"{PLAIN_INSTALL}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | forked | plain
         command = [sys.executable, "-m", "stages.train", *overrides]
         running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return running[-1]

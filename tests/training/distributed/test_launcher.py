@@ -14,7 +14,7 @@ from refrain.training.distributed import launcher, workers
 @pytest.mark.slow
 def test_a_worker_that_is_lost_ends_all_with_a_sentence(workspace, started):
     workspace(*presets.SMALL, "train.epochs=500", "train.batch_size=3")
-    stage = started(*TWO)
+    stage = started(*TWO, is_forked=False)
     next(line for line in stage.stderr if "step " in line or "lr " in line)
     family = psutil.Process(stage.pid).children()
     next(worker for worker in family if worker.environ()["RANK"] == "1").kill()

@@ -52,9 +52,9 @@ def test_two_processes_learn_what_one_learns(workspace, tmp_path, overrides, lau
 @pytest.mark.parametrize("launch", [TWO, SHARDED], ids=["whole", "sharded"])
 def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_bytes(workspace, started, launch, tmp_path):
     """With dropout, so that the chance of each process must have been kept."""
-    workspace(*presets.SMALL, "train.epochs=20", "train.batch_size=3", "method.adapter.dropout=0.1")
+    workspace(*presets.SMALL, "train.epochs=10", "train.batch_size=3", "method.adapter.dropout=0.1")
     stopped = started(*launch)
-    next(line for line in stopped.stderr if "step  24" in line)
+    next(line for line in stopped.stderr if "step 12" in line)
     stopped.send_signal(signal.SIGTERM)
     code, said = finished(stopped)
     stopped = r"^train: stopped at step \d+ \(SIGTERM\); the next run goes on from there$"
