@@ -476,6 +476,11 @@ def test_compose_depends_on_conf_alone():
     assert outs(DVC["compose"]) == {str(paths.PARAMS), str(paths.LINKED_DATA), str(paths.LINKED_MODEL)}
 
 
+def test_dvc_searches_no_room_that_no_stage_depends_on():
+    ignored = {line for line in (ROOT / ".dvcignore").read_text().splitlines() if line.startswith("/refrain/")}
+    assert ignored == {f"/refrain/{name}" for name in FOR_PEOPLE}
+
+
 def test_dvc_yaml_and_paths_name_the_same_places():
     ours = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     written = set().union(*map(outs, DVC.values()))
