@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from refrain.data import data_cards, sources, training_texts
+from refrain.data import data_cards, sources
 from refrain.data.readers import folders
 from refrain.pipeline import front_matter, paths
 from refrain.pipeline.paths import locate
@@ -42,6 +42,8 @@ def link_data(data: DataConfig) -> None:
 
 def link_rows(data: DataConfig) -> None:
     """Link once more, file by file, the rows that a base is made from, so that DVC makes it anew when one is edited."""
+    from refrain.data import training_texts  # loads all that prepares rows
+
     folder = paths.LINKED_MODEL / "rows"
     folder.mkdir()
     others = (paths.watched_folder(0).parent.name, paths.CARDS)
