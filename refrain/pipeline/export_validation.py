@@ -84,8 +84,8 @@ def token_problems(at: str, weights: QuantizationConfig) -> Iterator[str]:
         yield f"{at}.activations={weights.activations} is neither token nor null"
     elif weights.bits != 8:
         yield f"{at}.activations=token needs 8 bits; set it to null, or {at}.bits=8"
-    elif weights.head_bits == 4:
-        yield f"{at}.head_bits=4 needs blocks, and activations=token has none; take 8, 32 or null"
+    elif weights.head_bits == 4 and weights.block is None:
+        yield f"{at}.head_bits=4 needs blocks: give {at}.block, or take 8, 32 or null"
     elif not weights.symmetric:
         yield f"{at}.symmetric=false needs blocks, and activations=token has none; take true"
     elif weights.rounding != "nearest":
