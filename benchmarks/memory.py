@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import model_shapes, tables
@@ -152,7 +153,8 @@ def prove(name: str, cfg: Config) -> None:
     merged = TorchLanguageModel(load_pretrained(paths.MERGED))
     rows, tokenizer = records.read_held_out_rows(paths.PREPARED), encoding.load_tokenizer(paths.ADAPTER)
     start = time.monotonic()
-    prompts = parity.parity_prompts(merged, tokenizer, rows, model_folder.read_context_length(paths.MERGED), cfg.export)
+    context, load_draft = model_folder.read_context_length(paths.MERGED), partial(load_model, paths.ONNX / "fp32")
+    prompts = parity.parity_prompts(merged, tokenizer, rows, context, cfg.export, load_draft)
     del merged
     middle = time.monotonic()
     variant = load_model(paths.ONNX / name)

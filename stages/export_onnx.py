@@ -14,7 +14,7 @@ def main(cfg: Config) -> None:
     from refrain.chat.records import read_held_out_rows
     from refrain.evaluation import gate, parity
     from refrain.evaluation.model_card import card
-    from refrain.exporters.onnx import fallbacks, provenance, selection
+    from refrain.exporters.onnx import exporter, fallbacks, provenance, selection
     from refrain.models.pytorch.language_model import TorchLanguageModel
     from refrain.models.pytorch.loading import load_pretrained
     from refrain.runtime.loading import load_model
@@ -27,7 +27,8 @@ def main(cfg: Config) -> None:
         """Anew for each proof: while a variant is written it would only take memory."""
         return TorchLanguageModel(load_pretrained(paths.MERGED))
 
-    prompts = parity.parity_prompts(load_merged(), tokenizer, rows, read_context_length(paths.MERGED), cfg.export)
+    draft, context = exporter.export_draft(paths.MERGED, paths.ONNX, cfg.export), read_context_length(paths.MERGED)
+    prompts = parity.parity_prompts(load_merged(), tokenizer, rows, context, cfg.export, draft)
 
     def compare(folder: Path, give_up: fallbacks.GiveUp | None) -> parity.ParityResult:
         """The variant is opened first: while it is packed it is twice in memory."""
@@ -36,11 +37,10 @@ def main(cfg: Config) -> None:
 
     attempts = fallbacks.export_proven_variants(paths.MERGED, paths.ONNX, cfg.export, prompts, compare, paths.PREPARED)
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
-    kept = {name: tried[-1] for name, tried in attempts.items()}
-    left = gate.remove_failing(paths.ONNX, cfg.export.variants, {name: each.fails for name, each in kept.items()})
-    for name in left:
+    fails = {name: tried[-1].fails for name, tried in attempts.items()}
+    for name in gate.remove_failing(paths.ONNX, cfg.export.variants, fails):
         gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
-    best = selection.select_best(paths.ONNX, cfg.export, [name for name, each in kept.items() if each.missed])
+    best = selection.select_best(paths.ONNX, cfg.export, [name for name, tried in attempts.items() if tried[-1].missed])
     facts = provenance.manifest_facts(best)
     card.write_card(paths.ONNX, facts, cfg.export.variants)
     write_manifest(paths.ONNX, facts)

@@ -33,13 +33,21 @@ class Reply:
 
     prompt: list[int]
     tokens: list[int]
-    states: States  # of the reference, before each of the tokens
+    prompt_states: States  # of the reference, at the last positions of the prompt
+    states: States  # ... and before each of the tokens
     heard: int  # how many of the tokens count; the others are compared by logits alone
 
 
 def read_reply(reference: Reference, prompt: list[int], tokens: list[int], heard: int) -> Reply:
     """What the reference says, as it hears it itself."""
-    return Reply(prompt, tokens, reference.read_states([*prompt, *tokens[:-1]], len(tokens)), heard)
+    positions, steps = min(divergence.POSITIONS, len(prompt)), len(tokens)
+    states = reference.read_states([*prompt, *tokens[:-1]], positions + steps - 1)  # the prompt's last is of both
+    return Reply(prompt, tokens, states[:positions], states[-steps:], heard)
+
+
+def says_itself(reference: Reference, reply: Reply) -> bool:
+    """Whether each token of a reply is the one that the reference finds likeliest there."""
+    return bool(np.array_equal(reference.head_logits(reply.states).argmax(-1), reply.tokens))
 
 
 def compare_at_once(

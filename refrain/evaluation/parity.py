@@ -1,12 +1,13 @@
 """Proof that one model is another: the same logits and the same tokens in every execution mode.
 
-The reference decodes every prompt once, and what its head reads at each step is kept. From then on each candidate is
-fed what it said, so that a model's own choice is known at every step. What may refuse a candidate soonest comes first.
+What the reference says after each prompt is found once, and what its head reads at each step is kept: it decodes only
+what a faster model has not drafted as it would say it itself. From then on each candidate is fed what it said, so that
+a model's own choice is known at every step. What may refuse a candidate soonest comes first.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -82,9 +83,17 @@ class ParityPrompts:
 
 
 def parity_prompts(
-    reference: Reference, tokenizer: ChatTokenizer, rows: list[Row], context: int, export: ExportConfig
+    reference: Reference,
+    tokenizer: ChatTokenizer,
+    rows: list[Row],
+    context: int,
+    export: ExportConfig,
+    load_draft: Callable[[], LanguageModel] | None = None,
 ) -> ParityPrompts:
-    """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each."""
+    """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each.
+
+    Any model may draft them: what the reference would say otherwise it decodes itself.
+    """
     rows = scoring.rows_that_fit(tokenizer, rows, context, export.steps)[: export.prompts]
     if not rows:
         raise ValueError(
@@ -93,22 +102,41 @@ def parity_prompts(
     prompt_ids = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
-    tokens = reference_replies(reference, fitting, export)
-    texts = [scoring.reply_text(tokenizer, up_to_stop(reply, tokenizer.stop_ids)) for reply in tokens[: len(rows)]]
-    heard = [count_heard(reply, tokenizer.stop_ids) for reply in tokens[: len(rows)]]
-    heard += [0] * (len(fitting) - len(rows))  # what is said to edge cases is not
-    asked = progress.with_progress(list(zip(fitting, tokens, heard, strict=True)), "prompts", "merged: logits")
-    replies = [comparison.read_reply(reference, *each) for each in asked]
-    rounding = divergence.measure_rounding(reference, fitting).whole
-    return ParityPrompts(tokenizer, rows, replies, texts, rouge(tokenizer, texts, rows), rounding)
+    drafts = [] if load_draft is None else decode_replies(load_draft(), fitting, export, "drafts of replies")
+    said = reference_replies(reference, fitting, drafts, export)
+    replies = [replace(reply, heard=count_heard(reply.tokens, tokenizer.stop_ids)) for reply in said[: len(rows)]]
+    replies += said[len(rows) :]  # what is said to edge cases is not heard
+    texts = [
+        scoring.reply_text(tokenizer, up_to_stop(reply.tokens, tokenizer.stop_ids)) for reply in replies[: len(rows)]
+    ]
+    rounding = divergence.measure_rounding(
+        reference, fitting, lambda at: reference.head_logits(replies[at].prompt_states)
+    )
+    return ParityPrompts(tokenizer, rows, replies, texts, rouge(tokenizer, texts, rows), rounding.whole)
 
 
-def reference_replies(reference: Reference, prompts: list[list[int]], export: ExportConfig) -> list[list[int]]:
-    """`steps` greedy tokens after each prompt."""
+def reference_replies(
+    reference: Reference, prompts: list[list[int]], drafts: list[list[int]], export: ExportConfig
+) -> list[Reply]:
+    """`steps` greedy tokens after each prompt: the drafts of which each token is the reference's, others decoded."""
+    replies: dict[int, Reply] = {}
+    for number, draft in enumerate(progress.with_progress(drafts, "prompts", "merged: drafts")):
+        reply = comparison.read_reply(reference, prompts[number], draft, 0)
+        if comparison.says_itself(reference, reply):
+            replies[number] = reply
+    left = [number for number in range(len(prompts)) if number not in replies]
+    tokens = decode_replies(reference, [prompts[number] for number in left], export, "merged: replies")
+    asked = progress.with_progress(list(zip(left, tokens, strict=True)), "prompts", "merged: logits")
+    replies |= {number: comparison.read_reply(reference, prompts[number], own, 0) for number, own in asked}
+    return [replies[number] for number in range(len(prompts))]
+
+
+def decode_replies(lm: LanguageModel, prompts: list[list[int]], export: ExportConfig, title: str) -> list[list[int]]:
+    """`steps` greedy tokens of a model after each prompt."""
     replies: dict[int, list[int]] = {}
     batches = scoring.batches_alike(prompts, export.batch_size)
-    for numbers in progress.with_progress(batches, "prompts", "merged: replies", len):
-        batch = language_model.greedy_decode(reference, [prompts[at] for at in numbers], export.steps, frozenset())
+    for numbers in progress.with_progress(batches, "prompts", title, len):
+        batch = language_model.greedy_decode(lm, [prompts[at] for at in numbers], export.steps, frozenset())
         replies.update(zip(numbers, batch, strict=True))
     return [replies[number] for number in range(len(prompts))]
 

@@ -213,6 +213,44 @@ def test_what_is_said_to_edge_cases_counts_in_logits_only(speaker, brief, few):
     assert brief.positions == sum(reply.heard for reply in brief.replies[: len(brief.rows)]) > 0
 
 
+class Author:
+    """A speaker that counts the rows of each step, and of which anything else is the speaker's."""
+
+    def __init__(self, speaker):
+        self.speaker, self.rows = speaker, []
+
+    def __getattr__(self, name):
+        return getattr(self.speaker, name)
+
+    def forward(self, ids, mask, cache, keep=0):
+        self.rows += [] if cache is None else [len(ids)]
+        return self.speaker.forward(ids, mask, cache, keep)
+
+
+def test_a_reference_decodes_only_what_it_would_not_say_as_it_was_drafted(speaker, brief, talk, rows, merged, few):
+    class Wrong(Author):
+        """Only what it says first after a prompt of one token is another."""
+
+        def forward(self, ids, mask, cache, keep=0):
+            logits, after = self.speaker.forward(ids, mask, cache, keep)
+            if cache is None:
+                logits[mask.sum(axis=1) == 1, -1] *= -1
+            return logits, after
+
+    context = model_folder.read_context_length(merged)
+    for draft, steps in ((speaker, []), (Wrong(speaker), [1] * (STEPS - 1))):
+        author = Author(speaker)
+        found = parity.parity_prompts(author, talk, rows, context, few, lambda draft=draft: draft)
+        assert author.rows == steps
+        assert [reply.tokens for reply in found.replies] == [reply.tokens for reply in brief.replies]
+        assert found.texts == brief.texts and found.positions == brief.positions
+
+
+def test_what_fp32_rounds_of_a_reference_is_read_from_what_it_has_said(speaker, brief):
+    again = divergence.measure_rounding(speaker, [reply.prompt for reply in brief.replies]).whole
+    assert brief.rounding == pytest.approx(again, rel=0.5) and brief.rounding > 0
+
+
 @pytest.mark.parametrize(
     "filled, taken", [({"train"}, "train"), ({"train", "val"}, "val"), ({"train", "val", "test"}, "test")]
 )

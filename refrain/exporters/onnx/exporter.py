@@ -4,7 +4,8 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -16,6 +17,7 @@ from refrain.exporters.onnx import genai_config, graph, traced_graph
 from refrain.exporters.onnx.builder import NO_CALIBRATION, Calibration
 from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig
 from refrain.runtime import onnx_folder
+from refrain.runtime.loading import Session, load_model
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,16 @@ def export_variants(merged: Path, artifact: Path, export: ExportConfig) -> None:
     kind = choose_graph(merged, export.graph)
     for name in order_variants(export.variants):
         export_variant(merged, artifact / name, export.variants[name].weights, kind, export.opset)
+
+
+def export_draft(merged: Path, artifact: Path, export: ExportConfig) -> Callable[[], Session] | None:
+    """What opens the fp32 variant, where there must be one: unproven, it drafts what the merged model says."""
+    first = order_variants(export.variants)[0]
+    variant = export.variants[first]
+    if variant.weights.bits != 32 or not variant.thresholds.required:
+        return None
+    export_variant(merged, artifact / first, variant.weights, choose_graph(merged, export.graph), export.opset)
+    return partial(load_model, artifact / first)
 
 
 def order_variants(variants: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from refrain.exporters.onnx import exporter, kv_scales, sensitivity, smoothing
 from refrain.exporters.onnx.builder import Calibration
 from refrain.pipeline import manifest
 from refrain.pipeline.export_schema import ExportConfig, QuantizationConfig, Thresholds, VariantConfig
+from refrain.runtime import onnx_folder
 
 MAX_SEQUENCES, MAX_TOKENS = 8, 64  # on which layers are compared: each of them is a run of the whole model
 
@@ -80,12 +81,18 @@ def export_proven_variants(
 def attempt_variant(
     out: Path, variant: VariantConfig, write: Write, measure: Measure, positions: int
 ) -> Iterator[Attempt]:
-    """The variant in its settings and, while it misses a threshold, in each fallback; equal files are measured once."""
+    """The variant in its settings and, while it misses a threshold, in each fallback; equal files are measured once.
+
+    What is there already is the variant in its own settings.
+    """
     measured: dict[str, Attempt] = {}  # by the checksum of what was written
+    is_written = onnx_folder.has_model(out)
     for weights in list_settings(variant):
-        shutil.rmtree(out, ignore_errors=True)
         try:
-            write(weights)
+            if not is_written:
+                shutil.rmtree(out, ignore_errors=True)
+                write(weights)
+            is_written = False
             checksum = manifest.content_hash(out)
             attempt = measured.get(checksum) or judge(out, weights, variant.thresholds, measure, positions)
             measured[checksum] = attempt

@@ -79,6 +79,20 @@ def test_a_variant_that_misses_every_rung_is_left_out_and_named(prove, tmp_path,
     assert warning.startswith("small is left out: small: its next tokens diverge") and "allows 1e-09" in warning
 
 
+def test_fp32_that_must_be_there_is_written_as_a_draft_and_proven_as_it_is(prove, merged, settings):
+    small = VariantConfig(COARSE, Thresholds(kl=1.0, top1=0.0))
+    excused = replace(FULL, thresholds=replace(FULL.thresholds, required=False))
+    for variants in ({"fp32": excused, "small": small}, {"small": replace(small, thresholds=FULL.thresholds)}):
+        assert exporter.export_draft(merged, prove.artifact, replace(settings, variants=variants)) is None
+    assert not prove.artifact.exists()
+    draft = exporter.export_draft(merged, prove.artifact, replace(settings, variants={"small": small, "fp32": FULL}))
+    graph = prove.artifact / "fp32/model.onnx"
+    written = graph.stat().st_mtime_ns
+    attempts, proven = prove(small)
+    assert proven == ["fp32", "small"] and attempts["fp32"][-1].is_good
+    assert draft().context == 256 and graph.stat().st_mtime_ns == written
+
+
 def test_a_setting_that_makes_the_same_file_is_proven_once(prove):
     attempts, proven = prove(VariantConfig(FINE, REACHED_BY_NONE, [replace(FINE, head_bits=None)]))
     assert len(attempts["small"]) == 2 and proven == ["fp32", "small"]
