@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 
+import forked_python
 import pipeline_repository
 import psutil
 import pytest
@@ -52,12 +53,14 @@ def remove_torn_lock(folder):
 
 
 class Run:
-    """A `dvc` with checkpoints as often as may be, to be killed."""
+    """A `dvc` with checkpoints as often as may be, to be killed; a forked stage would not find it among its parents."""
 
-    def __init__(self, folder, log, *words):
+    def __init__(self, folder, log, *words, is_forked=True):
         self.folder, self.log = folder, log
         remove_torn_lock(folder)
         settings = pipeline_repository.surroundings(folder) | {INTERVAL_VARIABLE: "0"}
+        if is_forked:
+            settings |= forked_python.forked_stages()
         with log.open("w") as said:
             self.process = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=folder, env=settings,
                                             stdout=said, stderr=said, start_new_session=True)  # fmt: skip
@@ -94,7 +97,8 @@ def progress(folder):
 def left_over(folder):
     """The processes of stages that are still alive in a folder."""
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        if process.info["cwd"] == str(folder) and "stages." in " ".join(process.info["cmdline"] or []):
+        words = " ".join(process.info["cmdline"] or [])
+        if process.info["cwd"] == str(folder) and ("stages." in words or forked_python.SERVER in words):
             yield process
 
 
@@ -103,11 +107,12 @@ def test_killed_again_and_again_in_every_stage_it_ends_in_the_same_bytes(lost, t
     rng, resumed, killed = random.Random(4), 0, 0
     for stage, kills in KILLS.items():
         for turn in range(kills):
-            before, run = progress(lost), Run(lost, tmp_path / f"{stage}-{turn}.log", "repro")
+            before, how = progress(lost), WAYS[turn % len(WAYS)]
+            run = Run(lost, tmp_path / f"{stage}-{turn}.log", "repro", is_forked=how != "dvc alone")
             pipeline_repository.wait(partial(run.reaches, stage, before))
-            if run.survives(rng.uniform(0, 0.4 if stage == "train" else 6)):
+            if run.survives(rng.uniform(0, 0.4 if stage == "train" else 1)):
                 break
-            run.kill(WAYS[turn % len(WAYS)])
+            run.kill(how)
             killed += 1
             resumed += "going on from step" in run.log.read_text()
     remove_torn_lock(lost)
