@@ -1,12 +1,11 @@
 """Attention inside each row of a packed batch: rows lie one after the other, and none sees another.
 
 The usual way is a block mask over the whole length, which computes every block and throws most away. Here attention is
-called once for each run of equally long rows, so that cross-talk is not masked but impossible, and nothing is padded.
+called once for each stack of rows of like length, so that cross-talk is not masked but impossible.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
 from refrain.training.cpu import bf16_attention
+from refrain.training.row_layout import RowLayout, build_layout, number_tokens
 
 ATTENTION = "rows_apart"
-KNOWN = {"row_lengths", "sliding_window", "dropout", "scaling", "is_causal"}  # what `attention_per_row` computes
+KNOWN = {"row_layout", "sliding_window", "dropout", "scaling", "is_causal"}  # what `attention_per_row` computes
 UNUSED = {"position_ids", "cache_position", "position_embeddings", "logits_to_keep"}  # passed on, and read by none
 FAR = 1 << 20  # tokens: beyond any window and chunk
 ROUNDING = 1e-3  # of the spread of the logits
@@ -48,15 +48,18 @@ def is_attention_known(model: PreTrainedModel) -> bool:
     ) -> tuple[torch.Tensor, None]:
         told = {name for name, setting in settings.items() if setting is not None and setting is not False}
         span = min(settings.get("sliding_window") or FAR, FAR)
-        is_known.append("row_lengths" in told and told <= KNOWN | UNUSED and read_span(attention_mask) in (None, span))
-        return attention_per_row(module, query, key, value, None, **{"row_lengths": [1]} | settings)
+        is_known.append("row_layout" in told and told <= KNOWN | UNUSED and read_span(attention_mask) in (None, span))
+        return attention_per_row(module, query, key, value, None, **{"row_layout": layout} | settings)
 
     AttentionInterface.register("listen", listen)
     AttentionMaskInterface.register("listen", mask_of_span)
     token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
-    inputs = {"input_ids": token, "position_ids": token, "attention_mask": token + 1}
+    inputs, layout = (
+        {"input_ids": token, "position_ids": token, "attention_mask": token + 1},
+        build_layout([[0]], token.device),
+    )
     with swap_attention(model, "listen"):
-        model(**inputs, use_cache=False, row_lengths=[1])
+        model(**inputs, use_cache=False, row_layout=layout)
     return bool(is_known) and all(is_known)
 
 
@@ -72,15 +75,16 @@ def read_span(mask: torch.Tensor | None) -> int | None:
 
 
 def is_same_packed(model: PreTrainedModel) -> bool:
-    """Whether the logits of short rows are the same packed and alone, but for rounding."""
-    device = next(model.parameters()).device
-    lengths = [7, 7, 3]
-    ids = torch.arange(sum(lengths), device=device)[None] % model.config.get_text_config().vocab_size
-    alone = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids.split(lengths, 1)])
-    positions = torch.cat([torch.arange(length, device=device) for length in lengths])[None]
+    """Whether the logits of short rows, of which two begin alike, are the same packed and alone, but for rounding."""
+    device, size = next(model.parameters()).device, model.config.get_text_config().vocab_size
+    texts = [tuple(number % size for number in text) for text in ((*range(7),), (0, 1, 2, *range(7, 11)), (11, 12, 13))]
+    alone = [model(input_ids=torch.tensor([text], device=device), use_cache=False).logits[0] for text in texts]
+    ids, positions, rows = number_tokens(texts, shares=True)
+    inputs = {"input_ids": torch.tensor([ids], device=device), "position_ids": torch.tensor([positions], device=device)}
     with packed_attention(model):
-        packed = model(input_ids=ids, position_ids=positions, row_lengths=lengths, use_cache=False).logits[0]
-    return torch.allclose(packed, alone, atol=ROUNDING * float(alone.std()), rtol=0, equal_nan=True)
+        packed = model(**inputs, row_layout=build_layout(rows, device), use_cache=False).logits[0]
+    expected, logits = torch.cat(alone), packed[[token for row in rows for token in row]]
+    return torch.allclose(logits, expected, atol=ROUNDING * float(expected.std()), rtol=0, equal_nan=True)
 
 
 @contextmanager
@@ -95,7 +99,7 @@ def swap_attention(model: PreTrainedModel, name: str) -> Iterator[None]:
 
 
 def packed_attention(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Inside, the model takes packed batches: `row_lengths` beside `input_ids` and `position_ids`, and no mask."""
+    """Inside, the model takes packed batches: `row_layout` beside `input_ids` and `position_ids`, and no mask."""
     return swap_attention(model, ATTENTION)
 
 
@@ -105,20 +109,17 @@ def attention_per_row(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: None,
-    row_lengths: list[int],
+    row_layout: RowLayout,
     sliding_window: int | None = None,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention [1, tokens, heads, width] of rows whose lengths add up to all tokens."""
-    outputs, start = [], 0
-    for length, run in groupby(row_lengths):
-        count = len(list(run))
-        stop = start + count * length
-        stacks = tuple(stack_rows(states[:, :, start:stop], count) for states in (query, key, value))
+    """Causal attention [1, tokens, heads, width] of the rows of a layout."""
+    outputs = []
+    stacks = zip(*map(row_layout.stack, (query, key, value)), strict=True)
+    for (_, length), states in zip(row_layout.shapes, stacks, strict=True):
         window = None if sliding_window is None or length <= sliding_window else sliding_window
-        outputs.append(attend_in_rows(module, stacks, length, window, settings).flatten(0, 1))
-        start = stop
-    return torch.cat(outputs)[None], None
+        outputs.append(attend_in_rows(module, states, length, window, settings))
+    return row_layout.unstack(outputs), None
 
 
 def attend_in_rows(
@@ -131,11 +132,6 @@ def attend_in_rows(
         return bf16_attention.attend(queries, keys, values, settings.get("scaling"), window)
     mask = None if window is None else sliding_window_mask(length, window, queries)
     return torch.as_tensor(sdpa_attention_forward(module, queries, keys, values, mask, **settings)[0])
-
-
-def stack_rows(states: torch.Tensor, count: int) -> torch.Tensor:
-    """Equally long rows [1, heads, count * length, width] as a batch [count, heads, length, width]."""
-    return torch.as_tensor(states.unflatten(2, (count, -1)).squeeze(0).transpose(0, 1))
 
 
 def sliding_window_mask(length: int, window: int, like: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from refrain.chat.encoding import IGNORE_INDEX, Features
 from refrain.training.cpu.onednn import count_missing
+from refrain.training.row_layout import Row, build_layout, number_tokens
 
 Text = tuple[int, ...]
 LogprobFunction = Callable[[list[Features]], torch.Tensor]  # rows to their summed log-probabilities, of some model
@@ -26,16 +26,19 @@ def sequence_logprobs(model: Any, rows: list[Features], packed: bool) -> torch.T
 
     Logits are computed where a label follows and nowhere else: with a large vocabulary they are most of the memory.
     Rows of the same ids, which ask about different parts of one text, are one row of the pass. Tokens after which
-    nothing is labelled stay out. A packed batch needs a model under `packing.packed_attention`.
+    nothing is labelled stay out. Packed on a CPU, what rows begin with in common is computed once; a packed batch needs
+    a model under `packing.packed_attention`.
     """
     device = next(model.parameters()).device
     texts = list(dict.fromkeys(tuple(row["input_ids"]) for row in rows))
     owners, labels, columns = find_label_positions(rows, texts, device)
     needed = cut_tails(texts, owners, columns)
     if packed:
-        starts = torch.tensor([0, *map(len, needed)], device=device).cumsum(0)[:-1]
-        positions, labels = fill_up(starts[owners] + columns, 0), fill_up(labels, IGNORE_INDEX)
-        logits = compute_logits_at(model, positions, **pack_rows(needed, device)).squeeze(0)
+        batch, packed_rows = pack_rows(needed, device)
+        places = [packed_rows[owner][column] for owner, column in zip(owners.tolist(), columns.tolist(), strict=True)]
+        positions = fill_up(torch.tensor(places, dtype=torch.long, device=device), 0)
+        labels = fill_up(labels, IGNORE_INDEX)
+        logits = compute_logits_at(model, positions, **batch).squeeze(0)
     else:
         positions, places = columns.unique(return_inverse=True)
         logits = compute_logits_at(model, positions, **pad_rows(needed, device))[owners, places]
@@ -85,13 +88,18 @@ def unwrap_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def pack_rows(texts: list[Text], device: torch.device) -> dict[str, Any]:
-    """One row [1, tokens] of all, with positions that begin anew in each; a last one may fill it up."""
-    ids = fill_up(torch.tensor(list(chain.from_iterable(texts)), device=device), 0)
-    lengths = [*map(len, texts)]
-    lengths += [len(ids) - sum(lengths)] if len(ids) > sum(lengths) else []
-    positions = torch.cat([torch.arange(length, device=device) for length in lengths])
-    return {"input_ids": ids[None], "position_ids": positions[None], "row_lengths": lengths}
+def pack_rows(texts: list[Text], device: torch.device) -> tuple[dict[str, Any], list[Row]]:
+    """One row [1, tokens] of all, and where in it the tokens of each text are; a last row may fill it up.
+
+    On a CPU texts share what they begin with; elsewhere the sum of its gradients would come in any order.
+    """
+    is_cpu = device.type == "cpu"
+    ids, positions, rows = number_tokens(texts, shares=is_cpu)
+    missing = count_missing(len(ids)) if is_cpu else 0
+    filler = [[*range(len(ids), len(ids) + missing)]] if missing else []
+    inputs = {"input_ids": [*ids, *[0] * missing], "position_ids": [*positions, *range(missing)]}
+    batch = {name: torch.tensor([numbers], device=device) for name, numbers in inputs.items()}
+    return {**batch, "row_layout": build_layout(rows + filler, device)}, rows
 
 
 def pad_rows(texts: list[Text], device: torch.device) -> dict[str, torch.Tensor]:

@@ -82,6 +82,28 @@ def test_rows_that_ask_about_one_text_are_one_row_of_the_pass(packed):
     assert count_labels(rows[0]) and count_labels(rows[2])
 
 
+def begin_alike():
+    """Rows of which three begin with the same tokens, two of them with more, and one is the beginning of another."""
+    rows = random_rows((12, 10, 9, 7))
+    ids = [list(row["input_ids"]) for row in rows]
+    ids[1][:6], ids[2][:3], ids[3] = ids[0][:6], ids[0][:3], ids[0][:7]
+    return [{"input_ids": some, "labels": list(some)} for some in ids]
+
+
+@pytest.mark.parametrize("name", small_architectures.PACKED)
+def test_what_rows_begin_with_in_common_is_computed_once_and_learned_from_by_all(name):
+    model, rows, seen = small_architectures.random(name), begin_alike(), []
+    with torch.no_grad():
+        torch.testing.assert_close(found(model, rows, True), found(model, rows, False), atol=1e-5, rtol=1e-6)
+    packed, padded = (gradient(model, rows, packed) for packed in (True, False))
+    assert (packed - padded).abs().max() < 1e-5 * padded.abs().max()
+    model.get_input_embeddings().register_forward_pre_hook(lambda layer, ids: seen.append(ids[0].numel()))
+    with torch.no_grad():
+        found(model, rows, True)
+    tokens = 11 + (9 - 6) + (8 - 3)  # the last token of a text foretells none
+    assert seen == [tokens + count_missing(tokens)]
+
+
 @EITHER
 def test_the_first_token_is_not_foretold(packed):
     model, (row,) = small_architectures.random("llama"), random_rows((6,))
