@@ -9,7 +9,7 @@ from onnxruntime import InferenceSession
 
 from refrain.chat.model_folder import read_attention_heads
 from refrain.pipeline.cores import available_cores
-from refrain.runtime import onnx_folder
+from refrain.runtime import huge_pages, onnx_folder
 from refrain.runtime.kv_memory import KVType
 
 PREFILL_CHUNK = 64  # tokens of a prompt in one call
@@ -32,7 +32,8 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
-        return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        with huge_pages.use_huge_pages(onnx_folder.model_bytes(folder)):
+            return InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no narrower class
         way_out = f"`refrain check {folder}` verifies its checksums"
         raise ValueError(f"{path}: it does not open ({error}); {way_out}") from error
