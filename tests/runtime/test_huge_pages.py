@@ -19,6 +19,13 @@ def address(memory: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
+def private_memory(size: int) -> mmap.mmap:
+    """A mapping of its own: with a flag that others lack, the system does not join it to a neighbour."""
+    memory = mmap.mmap(-1, size, flags=PRIVATE)
+    memory.madvise(mmap.MADV_DONTFORK)
+    return memory
+
+
 def huge_bytes(place: int) -> int:
     """What of the mapping that holds an address lies in huge pages."""
     is_there = False
@@ -55,7 +62,7 @@ def _collapse() -> None:
 
 def test_memory_that_is_filled_meanwhile_moves_into_huge_pages_and_keeps_its_bytes() -> None:
     with huge_pages.use_huge_pages(huge_pages.WORTHWHILE):
-        memory = mmap.mmap(-1, SIZE, flags=PRIVATE)
+        memory = private_memory(SIZE)
         memory[:] = CONTENT
     assert huge_bytes(address(memory)) >= SIZE / 2
     assert memory[:] == CONTENT
@@ -63,14 +70,14 @@ def test_memory_that_is_filled_meanwhile_moves_into_huge_pages_and_keeps_its_byt
 
 def test_weights_that_stay_in_caches_move_nothing() -> None:
     with huge_pages.use_huge_pages(huge_pages.WORTHWHILE - 1):
-        memory = mmap.mmap(-1, SIZE, flags=PRIVATE)
+        memory = private_memory(SIZE)
         memory[:] = CONTENT
     assert huge_bytes(address(memory)) == 0
 
 
 def test_memory_that_is_not_in_use_takes_no_more() -> None:
     with huge_pages.use_huge_pages(huge_pages.WORTHWHILE):
-        memory = mmap.mmap(-1, 4 * SIZE, flags=PRIVATE)
+        memory = private_memory(4 * SIZE)
         for place in range(0, 4 * SIZE, 4 * mmap.PAGESIZE):
             memory[place] = 1
     assert resident(memory) <= 2 * SIZE
