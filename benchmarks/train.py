@@ -5,7 +5,8 @@
 
 FOLDER keeps the random weights of the shape and the rows. `environment` is data/prepared as it is; any other name is a
 preset of conf/data, its files below --published. CHECKOUT holds an earlier
-version, which trains in the same turns. All learn the same ids and labels, encoded by us. Each contender runs in a
+version, which trains in the same turns. All learn the same ids and labels, encoded by us. A processor
+that does not multiply in bf16 computes TRL's defaults in fp32, and nothing of ours in bf16. Each contender runs in a
 process of its own, in turns; a ratio is taken within a round. Peak memory is that of the process (VmHWM).
 """
 
@@ -24,6 +25,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import model_shapes, tables
+from refrain.experiments.machine import processor_flags
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ CONTENDERS = {  # what is changed in the defaults of each
     "refrain fp32 padded": {"precision": "fp32", "packing": "false"},
 }
 PAGE = ["trl", "refrain fp32", "refrain bf16"]  # those of docs/results.md
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # by which a processor multiplies in it
 
 
 def main() -> None:
@@ -49,17 +52,21 @@ def main() -> None:
         print(json.dumps(train_once(options)))
         return
     source = model_shapes.make_source(options.shape, options.folder.resolve())
+    names, precision = options.only, ""
+    if not has_bf16():
+        names, precision = [name for name in names if name != "refrain bf16"], ", no bf16 here: trl computes in fp32"
     for data in options.data:
         rows = encode_rows(data, options.folder.resolve(), options.published.resolve(), options.steps * BATCH)
         rounds = [
             {
                 f"{name}{version}": run_contender(name, rows, source, options.method, checkout)
-                for name in options.only
+                for name in names
                 for version, checkout in checkouts(name, options.earlier).items()
             }
             for _ in range(options.rounds)
         ]
         title = f"{data}, {options.shape}, {options.method}: {options.steps} steps of {BATCH} rows, {THREADS} threads"
+        title += precision
         print(f"{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(table(rounds))}\n", flush=True)
 
 
@@ -77,6 +84,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--contender", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies in bf16."""
+    return bool(BF16 & (processor_flags() or frozenset()))
 
 
 def encode_rows(data: str, folder: Path, published: Path, count: int) -> Path:
@@ -137,10 +149,15 @@ def train_once(options: argparse.Namespace) -> dict[str, float]:
     rows = [json.loads(line) for line in options.folder.read_text().splitlines()]
     run: Callable[..., tuple[float, list[float]]] = trl if options.contender.startswith("trl") else refrain
     with tempfile.TemporaryDirectory() as scratch:
-        seconds, losses = run(options.source, rows, options.method, CONTENDERS[options.contender], Path(scratch))
+        seconds, losses = run(options.source, rows, options.method, changes_of(options.contender), Path(scratch))
     label_count = sum(label >= 0 for row in rows for label in row["labels"][1:])
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return {"rate": label_count / seconds, "peak": int(peak.split()[1]) / 1e3, "first": losses[0], "last": losses[-1]}
+
+
+def changes_of(contender: str) -> dict[str, Any]:
+    """What is changed in its defaults here."""
+    return {"bf16": False} if contender == "trl" and not has_bf16() else CONTENDERS[contender]
 
 
 def refrain(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scratch: Path) -> tuple[float, Any]:
