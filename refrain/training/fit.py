@@ -25,7 +25,7 @@ from refrain.training import batching, checkpoints, finiteness, packing
 from refrain.training.callbacks.checkpointing import CheckpointCallback
 from refrain.training.callbacks.early_stopping import EarlyStoppingCallback
 from refrain.training.callbacks.progress import ProgressCallback
-from refrain.training.cpu import heap, lora_products, onednn
+from refrain.training.cpu import heap, lora_products, onednn, thread_invariance
 from refrain.training.distributed import processes
 from refrain.training.objectives.objective import Objective
 from refrain.training.timing import PhaseTimer
@@ -128,6 +128,7 @@ def run_trainer(trainer: StepTrainer, checkpointing: CheckpointCallback, start: 
     with (
         checkpointing.handle_signals(),
         packing.packed_attention(model) if trainer.packed else nullcontext(),
+        nullcontext() if product_type is None else thread_invariance.thread_invariant_layers(model),
         onednn.onednn_products(model) if product_type == torch.float32 else nullcontext(),
         lora_products.fused_adapters(model, product_type, keeps_copies=not trainer.args.gradient_checkpointing)
         if product_type is not None

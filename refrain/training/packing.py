@@ -14,6 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
 from refrain.training.cpu import bf16_attention
+from refrain.training.cpu.thread_invariance import spread_lone_head
 from refrain.training.row_layout import RowLayout, build_layout, number_tokens
 
 ATTENTION = "rows_apart"
@@ -131,6 +132,8 @@ def attend_in_rows(
     if is_causal and not settings.get("dropout") and bf16_attention.is_faster(queries, length):
         return bf16_attention.attend(queries, keys, values, settings.get("scaling"), window)
     mask = None if window is None else sliding_window_mask(length, window, queries)
+    if mask is None:  # with one transformers spreads every head
+        keys, values = spread_lone_head(queries, keys), spread_lone_head(queries, values)
     return torch.as_tensor(sdpa_attention_forward(module, queries, keys, values, mask, **settings)[0])
 
 
