@@ -183,7 +183,7 @@ def test_two_models_answer_side_by_side_with_one_seed_and_their_difference_is_ma
     assert bodies[0]["seed"] == bodies[1]["seed"]
     texts = page.locator(".reply .text")
     expect(texts).to_have_count(2)
-    said = texts.all_inner_texts()
+    said = texts.all_text_contents()
     assert (page.locator("mark").count() > 0) == (said[0] != said[1])
     page.get_by_role("button", name="Go on with this one").click()
     expect(texts.first).to_have_text(said[1])
@@ -442,7 +442,7 @@ def test_a_better_answer_becomes_a_row_to_learn_from(open_page, serve, tmp_path,
 def test_a_vote_becomes_a_row_with_the_answer_as_it_is(open_page, serve, tmp_path, name, label):
     page = open_page(url=serve(feedback=str(tmp_path / "feedback.jsonl")).url)
     ask(page, "What is a refrain?")
-    said = page.locator(".reply .text").inner_text()
+    said = page.locator(".reply .text").text_content()
     page.get_by_role("button", name=name, exact=True).click()
     expect(page.get_by_role("button", name="Saved as a row of ")).to_be_visible()
     row = json.loads((tmp_path / "feedback.jsonl").read_text())
