@@ -52,22 +52,22 @@ def main() -> None:
         print(json.dumps(train_once(options)))
         return
     source = model_shapes.make_source(options.shape, options.folder.resolve())
-    names, precision = options.only, ""
-    if not has_bf16():
-        names, precision = [name for name in names if name != "refrain bf16"], ", no bf16 here: trl computes in fp32"
+    left_out = [name for name in options.only if name == "refrain bf16" and not has_bf16()]
+    names = [name for name in options.only if name not in left_out]
     for data in options.data:
-        rows = encode_rows(data, options.folder.resolve(), options.published.resolve(), options.steps * BATCH)
+        examples = encode_rows(data, options.folder.resolve(), options.published.resolve(), options.steps * BATCH)
         rounds = [
             {
-                f"{name}{version}": run_contender(name, rows, source, options.method, checkout)
+                f"{name}{version}": run_contender(name, examples, source, options.method, checkout)
                 for name in names
                 for version, checkout in checkouts(name, options.earlier).items()
             }
             for _ in range(options.rounds)
         ]
         title = f"{data}, {options.shape}, {options.method}: {options.steps} steps of {BATCH} rows, {THREADS} threads"
-        title += precision
-        print(f"{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(table(rounds))}\n", flush=True)
+        title += "" if has_bf16() else ", trl in fp32"
+        rows = table(rounds) + [[name, "does not run: no bf16 on this processor", *[""] * 4] for name in left_out]
+        print(f"{title}, medians of {options.rounds} rounds\n\n{tables.to_markdown(rows)}\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
