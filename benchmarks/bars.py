@@ -11,6 +11,7 @@ where it is not that of logits.
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def compare(base: Path, out: Path) -> dict[str, str]:
     reference = TorchLanguageModel(adapted)
     rounding = divergence.measure_rounding(reference, prompts).whole
     expected = [divergence.sequence_logits(reference, ids, min(32, len(ids))) for ids in prompts]
-    deltas = {f"{key}.weight": layer.get_delta_weight("default").detach()
+    deltas = {f"{key}.weight": cast(Any, layer).get_delta_weight("default").detach()
               for key, layer in merge_faults.lora_layers(adapted)}  # fmt: skip
     spread = np.mean([logits.std(-1).mean() for logits in expected])
     largest = max(np.abs(logits).max() for logits in expected)
@@ -148,8 +149,8 @@ def with_setting(key: str, change_value: Callable[[float], float]) -> Change:
             elif key == "sliding_window" and getattr(part, key, None):
                 setattr(part, key, new)
             elif key == "rope_theta" and hasattr(part, "inv_freq"):
-                exponents = torch.arange(len(part.inv_freq)) / len(part.inv_freq)
-                part.inv_freq = part.inv_freq * (new / old) ** -exponents
+                inverse = cast(torch.Tensor, part.inv_freq)
+                part.inv_freq = inverse * (new / old) ** -(torch.arange(len(inverse)) / len(inverse))
 
     return change
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -89,19 +90,14 @@ def make_model(folder: Path) -> None:
 
 def run(name: str, setting: str, count: int, folder: Path) -> float:
     """The seconds of the slowest of so many processes that begin together."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contention", folder, "--child", name]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contention", str(folder), "--child", name]
     environment = {each: value for each, value in os.environ.items() if each not in (*LIBRARIES, "OMP_WAIT_POLICY")}
     environment |= LIBRARIES if setting == "libraries" else {}
-    pipes = {
-        "stdin": subprocess.PIPE,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.DEVNULL,
-        "text": True,
-        "env": environment,
-    }
-    children = [subprocess.Popen([*command, "--setting", setting], **pipes) for _ in range(count)]
-    if not all(child.stdout.readline() for child in children):
-        sys.exit(f"it does not begin; `{' '.join(map(str, command[3:]))} --setting {setting}` says why")
+    start = partial(subprocess.Popen[str], [*command, "--setting", setting], stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)  # fmt: skip
+    children = [start() for _ in range(count)]
+    if not all(child.stdout and child.stdout.readline() for child in children):
+        sys.exit(f"it does not begin; `{' '.join(command[3:])} --setting {setting}` says why")
     for child in children:
         print(file=child.stdin, flush=True)
     return max(float(child.communicate()[0]) for child in children)

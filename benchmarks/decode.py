@@ -101,7 +101,7 @@ def measure_rows(child: Child, ids: list[int], count: int, new: int) -> float:
         answer = child.ask(ids[:PROMPT], new, count)
     except CannotRunError:
         return float("nan")
-    return count * (new - 1) / answer["decode_s"]
+    return count * (new - 1) / float(answer["decode_s"])
 
 
 def measure_once(child: Child, ids: list[int], memory: Memory) -> Turn:

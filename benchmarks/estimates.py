@@ -34,8 +34,8 @@ STEPS = ("train", "merge", *(f"{kind} {name}" for name in memory.VARIANTS for ki
 def main() -> None:
     options = arguments()
     if options.step:
-        facts = train_once(options) if options.step == "train" else serve_once(options)
-        print(json.dumps({**facts, "peak": peak_bytes()}))
+        once = train_once(options) if options.step == "train" else serve_once(options)
+        print(json.dumps({**once, "peak": peak_bytes()}))
         return
     facts, machine = read_facts(options.base), measure_machine()
     workspace = options.keep.resolve() / options.base.resolve().name

@@ -19,6 +19,7 @@ import schemathesis
 import schemathesis.checks
 from hypothesis import HealthCheck, given, seed, settings
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Err
 from schemathesis.specs.openapi import checks
 
 from benchmarks.harness import tables
@@ -41,11 +42,13 @@ def send_requests(
     schema.config.update(base_url=url)
     sent = 0
     for operation in schema.get_all_operations():
+        if isinstance(operation, Err):
+            raise operation.err()
 
         @seed(number)
         @settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.ok().as_strategy(generation_mode=mode))
-        def send(case: Case) -> None:
+        def send(case: Case[Any]) -> None:
             nonlocal sent
             sent += 1
             case.call_and_validate(checks=CHECKS)

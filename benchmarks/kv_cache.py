@@ -11,8 +11,10 @@ variant says is proven by `dvc repro`, not here.
 import argparse
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from benchmarks.harness import model_shapes, tables
 from refrain.runtime import loading
 
 INT8, INT4 = {"bits": 8, "activations": "token"}, {"bits": 4, "block": 32, "head_bits": 8, "rounding": "search"}
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "int8": INT8,
     "int8, KV 8": INT8 | {"kv_bits": 8},
     "int4, head 8": INT4,
@@ -75,7 +77,7 @@ def build_variants(source: Path) -> dict[str, Path]:
     return folders
 
 
-def measure(folder: Path, threads: int, clock) -> Times:
+def measure(folder: Path, threads: int, clock: Callable[[], float]) -> Times:
     """The least of some steps, and the time of each prompt."""
     lm = loading.load_model(folder, threads)
     rows = max(rows for rows, _ in CASES)

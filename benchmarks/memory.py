@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def line(step: str, found: list[Facts], allowed: str) -> list[str]:
 
 def add_up(found: list[Facts]) -> Facts:
     """The time of all steps, and the largest peak."""
-    both = {"seconds": sum, "cpu": sum, "peak": max, "anonymous": max}
+    both: dict[str, Callable[[Iterable[float]], float]] = {"seconds": sum, "cpu": sum, "peak": max, "anonymous": max}
     return {name: kind(facts[name] for facts in found) for name, kind in both.items()}
 
 

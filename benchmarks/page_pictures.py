@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WINDOW, LOW, PHONE = ({"width": width, "height": height} for width, height in ((1200, 920), (1200, 600), (390, 700)))
+WINDOW, LOW, PHONE = (
+    ViewportSize(width=width, height=height) for width, height in ((1200, 920), (1200, 600), (390, 700))
+)
 SETTINGS = "temperature=0&seed=7"
 MOST_BYTES = 150_000
 

@@ -151,7 +151,7 @@ def describe(blocks: dict[str, Block]) -> list[list[str]]:
     return [
         [block.name, short_name(run.processor) if run else "", state_of(block, run), block.command]
         for block in blocks.values()
-        for run in block.runs or [None]
+        for run in block.runs or (None,)
     ]
 
 

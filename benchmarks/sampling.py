@@ -6,6 +6,7 @@ python -m benchmarks.sampling [--rounds N]
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -30,7 +31,7 @@ def main() -> None:
     logits = (np.random.default_rng(0).standard_normal(VOCABULARY) * 2.5).astype(np.float32)
     logits[:LIKELY] += 8
     samplers = {name: Sampler(params, [1, 2, 3]) for name, params in PARAMS.items()}
-    times = {name: measure(lambda one=one: one.sample(logits), rounds) for name, one in samplers.items()}
+    times = {name: measure(partial(one.sample, logits), rounds) for name, one in samplers.items()}
     times["5 log-probabilities"] = measure(lambda: token_logprobs(logits, 3, 5), rounds)
     print(tables.to_markdown([["", *times], ["microseconds", *times.values()]]))
 

@@ -143,7 +143,7 @@ class Contest:
         finally:
             self._running[each.name].close_clients()
 
-    def _question(self, kind: str, rng: np.random.Generator) -> list[dict[str, str]]:
+    def _question(self, kind: str, rng: np.random.Generator) -> Messages:
         messages: Messages = [{"role": "user", "content": served_shapes.draw_text(rng, QUESTION)}]
         return messages if kind == "short" else [{"role": "system", "content": self._system}, *messages]
 

@@ -8,7 +8,7 @@ share of so many draws. The table has the lowest and the highest over scores and
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def power_at_rows_needed(pool: AnswerPool, metric: str, times: int) -> tuple[int
 
 
 TABLES = {"coverage": coverage_table, "difference": difference_table, "alarms": alarm_table, "power": power_table}
-SUMMARY = {  # what to say of each, its columns, and what is wanted
+SUMMARY: dict[str, list[tuple[str, Sequence[str], str]]] = {  # what to say of each, its columns, and what is wanted
     "coverage": [("intervals of a score that hold the true one", TEXT_METRICS, "0.95")],
     "difference": [("intervals of a difference that hold the true one", TEXT_METRICS, "0.95")],
     "alarms": [

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 THREADS = len(os.sched_getaffinity(0))
 BATCH = 8  # TRL's default
 METHODS = {"lora": ["method=lora", "method.adapter.rank=16", "method.adapter.alpha=32"], "full": ["method=full"]}
-CONTENDERS = {  # what is changed in the defaults of each
+CONTENDERS: dict[str, dict[str, Any]] = {  # what is changed in the defaults of each
     "trl": {},
     "trl fp32": {"bf16": False},
     "trl fp32 without checkpointing": {"bf16": False, "gradient_checkpointing": False},
@@ -136,9 +136,15 @@ def checkouts(name: str, earlier: Path | None) -> dict[str, Path]:
 def run_contender(name: str, rows: Path, source: Path, method: str, checkout: Path) -> dict[str, float]:
     """What a contender told of itself."""
     log.info("%s: %s in %s", rows.stem, name, checkout)
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train", rows, "--contender", name, "--source", source]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train", str(rows), "--contender", name]
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([*command, "--method", method], capture_output=True, text=True, env=environment, cwd=checkout)
+    done = subprocess.run(
+        [*command, "--source", str(source), "--method", method],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=checkout,
+    )
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -183,7 +189,8 @@ def trl(source: Path, rows: list[Any], method: str, changes: dict[str, Any], scr
     """SFTTrainer on our ids and masks, its defaults otherwise; the adapter is ours too."""
     from datasets import Dataset
     from transformers import AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from refrain.models.pytorch import loading
     from refrain.pipeline import params, paths

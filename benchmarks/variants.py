@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -67,7 +68,9 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     expected = [divergence.sequence_logits(model, ids, options.tokens) for ids in sequences]
     measured = Calibration(activation_sizes=smoothing.measure_sizes(fp32, others))
     for text in options.settings:
-        weights = OmegaConf.to_object(OmegaConf.merge(QuantizationConfig, OmegaConf.create(text)))
+        weights = cast(
+            QuantizationConfig, OmegaConf.to_object(OmegaConf.merge(QuantizationConfig, OmegaConf.create(text)))
+        )
         cost = export(merged, folder / "small", weights, kind, measured if weights.activations else NO_CALIBRATION)
         stats, model = divergence.DivergenceStats(), load_model(folder / "small")
         for ids, logits in zip(sequences, expected, strict=True):

@@ -21,7 +21,20 @@ def make(source: Path, out: Path, precision: str) -> int:
 
     with tempfile.TemporaryDirectory() as cache:
         builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-        arguments = ["-i", source, "-o", out, "-p", precision, "-e", "cpu", "-c", cache, "--extra_options", LAST_LOGITS]
+        arguments = [
+            "-i",
+            str(source),
+            "-o",
+            str(out),
+            "-p",
+            precision,
+            "-e",
+            "cpu",
+            "-c",
+            cache,
+            "--extra_options",
+            LAST_LOGITS,
+        ]
         arguments += OPTIONS.get(precision, [])
         done = subprocess.run([*builder, *arguments], capture_output=True, text=True)
     if done.returncode:

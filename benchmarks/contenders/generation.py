@@ -1,6 +1,7 @@
 """`generate` of transformers, for the contenders that offer it."""
 
 import time
+from typing import Any
 
 import torch
 from transformers.generation.streamers import BaseStreamer
@@ -21,7 +22,7 @@ class TokenTimes(BaseStreamer):
         pass
 
 
-def generate_with(model) -> protocol.Generate:
+def generate_with(model: Any) -> protocol.Generate:
     """Greedy decoding by the model's own `generate`."""
 
     def generate(prompt: list[int], new: int, rows: int) -> protocol.TimedTokens:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -24,7 +25,8 @@ def write(source: Path, path: Path) -> None:
     writer.add_tokenizer_model("none")
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA if rotary else gguf.MODEL_ARCH.GPT2, layers)
     for name, weight in load_file(source / "model.safetensors").items():
-        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if (gguf_name := names.get_name(name, try_suffixes=(".weight", ".bias"))) is None:
+            raise ValueError(f"{name} is no tensor that llama.cpp knows")
         writer.add_tensor(gguf_name, np.ascontiguousarray(to_gguf_layout(name, weight, config)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -32,7 +34,7 @@ def write(source: Path, path: Path) -> None:
     writer.close()
 
 
-def describe_llama(writer: gguf.GGUFWriter, config: dict) -> None:
+def describe_llama(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
@@ -43,7 +45,7 @@ def describe_llama(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_rope_freq_base(config["rope_theta"])
 
 
-def describe_gpt2(writer: gguf.GGUFWriter, config: dict) -> None:
+def describe_gpt2(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_context_length(config["n_positions"])
     writer.add_embedding_length(config["n_embd"])
     writer.add_feed_forward_length(4 * config["n_embd"])
@@ -51,7 +53,7 @@ def describe_gpt2(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
 
 
-def to_gguf_layout(name: str, weight: np.ndarray, config: dict) -> np.ndarray:
+def to_gguf_layout(name: str, weight: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     """A weight as llama.cpp multiplies by it."""
     if name.endswith(CONV1D):
         return weight.T

@@ -17,4 +17,5 @@ def bytes_per_token(path: Path) -> int:
 
 
 def size(tensor: onnx.TensorProto) -> int:
-    return math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    dims: list[int] = list(tensor.dims)
+    return math.prod(dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def open_model(folder: Path, threads: int) -> protocol.Generate:
     return lambda prompt, new, rows: protocol.time_tokens(stream(prompt, new, rows))
 
 
-def keep_last_logits(model):
+def keep_last_logits(model: Any) -> Any:
     """The model without logits of a prompt that nobody reads, as OpenVINO GenAI cuts them off."""
     from openvino import opset13 as operators
 

@@ -82,4 +82,5 @@ def first_line(error: Exception) -> str:
 def peak_mb() -> float:
     """The most memory this process has had resident, mapped files included."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+)", status)
+    return int(kilobytes) / 1000

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -31,9 +32,8 @@ def export_variant(source: Path, out: Path, name: str) -> None:
     if block:
         variant.weights.block, variant.weights.activations = int(block), None
     values.variants = {name: variant}
-    exporter.export_variants(
-        source, out.parent, OmegaConf.to_object(OmegaConf.merge(export_schema.ExportConfig, values))
-    )
+    cfg = cast(export_schema.ExportConfig, OmegaConf.to_object(OmegaConf.merge(export_schema.ExportConfig, values)))
+    exporter.export_variants(source, out.parent, cfg)
 
 
 def open_model(folder: Path, threads: int) -> protocol.Generate:

@@ -88,11 +88,12 @@ class Child:
         self._process.communicate()
 
     def _read_answer(self) -> dict[str, Any]:
+        assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             status, lines = self._process.wait(), self._errors.read_text().strip().splitlines()
             raise CannotRunError(f"ended with status {status}{': ' + lines[-1] if lines else ''}")
-        facts = json.loads(line)
+        facts: dict[str, Any] = json.loads(line)
         if "error" in facts:
             raise CannotRunError(facts["error"])
         return facts

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Messages = list[dict[str, str]]
+from refrain.chat.records import Message
+
+Messages = Sequence[Message]
 
 
 @dataclass

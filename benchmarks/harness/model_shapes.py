@@ -1,7 +1,13 @@
 """Two shapes of language model with random weights, as Hugging Face folders: speed does not ask what a model knows."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
 SEED = 0
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -24,7 +30,7 @@ def make_source(name: str, folder: Path) -> Path:
     return out
 
 
-def smollm2_135m():
+def smollm2_135m() -> LlamaConfig:
     from transformers import LlamaConfig
 
     return LlamaConfig(
@@ -42,13 +48,13 @@ def smollm2_135m():
     )
 
 
-def distilgpt2():
+def distilgpt2() -> GPT2Config:
     from transformers import GPT2Config
 
     return GPT2Config(vocab_size=50257, n_embd=768, n_layer=6, n_head=12, n_positions=1024, **NO_ENDS)
 
 
-def byte_tokenizer():
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     """One id for each byte: prompts come as ids, and nothing is ever made text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -60,4 +66,4 @@ def byte_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=raw, chat_template=TEMPLATE)
 
 
-SHAPES: dict[str, Callable] = {"smollm2-135m": smollm2_135m, "distilgpt2": distilgpt2}
+SHAPES: dict[str, Callable[[], PretrainedConfig]] = {"smollm2-135m": smollm2_135m, "distilgpt2": distilgpt2}

@@ -115,7 +115,8 @@ def assign_splits(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[s
     place: list[str] = list(rows["place"])
     root = list(range(len(place)))
     first: set[bytes] = set()
-    index = MinHashLSH(threshold=data.leaks.near_duplicate_threshold, num_perm=PERMUTATIONS)
+    threshold = data.leaks.near_duplicate_threshold or 1.0
+    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
     near = Counter(near_pairs=0)
     for number, row in enumerate(rows.select_columns(["digest", "words", "signature"])):
         if not place[number] and row["digest"] in first:
@@ -127,7 +128,7 @@ def assign_splits(rows: Dataset, data: DataConfig) -> tuple[list[str], Counter[s
         shingles = runs(row["words"].split(), data.leaks.ngram_size)
         for other in index.query(minhash):
             other_shingles = runs(rows[other]["words"].split(), data.leaks.ngram_size)
-            if len(shingles & other_shingles) >= data.leaks.near_duplicate_threshold * len(shingles | other_shingles):
+            if len(shingles & other_shingles) >= threshold * len(shingles | other_shingles):
                 near["near_pairs"] += 1
                 root[max(top(root, number), top(root, other))] = min(top(root, number), top(root, other))
         index.insert(number, minhash)

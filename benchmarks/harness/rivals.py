@@ -43,7 +43,16 @@ def make_interpreter(name: str, folder: Path) -> Path:
         constraints = home / "constraints.txt"
         shared = CONSTRAINTS.read_text(encoding="utf-8").splitlines(keepends=True)
         constraints.write_text("".join(line for line in shared if not is_pinned(line, environment)))
-        command = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints, *environment.packages]
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--constraint",
+            str(constraints),
+            *environment.packages,
+        ]
         result = subprocess.run(command, env=os.environ | environment.build, stderr=subprocess.PIPE, text=True)
         if result.returncode:
             raise CannotRunError(f"pip: {result.stderr.strip().splitlines()[-1]}")

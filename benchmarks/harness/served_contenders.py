@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -76,35 +77,37 @@ class RunningLoop:
 
     def __init__(self, source: Path, out: Path, conditions: Conditions) -> None:
         python = rivals.make_interpreter("genai", source.parents[1])
-        command = [python, "-m", "benchmarks.contenders.genai_loop", out, str(conditions.threads)]
+        command = [str(python), "-m", "benchmarks.contenders.genai_loop", str(out), str(conditions.threads)]
         self._tokenizer, self._numbers = encoding.load_tokenizer(source), itertools.count()
         begin = time.perf_counter()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=out.with_suffix(".log").open("w"), bufsize=0)  # fmt: skip
-        if self._process.stdout.readline() != b"ready\n":
+        assert self._process.stdin and self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        if self._stdout.readline() != b"ready\n":
             raise CannotRunError(out.with_suffix(".log").read_text().strip().splitlines()[-1])
         self.pid, self.ready_s = self._process.pid, time.perf_counter() - begin
         self._waiting: dict[int, tuple[TimedReply, int, asyncio.Event]] = {}
         self._rest = b""
 
     def open_clients(self, count: int) -> list[Ask]:
-        os.set_blocking(self._process.stdout.fileno(), False)
-        asyncio.get_running_loop().add_reader(self._process.stdout, self._read)
+        os.set_blocking(self._stdout.fileno(), False)
+        asyncio.get_running_loop().add_reader(self._stdout, self._read)
         return [self._ask] * count
 
     def close_clients(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._process.stdout)
+        asyncio.get_running_loop().remove_reader(self._stdout)
 
     async def _ask(self, messages: Messages, new: int) -> TimedReply:
         number, reply, has_ended = next(self._numbers), TimedReply(time.perf_counter()), asyncio.Event()
         self._waiting[number] = reply, new, has_ended
         prompt = encoding.encode_prompt(self._tokenizer, messages)
-        self._process.stdin.write(json.dumps({"id": number, "prompt": prompt, "new": new}).encode() + b"\n")
+        self._stdin.write(json.dumps({"id": number, "prompt": prompt, "new": new}).encode() + b"\n")
         await has_ended.wait()
         return reply
 
     def _read(self) -> None:
-        now, lines = time.perf_counter(), (self._rest + self._process.stdout.read(1 << 16)).split(b"\n")
+        now, lines = time.perf_counter(), (self._rest + self._stdout.read(1 << 16)).split(b"\n")
         self._rest = lines.pop()
         for line in lines:
             reply, new, has_ended = self._waiting[int(line)]
@@ -134,7 +137,7 @@ def start_llama(_: Path, out: Path, conditions: Conditions) -> Running:
 def build_genai(source: Path, out: Path) -> None:
     """By its own model builder, which wants libraries of its own."""
     python = rivals.make_interpreter("genai", source.parents[1])
-    command = [python, "-m", "benchmarks.contenders.genai_model", "make", source, out, out.name]
+    command = [str(python), "-m", "benchmarks.contenders.genai_model", "make", str(source), str(out), out.name]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CannotRunError(done.stdout.strip() or f"its builder ended with status {done.returncode}")
@@ -144,16 +147,14 @@ CONTENDERS = [
     *(
         ServedContender(
             f"refrain {name}",
-            lambda source, out, name=name: refrain_model.export_variant(source, out, name),
+            partial(refrain_model.export_variant, name=name),
             start_refrain,
             f"llama.cpp {rival}",
         )
         for name, rival in (("int8", "q8_0"), ("int4", "q4_0"))
     ),
     *(
-        ServedContender(
-            f"llama.cpp {name}", lambda source, out, name=name: writer.write_file(source, out, name), start_llama
-        )
+        ServedContender(f"llama.cpp {name}", partial(writer.write_file, kind=name), start_llama)
         for name in ("q8_0", "q4_0")
     ),
     *(ServedContender(f"genai {name}", build_genai, RunningLoop, is_alone=True) for name in ("int8", "int4")),

@@ -3,14 +3,20 @@
 So that every token is text at once, and no reply ends before it is as long as was asked.
 """
 
+from __future__ import annotations
+
 import json
 from itertools import islice, product
 from pathlib import Path
 from string import ascii_lowercase as letters
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.harness import model_shapes
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
@@ -38,7 +44,7 @@ def make_source(name: str, folder: Path) -> Path:
     return out
 
 
-def tiny():
+def tiny() -> LlamaConfig:
     from transformers import LlamaConfig
 
     return LlamaConfig(

@@ -21,6 +21,7 @@ class ServerProcess:
         port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         begin = time.perf_counter()
+        self._name = command[0]
         with log.open("w") as errors:
             self._process = subprocess.Popen(
                 [part.format(port=port) for part in command],
@@ -37,7 +38,7 @@ class ServerProcess:
     def _wait(self, ready: str, end: float, log: Path) -> None:
         while True:
             if self._process.poll() is not None or time.perf_counter() > end:
-                raise RuntimeError(f"{self._process.args[0]} does not answer; {log} has what it said")
+                raise RuntimeError(f"{self._name} does not answer; {log} has what it said")
             try:
                 with urlopen(self.url + ready) as response:
                     if response.status == 200:
@@ -63,13 +64,14 @@ def installed_environment() -> dict[str, str]:
 def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
     """Memory that a process has resident, and its share of it where pages are shared (RSS, PSS)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return tuple(int(re.search(rf"^{name}:\s+(\d+)", text, re.M)[1]) / 1000 for name in ("Rss", "Pss"))
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+)", text, re.M))
+    return int(kilobytes["Rss"]) / 1000, int(kilobytes["Pss"]) / 1000
 
 
 async def watch_memory(pid: int, peaks: list[float]) -> None:
