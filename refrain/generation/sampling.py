@@ -88,16 +88,16 @@ class Sampler:
         return scores if self._constraint is None else self._constraint.mask(scores)
 
 
+@np.errstate(over="ignore")  # shifted before it is divided, so no nan can come of it
 def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: float) -> int:
     """The id on which `fraction`, from 0 to 1, falls when the probabilities lie side by side in the order of ids."""
     ids = None if not params.top_k else top_indices(scores, params.top_k)  # no temperature changes who is likelier
     temperature = min(max(params.temperature, TINY), LARGEST)
-    with np.errstate(over="ignore"):  # shifted before it is divided, so no nan can come of it
-        shifted = (scores if ids is None else scores[ids]) - np.float32(best)
-        if params.min_p and params.top_p == 1:  # what weighs less is not weighed, but for a margin of rounding
-            likely = np.flatnonzero(shifted >= temperature * (math.log(params.min_p) - 1e-3))
-            ids, shifted = likely if ids is None else ids[likely], shifted[likely]
-        weights = np.exp(shifted if temperature == 1 else np.divide(shifted, temperature, out=shifted), out=shifted)
+    shifted = (scores if ids is None else scores[ids]) - np.float32(best)
+    if params.min_p and params.top_p == 1:  # what weighs less is not weighed, but for a margin of rounding
+        likely = np.flatnonzero(shifted >= temperature * (math.log(params.min_p) - 1e-3))
+        ids, shifted = likely if ids is None else ids[likely], shifted[likely]
+    weights = np.exp(shifted if temperature == 1 else np.divide(shifted, temperature, out=shifted), out=shifted)
     if params.top_p < 1:
         nucleus = top_p_indices(weights, params.top_p)
         ids, weights = nucleus if ids is None else ids[nucleus], weights[nucleus]
@@ -110,13 +110,18 @@ def sample_token(scores: Logits, best: float, params: SamplingParams, fraction: 
 def search_cumulative(weights: NDArray[np.float32], fraction: float) -> int:
     """Where that share of the sum of all weights is exceeded, never at one that weighs 0."""
     if len(weights) <= BLOCK:
-        sums = weights.cumsum(dtype=np.float64)
+        sums = running_sums(weights)
         return first_above(sums, fraction * float(sums[-1]))
-    ends = block_sums(weights).cumsum(dtype=np.float64)
+    ends = running_sums(block_sums(weights))
     goal = fraction * float(ends[-1])
     block = first_above(ends, goal)
     start, before = BLOCK * block, float(ends[block - 1]) if block else 0.0
-    return start + first_above(weights[start : start + BLOCK].cumsum(dtype=np.float64), goal - before)
+    return start + first_above(running_sums(weights[start : start + BLOCK]), goal - before)
+
+
+def running_sums(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sum up to each value, in float64; values that are copied first are added in half the time."""
+    return np.add.accumulate(values.astype(np.float64))
 
 
 def first_above(sums: NDArray[np.float64], goal: float) -> int:

@@ -146,7 +146,8 @@ def test_each_draw_uses_one_random_number_whatever_is_left_out():
     assert mixed[1::2] == everything[1::2].tolist()
 
 
-@pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1e300])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1.0, 1e300])
 def test_extreme_temperatures_and_logits_stay_finite(temperature):
     logits = np.array([-np.inf, 3e38, -3e38, 0.0], dtype=np.float32)
     assert 0 not in draw_tokens(SamplingParams(temperature=temperature), logits)
