@@ -83,24 +83,26 @@ class CompactSession:
 class CompactSlots:
     """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place.
 
-    Before the row of the first slot lie as many rows as there may be tokens in drafts, and then the spare one, if any,
-    which says its first token again and again, in company of a slot that is alone.
+    The first row of all is the spare one, if any, which says its first token again and again, in company of the first
+    slot where that is alone. Before the row of this slot lie as many rows as there may be tokens in drafts; then it has
+    another beside the spare one, with the same memory: a draft is company enough.
     """
 
     def __init__(self, model: CompactSession, count: int, num_draft_tokens: int = 0, num_spare: int = 0) -> None:
         self._model, self._num_spare = model, num_spare
-        self._first = num_draft_tokens + num_spare  # the row of slot 0
+        num_twins = num_spare if num_draft_tokens else 0
+        self._first = num_spare + num_twins + num_draft_tokens  # the row of slot 0
+        self._alone = num_spare or self._first  # ... where it is alone
         self.lengths = np.zeros(count, dtype=np.int64)
-        shapes = [(num_spare + count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
+        shapes = [(count, heads, model.context, head_dim) for heads, head_dim in model.kv_shapes]
         self._memory: list[KVMemory] | list[SharedKVMemory]
         if num_draft_tokens:
-            self._memory = [SharedKVMemory(shape, model.kv_type, num_draft_tokens) for shape in shapes]
-            self._rows = [memory.rows for memory in self._memory]
-            self._draft_rows = DraftRows(self._memory, num_draft_tokens, num_spare)
+            self._memory = [SharedKVMemory(shape, model.kv_type, self._first, num_spare) for shape in shapes]
+            self._draft_rows = DraftRows(self._memory, self._first)
         else:
-            self._memory = [KVMemory(shape, model.kv_type) for shape in shapes]
-            self._rows = [memory.array for memory in self._memory]
-        self._buffers = [memory.array[num_spare:] for memory in self._memory]
+            self._memory = [KVMemory(shape, model.kv_type, num_spare) for shape in shapes]
+        self._rows = [memory.rows for memory in self._memory]
+        self._buffers = [memory.array for memory in self._memory]
         self._ids = np.zeros((self._first + count, 1), dtype=np.int64)
         self._mask = self._make_mask(min(MASK_STEP, model.context))
         self._logits = np.zeros((len(self._ids), 1, model.vocab_size), dtype=np.float32)
@@ -120,7 +122,8 @@ class CompactSlots:
     def decode(self, ids: Ids) -> Logits:
         """Append one id to each of the first slots; logits [slots, vocabulary] after them."""
         self._fit_mask(session.extended_length(int(self.lengths[: len(ids)].max()), 1, self._model.context))
-        first, last = self._first, self._first + len(ids)
+        first = self._alone if len(ids) == 1 else self._first
+        last = first + len(ids)
         self._ids[first:last, 0] = ids
         self._mask[first:last] = np.arange(self._mask.shape[1]) <= self.lengths[: len(ids), None]
         self.lengths[: len(ids)] += 1
@@ -130,6 +133,8 @@ class CompactSlots:
 
     def decode_drafts(self, ids: list[list[int]]) -> list[Logits]:
         """Append several ids to each of the first slots; logits [ids, vocabulary] of each slot, as of so many steps."""
+        if len(ids) == len(ids[0]) == 1:  # nothing is drafted, and it has no company
+            return [self.decode(np.array(ids[0]))]
         lengths, context = self.lengths.tolist(), self._model.context
         self._fit_mask(
             max(session.extended_length(length, len(own), context) for length, own in zip(lengths, ids, strict=False))
@@ -140,7 +145,7 @@ class CompactSlots:
             self._ids[placed, 0] = own
             self._mask[placed] = columns <= lengths[slot] + np.arange(len(own))[:, None]
             self.lengths[slot] += len(own)
-        first = self._first - self._num_spare + len(ids) - sum(map(len, ids))
+        first = self._first + len(ids) - sum(map(len, ids))
         self._model.onnx_session.run_with_iobinding(self._bind(first, self._first + len(ids)).decode_io)
         return [self._logits[placed, 0] for placed in rows]
 
@@ -177,7 +182,7 @@ class CompactSlots:
         """Forget all tokens of a slot but the first, and give back the memory that they took."""
         self.crop(slot, length)
         for memory in self._memory:
-            memory.release(self._num_spare + slot, length)
+            memory.release(slot, length)
 
     def _prefill_chunk(self, slot: int, ids: Ids, keep: int) -> Logits:
         length = int(self.lengths[slot]) + len(ids)
@@ -201,7 +206,7 @@ class CompactSlots:
     def _make_mask(self, width: int) -> NDArray[np.int64]:
         """Of all rows, with nothing visible but the first token of the spare one."""
         mask = np.zeros((len(self._ids), width), dtype=np.int64)
-        mask[self._first - self._num_spare : self._first, 0] = 1
+        mask[: self._num_spare, 0] = 1
         return mask
 
     def _bind(self, first: int, last: int) -> "SlotBinding":

@@ -26,11 +26,12 @@ FAILED = ctypes.c_void_p(-1).value
 class SharedKVMemory:
     """An array [slots, heads, context, head_dim] of zeros, and further rows, each with the memory of some slot.
 
-    `rows` are the further ones and the slots behind them, `array` the slots alone; ValueError where no system call
-    puts memory at two addresses.
+    `rows` are the further ones and the slots behind them, `array` the slots alone. The first `num_own` of the further
+    rows have memory of their own, the others at first that of slot 0. ValueError where no system call puts memory at
+    two addresses.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], kind: KVType, num_rows: int) -> None:
+    def __init__(self, shape: tuple[int, int, int, int], kind: KVType, num_rows: int, num_own: int = 0) -> None:
         slots, heads, context, head_dim = shape
         unit = mmap.PAGESIZE // math.gcd(
             mmap.PAGESIZE, heads * head_dim * kind.itemsize
@@ -41,7 +42,7 @@ class SharedKVMemory:
         self._map = mmap.mmap(-1, (num_rows + slots) * self._row_bytes, flags=SHARED | NO_RESERVE)
         self.rows: NDArray[Any] = np.frombuffer(self._map, kind).reshape(-1, heads, room, head_dim)
         self.array = self.rows[num_rows:]
-        for row in range(num_rows):
+        for row in range(num_own, num_rows):
             self.share(row, 0)
 
     def share(self, row: int, slot: int) -> None:
@@ -65,13 +66,10 @@ class SharedKVMemory:
 
 
 class DraftRows:
-    """Which slot each further row shares the memory of, in all layers; it stays until the row is needed elsewhere.
+    """Which slot each further row shares the memory of, in all layers; it stays until the row is needed elsewhere."""
 
-    Slots of sequences are numbered from 0, behind the spare ones.
-    """
-
-    def __init__(self, memory: list[SharedKVMemory], num_rows: int, num_spare: int) -> None:
-        self._memory, self._num_rows, self._num_spare = memory, num_rows, num_spare
+    def __init__(self, memory: list[SharedKVMemory], num_rows: int) -> None:
+        self._memory, self._num_rows = memory, num_rows
         self._slots = [0] * num_rows
 
     def place(self, counts: list[int]) -> list[list[int]]:
@@ -80,8 +78,8 @@ class DraftRows:
         The first token of each slot is in its own row, behind all others: where attention did not write all rows
         before it reads, no draft could be right, and `require_exact_rows` would tell.
         """
-        wanted = Counter({self._num_spare + slot: count for slot, count in enumerate(counts) if count})
-        placed = {self._num_spare + slot: [self._num_rows + self._num_spare + slot] for slot in range(len(counts))}
+        wanted = Counter({slot: count for slot, count in enumerate(counts) if count})
+        placed = [[self._num_rows + slot] for slot in range(len(counts))]
         free = []
         for row in range(self._num_rows - wanted.total(), self._num_rows):
             if wanted[slot := self._slots[row]] > 0:
@@ -94,7 +92,7 @@ class DraftRows:
                 memory.share(row, slot)
             self._slots[row] = slot
             placed[slot].append(row)
-        return list(placed.values())
+        return placed
 
 
 def find_mremap() -> "ctypes._NamedFuncPointer":

@@ -55,6 +55,19 @@ def test_logits_keys_and_values_of_drafts_are_those_of_steps_whoever_drafts_how_
             lengths[first], lengths[second] = lengths[second], lengths[first]
 
 
+def test_a_draft_takes_the_place_of_the_spare_row_and_changes_no_bit(lm):
+    drafted, stepped = CompactSlots(lm, 2, 2, num_spare=1), CompactSlots(lm, 2)
+    prompt = np.array(IDS[:70])
+    drafted.prefill(0, prompt), stepped.prefill(0, prompt), stepped.prefill(1, prompt)
+    for count, num_rows in ((1, 2), (2, 2), (1, 2), (3, 3), (2, 2), (1, 2)):
+        length, drafted._bindings = int(drafted.lengths[0]), {}
+        (found,) = drafted.decode_drafts([IDS[length : length + count]])
+        expected = [stepped.decode(np.array([token, token]))[0] for token in IDS[length : length + count]]
+        assert np.array_equal(found, np.array(expected))
+        assert all(map(np.array_equal, drafted.keys_and_values(0), stepped.keys_and_values(0)))
+        assert [last - first for first, last in drafted._bindings] == [num_rows]
+
+
 def test_a_graph_that_rounds_rows_otherwise_in_company_is_refused_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")  # attention then reads while others write
     for threads in (1, 2):
@@ -75,15 +88,13 @@ def test_a_traced_graph_takes_no_drafts(tmp_path):
 
 
 def test_rows_that_share_a_slot_see_what_is_written_and_given_back_in_it():
-    memory = SharedKVMemory((2, 3, 70, 4), np.dtype(np.float32), 3)
-    memory.share(1, 1)
-    memory.array[0, 2, 69], memory.array[1, 0, 0] = 5.0, 7.0
-    assert memory.rows[:3, 2, 69, 0].tolist() == [5.0, 0.0, 5.0] and memory.rows[:3, 0, 0, 0].tolist() == [
-        0.0,
-        7.0,
-        0.0,
-    ]
+    memory = SharedKVMemory((2, 3, 70, 4), np.dtype(np.float32), 4, num_own=1)
+    memory.share(2, 1)
+    memory.array[0, 2, 69], memory.array[1, 0, 0], memory.rows[0, 1, 1] = 5.0, 7.0, 9.0
+    assert memory.rows[:4, 2, 69, 0].tolist() == [0.0, 5.0, 0.0, 5.0]
+    assert memory.rows[:4, 0, 0, 0].tolist() == [0.0, 0.0, 7.0, 0.0]
     memory.release(0, 69)
-    assert memory.rows[0, 2, 69, 0] == 5.0, "a page that is shared with another token stays"
+    assert memory.rows[1, 2, 69, 0] == 5.0, "a page that is shared with another token stays"
     memory.release(0, 0)
-    assert not memory.rows[0].any() and not memory.array[0].any() and memory.rows[1, 0, 0, 0] == 7.0
+    assert not memory.rows[1].any() and not memory.array[0].any() and memory.rows[2, 0, 0, 0] == 7.0
+    assert np.argwhere(memory.rows[..., 0] == 9.0).tolist() == [[0, 1, 1]], "memory of its own is seen by no other row"
