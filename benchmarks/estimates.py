@@ -2,7 +2,7 @@
 
     python -m benchmarks.estimates KEEP --base FOLDER [--method NAME] [--tokens N] [--prompts N] [--steps NAME ...]
 
-KEEP holds a workspace, as that of benchmarks.memory, whose steps are measured here too. A training is of four optimiser
+KEEP holds a workspace, as that of benchmarks.memory, whose stages are measured here. A training is of four optimiser
 steps, each one forward pass of so many random tokens, half of them labelled. Peaks are VmHWM of a process of its own.
 """
 
@@ -28,7 +28,8 @@ from refrain.pipeline.schema import Config
 from refrain.runtime import onnx_folder
 
 ROWS, UPDATES, LABELLED, REPLY = 4, 4, 0.5, 64
-STEPS = ("train", "merge", *(f"{kind} {name}" for name in memory.VARIANTS for kind in ("export", "serve", "proof")))
+VARIANTS = ("fp32", "int8", "int4")
+STEPS = ("train", *memory.STAGES, *(f"serve {name}" for name in VARIANTS))
 
 
 def main() -> None:
@@ -77,12 +78,12 @@ def compare(step, options, workspace, facts: ModelFacts, machine):  # type: igno
         needed = resources.serve_memory(facts, variant, 2 * REPLY)
         yield line(f"serve {name}, memory", needed, run_alone(options, step)["peak"])
         return
-    peak = memory.measure(step, options, memory.ROOT)["peak"]
+    peak = memory.measure(step, workspace, options.prompts, memory.ROOT)["peak"]
     if step == "merge":
         yield line("merge, memory", resources.merge_memory(facts), peak)
-    elif step.startswith("proof"):
-        yield line(f"{step}, memory", resources.proof_memory(facts), peak)
-    else:
+        return
+    yield line("export_onnx, memory", resources.proof_memory(facts), peak)
+    for name in VARIANTS:
         size = onnx_folder.model_bytes(workspace / paths.ONNX / name)
         yield line(f"{name}, bytes", resources.variant_bytes(facts, cfg.export.variants[name].weights), size)
 

@@ -1,17 +1,18 @@
-"""How much memory and time the merge, each export and each proof of a model take, beside the size of its weights.
+"""How much memory and time merge and export_onnx take on a real base, beside the size of its weights.
 
-    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--steps NAME ...] [--before TREE]
+    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--before TREE]
 
 Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
-adapter on all its linear layers that learned nothing but differs from zero, held-out rows, and what the steps write.
-Each step is a process of its own; its peak is VmHWM with what is mapped from files, which the system takes back when
-memory is short. What it cannot take back, RssAnon, is read every 50 ms. Processor time is that of all threads.
-With a work tree of another version each step runs there too, just before, on the same workspace; "x before" is of
-processor time.
+adapter on all its linear layers that learned nothing but differs from zero, rows, and what the stages write.
+Each stage runs as `dvc repro` runs it, with the settings of conf/; but each variant is proven once, to the end, however
+far off it is: what a base makes of few bits would decide how often. Its peak is VmHWM with what is mapped from files,
+which the system takes back when memory is short; what it cannot take back is RssAnon. Both are read every 50 ms.
+Processor time is that of all threads.
+With a work tree of another version each stage runs by its code and conf/ too, just before, on the same workspace;
+"x before" is of processor time.
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -19,14 +20,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 from benchmarks.harness import model_shapes, tables
-from refrain.chat import encoding, model_folder, records
-from refrain.pipeline import params, paths
-from refrain.pipeline.schema import Config
+from refrain.chat import model_folder, records
+from refrain.pipeline import params, paths, runner
 
 ROOT = Path(__file__).parent.parent
 CHATML = (
@@ -35,33 +36,35 @@ CHATML = (
 )
 COLUMNS = ["step", "seconds", "CPU s", "peak GB", "of it not of files", "allowed GB"]
 COLUMNS_BEFORE = ["seconds before", "CPU s before", "peak GB before", "x before"]
+PEAKS = {"peak": "VmHWM", "anonymous": "RssAnon"}
+TRAINED = {
+    "kept": 0,
+    "rows": 0,
+    "seed": 7,
+    "settings": {},
+    "steps": 0,
+    "supervised_tokens": 0,
+    "val_loss": {"before": None, "after": None},
+}
 Facts = dict[str, float]
 SPARE = 2e9  # bytes beside twice the weights
-VARIANTS = ("fp32", "int8", "int4")
-STEPS = ("merge", *(f"{step} {name}" for name in VARIANTS for step in ("export", "proof")))
+STAGES = ("merge", "export_onnx")
+PROVEN_ONCE = ["fallbacks=[]", "thresholds.kl=99", "thresholds.top1=0", "thresholds.rouge=100"]
 
 
 def main() -> None:
     options = arguments()
     base = options.base or random_qwen(options.keep.resolve() / "qwen2.5-0.5b-base")
     workspace = options.keep.resolve() / (options.base.resolve().name if options.base else "qwen2.5-0.5b")
-    if options.step:
-        os.chdir(workspace)
-        run_step(options.step, options.prompts)
-        return
     if not (workspace / "done").exists():
         prepare(base.resolve(), workspace, options.prompts)
     weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
     allowed = f"{(2 * weights + SPARE) / 1e9:.2f}"
-    trees = [ROOT, *([options.before.resolve()] if options.before else [])]
-    found: dict[str, list[Facts]] = {}  # of each step, in each tree
-    for step in options.steps or STEPS:
-        found[step] = [measure(step, options, tree) for tree in reversed(trees)][::-1]
-        print(tables.align([COLUMNS, line(step, found[step][:1], allowed)]), file=sys.stderr, flush=True)
-    summed = [list(all_facts) for all_facts in zip(*(found[step] for step in found if step != "merge"), strict=True)]
-    found |= {"export and proof": [add_up(all_facts) for all_facts in summed]} if summed else {}
     lines = [[*COLUMNS, *(COLUMNS_BEFORE if options.before else [])]]
-    lines += [line(step, facts, allowed) for step, facts in found.items()]
+    for stage in STAGES:
+        trees = [*([options.before.resolve()] if options.before else []), ROOT]
+        lines.append(line(stage, [measure(stage, workspace, options.prompts, tree) for tree in trees][::-1], allowed))
+        print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
     title = f"{workspace.name}: {weights / 1e9:.2f} GB of fp32 weights, {options.prompts} prompts"
     print(f"{title}{describe_before(options.before)}\n\n{tables.to_markdown(lines)}")
 
@@ -71,8 +74,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("keep", type=Path)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--prompts", type=int, default=128)
-    parser.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME")
-    parser.add_argument("--step", help=argparse.SUPPRESS)  # what a process of its own does
     parser.add_argument("--before", type=Path, metavar="TREE", help="a work tree of the version to compare with")
     return parser.parse_args()
 
@@ -87,12 +88,6 @@ def line(step: str, found: list[Facts], allowed: str) -> list[str]:
     return [step, *cells[0], allowed, *before]
 
 
-def add_up(found: list[Facts]) -> Facts:
-    """The time of all steps, and the largest peak."""
-    both: dict[str, Callable[[Iterable[float]], float]] = {"seconds": sum, "cpu": sum, "peak": max, "anonymous": max}
-    return {name: kind(facts[name] for facts in found) for name, kind in both.items()}
-
-
 def describe_before(tree: Path | None) -> str:
     """The commit of the version to compare with."""
     if tree is None:
@@ -101,79 +96,38 @@ def describe_before(tree: Path | None) -> str:
     return f"; before is {subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
 
 
-def measure(step: str, options: argparse.Namespace, tree: Path) -> Facts:
-    """Seconds and peak bytes, all and without files, of a step in a process of its own, by the code of a work tree."""
-    keep, prompts = str(options.keep.resolve()), str(options.prompts)
-    command = [sys.executable, "-m", "benchmarks.memory", keep, "--prompts", prompts, "--step", step]
-    command += ["--base", str(options.base.resolve())] if options.base else []
-    start, used, anonymous = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
-    with subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, text=True) as process:
+def measure(stage: str, workspace: Path, prompts: int, tree: Path) -> Facts:
+    """Seconds and peak bytes, all and without files, of a stage in a process of its own, by the code of a work tree."""
+    settings = params.compose_with_hydra("config", tree / "conf", overrides(prompts))
+    (workspace / paths.PARAMS).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    command, environment = [sys.executable, "-m", f"stages.{stage}", "--quiet"], {**os.environ, "PYTHONPATH": str(tree)}
+    start, used, peaks = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), dict.fromkeys(PEAKS, 0)
+    with subprocess.Popen(command, cwd=workspace, env=environment, stdout=sys.stderr) as process:
         while process.poll() is None:
-            anonymous = max(anonymous, memory_of(process.pid, "RssAnon"))
+            peaks = {name: max(peak, memory_of(process.pid, PEAKS[name])) for name, peak in peaks.items()}
             time.sleep(0.05)
-        output = str(process.stdout and process.stdout.read())
     if process.returncode:
-        raise SystemExit(f"{step}: it failed in {options.keep}")
+        raise SystemExit(f"{stage}: it failed in {workspace}")
     seconds, all_used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = all_used.ru_utime + all_used.ru_stime - used.ru_utime - used.ru_stime
-    return {"seconds": seconds, "cpu": cpu, "peak": float(output.split()[-1]), "anonymous": anonymous}
+    return {"seconds": seconds, "cpu": cpu, **peaks}
 
 
-def memory_of(process: int | str, field: str) -> int:
+def memory_of(process: int, field: str) -> int:
     """Bytes that /proc says of a process; 0 where it has none any more."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     match = re.search(rf"{field}:\s+(\d+) kB", status)
     return int(match[1]) * 1024 if match else 0
 
 
-def run_step(step: str, prompts: int) -> None:
-    """One step in the workspace that is the current folder; prints the peak of this process in bytes."""
-    from refrain.exporters.onnx import exporter
-    from stages import merge
-
-    cfg, name = configuration(prompts), step.rpartition(" ")[2]
-    if step == "merge":
-        merge.main(cfg)
-    elif step.startswith("export"):
-        kind = exporter.choose_graph(paths.MERGED, cfg.export.graph)
-        out, weights = paths.ONNX / name, cfg.export.variants[name].weights
-        shutil.rmtree(out, ignore_errors=True)
-        exporter.export_variant(paths.MERGED, out, weights, kind, cfg.export.opset)
-    else:
-        prove(name, cfg)
-    print(memory_of("self", "VmHWM"))
-
-
-def prove(name: str, cfg: Config) -> None:
-    """What the export stage does to prove one variant, the reference's own replies included."""
-    from refrain.evaluation import divergence, parity, verdict
-    from refrain.models.pytorch.language_model import TorchLanguageModel
-    from refrain.models.pytorch.loading import load_pretrained
-    from refrain.runtime.loading import load_model
-
-    merged = TorchLanguageModel(load_pretrained(paths.MERGED))
-    rows, tokenizer = records.read_held_out_rows(paths.PREPARED), encoding.load_tokenizer(paths.ADAPTER)
-    start = time.monotonic()
-    context, load_draft = model_folder.read_context_length(paths.MERGED), partial(load_model, paths.ONNX / "fp32")
-    prompts = parity.parity_prompts(merged, tokenizer, rows, context, cfg.export, load_draft)
-    del merged
-    middle = time.monotonic()
-    variant = load_model(paths.ONNX / name)
-    merged = TorchLanguageModel(load_pretrained(paths.MERGED))
-    result = parity.measure_parity(merged, variant, prompts, cfg.export)
-    times = f"replies {middle - start:.0f} s, comparison {time.monotonic() - middle:.0f} s"
-    fails = verdict.judge_variant(name, cfg.export.variants[name].thresholds, result).fails
-    print(times, json.dumps(divergence.rounded_facts(result)), *fails, file=sys.stderr)
-
-
-def configuration(prompts: int) -> Config:
-    """What conf/ says."""
-    overrides = [f"merge.prompts={prompts}", f"export.prompts={prompts}"]
-    return params.to_config(params.compose_with_hydra("config", ROOT / "conf", overrides))
+def overrides(prompts: int) -> list[str]:
+    """What differs from conf/: how many prompts, and variants that none of them refuses."""
+    of_variants = [f"export.variants.{name}.{each}" for name in ("int8", "int4") for each in PROVEN_ONCE]
+    return [f"merge.prompts={prompts}", f"export.prompts={prompts}", *of_variants]
 
 
 def prepare(base: Path, workspace: Path, prompts: int) -> None:
-    """A workspace as base, prepare and train leave it."""
+    """A workspace as base, prepare and train leave it; only the card reads the reports, which are not its own."""
     import torch
 
     from refrain.models.pytorch import loading
@@ -184,7 +138,8 @@ def prepare(base: Path, workspace: Path, prompts: int) -> None:
         (workspace / paths.BASE / file.name).unlink(missing_ok=True)
         (workspace / paths.BASE / file.name).symlink_to(file)
     (workspace / paths.BASE / "source.json").write_text("{}", encoding="utf-8")
-    model = loading.build_trainable(base, configuration(prompts).method, 7)
+    method = params.to_config(params.compose_with_hydra("config", ROOT / "conf", [])).method
+    model = loading.build_trainable(base, method, 7)
     torch.manual_seed(7)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -192,7 +147,10 @@ def prepare(base: Path, workspace: Path, prompts: int) -> None:
     loading.save_pretrained(model, workspace / paths.ADAPTER)
     model_folder.copy_tokenizer(base, workspace / paths.ADAPTER, CHATML)
     rows = [conversation(number) for number in range(prompts)]
-    records.write_rows(workspace / paths.PREPARED / "test.jsonl", rows)
+    for name in ("train", "test"):
+        records.write_rows(workspace / paths.PREPARED / f"{name}.jsonl", rows)
+    runner.write_report(workspace / paths.TRAIN_REPORT, {**TRAINED, "method": asdict(method)})
+    shutil.copyfile(ROOT / paths.DATA_REPORT, workspace / paths.DATA_REPORT)
     (workspace / "done").touch()
 
 
