@@ -39,7 +39,7 @@ def main(cfg: Config) -> None:
     runner.write_report(paths.PARITY, provenance.parity_report(prompts, attempts))
     fails = {name: tried[-1].fails for name, tried in attempts.items()}
     for name in gate.remove_failing(paths.ONNX, cfg.export.variants, fails):
-        gate.require_same_tokenizer(paths.ADAPTER, paths.ONNX / name, rows)
+        gate.require_same_tokenizer(paths.MERGED, paths.ONNX / name, rows)
     best = selection.select_best(paths.ONNX, cfg.export, [name for name, tried in attempts.items() if tried[-1].missed])
     facts = provenance.manifest_facts(best)
     card.write_card(paths.ONNX, facts, cfg.export.variants)

@@ -79,6 +79,20 @@ def test_a_healthy_folder_speaks_as_it_was_trained(adapter, merged, onnx, rows):
         gate.require_same_tokenizer(adapter, folder, rows)
 
 
+def test_a_folder_with_the_files_of_the_reference_is_not_read(merged, folder, rows, monkeypatch):
+    monkeypatch.setattr(gate.encoding, "load_tokenizer", lambda _: pytest.fail("it reads a tokenizer"))
+    gate.require_same_tokenizer(merged, folder, rows)
+    for name in ("tokenizer.json", "chat_template.jinja", "config.json"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content + b" ")
+        with pytest.raises(pytest.fail.Exception):
+            gate.require_same_tokenizer(merged, folder, rows)
+        (folder / name).write_bytes(content)
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(pytest.fail.Exception):
+        gate.require_same_tokenizer(merged, folder, rows)
+
+
 def test_a_stale_tokenizer_is_named_by_its_folder_and_the_row(adapter, folder, rows):
     """The words are there, but not the last pairs of letters that were learned."""
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -154,7 +168,9 @@ def test_a_model_that_ends_in_text_only_has_no_end_token(saved, tokenizer, rows,
     assert not talk.stop_ids and talk.stop_strings == ("###",)
     model_folder.copy_tokenizer(folder, tmp_path, jinja)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": []}')
-    gate.require_same_tokenizer(tmp_path, tmp_path, rows)
+    trained = shutil.copytree(tmp_path, tmp_path / "trained")
+    (trained / "generation_config.json").unlink()  # a difference, so that the files are read
+    gate.require_same_tokenizer(trained, tmp_path, rows)
 
 
 FIRST_LOOKS = [(8, 0.05, True), (7, 0.05, False), (8, 0.039, False)]
