@@ -102,7 +102,8 @@ def parity_prompts(
     prompt_ids = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
     prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
     fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
-    drafts = [] if load_draft is None else decode_replies(load_draft(), fitting, export, "drafts of replies")
+    batches = batches_by_length(fitting, export.batch_size)  # as in the proof: one prompt alone takes as long as many
+    drafts = [] if load_draft is None else decode_replies(load_draft(), fitting, batches, export.steps, "drafts")
     said = reference_replies(reference, fitting, drafts, export)
     replies = [replace(reply, heard=count_heard(reply.tokens, tokenizer.stop_ids)) for reply in said[: len(rows)]]
     replies += said[len(rows) :]  # what is said to edge cases is not heard
@@ -125,18 +126,21 @@ def reference_replies(
         if comparison.says_itself(reference, reply):
             replies[number] = reply
     left = [number for number in range(len(prompts)) if number not in replies]
-    tokens = decode_replies(reference, [prompts[number] for number in left], export, "merged: replies")
-    asked = progress.with_progress(list(zip(left, tokens, strict=True)), "prompts", "merged: logits")
-    replies |= {number: comparison.read_reply(reference, prompts[number], own, 0) for number, own in asked}
+    asked = [prompts[number] for number in left]
+    batches = scoring.batches_alike(asked, export.batch_size)
+    tokens = decode_replies(reference, asked, batches, export.steps, "merged: replies")
+    decoded = progress.with_progress(list(zip(left, tokens, strict=True)), "prompts", "merged: logits")
+    replies |= {number: comparison.read_reply(reference, prompts[number], own, 0) for number, own in decoded}
     return [replies[number] for number in range(len(prompts))]
 
 
-def decode_replies(lm: LanguageModel, prompts: list[list[int]], export: ExportConfig, title: str) -> list[list[int]]:
+def decode_replies(
+    lm: LanguageModel, prompts: list[list[int]], batches: list[list[int]], steps: int, title: str
+) -> list[list[int]]:
     """`steps` greedy tokens of a model after each prompt."""
     replies: dict[int, list[int]] = {}
-    batches = scoring.batches_alike(prompts, export.batch_size)
     for numbers in progress.with_progress(batches, "prompts", title, len):
-        batch = language_model.greedy_decode(lm, [prompts[at] for at in numbers], export.steps, frozenset())
+        batch = language_model.greedy_decode(lm, [prompts[at] for at in numbers], steps, frozenset())
         replies.update(zip(numbers, batch, strict=True))
     return [replies[number] for number in range(len(prompts))]
 
