@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from refrain.training.cpu.onednn import onednn_products
+from refrain.training.cpu.onednn import PART, is_faster, linear, onednn_products
 
 WIDE_BYTES = 2**26  # of the weights of a head that are in float64 at once
 
@@ -86,10 +87,15 @@ class TorchLanguageModel:
         finally:
             hook.remove()
 
-    def fast_products(self) -> AbstractContextManager[None]:
-        """Products of fp32 on a CPU through oneDNN where it is faster."""
+    @contextmanager
+    def fast_products(self) -> Iterator[None]:
+        """Products of fp32 on a CPU through oneDNN where it is faster, as it is everywhere for a head's."""
         is_plain = self.model.dtype == torch.float32 and self.model.device.type == "cpu" and not self._is_wide
-        return onednn_products(self.model) if is_plain else nullcontext()
+        with onednn_products(self.model) if is_plain else nullcontext():
+            head = self.model.get_output_embeddings()
+            if is_plain and type(head) is nn.Linear and not is_faster() and torch.backends.mkldnn.is_available():
+                head.forward = partial(multiply_head, head)  # type: ignore[method-assign]
+            yield
 
     @contextmanager
     def in_float64(self) -> Iterator["TorchLanguageModel"]:
@@ -100,6 +106,16 @@ class TorchLanguageModel:
             self._is_wide = True
             stack.callback(setattr, self, "_is_wide", False)
             yield self
+
+
+def multiply_head(head: nn.Linear, inputs: Tensor) -> Tensor:
+    """What a head gives, with the weights as the rows: MKL takes half as long again for 64 positions."""
+    rows = inputs.reshape(-1, head.in_features)
+    products = rows.new_empty(len(rows), head.out_features)
+    for columns, part in zip(products.split(PART, 1), head.weight.split(PART), strict=True):
+        columns.copy_(linear(part, rows).t())
+    result = products if head.bias is None else products + head.bias
+    return result.reshape(*inputs.shape[:-1], head.out_features)
 
 
 @contextmanager
