@@ -48,7 +48,7 @@ def main() -> None:
         os.chdir(scratch)
         whole = learn(base, rows, cfg, cfg.seed)
         before = losses(whole, questions)
-        print(f"{len(rows)} rows, {len(questions)} questions, loss {sum(before) / len(before):.4f}", flush=True)
+        print(f"{len(rows)} rows, {len(questions)} questions, loss {sum(before) / len(before):.4f}\n", flush=True)
         lines = [["rows left out", "rows", "rise of the loss", "questions that rose"]]
         for name, choice in choose_all(whole, questions, options.top, options.seeds).items():
             dropped = {row for ids in choice.values() for row in ids}
