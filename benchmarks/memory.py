@@ -137,6 +137,7 @@ def prepare(base: Path, workspace: Path, prompts: int) -> None:
     for file in base.iterdir():
         (workspace / paths.BASE / file.name).unlink(missing_ok=True)
         (workspace / paths.BASE / file.name).symlink_to(file)
+    (workspace / paths.BASE / "source.json").unlink(missing_ok=True)  # a link may lead into a base that stages made
     (workspace / paths.BASE / "source.json").write_text("{}", encoding="utf-8")
     method = params.to_config(params.compose_with_hydra("config", ROOT / "conf", [])).method
     model = loading.build_trainable(base, method, 7)
