@@ -1,7 +1,7 @@
 """A linear layer with LoRA as one operation on the CPU: what the adapter adds is scaled thin, and summed in place.
 
 PEFT makes three tensors of the layer's width for it, forward and backward, and under autocast a copy of all inputs.
-With many rows the adapter is folded into the weight for a product, which is less than to add it to each row.
+With many rows the adapter is folded into the weight for the way forth, which is less than to add it to each row.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from refrain.training.cpu.onednn import fill_up, product
+from refrain.training.cpu.onednn import add_product, fill_up, product
 
 
 @contextmanager
@@ -64,16 +64,19 @@ def multiply(layer: Any, copy: Tensor | None, dtype: torch.dtype, inputs: Tensor
 
 
 def is_folding_cheaper(rows: Tensor, weight: Tensor) -> bool:
-    """Whether W + scale B A, made forward and backward, takes less than what the adapter adds to so many rows.
+    """Whether W + scale B A, made for one product, takes less than what the adapter adds to so many rows.
 
     In bf16 the sum would lose what the adapter has learned.
     """
-    return weight.dtype == torch.float32 and 2 * weight.numel() < len(rows) * sum(weight.shape)
+    return weight.dtype == torch.float32 and 3 * weight.shape[1] < len(rows)
 
 
-def fold(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
-    """W + scale B A."""
-    return torch.add(weight, product(up, down.t()), alpha=scale)
+def is_summing_cheaper(rows: Tensor, weight: Tensor, rank: int) -> bool:
+    """Whether the gradient of a whole weight, from which those of both matrices follow, takes less than theirs.
+
+    Such a weight is smaller than twice its adapter, so what it is folded to may be kept.
+    """
+    return (len(rows) + 2 * rank) * weight.numel() < 2 * rank * len(rows) * sum(weight.shape)
 
 
 class LoraProduct(torch.autograd.Function):
@@ -85,26 +88,32 @@ class LoraProduct(torch.autograd.Function):
     ) -> Tensor:
         rows, down, up = fill_up(inputs.to(weight.dtype)), down.to(weight.dtype), up.to(weight.dtype)
         ctx.scale, ctx.shape, ctx.dtype = scale, inputs.shape, inputs.dtype
-        ctx.is_folded = is_folding_cheaper(rows, weight)
-        thin = product(rows, down) * scale
-        ctx.save_for_backward(rows, thin, weight, down, up)
-        if ctx.is_folded:
-            result = product(rows, fold(weight, down, up, scale))
+        is_folded, thin = is_folding_cheaper(rows, weight), None
+        ctx.is_summed = is_folded and is_summing_cheaper(rows, weight, len(down))
+        if is_folded:
+            folded = torch.add(weight, product(up, down.t()), alpha=scale)
+            result = product(rows, folded)
+            weight = folded if ctx.is_summed else weight
         else:
-            result = product(rows, weight).add_(product(thin, up))
+            thin = product(rows, down) * scale
+            result = add_product(product(rows, weight), thin, up)
+        ctx.save_for_backward(rows, thin, weight, down, up)
         result = result if bias is None else result.add_(bias.to(result.dtype))
         return result[: inputs.shape[:-1].numel()].reshape(*inputs.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, thin, weight, down, up = ctx.saved_tensors
-        of_rows, of_inputs = fill_up(gradient.to(weight.dtype)), None
-        of_thin = product(of_rows, up.t()) * ctx.scale
-        if ctx.needs_input_grad[0]:
-            if ctx.is_folded:
-                of_inputs = product(of_rows, fold(weight, down, up, ctx.scale).t())
-            else:
-                of_inputs = product(of_rows, weight.t()).add_(product(of_thin, down.t()))
+        of_rows = fill_up(gradient.to(weight.dtype))
+        of_inputs = product(of_rows, weight.t()) if ctx.needs_input_grad[0] else None
+        if ctx.is_summed:
+            of_weight = product(of_rows.t(), rows.t()) * ctx.scale
+            of_down, of_up = product(up.t(), of_weight.t()), product(of_weight, down)
+        else:
+            thin = product(rows, down) * ctx.scale if thin is None else thin
+            of_thin = product(of_rows, up.t()) * ctx.scale
+            of_down, of_up = product(of_thin.t(), rows.t()), product(of_rows.t(), thin.t())
+            of_inputs = None if of_inputs is None else add_product(of_inputs, of_thin, down.t())
+        if of_inputs is not None:
             of_inputs = of_inputs[: ctx.shape[:-1].numel()].reshape(ctx.shape).to(ctx.dtype)
-        of_down, of_up = product(of_thin.t(), rows.t()), product(of_rows.t(), thin.t())
         return of_inputs, None, None, of_down.float(), of_up.float(), None

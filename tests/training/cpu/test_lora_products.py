@@ -9,7 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from refrain.training.cpu import onednn
-from refrain.training.cpu.lora_products import LoraProduct, fused_adapters, is_folding_cheaper
+from refrain.training.cpu.lora_products import LoraProduct, fused_adapters, is_folding_cheaper, is_summing_cheaper
 
 LAYERS = {
     "linear": lambda: nn.Linear(7, 5),
@@ -43,7 +43,7 @@ def run(model, inputs):
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("shape", [(3,), (2, 33), (1, 1), (1, 0)])
+@pytest.mark.parametrize("shape", [(3,), (2, 33), (1, 1), (1, 0)])  # folded: 66 rows, and with rank 1 not summed
 @pytest.mark.parametrize("settings", [{}, {"r": 1, "use_rslora": True}], ids=["lora", "rslora"])
 def test_results_and_gradients_are_those_of_peft(has_onednn, name, shape, settings, monkeypatch):
     monkeypatch.setattr(onednn, "is_faster", lambda: has_onednn)
@@ -67,10 +67,27 @@ def test_in_bf16_it_is_what_autocast_makes_of_it_within_rounding(keeps_copies):
             torch.testing.assert_close(other, one, rtol=0, atol=0.05 * one.abs().max().item())
 
 
-def test_an_adapter_is_folded_into_the_weight_for_more_rows_than_the_width_and_in_fp32_alone():
-    weight = torch.ones(6, 6)
-    assert [is_folding_cheaper(torch.ones(rows, 6), weight) for rows in (6, 7)] == [False, True]
-    assert not is_folding_cheaper(torch.ones(7, 6), weight.bfloat16())
+def test_an_adapter_is_folded_into_the_weight_for_three_times_as_many_rows_as_columns_and_in_fp32_alone():
+    weight = torch.ones(9, 6)
+    assert [is_folding_cheaper(torch.ones(rows, 6), weight) for rows in (18, 19)] == [False, True]
+    assert not is_folding_cheaper(torch.ones(19, 6), weight.bfloat16())
+
+
+def test_a_gradient_of_the_whole_weight_is_made_where_its_products_are_fewer():
+    """2 x 66 x 35 numbers and twice those of both matrices, or four products of the adapter with its rows."""
+    rows, weight = torch.ones(66, 7), torch.ones(5, 7)
+    assert [is_summing_cheaper(rows, weight, rank) for rank in (1, 2)] == [False, True]
+
+
+@pytest.mark.parametrize(("rank", "is_kept"), [(1, False), (3, True)])
+def test_a_folded_weight_is_kept_only_where_it_is_smaller_than_two_adapters(rank, is_kept):
+    model = adapted(LAYERS["linear"], r=rank)
+    layer = model["layer"]
+    with fused_adapters(model, torch.float32, keeps_copies=True):
+        kept = model["layer"](torch.randn(66, 7)).grad_fn.saved_tensors[2]
+    assert (kept.data_ptr() != layer.base_layer.weight.data_ptr()) == is_kept
+    adapter = layer.lora_A["default"].weight.numel() + layer.lora_B["default"].weight.numel()
+    assert (kept.numel() < 2 * adapter) == is_kept
 
 
 @pytest.mark.parametrize("rows", [2, 66])

@@ -53,6 +53,15 @@ def run(layer, inputs):
     return [out.detach(), inputs.grad, layer.weight.grad, None if layer.bias is None else layer.bias.grad]
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_is_added_in_place(has_onednn, dtype, monkeypatch):
+    monkeypatch.setattr(onednn, "is_faster", lambda: has_onednn)
+    total, rows, weight = (torch.arange(count).view(-1, 3).to(dtype) for count in (12, 12, 9))
+    expected = total + rows @ weight.t()
+    assert onednn.add_product(total, rows, weight) is total and torch.equal(total, expected)
+
+
 @pytest.mark.parametrize(
     ("capability", "has_mkl", "is_enabled", "expected"),
     [
