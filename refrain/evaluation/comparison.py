@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from refrain.evaluation import divergence
 from refrain.evaluation.divergence import DivergenceStats, ExactModel
 from refrain.runtime import language_model
-from refrain.runtime.language_model import LanguageModel, Logits
+from refrain.runtime.language_model import Cache, Ids, LanguageModel, Logits
 
 LOGIT_BYTES = 2**26  # of the logits of one model that are compared at once
 
@@ -68,9 +68,10 @@ def compare_by_token(
     Gives how many tokens of each lead, alone and in the batch. What is expected is made once for both.
     """
     states, first = np.stack([reply.states for reply in replies]), 0
-    lone = {at: teacher_forced_logits(candidate, [replies[at]]) for at in alone}
+    start = read_prompts(candidate, replies)
+    lone = {at: feed_tokens(candidate, [replies[at]], fork(candidate, replies[at], start, at)) for at in alone}
     agreements: dict[tuple[str, int], list[NDArray[np.bool_]]] = defaultdict(list)
-    for block in in_blocks(teacher_forced_logits(candidate, replies)):
+    for block in in_blocks(feed_tokens(candidate, replies, start)):
         rows, count, _ = block.shape
         read = states[:, first : first + count].reshape(rows * count, -1)
         expected = reference.head_logits(read).reshape(block.shape)
@@ -112,11 +113,34 @@ def reply_logits(lm: LanguageModel, reply: Reply, cut: int = 0) -> Logits:
     return np.asarray(logits[0])
 
 
-def teacher_forced_logits(lm: LanguageModel, replies: list[Reply]) -> Iterator[Logits]:
-    """Logits [rows, vocabulary] before each token of replies of equal length, that a batch is fed token by token."""
+@dataclass(frozen=True)
+class Start:
+    """What a model says after the prompts of a batch, [rows, vocabulary], and where it goes on."""
+
+    logits: Logits
+    mask: Ids
+    cache: Cache
+
+
+def read_prompts(lm: LanguageModel, replies: list[Reply]) -> Start:
+    """The prompts of replies in one batch."""
     ids, mask = language_model.left_pad([reply.prompt for reply in replies])
     logits, cache = lm.forward(ids, mask, None, 1)
-    yield logits[:, -1]
+    return Start(logits[:, -1], mask, cache)
+
+
+def fork(lm: LanguageModel, reply: Reply, start: Start, row: int) -> Start:
+    """The prompt of a row alone: not read again where a batch has left what it leaves alone."""
+    cache = lm.fork_row(start.cache, row)
+    if cache is None:
+        return read_prompts(lm, [reply])
+    return Start(start.logits[row : row + 1], start.mask[row : row + 1, -len(reply.prompt) :], cache)
+
+
+def feed_tokens(lm: LanguageModel, replies: list[Reply], start: Start) -> Iterator[Logits]:
+    """Logits [rows, vocabulary] before each token of replies of equal length, that are fed token by token."""
+    yield start.logits
+    mask, cache = start.mask, start.cache
     for tokens in zip(*(reply.tokens[:-1] for reply in replies), strict=True):
         mask = language_model.extend_mask(mask)
         logits, cache = lm.forward(np.array(tokens, dtype=np.int64)[:, None], mask, cache, 1)

@@ -79,6 +79,14 @@ class CompactSession:
         cache.reorder(rows)
         return cache
 
+    def fork_row(self, cache: "CompactSlots", row: int) -> "CompactSlots":
+        """What LanguageModel promises."""
+        slots = self.allocate_slots(1)
+        slots.crop(0, int(cache.lengths[row]))
+        for target, source in zip(slots.keys_and_values(0), cache.keys_and_values(row), strict=True):
+            target[:] = source
+        return slots
+
 
 class CompactSlots:
     """Keys and values of several sequences, each as long as it is; one buffer a layer, read and written in place.

@@ -23,6 +23,9 @@ class LanguageModel(Protocol):
     def select_rows(self, cache: Cache, rows: list[int]) -> Cache:
         """The cache of some rows in their order; the cache that it is given is used up."""
 
+    def fork_row(self, cache: Cache, row: int) -> Cache | None:
+        """A copy of what a row would have left alone, where the rows of a batch are fed so; else None."""
+
 
 def greedy_decode(
     lm: LanguageModel, prompts: list[list[int]], max_new_tokens: int, stop_ids: frozenset[int]

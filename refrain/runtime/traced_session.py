@@ -54,6 +54,9 @@ class TracedSession:
         """What language_model.LanguageModel promises."""
         return [OrtValue.ortvalue_from_numpy(value.numpy()[rows]) for value in cache]
 
+    def fork_row(self, cache: Past, row: int) -> None:
+        """What language_model.LanguageModel promises: the rows of a batch are filled up."""
+
     def empty_past(self, batch_size: int) -> Past:
         """A past of no tokens."""
         return [

@@ -52,6 +52,9 @@ class Sometimes:
     def select_rows(self, cache, rows):
         return self.speaker.select_rows(cache, rows)
 
+    def fork_row(self, cache, row):
+        return None
+
     def forward(self, ids, mask, cache, keep=0):
         wrong = self.when(cache, *ids.shape, keep)
         logits, after = self.speaker.forward(ids, mask, cache, keep)
@@ -78,6 +81,9 @@ class Late:
 
     def select_rows(self, cache, rows):
         return self.model.select_rows(cache, rows)
+
+    def fork_row(self, cache, row):
+        return None
 
     def forward(self, ids, mask, cache, keep=0):
         seen = mask if cache is None else mask.copy()
@@ -279,6 +285,9 @@ class Undecided:
     def select_rows(self, cache, rows):
         return cache[0], self.speaker.select_rows(cache[1], rows)
 
+    def fork_row(self, cache, row):
+        return None
+
     def forward(self, ids, mask, cache, keep=0):
         at, inner = cache or (0, None)
         logits, after = self.speaker.forward(ids, mask, inner, keep)
@@ -321,6 +330,9 @@ class Listener:
 
     def select_rows(self, cache, rows):
         return self.speaker.select_rows(cache, rows)
+
+    def fork_row(self, cache, row):
+        return None
 
     def forward(self, ids, mask, cache, keep=0):
         if cache is None and len(ids) == keep == 1:

@@ -6,6 +6,7 @@ import pytest
 import traced_model
 
 from refrain.runtime import language_model, loading
+from refrain.runtime.traced_session import TracedSession
 
 NONE = frozenset()
 PROMPTS = [[5], [200, 7, 7, 31], list(range(100))]
@@ -97,3 +98,19 @@ def test_a_row_that_ended_does_not_disturb_the_others(lm):
         second[: second.index(end)],
         third,
     ]
+
+
+def test_a_row_goes_on_alone_as_if_it_had_been_read_alone(lm):
+    ids, mask = language_model.left_pad(PROMPTS)
+    together, cache = lm.forward(ids, mask, None, 1)
+    forks = [lm.fork_row(cache, row) for row in range(len(PROMPTS))]
+    if isinstance(lm, TracedSession):
+        assert forks == [None] * len(PROMPTS)
+        return
+    lm.forward(np.array([[9]] * len(PROMPTS)), language_model.extend_mask(mask), cache, 1)  # a copy is not changed
+    for row, prompt in enumerate(PROMPTS):
+        alone = np.array([prompt])
+        logits, own = lm.forward(alone, np.ones_like(alone), None, 1)
+        assert np.array_equal(logits[0], together[row])
+        step = np.array([[31]]), np.ones((1, len(prompt) + 1), dtype=np.int64)
+        assert np.array_equal(lm.forward(*step, forks[row], 1)[0], lm.forward(*step, own, 1)[0])

@@ -52,6 +52,9 @@ class TorchLanguageModel:
         cache.batch_select_indices(torch.tensor(rows))
         return cache
 
+    def fork_row(self, cache: DynamicCache, row: int) -> None:
+        """What LanguageModel promises: the rows of a batch are filled up."""
+
     @torch.inference_mode()
     def read_states(self, ids: list[int], keep: int) -> NDArray[np.float32]:
         """What the head reads at the last positions of a sequence, [kept, width]: `head_logits` makes logits of it."""
