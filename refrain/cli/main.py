@@ -1,7 +1,9 @@
 """The `refrain` command: talk to an exported model, answer a file of prompts, measure, check, rebuild, show results."""
 
 import argparse
+import atexit
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -21,9 +23,13 @@ GROUPS = {  # modules of this package, each loaded when it is asked for
     "clean up": ["clean"],
 }
 
+YOUNG_OBJECTS = 50_000  # that Python makes before it looks for garbage among them: what loads makes many, and none is
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; what is wrong with the input is one sentence on stderr and the command's code of failure."""
+    gc.set_threshold(YOUNG_OBJECTS)
+    atexit.register(gc.freeze)  # of what is there when a command ends, Python would search all for garbage
     words = sys.argv[1:] if argv is None else argv
     options, place = build_parser(words[0] if words else "").parse_args(words), enter_root()
     try:

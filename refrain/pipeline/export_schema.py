@@ -9,7 +9,7 @@ KINDS = ("fp32", "int8", "int8_token", "int4")  # of products, each with a cost 
 BLOCKS = (16, 32, 64, 128, 256)  # those that MatMulNBits has kernels for
 
 
-@dataclass
+@dataclass(repr=False)
 class QuantizationConfig:
     """How weights are stored. As in Source, what an element of conf/ leaves out stands here."""
 
@@ -25,7 +25,7 @@ class QuantizationConfig:
     sensitive_bits: int = 8  # 8 or 32
 
 
-@dataclass
+@dataclass(repr=False)
 class Thresholds:
     """What a variant must reach, against the merged model."""
 
@@ -37,7 +37,7 @@ class Thresholds:
     required: bool = False  # true: a variant that fails ends the run; false: it is left out of models/onnx
 
 
-@dataclass
+@dataclass(repr=False)
 class VariantConfig:
     """One file of weights: how it is stored, and what it must reach."""
 
@@ -46,7 +46,7 @@ class VariantConfig:
     fallbacks: list[QuantizationConfig] = field(default_factory=list)  # tried in turn while thresholds are missed
 
 
-@dataclass
+@dataclass(repr=False)
 class ExportConfig:
     """The ONNX variants, and on what each is held to the merged model."""
 
@@ -61,7 +61,7 @@ class ExportConfig:
     batch_size: int = MISSING
 
 
-@dataclass
+@dataclass(repr=False)
 class GgufThresholds:
     """What a GGUF file must reach in llama.cpp, against the merged model."""
 
@@ -72,7 +72,7 @@ class GgufThresholds:
     required: bool = MISSING  # true: a file that fails ends the run; false: it is left out of models/gguf
 
 
-@dataclass
+@dataclass(repr=False)
 class GgufConfig:
     """The files for llama.cpp, and on what each is held to the merged model."""
 

@@ -1,11 +1,8 @@
 """Names that keys and options of conf/ had before, accepted for one release: read as the new ones, and said."""
 
-import logging
 import re
 from functools import cache
 from typing import Any
-
-log = logging.getLogger(__name__)
 
 KEYS = {
     "data.leaks.near": "data.leaks.near_duplicate_threshold",
@@ -31,6 +28,8 @@ def rename_override(override: str) -> str:
         mention(override, f"{key}={new}")
         return f"{key}={new}"
     for old, new in KEYS.items():
+        if old.partition("*")[0] not in key:  # most keys: no pattern need be made
+            continue
         pattern = re.escape(old).replace(ANY, "([^.=]+)")
         if match := re.match(rf"([+~]*){pattern}(?=$|[.=])", key):
             mention(old, new)
@@ -38,7 +37,7 @@ def rename_override(override: str) -> str:
             key = f"{match.group(1)}{new.replace('*', name)}{key[match.end() :]}"
             break
     for old, today in RETIRED.items():
-        if re.fullmatch(rf"[+~]*{re.escape(old).replace(ANY, '[^.=]+')}", key):
+        if old.partition("*")[0] in key and re.fullmatch(rf"[+~]*{re.escape(old).replace(ANY, '[^.=]+')}", key):
             raise ValueError(f"{override}: its meaning is no more; set {today}")
     return f"{key}{equals}{value}"
 
@@ -83,7 +82,7 @@ def remove_value(section: Any, path: list[str], today: str) -> None:
         for part in section.values() if name == "*" else [section.get(name)]:
             remove_value(part, deeper, today)
     elif name in section:
-        log.warning("%s=%s is not read any more; there is %s", name, section.pop(name), today)
+        warn("%s=%s is not read any more; there is %s", name, section.pop(name), today)
 
 
 def without_missing(value: Any) -> Any:
@@ -98,4 +97,11 @@ def is_set(value: Any) -> bool:
 @cache
 def mention(old: str, new: str) -> None:
     """Say once that a name is an old one."""
-    log.warning("%s is now called %s; the old name is accepted for one release", old, new)
+    warn("%s is now called %s; the old name is accepted for one release", old, new)
+
+
+def warn(sentence: str, *values: object) -> None:
+    """Say it as a warning."""
+    import logging  # a stage that is refused for a name waits for nothing that logs
+
+    logging.getLogger(__name__).warning(sentence, *values)

@@ -19,7 +19,6 @@ def load(overrides: list[str]) -> Config:
     """params.yaml under the schema, overrides on top; ValueError names the key and the nearest right one."""
     if not paths.PARAMS.exists():
         raise ValueError("params.yaml is missing; `python -m stages.compose` writes it from conf/")
-    check_names(overrides)
     raw = compose_with_hydra("params", Path.cwd(), overrides) if overrides else read_params()
     record = raw.get("composed")
     if record and record.get("conf") != conf_digest():

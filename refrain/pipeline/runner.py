@@ -1,7 +1,8 @@
 """How a stage starts, one process at a time, and the small reports that it leaves."""
 
+import atexit
 import fcntl
-import logging
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,16 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from refrain.pipeline import paths, progress, recovery
-from refrain.pipeline.params import load
+from refrain.pipeline import paths, recovery
+from refrain.pipeline.params import check_names, load
 from refrain.pipeline.schema import Config
 from refrain.pipeline.stage_options import parse_arguments
 
 IN_GROUP = "RANK"  # set in each of several processes of the same stage
 REASON_FILE = "REFRAIN_REASON_FILE"  # set by whoever started the stage and says itself why it ended
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
-
-log = logging.getLogger(__name__)
 
 
 def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None]) -> None:
@@ -38,7 +37,7 @@ def run_stage(main: Callable[[Config], None], *checks: Callable[[Config], None])
             has_begun = True
             main(cfg)
 
-    run_command(stage, sys.modules[main.__module__].__doc__ or "", lambda: has_begun)
+    run_command(stage, sys.modules[main.__module__].__doc__ or "", lambda: has_begun, check_names)
 
 
 @contextmanager
@@ -51,13 +50,18 @@ def exclusive_run() -> Iterator[None]:
         try:
             fcntl.flock(script, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("another process still runs this stage; waiting for it to end")
+            import logging
+
+            logging.getLogger(__name__).info("another process still runs this stage; waiting for it to end")
             fcntl.flock(script, fcntl.LOCK_EX)
         yield
 
 
 def run_command(
-    main: Callable[[list[str]], None], document: str, has_begun: Callable[[], bool] = lambda: False
+    main: Callable[[list[str]], None],
+    document: str,
+    has_begun: Callable[[], bool] = lambda: False,
+    check: Callable[[list[str]], None] = lambda overrides: None,
 ) -> None:
     """Parse the command line and run; a failure ends with its reason, what is intact, and the ways on and back.
 
@@ -65,13 +69,12 @@ def run_command(
     """
     name = Path(sys.argv[0]).stem
     options = parse_arguments(name, document)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[progress.LineHandler()])
-    logging.getLogger("refrain").setLevel(logging.WARNING if options.quiet else logging.INFO)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package that runs code of the Hub
+    atexit.register(gc.freeze)  # of what is there when a stage ends, Python would search all for garbage
     try:
+        check(options.overrides)  # what is refused for a name waits for nothing that logs
+        start_log(options.quiet)
         main(options.overrides)
     except (ValueError, OSError) as error:
-        log.debug("where it happened", exc_info=True)
         end(name, 1, f"{name}: {error}", has_begun())
     except KeyboardInterrupt as error:
         end(name, INTERRUPTED, f"{name}: {str(error) or 'interrupted'}", has_begun())
@@ -84,6 +87,17 @@ def run_command(
         if IN_GROUP in os.environ:  # whoever started the processes says it once
             raise
         end(name, 1, traceback.format_exc().rstrip(), has_begun())
+
+
+def start_log(quiet: bool) -> None:
+    """Lines on stderr from here on: what is quiet says warnings and errors alone."""
+    import logging
+
+    from refrain.pipeline import progress
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[progress.LineHandler()])
+    logging.getLogger("refrain").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package that runs code of the Hub
 
 
 def end(name: str, code: str | int | None, reason: str, has_begun: bool) -> NoReturn:

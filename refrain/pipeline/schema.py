@@ -1,4 +1,7 @@
-"""The shape of params.yaml. Types live here, values live in conf/."""
+"""The shape of params.yaml. Types live here, values live in conf/.
+
+Nobody prints sections, and every start would pay for the methods that could.
+"""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +11,7 @@ from refrain.pipeline.missing import MISSING
 TRACKERS = ("wandb", "mlflow", "tensorboard", "comet")
 
 
-@dataclass
+@dataclass(repr=False)
 class SourceConfig:
     """Files of rows. Elements of a list have no place in conf/ for defaults, so they stand here."""
 
@@ -30,7 +33,7 @@ class SourceConfig:
     header: bool | None = None  # whether the first row names the columns; without names they are column_1, column_2
 
 
-@dataclass
+@dataclass(repr=False)
 class Policies:
     """What becomes of rows that are whole but may not be wanted; reports/data.json counts the effect of each."""
 
@@ -45,7 +48,7 @@ class Policies:
     pii: list[str] = MISSING  # masked in every text: of email, phone and iban
 
 
-@dataclass
+@dataclass(repr=False)
 class LeakConfig:
     """What two prompts may have in common and still stand in different splits."""
 
@@ -54,7 +57,7 @@ class LeakConfig:
     contamination_ngram: int | None = MISSING  # so many words of a held-out prompt are in no training row; null: any
 
 
-@dataclass
+@dataclass(repr=False)
 class AugmentationConfig:
     """Variants of training rows, beside their parents."""
 
@@ -64,7 +67,7 @@ class AugmentationConfig:
     truncate: float = MISSING  # share of the chats of several turns that get a variant without their first turns
 
 
-@dataclass
+@dataclass(repr=False)
 class DataConfig:
     """Rows: where they come from, what becomes of each, and how they are split."""
 
@@ -85,7 +88,7 @@ class DataConfig:
     workers: int | None = MISSING  # processes; null: one per core
 
 
-@dataclass
+@dataclass(repr=False)
 class TinyConfig:
     """A Llama-shaped model and its byte-level BPE tokenizer, both made from a plain-text corpus."""
 
@@ -102,7 +105,7 @@ class TinyConfig:
     batch_size: int = MISSING
 
 
-@dataclass
+@dataclass(repr=False)
 class ModelConfig:
     """Where the base comes from: exactly one of hub, folder and tiny is not null."""
 
@@ -113,7 +116,7 @@ class ModelConfig:
     tiny: TinyConfig | None = MISSING
 
 
-@dataclass
+@dataclass(repr=False)
 class TemplateConfig:
     """How turns are written as one text."""
 
@@ -121,7 +124,7 @@ class TemplateConfig:
     jinja: str | None = MISSING  # null: the model's own
 
 
-@dataclass
+@dataclass(repr=False)
 class AdapterConfig:
     """Low-rank matrices beside frozen weights (LoRA)."""
 
@@ -134,7 +137,7 @@ class AdapterConfig:
     rslora: bool = MISSING  # scaled by alpha / sqrt(rank)
 
 
-@dataclass
+@dataclass(repr=False)
 class PreferenceConfig:
     """Learning from replies that are better or worse than others, or good or bad."""
 
@@ -144,7 +147,7 @@ class PreferenceConfig:
     undesirable_weight: float = MISSING  # of the loss of bad replies; kto
 
 
-@dataclass
+@dataclass(repr=False)
 class MethodConfig:
     """One point in the space of training methods. A null section switches that axis off."""
 
@@ -156,7 +159,7 @@ class MethodConfig:
     init_adapter: str | None = MISSING  # the Git revision whose models/adapter is trained further; null: a fresh one
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainConfig:
     """The optimiser's steps, and what a step holds."""
 
@@ -177,7 +180,7 @@ class TrainConfig:
     recipe: str = MISSING  # the kind of base that the defaults here and of the adapter are made for
 
 
-@dataclass
+@dataclass(repr=False)
 class LaunchConfig:
     """How many processes a training runs in."""
 
@@ -186,7 +189,7 @@ class LaunchConfig:
     shard: bool = MISSING  # weights, gradients and optimiser over the processes (FSDP)
 
 
-@dataclass
+@dataclass(repr=False)
 class MergeConfig:
     """How the merged weights are held to base and adapter."""
 
@@ -194,7 +197,7 @@ class MergeConfig:
     relative_logits: float = MISSING  # largest difference of a logit, in standard deviations of its position's
 
 
-@dataclass
+@dataclass(repr=False)
 class EvaluateConfig:
     """The rows that every model answers, and how."""
 
@@ -203,7 +206,7 @@ class EvaluateConfig:
     batch_size: int = MISSING
 
 
-@dataclass
+@dataclass(repr=False)
 class CompositionRecord:
     """Written by the compose stage: what conf/ was, and how params.yaml differs from it."""
 
@@ -212,7 +215,7 @@ class CompositionRecord:
     overrides: list[str] = MISSING
 
 
-@dataclass
+@dataclass(repr=False)
 class Config:
     """All of params.yaml."""
 

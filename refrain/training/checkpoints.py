@@ -33,7 +33,7 @@ def fingerprint(settings: Iterable[Any], folders: Iterable[Path], device: str) -
     files = [file for place in folders for file in sorted(place.rglob("*")) if file.is_file()]
     own_modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("refrain", "stages")}
     facts = {
-        "settings": [repr(setting) for setting in settings],
+        "settings": [*settings],
         "files": {file.as_posix(): manifest.file_sha256(file) for file in files},
         "code": {
             name: manifest.file_sha256(Path(module.__file__)) for name, module in own_modules.items() if module.__file__
@@ -41,7 +41,7 @@ def fingerprint(settings: Iterable[Any], folders: Iterable[Path], device: str) -
         "versions": {name: installed_version(name) for name in LIBRARIES},
         "machine": [platform.machine(), device],
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=vars).encode()).hexdigest()[:16]
 
 
 def installed_version(name: str) -> str | None:

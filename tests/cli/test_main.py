@@ -19,6 +19,31 @@ def loaded(code):
     return done.stdout.split()
 
 
+CYCLE = """
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("searched")
+Cycle()
+"""
+
+
+STARTS = (
+    "from refrain.cli import main; main.main([])",
+    "from refrain.pipeline import runner; runner.run_command(print, '')",
+)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_what_is_there_when_a_command_ends_is_not_searched_for_garbage(start):
+    ends = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout
+        for code in (CYCLE, f"{start}\n{CYCLE}")
+    ]
+    assert "searched" in ends[0] and "searched" not in ends[1]
+
+
 HEAVY = {
     "tqdm",
     "urllib.request",

@@ -23,7 +23,7 @@ def test_every_stage_checks_before_it_loads_anything(bench, name):
 def test_a_wrong_name_or_word_waits_for_nothing_that_values_need(bench, override):
     said, loaded = modules(bench, "train", override)
     assert said.startswith(f"train: {override.partition('=')[0]}") and "refrain.pipeline.config_keys" in loaded
-    assert not {"hydra", "omegaconf", "yaml", "argparse", "json", "shutil", "subprocess"} & loaded
+    assert not {"hydra", "omegaconf", "yaml", "argparse", "json", "shutil", "subprocess", "logging"} & loaded
 
 
 def test_the_torch_of_this_bench_gives_heavy_imports_away(bench):

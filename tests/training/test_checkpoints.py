@@ -9,6 +9,7 @@ import pytest
 from places import ROOT
 from short_trainings import LORA, At, die, digest, fit
 
+from refrain.pipeline import schema
 from refrain.training import checkpoints
 
 
@@ -41,6 +42,11 @@ def test_a_key_is_of_exactly_these_inputs():
     assert len({key(), *others}) == 4
     Path("data/more.jsonl").write_text("")
     assert key() not in others and key() != others[0]
+
+
+def test_a_key_is_of_the_values_of_a_section():
+    keys = [key(settings=[schema.TemplateConfig(name, None)]) for name in ("default", "default", "chatml")]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_key_is_of_the_code_that_is_loaded(workspace):

@@ -3,10 +3,8 @@
 What torchrun, accelerate or Slurm has started is a worker already: RANK and WORLD_SIZE are in its environment.
 """
 
-import logging
 import os
 import sys
-import traceback
 
 from refrain.pipeline.schema import LaunchConfig
 
@@ -32,6 +30,9 @@ def become_worker(launch: LaunchConfig) -> None:
     if count != launch.processes:
         raise ValueError(f"launch.processes={launch.processes}, and WORLD_SIZE says that {count} were started; "
                          f"set launch.processes={count}")  # fmt: skip
+    import logging  # what starts no worker does without both
+    import traceback
+
     sys.excepthook = lambda *error: traceback.print_exception(*error, file=sys.stdout)
     if os.environ["RANK"] != "0":
         logging.getLogger("refrain").setLevel(logging.ERROR)
