@@ -1,14 +1,12 @@
 """Our own JSONL, both ways: the conversations in data/prepared, in the form that transformers gives to templates."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-import msgspec
-
 ENCODER = json.JSONEncoder(ensure_ascii=False)
-PLAIN_ENCODER = msgspec.json.Encoder()
 
 Tool = dict[str, Any]  # {"type": "function", "function": {"name", "description", "parameters": a JSON schema}}
 
@@ -108,8 +106,17 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 def to_json_line(row: Mapping[str, Any]) -> bytes:
     """A row as it stands in a file, in the bytes of `json.dumps`; msgspec writes other ones for floats alone."""
     if row.keys() <= FIELDS_WITHOUT_FLOATS and all(map(is_text_alone, row.get("messages", ()))):
-        return msgspec.json.format(PLAIN_ENCODER.encode(row), indent=0) + b"\n"
+        return plain_encoder()(row)
     return ENCODER.encode(row).encode() + b"\n"
+
+
+@cache
+def plain_encoder() -> Callable[[Mapping[str, Any]], bytes]:
+    """A row without floats to its line."""
+    import msgspec  # what only reads rows, or answers a prompt, starts without it
+
+    encode = msgspec.json.Encoder().encode
+    return lambda row: msgspec.json.format(encode(row), indent=0) + b"\n"
 
 
 def read_held_out_rows(folder: Path) -> list[Row]:

@@ -34,7 +34,7 @@ class ChatModel:
 
     def start(self, prompt_ids: list[int]) -> Stream:
         """The reply to a prompt."""
-        return self.model.start(prompt_ids, self.options)
+        return self.model.start(prompt_ids, self.options, typed=True)
 
 
 def load(

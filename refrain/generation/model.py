@@ -186,19 +186,18 @@ class Model:
         return {"seal": manifest.content_hash(self.folder), "variant": variant}
 
     def start(
-        self, prompt_ids: list[int], given: Options, tools: list[Tool] | None = None, is_chat: bool = True
+        self, ids: list[int], given: Options, tools: list[Tool] | None = None, is_chat: bool = True, typed: bool = False
     ) -> Stream:
-        """The reply to ids that `encode` has given, or after any others."""
-        wanted = options.check_options(given)
+        """The reply to ids that `encode` has given, or to any others; options of a command have the right types."""
+        wanted = given if typed else options.check_options(given)
         grammar = self._compile(*options.grammar_source(wanted))
-        request = options.make_request(self.tokenizer, self.context, prompt_ids, wanted, grammar, is_chat)
+        request = options.make_request(self.tokenizer, self.context, ids, wanted, grammar, is_chat)
         return Stream(self, self._engine.add(request), tools)
 
     def check(self, given: Options) -> None:
-        """ValueError where options have no meaning for this model."""
-        wanted = options.check_options(given)
-        options.sampling_params(wanted, self.tokenizer.tokenizer.get_vocab_size())
-        self._compile(*options.grammar_source(wanted))
+        """ValueError where options of the right types have no meaning for this model."""
+        options.sampling_params(given, self.tokenizer.tokenizer.get_vocab_size())
+        self._compile(*options.grammar_source(given))
 
     def open_lm(self) -> Session:
         """What runs below the engine; ValueError when it is closed."""

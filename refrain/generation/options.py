@@ -4,10 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, TypedDict
-
-import msgspec
 
 from refrain.chat.encoding import ChatTokenizer
 from refrain.generation import sampling
@@ -40,8 +37,12 @@ SEEDS = 2**32  # of which one is drawn
 
 def check_options(options: Mapping[str, Any]) -> Options:
     """The options, of the right types; TypeError for a name that is none, ValueError for a value of another type."""
+    import msgspec  # a command, whose options are of the right types, starts without it
+
     for name in options:
         if name not in Options.__annotations__:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, Options.__annotations__, 1)
             way_out = f"did you mean {near[0]}?" if near else f"there are {', '.join(Options.__annotations__)}"
             raise TypeError(f"{name}: there is no such option; {way_out}")

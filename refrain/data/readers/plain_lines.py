@@ -5,14 +5,11 @@ are looked for. A line where they may be, or that it refuses, is for `json_lines
 """
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-import msgspec
-
 from refrain.data.readers.raw_rows import MAX_NESTING, read_float
-
-DECODER = msgspec.json.Decoder(float_hook=read_float)
-
 
 MAX_INTEGER = 1 << 63
 
@@ -23,10 +20,18 @@ find_names = re.compile(rb'"[ \t\r\n]*:').findall  # the end of each name, and p
 def parse_plain_line(line: bytes) -> Any:
     """The value of a line; None for one that has to be looked at more closely."""
     try:
-        value = DECODER.decode(line)
+        value = decoder()(line)
     except (ValueError, RecursionError):
         return None
     return value if count_names(value) == len(find_names(line)) else None  # as many as are written: none stands twice
+
+
+@cache
+def decoder() -> Callable[[bytes], Any]:
+    """A line to its value."""
+    import msgspec  # what answers a prompt has no such line, and starts without it
+
+    return msgspec.json.Decoder(float_hook=read_float).decode
 
 
 def count_names(value: Any) -> int:
