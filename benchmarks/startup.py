@@ -4,8 +4,8 @@
 
 MODEL is an exported one, models/onnx by default; TREE a work tree of another version. Commands take turns with those of
 the other version; bytecode is compiled before, as pip does. Of the commands that print their help the slowest is told.
-A server counts until /health answers. `dvc repro` is asked where nothing is left to do, and left out elsewhere. A
-minute for seven rounds.
+A server counts until /health answers. `dvc repro` is asked where nothing is left to do, and left out elsewhere; beside
+it stands what DVC takes for a repository of one stage, which is the least that it can take. A minute for seven rounds.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -38,7 +39,9 @@ def main() -> None:
         for folder in ("refrain", "stages"):
             compileall.compile_dir(tree / folder, quiet=2)
     lines = [[*COLUMNS, *(f"{name} before" for name in COLUMNS[1:] if options.before)]]
-    for name, several in list_commands(options.model.resolve()).items():
+    small = tempfile.TemporaryDirectory()
+    make_repository(Path(small.name))
+    for name, several in list_commands(options.model.resolve(), small.name).items():
         times = []
         for command in several:
             rounds = [[measure(command, tree) for tree in trees] for _ in range(options.rounds)]
@@ -47,6 +50,7 @@ def main() -> None:
             )
         lines.append([name, *(f"{seconds:.3f}" for seconds in max(times))])
         print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
+    small.cleanup()
     print(tables.to_markdown(lines))
 
 
@@ -58,7 +62,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def list_commands(model: Path) -> dict[str, list[list[str]]]:
+def make_repository(folder: Path) -> None:
+    """A repository of one stage, which has run."""
+    (folder / "dvc.yaml").write_text("stages:\n  copy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n")
+    (folder / "in").write_text("in\n")
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
+        subprocess.run(command, cwd=folder, check=True)
+
+
+def list_commands(model: Path, small: str) -> dict[str, list[list[str]]]:
     """What is measured, by the name that a person types: one command, or several of a kind."""
     names = [commands.typed_name(name) for names in commands.GROUPS.values() for name in names]
     helps = [[sys.executable, *REFRAIN, name, "--help"] for name in names]
@@ -75,6 +87,7 @@ def list_commands(model: Path) -> dict[str, list[list[str]]]:
         "refrain chat --prompt": [[sys.executable, *REFRAIN, "chat", "--model", str(model), "--prompt", QUESTION]],
         "refrain serve, ready": [[sys.executable, *REFRAIN, "serve", str(model), "--port"]],
         **({"dvc repro, nothing to do": [[*dvc, "repro"]]} if idle else {}),
+        "the same of one stage of a line": [[*dvc, "--cd", small, "repro"]],
     }
 
 
