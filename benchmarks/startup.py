@@ -87,7 +87,7 @@ def list_commands(model: Path, small: str) -> dict[str, list[list[str]]]:
         "refrain chat --prompt": [[sys.executable, *REFRAIN, "chat", "--model", str(model), "--prompt", QUESTION]],
         "refrain serve, ready": [[sys.executable, *REFRAIN, "serve", str(model), "--port"]],
         **({"dvc repro, nothing to do": [[*dvc, "repro"]]} if idle else {}),
-        "the same of one stage of a line": [[*dvc, "--cd", small, "repro"]],
+        "dvc repro of a repository of one stage": [[*dvc, "--cd", small, "repro"]],
     }
 
 
