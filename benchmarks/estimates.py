@@ -40,8 +40,7 @@ def main() -> None:
         return
     facts, machine = read_facts(options.base), measure_machine()
     workspace = options.keep.resolve() / options.base.resolve().name
-    if not (workspace / "done").exists():
-        memory.prepare(options.base.resolve(), workspace, options.prompts)
+    memory.prepare(options.base.resolve(), workspace, options.prompts)
     lines = [["", "estimated", "measured", "estimated / measured"]]
     for step in options.steps or STEPS:
         compared = list(compare(step, options, workspace, facts, machine))

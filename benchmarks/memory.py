@@ -56,8 +56,7 @@ def main() -> None:
     options = arguments()
     base = options.base or random_qwen(options.keep.resolve() / "qwen2.5-0.5b-base")
     workspace = options.keep.resolve() / (options.base.resolve().name if options.base else "qwen2.5-0.5b")
-    if not (workspace / "done").exists():
-        prepare(base.resolve(), workspace, options.prompts)
+    prepare(base.resolve(), workspace, options.prompts)
     weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
     allowed = f"{(2 * weights + SPARE) / 1e9:.2f}"
     lines = [[*COLUMNS, *(COLUMNS_BEFORE if options.before else [])]]
@@ -152,7 +151,6 @@ def prepare(base: Path, workspace: Path, prompts: int) -> None:
         records.write_rows(workspace / paths.PREPARED / f"{name}.jsonl", rows)
     runner.write_report(workspace / paths.TRAIN_REPORT, {**TRAINED, "method": asdict(method)})
     shutil.copyfile(ROOT / paths.DATA_REPORT, workspace / paths.DATA_REPORT)
-    (workspace / "done").touch()
 
 
 def conversation(number: int) -> records.Row:
