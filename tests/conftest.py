@@ -34,12 +34,14 @@ CHATML = (
 
 
 LONGEST = (  # files by the time that they take: with these first and the short ones last, no core waits at the end
-    "runs/test_kills.py", "training/distributed/test_processes.py", "experiments/test_verify.py", "runs/test_reruns.py",
-    "runs/test_methods.py", "workflow/test_finetuning.py", "workflow/test_examples.py", "runs/test_loop.py",
-    "training/callbacks/test_checkpointing.py", "training/distributed/test_launcher.py",
-    "models/pytorch/test_loading.py", "models/pytorch/test_lora.py", "training/test_fit.py",
-    "runs/test_core_install.py", "runs/test_remotes.py", "runs/test_first_hour.py",
-    "training/callbacks/test_trackers.py", "experiments/test_sweep.py",
+    "runs/test_reruns.py", "experiments/test_verify.py", "runs/test_kills.py", "serving/test_page.py",
+    "training/distributed/test_processes.py", "experiments/test_compose.py", "experiments/test_sweep.py",
+    "runs/test_remotes.py", "runs/test_methods.py", "workflow/test_examples.py",
+    "training/distributed/test_launcher.py", "runs/test_core_install.py", "runs/test_first_hour.py",
+    "workflow/test_finetuning.py", "runs/test_loop.py", "serving/selftest/test_table.py",
+    "models/pretrained/test_hub.py", "training/objectives/test_preference.py", "training/callbacks/test_trackers.py",
+    "runs/test_registry.py", "training/callbacks/test_checkpointing.py", "models/pytorch/test_loading.py",
+    "models/pytorch/test_lora.py",
 )  # fmt: skip
 
 
