@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo experiments test quick lint clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-WORKERS := $(shell echo $$(($$(nproc) + 1)))
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list
