@@ -1,7 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo experiments test quick lint clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list
@@ -26,10 +25,10 @@ experiments: install ## side by side in 120 columns, the best first
 	@dvc exp show --only-changed --sort-by rougeL.best --sort-order desc --drop '$(DROP)'
 
 test: lint ## ruff, mypy --strict and every test, the whole pipeline included
-	python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 quick: lint ## ruff, mypy --strict and the tests that are neither heavy nor slow, for every commit
-	python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not heavy"
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow and not heavy"
 
 lint: install ## ruff and mypy
 	ruff check .

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -203,16 +204,16 @@ def test_a_second_round_wants_an_adapter(base, tmp_path):
 @pytest.mark.heavy
 def test_an_adapter_is_the_same_bytes_whatever_the_order_of_a_set(base, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from refrain.pipeline import schema as config;"
-        "from refrain.models.pytorch import loading as models;"
-        f"method = config.{LORA!r}".replace("=AdapterConfig(", "=config.AdapterConfig(")
-        + ";"
-        "base, out = map(Path, sys.argv[1:]); models.save_pretrained(models.build_trainable(base, method, 3), out)"
+        "import json, sys; from pathlib import Path; from omegaconf import OmegaConf;"
+        "from refrain.models.pytorch import loading; from refrain.pipeline.schema import MethodConfig;"
+        "base, out = map(Path, sys.argv[1:3]); method = OmegaConf.merge(MethodConfig, json.loads(sys.argv[3]));"
+        "loading.save_pretrained(loading.build_trainable(base, OmegaConf.to_object(method), 3), out)"
     )
+    method = json.dumps(dataclasses.asdict(LORA))
     folders = [tmp_path / seed for seed in "12"]
     for folder in folders:
         settings = os.environ | {"PYTHONPATH": str(PLAIN_INSTALL), "PYTHONHASHSEED": folder.name}
-        subprocess.run([sys.executable, "-c", code, base, folder], cwd=ROOT, env=settings, check=True)
+        subprocess.run([sys.executable, "-c", code, base, folder, method], cwd=ROOT, env=settings, check=True)
     first, other = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert set(first) == {"adapter_config.json", "adapter_model.safetensors"}
     assert other == first
