@@ -2,21 +2,21 @@
 
 import logging
 
-from refrain.pipeline import exporter_record, paths, runner
+from refrain.pipeline import exporter_record, libraries, paths, runner
 from refrain.pipeline.schema import Config
 
 log = logging.getLogger("refrain.base")
 
 
 def main(cfg: Config) -> None:
-    # these load torch, after the configuration was checked
-    from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
-    from refrain.exporters.architectures.gguf_choice import find_gguf_obstacle
-    from refrain.models.pretrained import resources
-    from refrain.models.pretrained.hub import download_snapshot
-    from refrain.models.pretrained.hub_headers import checked_outline
-    from refrain.models.pretrained.preflight.outline import merged_outline
-    from refrain.models.pretrained.snapshot import copy_from_folder
+    with libraries.importing():  # torch, after the configuration was checked
+        from refrain.exporters.architectures.exporter_choice import choose_exporter, describe_choice
+        from refrain.exporters.architectures.gguf_choice import find_gguf_obstacle
+        from refrain.models.pretrained import resources
+        from refrain.models.pretrained.hub import download_snapshot
+        from refrain.models.pretrained.hub_headers import checked_outline
+        from refrain.models.pretrained.preflight.outline import merged_outline
+        from refrain.models.pretrained.snapshot import copy_from_folder
 
     model = cfg.model
     paths.make_empty(paths.BASE)

@@ -4,18 +4,18 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from refrain.pipeline import paths, runner, schema
+from refrain.pipeline import libraries, paths, runner, schema
 
 if TYPE_CHECKING:
     from refrain.runtime.language_model import LanguageModel
 
 
 def main(cfg: schema.Config) -> None:
-    # these load after the configuration was checked, in load_candidates torch too
-    from refrain.chat import model_folder, records
-    from refrain.chat.encoding import load_tokenizer
-    from refrain.evaluation import scoring, summary
-    from refrain.evaluation.model_card import card
+    with libraries.importing():  # after the configuration was checked
+        from refrain.chat import model_folder, records
+        from refrain.chat.encoding import load_tokenizer
+        from refrain.evaluation import scoring, summary
+        from refrain.evaluation.model_card import card
 
     tokenizer, length = load_tokenizer(paths.MERGED), cfg.evaluate.max_new_tokens
     context, rows = model_folder.read_context_length(paths.MERGED), records.read_held_out_rows(paths.PREPARED)
@@ -34,16 +34,16 @@ def main(cfg: schema.Config) -> None:
 
 def load_candidates() -> Iterator[tuple[str, "LanguageModel"]]:
     """base and merged in PyTorch, then every variant in models/onnx, one in memory at a time."""
-    from refrain.evaluation.scores import model_name
-    from refrain.evaluation.summary import variant_names
-    from refrain.models.pytorch.language_model import TorchLanguageModel
-    from refrain.models.pytorch.loading import load_pretrained
-    from refrain.runtime.loading import load_model
+    with libraries.importing():
+        from refrain.evaluation import scores, summary
+        from refrain.models.pytorch.language_model import TorchLanguageModel
+        from refrain.models.pytorch.loading import load_pretrained
+        from refrain.runtime.loading import load_model
 
     yield "base", TorchLanguageModel(load_pretrained(paths.BASE))
     yield "merged", TorchLanguageModel(load_pretrained(paths.MERGED))
-    for name in variant_names(paths.ONNX):
-        yield model_name(name), load_model(paths.ONNX / name)
+    for name in summary.variant_names(paths.ONNX):
+        yield scores.model_name(name), load_model(paths.ONNX / name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Export: the merged model as GGUF files for llama.cpp, each proven there to say what PyTorch says; none by default."""
 
-from refrain.pipeline import exporter_record, paths, runner
+from refrain.pipeline import exporter_record, libraries, paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
 
@@ -15,13 +15,13 @@ def main(cfg: Config) -> None:
         (paths.GGUF / front_matter.CARD).write_text(NO_FILES, encoding="utf-8")  # DVC warns of an empty folder
         runner.write_report(paths.GGUF_REPORT, {})
         return
-    # these load torch, and packages of the extra `gguf`, after the configuration was checked
-    from refrain.chat.encoding import load_tokenizer
-    from refrain.chat.records import read_held_out_rows
-    from refrain.exporters.architectures import gguf_choice
-    from refrain.exporters.gguf import exporter, provenance, questions
-    from refrain.models.pytorch.language_model import TorchLanguageModel
-    from refrain.models.pytorch.loading import load_pretrained
+    with libraries.importing():  # torch and the extra `gguf`, after the configuration was checked
+        from refrain.chat.encoding import load_tokenizer
+        from refrain.chat.records import read_held_out_rows
+        from refrain.exporters.architectures import gguf_choice
+        from refrain.exporters.gguf import exporter, provenance, questions
+        from refrain.models.pytorch.language_model import TorchLanguageModel
+        from refrain.models.pytorch.loading import load_pretrained
 
     gguf_choice.require_writable(paths.MERGED, paths.MERGED)
     tokenizer, rows = load_tokenizer(paths.MERGED), read_held_out_rows(paths.PREPARED)

@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from refrain.pipeline import paths, runner
+from refrain.pipeline import libraries, paths, runner
 from refrain.pipeline.manifest import write_manifest
 from refrain.pipeline.schema import Config
 
 
 def main(cfg: Config) -> None:
-    # these load torch, after the configuration was checked
-    from refrain.chat.encoding import load_tokenizer
-    from refrain.chat.model_folder import read_context_length
-    from refrain.chat.records import read_held_out_rows
-    from refrain.evaluation import gate, parity
-    from refrain.evaluation.model_card import card
-    from refrain.exporters.onnx import exporter, fallbacks, provenance, selection
-    from refrain.models.pytorch.language_model import TorchLanguageModel
-    from refrain.models.pytorch.loading import load_pretrained
-    from refrain.runtime.loading import load_model
+    with libraries.importing():  # torch, after the configuration was checked
+        from refrain.chat.encoding import load_tokenizer
+        from refrain.chat.model_folder import read_context_length
+        from refrain.chat.records import read_held_out_rows
+        from refrain.evaluation import gate, parity
+        from refrain.evaluation.model_card import card
+        from refrain.exporters.onnx import exporter, fallbacks, provenance, selection
+        from refrain.models.pytorch.language_model import TorchLanguageModel
+        from refrain.models.pytorch.loading import load_pretrained
+        from refrain.runtime.loading import load_model
 
     paths.make_empty(paths.ONNX)
     tokenizer, rows = load_tokenizer(paths.ADAPTER), read_held_out_rows(paths.PREPARED)

@@ -1,17 +1,17 @@
 """Merge: fold the adapter into the weights, and refuse a merge that changes what the model says."""
 
-from refrain.pipeline import paths, runner
+from refrain.pipeline import libraries, paths, runner
 from refrain.pipeline.schema import Config
 
 
 def main(cfg: Config) -> None:
-    # these load torch, after the configuration was checked
-    from refrain.chat.encoding import encode_last_prompt, load_tokenizer
-    from refrain.chat.model_folder import copy_tokenizer, read_context_length
-    from refrain.chat.records import read_held_out_rows
-    from refrain.evaluation import divergence
-    from refrain.models.pytorch import loading, merge_faults
-    from refrain.models.pytorch.language_model import TorchLanguageModel
+    with libraries.importing():  # torch, after the configuration was checked
+        from refrain.chat.encoding import encode_last_prompt, load_tokenizer
+        from refrain.chat.model_folder import copy_tokenizer, read_context_length
+        from refrain.chat.records import read_held_out_rows
+        from refrain.evaluation import divergence
+        from refrain.models.pytorch import loading, merge_faults
+        from refrain.models.pytorch.language_model import TorchLanguageModel
 
     tokenizer = load_tokenizer(paths.ADAPTER)
     paths.make_empty(paths.MERGED)

@@ -1,20 +1,21 @@
 """Train: fit the chosen method on data/prepared, leave the adapter (or the full weights) in models/adapter."""
 
-from refrain.pipeline import exporter_record, paths, runner, schema
+from refrain.pipeline import exporter_record, libraries, paths, runner, schema
 from refrain.training.distributed import launcher
 
 
 def main(cfg: schema.Config) -> None:
     if launcher.launch_workers(cfg.launch):
-        return  # the modules below load torch, after the configuration was checked
-    from refrain.chat import encoding, model_folder, records
-    from refrain.models.pytorch import loading
-    from refrain.pipeline import revisions
-    from refrain.training import checkpoints, fit, timing
-    from refrain.training.audit import supervision
-    from refrain.training.callbacks import loss_curves, trackers
-    from refrain.training.distributed import fsdp, processes
-    from refrain.training.objectives import selection
+        return
+    with libraries.importing(cfg.method, cfg.train):  # torch, after the configuration was checked
+        from refrain.chat import encoding, model_folder, records
+        from refrain.models.pytorch import loading
+        from refrain.pipeline import revisions
+        from refrain.training import checkpoints, fit, timing
+        from refrain.training.audit import supervision
+        from refrain.training.callbacks import loss_curves, trackers
+        from refrain.training.distributed import fsdp, processes
+        from refrain.training.objectives import selection
 
     fit.log_recipe(cfg.train)
     timer, objective = timing.PhaseTimer(), selection.select_objective(cfg.method.preference)
@@ -33,9 +34,8 @@ def main(cfg: schema.Config) -> None:
     with processes.enter_on_main(checkpoints.exclusive_folder(key)) as folder:
         start = revisions.fetch_start_adapter(cfg.method.init_adapter, folder / f"start-{processes.rank()}")
         model = fsdp.shard(loading.build_trainable(paths.BASE, cfg.method, cfg.seed, start), cfg.launch.shard)
-        tracking = trackers.tracker_callbacks(cfg.train.report_to, paths.run_name())
-        callbacks = [loss_curves.DVCLiveCallback(paths.LOSS), *tracking]
-        curves = fit.train_model(model, train, val, objective, cfg.train, cfg.seed, folder, timer, callbacks)
+        tracking = [loss_curves.DVCLiveCallback(paths.LOSS), *trackers.callbacks(cfg.train.report_to, paths.run_name())]
+        curves = fit.train_model(model, train, val, objective, cfg.train, cfg.seed, folder, timer, tracking)
         fsdp.unshard(model)
         processes.exit_other_ranks()
         paths.make_empty(paths.ADAPTER)

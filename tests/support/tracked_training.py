@@ -50,7 +50,7 @@ def train(callbacks, resume=None):
 
 
 def told(run):
-    return [*trackers.tracker_callbacks(list(schema.TRACKERS), run), loss_curves.DVCLiveCallback(Path("loss"))]
+    return [*trackers.callbacks(list(schema.TRACKERS), run), loss_curves.DVCLiveCallback(Path("loss"))]
 
 
 if __name__ == "__main__":

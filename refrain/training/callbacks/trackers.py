@@ -36,7 +36,7 @@ class Tracker:
     close: Callable[[], Any] = lambda: None
 
 
-def tracker_callbacks(names: list[str], run: str) -> list[TrainerCallback]:
+def callbacks(names: list[str], run: str) -> list[TrainerCallback]:
     """One for all trackers, which write below runs/ unless variables of the environment say otherwise.
 
     A package that is not installed, or that the environment forbids, is a ValueError.

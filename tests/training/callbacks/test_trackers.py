@@ -158,27 +158,27 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_it(name, packa
     monkeypatch.setitem(sys.modules, package, None)
     sentence = f"train.report_to={name} needs the package {package}: pip install 'refrain-lm[{name}]'"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        trackers.tracker_callbacks([name], "a run")
+        trackers.callbacks([name], "a run")
 
 
 def test_a_package_that_the_environment_forbids_is_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_DISABLED", "true")
     with pytest.raises(ValueError, match=r"^train\.report_to=wandb: .* also set the `WANDB_DISABLED`"):
-        trackers.tracker_callbacks(["wandb"], "a run")
+        trackers.callbacks(["wandb"], "a run")
 
 
 def test_what_a_person_has_set_wins(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    trackers.tracker_callbacks(["mlflow"], "a run")
+    trackers.callbacks(["mlflow"], "a run")
     assert (os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_EXPERIMENT_NAME"]) == ("http://127.0.0.1:9", "mine")
 
 
 def test_no_tracker_is_no_callback_and_no_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert trackers.tracker_callbacks([], "a run") == []
+    assert trackers.callbacks([], "a run") == []
     assert list(tmp_path.iterdir()) == []
 
 
