@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Row = list[int]  # the numbers of its tokens in the batch
 LEAST_SPREAD = 16  # tokens by which a row may be shorter than the longest of its stack, or a quarter of that one's
@@ -21,7 +22,8 @@ class RowLayout:
 
     tokens: Tensor
     slots: Tensor
-    repeated: Tensor  # slots that take a token which another slot has already
+    takers: Tensor  # the slots that take a token and are not filled up, token by token
+    first_takers: Tensor  # where in `takers` those of each token begin
     shapes: list[tuple[int, int]]  # rows and length of each stack
 
     def stack(self, states: Tensor) -> tuple[Tensor, ...]:
@@ -46,12 +48,9 @@ class SlotFill(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        layout = ctx.layout
-        result = gradient.index_select(0, layout.slots)
-        if len(layout.repeated):
-            repeated = gradient.index_select(0, layout.repeated)
-            result.index_add_(0, layout.tokens.index_select(0, layout.repeated), repeated)
-        return result, None
+        takers, firsts = ctx.layout.takers, ctx.layout.first_takers
+        sums = functional.embedding_bag(takers, gradient.flatten(1), firsts, mode="sum")
+        return sums.unflatten(1, gradient.shape[1:]), None
 
 
 class SlotRead(torch.autograd.Function):
@@ -100,9 +99,9 @@ def build_layout(rows: list[Row], device: torch.device) -> RowLayout:
         missing = length - len(row)
         filled += row + row[-1:] * missing
         is_text += [True] * len(row) + [False] * missing
-    is_repeated = np.array(is_text)
-    firsts = np.unique(filled, return_index=True)[1]
-    is_repeated[firsts] = False
-    indices = (np.array(filled), firsts, is_repeated.nonzero()[0])
-    tokens, slots, repeated = (torch.from_numpy(index).to(device) for index in indices)
-    return RowLayout(tokens, slots, repeated, shapes)
+    taken, texts = np.array(filled), np.array(is_text).nonzero()[0]
+    texts = texts[taken[texts].argsort(kind="stable")]
+    firsts = np.unique(taken[texts], return_index=True)[1]
+    indices = (taken, texts[firsts], texts, firsts)
+    tokens, slots, takers, first_takers = (torch.from_numpy(index).to(device) for index in indices)
+    return RowLayout(tokens, slots, takers, first_takers, shapes)
