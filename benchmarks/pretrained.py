@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.process_cost import ProcessCost, run_measured
+from benchmarks.harness.process_cost import ProcessCost, environment, run_measured
 from benchmarks.harness.tables import to_markdown
 from refrain.experiments import bench
 from refrain.models.pytorch.language_model import TorchLanguageModel
@@ -95,7 +95,7 @@ def is_changed(stage: str, clone: Path) -> bool:
 
 
 def call(command: str, folder: Path) -> None:
-    subprocess.run(shlex.split(command), cwd=folder, check=True, stdout=sys.stderr)
+    subprocess.run(shlex.split(command), cwd=folder, check=True, stdout=sys.stderr, env=environment())
 
 
 def describe_run(clone: Path, costs: dict[str, ProcessCost]) -> list[str]:
