@@ -4,8 +4,9 @@
 
 MODEL is an exported one, models/onnx by default; TREE a work tree of another version. Commands take turns with those of
 the other version; bytecode is compiled before, as pip does. Of the commands that print their help the slowest is told.
-A server counts until /health answers. `dvc repro` is asked where nothing is left to do, and left out elsewhere; beside
-it stands what DVC takes for a repository of one stage, which is the least that it can take. A minute for seven rounds.
+A server counts until /health answers; a stage that finds nothing to read ends when its libraries are loaded. `dvc
+repro` is asked where nothing is left to do, and left out elsewhere; beside it stands what DVC takes for a repository of
+one stage, which is the least that it can take. Two minutes for seven rounds.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from statistics import median
+
+import yaml
 
 from benchmarks.harness import tables
 from refrain.cli import main as commands
@@ -44,7 +47,7 @@ def main() -> None:
     for name, several in list_commands(options.model.resolve(), small.name).items():
         times = []
         for command in several:
-            rounds = [[measure(command, tree) for tree in trees] for _ in range(options.rounds)]
+            rounds = [[measure(command, tree, Path(small.name)) for tree in trees] for _ in range(options.rounds)]
             times.append(
                 [median(each[tree][kind] for each in rounds) for tree in range(len(trees)) for kind in range(2)]
             )
@@ -63,9 +66,12 @@ def arguments() -> argparse.Namespace:
 
 
 def make_repository(folder: Path) -> None:
-    """A repository of one stage, which has run."""
+    """A repository of one stage, which has run, and the settings of a run of ours, with nothing to read."""
     (folder / "dvc.yaml").write_text("stages:\n  copy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n")
     (folder / "in").write_text("in\n")
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    settings["composed"] = None  # of no conf/ here
+    (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
         subprocess.run(command, cwd=folder, check=True)
 
@@ -84,6 +90,7 @@ def list_commands(model: Path, small: str) -> dict[str, list[list[str]]]:
         f"refrain COMMAND --help, the slowest of {len(helps)}": helps,
         f"stages.STAGE --help, the slowest of {len(stages)}": stages,
         **{f"stages.train {error}": [[sys.executable, "-m", "stages.train", error]] for error in errors},
+        "stages.merge, nothing to merge": [[sys.executable, "-m", "stages.merge", "--quiet"]],
         "refrain chat --prompt": [[sys.executable, *REFRAIN, "chat", "--model", str(model), "--prompt", QUESTION]],
         "refrain serve, ready": [[sys.executable, *REFRAIN, "serve", str(model), "--port"]],
         **({"dvc repro, nothing to do": [[*dvc, "repro"]]} if idle else {}),
@@ -91,10 +98,11 @@ def list_commands(model: Path, small: str) -> dict[str, list[list[str]]]:
     }
 
 
-def measure(command: list[str], tree: Path) -> tuple[float, float]:
-    """Seconds of processor and of wall clock that a command takes in a work tree."""
+def measure(command: list[str], tree: Path, small: Path) -> tuple[float, float]:
+    """Seconds of processor and of wall clock that a command of a work tree takes."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    place = ROOT if command[-1] == "repro" else tree  # where the results are
+    environment["PYTHONPATH"] = str(tree)
+    place = {"repro": ROOT, "--quiet": small}.get(command[-1], tree)  # where the results are, and where none are
     is_server, address = command[-1] == "--port", ""
     if is_server:
         with socket.socket() as free:
