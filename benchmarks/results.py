@@ -24,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.harness import goals, tables
 from benchmarks.harness.machine import processor, short_name
+from benchmarks.harness.process_cost import environment
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/results.md"
@@ -126,10 +127,9 @@ def measure(block: Block, folders: dict[str, Path]) -> Run:
     if missing := {*PLACES} & {*command}:
         sys.exit(f"{block.name}: its command needs --{min(missing).lower()} FOLDER")
     folders["KEEP"].mkdir(parents=True, exist_ok=True)
-    program = sys.executable if command[0] == "python" else str(Path(sys.executable).parent / command[0])
     print(f"{block.name}: {shlex.join(command)}", file=sys.stderr)
     begin = time.monotonic()
-    ended = subprocess.run([program, *command[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    ended = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         sys.exit(f"{block.name}: the command above ended with {ended.returncode}; its numbers stay as they were")
     minutes, commit = max(1, round((time.monotonic() - begin) / 60)), git("rev-parse", "--short", "HEAD").strip()

@@ -34,8 +34,9 @@ CHATML = (
 
 
 LONGEST = (  # files by the time that they take: with these first and the short ones last, no core waits at the end
-    "runs/test_reruns.py", "experiments/test_verify.py", "runs/test_kills.py", "serving/test_page.py",
-    "training/distributed/test_processes.py", "experiments/test_compose.py", "experiments/test_sweep.py",
+    "runs/test_reruns.py", "training/distributed/test_processes.py",  # only one of them waits for finished_pipeline
+    "experiments/test_verify.py", "runs/test_kills.py", "serving/test_page.py",
+    "experiments/test_compose.py", "experiments/test_sweep.py",
     "runs/test_remotes.py", "runs/test_methods.py", "workflow/test_examples.py",
     "training/distributed/test_launcher.py", "runs/test_core_install.py", "runs/test_first_hour.py",
     "workflow/test_finetuning.py", "runs/test_loop.py", "serving/selftest/test_table.py",
