@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -65,11 +65,14 @@ def compare_by_token(
 ) -> list[tuple[int, int]]:
     """Count the differences on replies that are fed token by token, in one batch, and those of these places alone too.
 
-    Gives how many tokens of each lead, alone and in the batch. What is expected is made once for both.
+    Alone a reply is fed as far as it is heard, for that takes as long as the whole batch; what nobody hears, an edge
+    case, is fed to its end. Gives how many tokens of each lead, alone and in the batch, where those that are not fed
+    lead too. What is expected is made once for both.
     """
     states, first = np.stack([reply.states for reply in replies]), 0
     start = read_prompts(candidate, replies)
-    lone = {at: feed_tokens(candidate, [replies[at]], fork(candidate, replies[at], start, at)) for at in alone}
+    forks = {at: fork(candidate, replies[at], start, at) for at in alone}
+    lone = {at: feed_tokens(candidate, [as_heard(replies[at])], begin) for at, begin in forks.items()}
     agreements: dict[tuple[str, int], list[NDArray[np.bool_]]] = defaultdict(list)
     for block in in_blocks(feed_tokens(candidate, replies, start)):
         rows, count, _ = block.shape
@@ -78,14 +81,15 @@ def compare_by_token(
         for at in range(rows):
             agreements["batched", at].append(stats.compare("batched", expected[at], block[at])[0])
         for at, steps in lone.items():
-            own = np.concatenate(list(itertools.islice(steps, count)))
-            agreements["cached", at].append(stats.compare("cached", expected[at], own)[0])
+            if own := list(itertools.islice(steps, count)):
+                agreement = stats.compare("cached", expected[at][: len(own)], np.concatenate(own))[0]
+                agreements["cached", at].append(agreement)
         first += count
     leads: dict[tuple[str, int], int] = {}
     for (mode, at), parts in agreements.items():
         agreement = np.concatenate(parts)
         stats.hear(mode, agreement[: replies[at].heard])
-        leads[mode, at] = leading(agreement)
+        leads[mode, at] = len(replies[at].tokens) if agreement.all() else int(agreement.argmin())
     return [(leads.get(("cached", at), leads["batched", at]), leads["batched", at]) for at in range(len(replies))]
 
 
@@ -96,9 +100,9 @@ def in_blocks(logits: Iterator[Logits]) -> Iterator[Logits]:
         yield np.stack([step, *others], axis=1)
 
 
-def leading(agreement: NDArray[np.bool_]) -> int:
-    """How many positions agree before the first that does not."""
-    return len(agreement) if agreement.all() else int(agreement.argmin())
+def as_heard(reply: Reply) -> Reply:
+    """A reply up to its end; all of it where that is none."""
+    return replace(reply, tokens=reply.tokens[: reply.heard or None])
 
 
 def reply_logits(lm: LanguageModel, reply: Reply, cut: int = 0) -> Logits:

@@ -34,8 +34,8 @@ class ParityResult:
     """How far a model is from its reference on the tokens that the reference says after each prompt.
 
     Differences of logits are in standard deviations of the reference's logits at their position. Logits and greedy
-    tokens are compared at every step, kl and top1 in replies to held-out rows: what a model says beyond their end, or
-    to edge cases, nobody hears, and where rows are few it would be most of what is said.
+    tokens are compared at every step, alone up to the end of a reply, kl and top1 in replies to held-out rows: what is
+    said beyond their end, or to edge cases, nobody hears, and where rows are few it would be most of what is said.
     Of two tokens that are nearer to each other than what fp32 rounds, either may be chosen.
     """
 

@@ -322,11 +322,22 @@ def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, 
     assert sorted(alone.prompts) == sorted([*lengths, *halves])
 
 
+@pytest.mark.heavy
+def test_alone_a_reply_is_fed_to_its_end_and_an_edge_case_to_the_last_step(speaker, brief, few):
+    first, *others = brief.replies
+    short = replace(brief, replies=[replace(first, heard=2), *others])
+    alone = Listener(speaker)
+    proof = parity.measure_parity(speaker, alone, short, few)
+    fed = [reply.heard or STEPS for reply in short.replies]
+    assert alone.steps == sum(fed) - len(fed) and min(fed) == 2 and max(fed) == STEPS
+    assert proof.greedy == 1, "what is not fed counts as the same"
+
+
 class Listener:
     """A speaker that remembers the lengths of the prompts that it was given alone, to go on from token by token."""
 
     def __init__(self, speaker):
-        self.speaker, self.prompts = speaker, []
+        self.speaker, self.prompts, self.steps = speaker, [], 0
 
     def select_rows(self, cache, rows):
         return self.speaker.select_rows(cache, rows)
@@ -337,4 +348,5 @@ class Listener:
     def forward(self, ids, mask, cache, keep=0):
         if cache is None and len(ids) == keep == 1:
             self.prompts.append(ids.shape[1])
+        self.steps += cache is not None and ids.shape == (1, 1)
         return self.speaker.forward(ids, mask, cache, keep)
