@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -65,31 +65,27 @@ def compare_by_token(
 ) -> list[tuple[int, int]]:
     """Count the differences on replies that are fed token by token, in one batch, and those of these places alone too.
 
-    Alone a reply is fed as far as it is heard, for that takes as long as the whole batch; what nobody hears, an edge
-    case, is fed to its end. Gives how many tokens of each lead, alone and in the batch, where those that are not fed
-    lead too. What is expected is made once for both.
+    Gives how many tokens of each lead, alone and in the batch. What is expected is made once for both.
     """
-    states, first = np.stack([reply.states for reply in replies]), 0
-    start = read_prompts(candidate, replies)
-    forks = {at: fork(candidate, replies[at], start, at) for at in alone}
-    lone = {at: feed_tokens(candidate, [as_heard(replies[at])], begin) for at, begin in forks.items()}
+    first, start = 0, read_prompts(candidate, replies)
+    lone = {at: feed_tokens(candidate, [replies[at]], fork(candidate, replies[at], start, at)) for at in alone}
     agreements: dict[tuple[str, int], list[NDArray[np.bool_]]] = defaultdict(list)
     for block in in_blocks(feed_tokens(candidate, replies, start)):
-        rows, count, _ = block.shape
-        read = states[:, first : first + count].reshape(rows * count, -1)
-        expected = reference.head_logits(read).reshape(block.shape)
-        for at in range(rows):
-            agreements["batched", at].append(stats.compare("batched", expected[at], block[at])[0])
-        for at, steps in lone.items():
-            if own := list(itertools.islice(steps, count)):
-                agreement = stats.compare("cached", expected[at][: len(own)], np.concatenate(own))[0]
-                agreements["cached", at].append(agreement)
-        first += count
+        states = [reply.states[first : first + block.shape[1]] for reply in replies]
+        ends = np.cumsum([len(read) for read in states])
+        expected = np.split(reference.head_logits(np.concatenate(states)), ends[:-1])
+        for at, logits in enumerate(expected):
+            if len(logits):
+                agreements["batched", at].append(stats.compare("batched", logits, block[at, : len(logits)])[0])
+            if len(logits) and at in lone:
+                own = np.concatenate(list(itertools.islice(lone[at], len(logits))))
+                agreements["cached", at].append(stats.compare("cached", logits, own)[0])
+        first += block.shape[1]
     leads: dict[tuple[str, int], int] = {}
     for (mode, at), parts in agreements.items():
         agreement = np.concatenate(parts)
         stats.hear(mode, agreement[: replies[at].heard])
-        leads[mode, at] = len(replies[at].tokens) if agreement.all() else int(agreement.argmin())
+        leads[mode, at] = leading(agreement)
     return [(leads.get(("cached", at), leads["batched", at]), leads["batched", at]) for at in range(len(replies))]
 
 
@@ -100,9 +96,9 @@ def in_blocks(logits: Iterator[Logits]) -> Iterator[Logits]:
         yield np.stack([step, *others], axis=1)
 
 
-def as_heard(reply: Reply) -> Reply:
-    """A reply up to its end; all of it where that is none."""
-    return replace(reply, tokens=reply.tokens[: reply.heard or None])
+def leading(agreement: NDArray[np.bool_]) -> int:
+    """How many positions agree before the first that does not."""
+    return len(agreement) if agreement.all() else int(agreement.argmin())
 
 
 def reply_logits(lm: LanguageModel, reply: Reply, cut: int = 0) -> Logits:
@@ -142,10 +138,13 @@ def fork(lm: LanguageModel, reply: Reply, start: Start, row: int) -> Start:
 
 
 def feed_tokens(lm: LanguageModel, replies: list[Reply], start: Start) -> Iterator[Logits]:
-    """Logits [rows, vocabulary] before each token of replies of equal length, that are fed token by token."""
+    """Logits [rows, vocabulary] before each token of replies that are fed token by token, up to the longest's last.
+
+    A reply that has ended is fed what nobody reads.
+    """
     yield start.logits
     mask, cache = start.mask, start.cache
-    for tokens in zip(*(reply.tokens[:-1] for reply in replies), strict=True):
+    for tokens in itertools.zip_longest(*(reply.tokens[:-1] for reply in replies), fillvalue=0):
         mask = language_model.extend_mask(mask)
         logits, cache = lm.forward(np.array(tokens, dtype=np.int64)[:, None], mask, cache, 1)
         yield logits[:, -1]

@@ -23,6 +23,7 @@ from refrain.pipeline.export_schema import ExportConfig
 from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel
 
+LEAST = 16  # tokens of a reply that are compared, also where it ends before
 ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 GiveUp = Callable[[DivergenceStats], None]  # raises once a candidate cannot pass any more
@@ -33,9 +34,9 @@ RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"
 class ParityResult:
     """How far a model is from its reference on the tokens that the reference says after each prompt.
 
-    Differences of logits are in standard deviations of the reference's logits at their position. Logits and greedy
-    tokens are compared at every step, alone up to the end of a reply, kl and top1 in replies to held-out rows: what is
-    said beyond their end, or to edge cases, nobody hears, and where rows are few it would be most of what is said.
+    Differences of logits are in standard deviations of the reference's logits at their position. Replies to held-out
+    rows are compared up to their end, by logits and greedy tokens for LEAST tokens at least: what is said beyond it
+    nobody hears. Nor what is said to edge cases, which are compared to the last step, but not in kl and top1.
     Of two tokens that are nearer to each other than what fp32 rounds, either may be chosen.
     """
 
@@ -105,7 +106,7 @@ def parity_prompts(
     batches = batches_by_length(fitting, export.batch_size)  # as in the proof: one prompt alone takes as long as many
     drafts = [] if load_draft is None else decode_replies(load_draft(), fitting, batches, export.steps, "drafts")
     said = reference_replies(reference, fitting, drafts, export)
-    replies = [replace(reply, heard=count_heard(reply.tokens, tokenizer.stop_ids)) for reply in said[: len(rows)]]
+    replies = [up_to_end(reply, tokenizer.stop_ids) for reply in said[: len(rows)]]
     replies += said[len(rows) :]  # what is said to edge cases is not heard
     texts = [
         scoring.reply_text(tokenizer, up_to_stop(reply.tokens, tokenizer.stop_ids)) for reply in replies[: len(rows)]
@@ -145,9 +146,11 @@ def decode_replies(
     return [replies[number] for number in range(len(prompts))]
 
 
-def count_heard(reply: list[int], stop_ids: frozenset[int]) -> int:
-    """How many tokens of a reply there are with the one that ends it, all where none does."""
-    return next((at + 1 for at, token in enumerate(reply) if token in stop_ids), len(reply))
+def up_to_end(reply: Reply, stop_ids: frozenset[int]) -> Reply:
+    """A reply that is heard with the token that ends it, or to its last where none does; the rest is left out."""
+    heard = next((at + 1 for at, token in enumerate(reply.tokens) if token in stop_ids), len(reply.tokens))
+    kept = max(heard, LEAST)
+    return replace(reply, tokens=reply.tokens[:kept], states=reply.states[:kept], heard=heard)
 
 
 def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
@@ -178,7 +181,8 @@ def measure_parity(
     other = [number for number in range(len(prompts.rows)) if leading[number][1] < prompts.replies[number].heard]
     texts = candidate_texts(candidate, prompts, other, export)
     points = rouge(prompts.tokenizer, texts, prompts.rows)
-    worst = min(zip(*leading, strict=True), key=sum)  # alone or in a batch, whichever is less
+    shares = np.array(leading).T / [len(reply.tokens) for reply in prompts.replies]
+    worst = min(shares.tolist(), key=sum)  # alone or in a batch, whichever is less
     losses = [100 * (expected - actual) for expected, actual in zip(prompts.rouge, points, strict=True)]
     return ParityResult(
         **stats.largest,
@@ -186,7 +190,7 @@ def measure_parity(
         mean=stats.mean(),
         kl=stats.kl(),
         top1=stats.top1(),
-        greedy=float(np.mean(worst)) / export.steps,
+        greedy=float(np.mean(worst)),
         rouge=metrics.mean(points),
         lost=100 * (metrics.mean(prompts.rouge) - metrics.mean(points)),
         perplexity=scoring.perplexity(candidate, prompts.tokenizer, prompts.rows),
@@ -195,7 +199,7 @@ def measure_parity(
         intervals={
             "top1": stats.top1_interval(),
             "kl": stats.kl_interval(),
-            "greedy": intervals.student_interval([count / export.steps for count in worst]),
+            "greedy": intervals.student_interval(worst),
             "lost": intervals.student_interval(losses),
         },
     )

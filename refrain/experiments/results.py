@@ -92,7 +92,7 @@ def parity_table(report: dict[str, Any]) -> str:
         ]
         for name in order
     ]
-    title = (f"{format_count(report['prompts'], 'prompt')}, {format_count(report['steps'], 'token')} after each; "
+    title = (f"{format_count(report['prompts'], 'prompt')}, up to {format_count(report['steps'], 'token')} after each; "
              "largest difference of a logit by execution mode, in standard deviations;\n"
              "lost: points of ROUGE-L below the merged model, over the held-out rows of the proof")  # fmt: skip
     reasons = [

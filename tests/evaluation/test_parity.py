@@ -202,9 +202,8 @@ def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx,
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
     """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
     for tokens, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
-        count = parity.count_heard(tokens, brief.tokenizer.stop_ids)
-        replies = [comparison.read_reply(speaker, each.prompt, tokens, count) for each in brief.replies]
-        asked = replace(brief, replies=replies)
+        replies = [comparison.read_reply(speaker, each.prompt, tokens, 0) for each in brief.replies]
+        asked = replace(brief, replies=[parity.up_to_end(reply, brief.tokenizer.stop_ids) for reply in replies])
         proof = parity.measure_parity(speaker, Sometimes(speaker, "whole", stammers), asked, few)
         assert off(proof) == ["whole"]
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
@@ -322,15 +321,33 @@ def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, 
     assert sorted(alone.prompts) == sorted([*lengths, *halves])
 
 
+@pytest.mark.parametrize(
+    ("tokens", "kept", "heard"),
+    [([5, 2, 5, 5, 5, 5], 3, 2), ([5, 5, 5, 2, 5, 2], 4, 4), ([2, 5, 5, 5, 5, 5], 3, 1), ([5] * 6, 6, 6)],
+)
+def test_a_reply_is_compared_up_to_its_end_and_for_a_few_tokens_at_least(
+    monkeypatch, speaker, brief, tokens, kept, heard
+):
+    monkeypatch.setattr(parity, "LEAST", 3)
+    whole = comparison.read_reply(speaker, brief.replies[0].prompt, tokens, 0)
+    reply = parity.up_to_end(whole, brief.tokenizer.stop_ids)
+    assert (reply.tokens, reply.heard) == (tokens[:kept], heard)
+    assert np.array_equal(reply.states, whole.states[:kept])
+
+
 @pytest.mark.heavy
-def test_alone_a_reply_is_fed_to_its_end_and_an_edge_case_to_the_last_step(speaker, brief, few):
-    first, *others = brief.replies
-    short = replace(brief, replies=[replace(first, heard=2), *others])
-    alone = Listener(speaker)
-    proof = parity.measure_parity(speaker, alone, short, few)
-    fed = [reply.heard or STEPS for reply in short.replies]
-    assert alone.steps == sum(fed) - len(fed) and min(fed) == 2 and max(fed) == STEPS
-    assert proof.greedy == 1, "what is not fed counts as the same"
+def test_replies_that_end_at_different_steps_are_each_compared_to_their_own_end(monkeypatch, speaker, brief, few):
+    monkeypatch.setattr(parity, "LEAST", 1)
+    endings = [[2], [5, 2], [5, 5, 5, 2], *([5] * STEPS for _ in brief.replies[3:])]
+    replies = [comparison.read_reply(speaker, reply.prompt, tokens, len(tokens))
+               for reply, tokens in zip(brief.replies, endings, strict=True)]  # fmt: skip
+    asked, alone = replace(brief, replies=replies), Listener(speaker)
+    proof = parity.measure_parity(speaker, alone, asked, few)
+    assert off(proof) == [] and (proof.top1, proof.greedy) == (1, 1)
+    assert alone.steps == sum(len(tokens) - 1 for tokens in endings)
+    for way in ("cached", "batched"):
+        forgetful = parity.measure_parity(speaker, Sometimes(speaker, way, forgets), asked, few)
+        assert off(forgetful) == [way] and forgetful.greedy < 1
 
 
 class Listener:

@@ -67,7 +67,7 @@ def rewrite_lock(change):
 def shown():
     """Which of the three parts are printed, and the lines above them."""
     text = results.results_report(1)
-    parts = {"scores": "exact_match", "proof": "5 prompts, 4 tokens", "samples": "Because."}
+    parts = {"scores": "exact_match", "proof": "5 prompts, up to 4 tokens", "samples": "Because."}
     return [name for name, sign in parts.items() if sign in text], text.partition("\n\n")[0].splitlines()
 
 

@@ -51,7 +51,7 @@ def parity_report(prompts: ParityPrompts, attempts: dict[str, list[Attempt]]) ->
     }
     return {
         "prompts": len(prompts.replies),
-        "steps": len(prompts.replies[0].tokens),
+        "steps": max(len(reply.tokens) for reply in prompts.replies),
         "rows": len(prompts.rows),
         "tokens": prompts.positions,
         "merged": {"reference": "adapter", **merged, "rouge": round(metrics.mean(prompts.rouge), 4)},
