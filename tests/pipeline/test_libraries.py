@@ -33,7 +33,7 @@ def test_what_is_only_installed_is_not_loaded_and_can_be_later():
 
 
 @pytest.fixture
-def unloaded(monkeypatch):
+def forget_optional(monkeypatch):
     for name in libraries.OPTIONAL:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -42,14 +42,14 @@ def unloaded(monkeypatch):
     ("override", "found"),
     [("seed=7", []), ("method.base_bits=4", ["bitsandbytes"]), ("train.report_to=[wandb,comet]", ["comet_ml"])],
 )
-def test_what_the_configuration_asks_for_is_found(unloaded, override, found):
+def test_what_the_configuration_asks_for_is_found(forget_optional, override, found):
     asked = presets.config(override)
     with libraries.importing(asked.method, asked.train):
         assert [name for name in INSTALLED if find_spec(name)] == found
     assert [name for name in INSTALLED if find_spec(name)] == INSTALLED
 
 
-def test_what_is_loaded_stays_and_a_failure_leaves_everything_as_it_was(unloaded, monkeypatch):
+def test_what_is_loaded_stays_and_a_failure_leaves_everything_as_it_was(forget_optional, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", json)
     with pytest.raises(ZeroDivisionError), libraries.importing():
         assert sys.modules["scipy"] is json and not gc.isenabled()
