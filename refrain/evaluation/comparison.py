@@ -53,11 +53,13 @@ def says_itself(reference: Reference, reply: Reply) -> bool:
 def compare_at_once(
     reference: Reference, candidate: LanguageModel, reply: Reply, is_alone: bool, stats: DivergenceStats
 ) -> None:
-    """Count the differences on a sequence that is fed whole, and on one with its prompt in two pieces."""
+    """Count the differences on a sequence that is fed whole, and on one with its prompt in two pieces, or as whole."""
     logits = reference.head_logits(reply.states)
-    stats.add("whole", logits, reply_logits(candidate, reply), reply.heard)
+    agreement = stats.add("whole", logits, reply_logits(candidate, reply), reply.heard)
     if is_alone:
         stats.add("chunked", logits, reply_logits(candidate, reply, cut=len(reply.prompt) // 2), reply.heard)
+    else:
+        stats.hear("chunked", agreement[: reply.heard])
 
 
 def compare_by_token(
@@ -65,7 +67,8 @@ def compare_by_token(
 ) -> list[tuple[int, int]]:
     """Count the differences on replies that are fed token by token, in one batch, and those of these places alone too.
 
-    Gives how many tokens of each lead, alone and in the batch. What is expected is made once for both.
+    Gives how many tokens of each lead, alone and in the batch; others count alone as in the batch, so that both are of
+    the same tokens. What is expected is made once for both.
     """
     first, start = 0, read_prompts(candidate, replies)
     lone = {at: feed_tokens(candidate, [replies[at]], fork(candidate, replies[at], start, at)) for at in alone}
@@ -81,12 +84,14 @@ def compare_by_token(
                 own = np.concatenate(list(itertools.islice(lone[at], len(logits))))
                 agreements["cached", at].append(stats.compare("cached", logits, own)[0])
         first += block.shape[1]
-    leads: dict[tuple[str, int], int] = {}
-    for (mode, at), parts in agreements.items():
-        agreement = np.concatenate(parts)
-        stats.hear(mode, agreement[: replies[at].heard])
-        leads[mode, at] = leading(agreement)
-    return [(leads.get(("cached", at), leads["batched", at]), leads["batched", at]) for at in range(len(replies))]
+    leads = []
+    for at, reply in enumerate(replies):
+        batched = np.concatenate(agreements["batched", at])
+        cached = np.concatenate(agreements["cached", at]) if at in lone else batched
+        stats.hear("batched", batched[: reply.heard])
+        stats.hear("cached", cached[: reply.heard])
+        leads.append((leading(cached), leading(batched)))
+    return leads
 
 
 def in_blocks(logits: Iterator[Logits]) -> Iterator[Logits]:

@@ -14,17 +14,15 @@ import numpy as np
 from refrain.chat import encoding
 from refrain.chat.encoding import ChatTokenizer
 from refrain.chat.records import Row
-from refrain.evaluation import comparison, divergence, intervals, metrics, scoring
+from refrain.evaluation import comparison, divergence, intervals, metrics, reference_replies, scoring
 from refrain.evaluation.comparison import Reference, Reply
 from refrain.evaluation.divergence import DivergenceStats
 from refrain.evaluation.intervals import Interval
 from refrain.pipeline import progress
 from refrain.pipeline.export_schema import ExportConfig
-from refrain.runtime import language_model
 from refrain.runtime.language_model import LanguageModel
 
-LEAST = 16  # tokens of a reply that are compared, also where it ends before
-ALONE = 32  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
+ALONE = 16  # rows that are also decoded alone, and prefilled in pieces, beside the edge cases
 MAX_PROMPT = 1024  # tokens of the longest prompt, where the model sees more
 GiveUp = Callable[[DivergenceStats], None]  # raises once a candidate cannot pass any more
 RARE_CHARACTERS = "🙂🇧🇷 naïve Größe — ½ e\u0301 中文\t\n  «?»"  # emoji, accents, combining, wide, blanks
@@ -47,7 +45,7 @@ class ParityResult:
     rounding: float  # ... of the reference from itself in float64, sequences at once
     mean: float  # mean difference of a logit, sequences at once
     kl: float  # mean Kullback-Leibler divergence from the reference's next token, in nats
-    top1: float  # share of positions with the same likeliest token, in the worst of the modes
+    top1: float  # share of heard tokens with the same likeliest one, in the worst of the modes
     greedy: float  # share of tokens up to the first that is another, alone or in a batch, whichever is less
     rouge: float  # ROUGE-L of its replies to held-out rows, from 0 to 1
     lost: float  # points of ROUGE-L, from 0 to 100, below the reference
@@ -91,9 +89,10 @@ def parity_prompts(
     export: ExportConfig,
     load_draft: Callable[[], LanguageModel] | None = None,
 ) -> ParityPrompts:
-    """The first held-out prompts and the edge cases, with `steps` greedy tokens of the reference after each.
+    """The first held-out prompts and the edge cases, with up to `steps` greedy tokens of the reference after each.
 
-    Any model may draft them: what the reference would say otherwise it decodes itself.
+    Any model may draft them: what the reference would say otherwise it decodes itself. After edge cases, where nobody
+    hears when a reply ends, there are as many as `steps`.
     """
     rows = scoring.rows_that_fit(tokenizer, rows, context, export.steps)[: export.prompts]
     if not rows:
@@ -101,56 +100,18 @@ def parity_prompts(
             f"export.steps={export.steps}: no held-out row leaves room for them in {context} tokens; take fewer"
         )
     prompt_ids = [encoding.encode_last_prompt(tokenizer, row) for row in rows]
-    prompt_ids = [*prompt_ids, *edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)]
-    fitting = [prompt for prompt in prompt_ids if len(prompt) + export.steps <= context]
-    batches = batches_by_length(fitting, export.batch_size)  # as in the proof: one prompt alone takes as long as many
-    drafts = [] if load_draft is None else decode_replies(load_draft(), fitting, batches, export.steps, "drafts")
-    said = reference_replies(reference, fitting, drafts, export)
-    replies = [up_to_end(reply, tokenizer.stop_ids) for reply in said[: len(rows)]]
-    replies += said[len(rows) :]  # what is said to edge cases is not heard
+    edge_cases = edge_case_prompts(tokenizer, prompt_ids, min(context, MAX_PROMPT) - export.steps)
+    fitting = [prompt for prompt in edge_cases if len(prompt) + export.steps <= context]
+    asked = [(prompt_ids, tokenizer.stop_ids), (fitting, frozenset[int]())]
+    replies = reference_replies.find_replies(reference, asked, export, load_draft)
+    replies[len(rows) :] = [replace(reply, heard=0) for reply in replies[len(rows) :]]
     texts = [
         scoring.reply_text(tokenizer, up_to_stop(reply.tokens, tokenizer.stop_ids)) for reply in replies[: len(rows)]
     ]
     rounding = divergence.measure_rounding(
-        reference, fitting, lambda at: reference.head_logits(replies[at].prompt_states)
+        reference, [reply.prompt for reply in replies], lambda at: reference.head_logits(replies[at].prompt_states)
     )
     return ParityPrompts(tokenizer, rows, replies, texts, rouge(tokenizer, texts, rows), rounding.whole)
-
-
-def reference_replies(
-    reference: Reference, prompts: list[list[int]], drafts: list[list[int]], export: ExportConfig
-) -> list[Reply]:
-    """`steps` greedy tokens after each prompt: the drafts of which each token is the reference's, others decoded."""
-    replies: dict[int, Reply] = {}
-    for number, draft in enumerate(progress.with_progress(drafts, "prompts", "merged: drafts")):
-        reply = comparison.read_reply(reference, prompts[number], draft, 0)
-        if comparison.says_itself(reference, reply):
-            replies[number] = reply
-    left = [number for number in range(len(prompts)) if number not in replies]
-    asked = [prompts[number] for number in left]
-    batches = scoring.batches_alike(asked, export.batch_size)
-    tokens = decode_replies(reference, asked, batches, export.steps, "merged: replies")
-    decoded = progress.with_progress(list(zip(left, tokens, strict=True)), "prompts", "merged: logits")
-    replies |= {number: comparison.read_reply(reference, prompts[number], own, 0) for number, own in decoded}
-    return [replies[number] for number in range(len(prompts))]
-
-
-def decode_replies(
-    lm: LanguageModel, prompts: list[list[int]], batches: list[list[int]], steps: int, title: str
-) -> list[list[int]]:
-    """`steps` greedy tokens of a model after each prompt."""
-    replies: dict[int, list[int]] = {}
-    for numbers in progress.with_progress(batches, "prompts", title, len):
-        batch = language_model.greedy_decode(lm, [prompts[at] for at in numbers], steps, frozenset())
-        replies.update(zip(numbers, batch, strict=True))
-    return [replies[number] for number in range(len(prompts))]
-
-
-def up_to_end(reply: Reply, stop_ids: frozenset[int]) -> Reply:
-    """A reply that is heard with the token that ends it, or to its last where none does; the rest is left out."""
-    heard = next((at + 1 for at, token in enumerate(reply.tokens) if token in stop_ids), len(reply.tokens))
-    kept = max(heard, LEAST)
-    return replace(reply, tokens=reply.tokens[:kept], states=reply.states[:kept], heard=heard)
 
 
 def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_length: int) -> Iterator[list[int]]:
@@ -159,13 +120,6 @@ def edge_case_prompts(tokenizer: ChatTokenizer, prompts: list[list[int]], max_le
     yield encoding.encode_prompt(tokenizer, [{"role": "user", "content": RARE_CHARACTERS}])
     joined = [token for prompt in prompts for token in prompt]
     yield (joined * (max_length // len(joined) + 1))[:max_length] if max_length > 0 else prompts[0]
-
-
-def batches_by_length(prompts: list[list[int]], size: int) -> list[list[int]]:
-    """The numbers of the prompts in batches as even as can be, neighbours in length together: few are left alone."""
-    numbers = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    count = -(-len(numbers) // max(2, size))
-    return [numbers[len(numbers) * i // count : len(numbers) * (i + 1) // count] for i in range(count)]
 
 
 def measure_parity(
@@ -223,7 +177,10 @@ def compare_all(
         if give_up is not None:
             give_up(stats)
     leading: dict[int, tuple[int, int]] = {}
-    batches = batches_by_length([reply.prompt for reply in replies], size)
+    rows, edge_cases = list(numbers[: len(prompts.rows)]), list(numbers[len(prompts.rows) :])
+    batches = reference_replies.batches_by_length([replies[number].prompt for number in rows], size)
+    # edge cases go on when the replies to rows have ended; a single row has no company but them
+    batches = [*batches, edge_cases] if len(rows) > 1 else [[*rows, *edge_cases]]
     for batch in progress.with_progress(batches, "prompts", "comparison token by token", len):
         asked = [replies[number] for number in batch]
         alone = [at for at, number in enumerate(batch) if prompts.is_alone(number)]

@@ -1,5 +1,6 @@
 """What a language model is, whatever runs it: ids in, logits out; greedy decoding and log-probabilities rest on it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +31,15 @@ class LanguageModel(Protocol):
 def greedy_decode(
     lm: LanguageModel, prompts: list[list[int]], max_new_tokens: int, stop_ids: frozenset[int]
 ) -> list[list[int]]:
-    """The likeliest ids after each prompt, decoded as one batch: up to `limit`, and before the first end."""
+    """The likeliest ids after each prompt, decoded as one batch: `max_new_tokens` at most, and those before an end."""
+    replies = decode_until(lm, prompts, max_new_tokens, lambda reply: reply[-1] in stop_ids)
+    return [reply[:-1] if reply and reply[-1] in stop_ids else reply for reply in replies]
+
+
+def decode_until(
+    lm: LanguageModel, prompts: list[list[int]], max_new_tokens: int, is_over: Callable[[list[int]], bool]
+) -> list[list[int]]:
+    """The likeliest ids after each prompt, decoded as one batch: until they are over, `max_new_tokens` at most."""
     if not prompts:
         return []
     ids, mask = left_pad(prompts)
@@ -41,10 +50,10 @@ def greedy_decode(
         logits, cache = lm.forward(ids, mask, cache, keep=1)
         ids, mask = logits[:, -1:].argmax(axis=-1), extend_mask(mask)
         for number, token in zip(rows, map(int, ids[:, 0]), strict=True):
-            if token in stop_ids:
-                running.discard(number)
-            elif number in running:
+            if number in running:
                 replies[number].append(token)
+                if is_over(replies[number]):
+                    running.discard(number)
         if not running:
             break
         left = [row for row, number in enumerate(rows) if number in running]

@@ -14,8 +14,11 @@ Session = CompactSession | TracedSession
 Slots = CompactSlots | TracedSlots
 
 
-def load_model(folder: Path, threads: int | None = None) -> Session:
-    """The model of a folder; ValueError when there is none, or none that runs here."""
-    onnx_session = session.open_session(folder, threads)
+def load_model(folder: Path, threads: int | None = None, prepacking: bool = True) -> Session:
+    """The model of a folder; ValueError when there is none, or none that runs here.
+
+    A model in fp32 that is asked little is ready sooner without prepacking.
+    """
+    onnx_session = session.open_session(folder, threads, prepacking)
     kind = CompactSession if onnx_folder.is_compact(onnx_session) else TracedSession
     return kind(folder, onnx_session)

@@ -21,8 +21,11 @@ KV_TYPES: dict[str, KVType] = {  # of numpy, by what ONNX Runtime calls them
 SPIN_MICROSECONDS = 50  # for which a thread that waits keeps its core: more takes it from others and gains nothing
 
 
-def open_session(folder: Path, threads: int | None) -> InferenceSession:
-    """The graph in a folder; ValueError when there is none, or none that runs here."""
+def open_session(folder: Path, threads: int | None, prepacking: bool = True) -> InferenceSession:
+    """The graph in a folder; ValueError when there is none, or none that runs here.
+
+    Without prepacking fp32 weights stay as they are in the file: it opens at once, and multiplies more slowly.
+    """
     path = folder / onnx_folder.GRAPH
     if not onnx_folder.has_model(folder):
         raise ValueError(f"{path}: no such file; `dvc pull models/onnx` fetches it, `dvc repro` makes it")
@@ -30,6 +33,7 @@ def open_session(folder: Path, threads: int | None) -> InferenceSession:
     # With more threads than heads, attention shares out a row that is alone, and rounds it otherwise than in company.
     options.intra_op_num_threads = threads or min(available_cores(), read_attention_heads(folder))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    options.add_session_config_entry("session.disable_prepacking", str(int(not prepacking)))
     options.log_severity_level = 4  # fatal only: errors come back as exceptions
     try:
         with huge_pages.use_huge_pages(onnx_folder.model_bytes(folder)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refrain.chat import encoding, model_folder, records
-from refrain.evaluation import comparison, divergence, intervals, metrics, parity, verdict
+from refrain.evaluation import comparison, divergence, intervals, metrics, parity, reference_replies, verdict
 from refrain.models.pytorch import loading as models
 from refrain.models.pytorch.language_model import TorchLanguageModel
 from refrain.pipeline.export_schema import Thresholds
@@ -202,8 +202,9 @@ def test_a_row_that_the_model_cannot_see_whole_is_not_asked(turn, speaker, onnx,
 def test_what_comes_after_the_end_of_a_reply_counts_in_logits_only(speaker, brief, few):
     """What the damaged model says last is heard after a reply that goes on, not after one that ended before."""
     for tokens, heard in ([5] * STEPS, True), ([5, 2, *[5] * (STEPS - 2)], False):
-        replies = [comparison.read_reply(speaker, each.prompt, tokens, 0) for each in brief.replies]
-        asked = replace(brief, replies=[parity.up_to_end(reply, brief.tokenizer.stop_ids) for reply in replies])
+        count = reference_replies.count_heard(tokens, brief.tokenizer.stop_ids)
+        replies = [comparison.read_reply(speaker, each.prompt, tokens, count) for each in brief.replies]
+        asked = replace(brief, replies=replies)
         proof = parity.measure_parity(speaker, Sometimes(speaker, "whole", stammers), asked, few)
         assert off(proof) == ["whole"]
         assert (proof.top1 < 1) == math.isnan(proof.kl) == heard
@@ -216,39 +217,6 @@ def test_what_is_said_to_edge_cases_counts_in_logits_only(speaker, brief, few):
     assert math.isnan(stats.largest["whole"]) and stats.kl_divergences == []
     assert not any(stats.agreements.values()) and stats.agreements.keys() == {"whole", "chunked"}
     assert brief.positions == sum(reply.heard for reply in brief.replies[: len(brief.rows)]) > 0
-
-
-class Author:
-    """A speaker that counts the rows of each step, and of which anything else is the speaker's."""
-
-    def __init__(self, speaker):
-        self.speaker, self.rows = speaker, []
-
-    def __getattr__(self, name):
-        return getattr(self.speaker, name)
-
-    def forward(self, ids, mask, cache, keep=0):
-        self.rows += [] if cache is None else [len(ids)]
-        return self.speaker.forward(ids, mask, cache, keep)
-
-
-def test_a_reference_decodes_only_what_it_would_not_say_as_it_was_drafted(speaker, brief, talk, rows, merged, few):
-    class Wrong(Author):
-        """Only what it says first after a prompt of one token is another."""
-
-        def forward(self, ids, mask, cache, keep=0):
-            logits, after = self.speaker.forward(ids, mask, cache, keep)
-            if cache is None:
-                logits[mask.sum(axis=1) == 1, -1] *= -1
-            return logits, after
-
-    context = model_folder.read_context_length(merged)
-    for draft, steps in ((speaker, []), (Wrong(speaker), [1] * (STEPS - 1))):
-        author = Author(speaker)
-        found = parity.parity_prompts(author, talk, rows, context, few, lambda draft=draft: draft)
-        assert author.rows == steps
-        assert [reply.tokens for reply in found.replies] == [reply.tokens for reply in brief.replies]
-        assert found.texts == brief.texts and found.positions == brief.positions
 
 
 def test_what_fp32_rounds_of_a_reference_is_read_from_what_it_has_said(speaker, brief):
@@ -306,11 +274,6 @@ def test_a_flip_counts_unless_the_reference_finds_both_as_good_as_equal(speaker,
     assert parity.measure_parity(speaker, Undecided(speaker, 2), all_ties, few).lost == 0
 
 
-def test_prompts_are_fed_beside_those_of_like_length():
-    prompts = [[0] * length for length in (9, 1, 5, 2, 7)]
-    assert parity.batches_by_length(prompts, 2) == [[1], [3, 2], [4, 0]]
-
-
 @pytest.mark.heavy
 def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, speaker, brief, few):
     monkeypatch.setattr(parity, "ALONE", 1)
@@ -321,23 +284,27 @@ def test_a_sample_of_the_rows_and_every_edge_case_is_decoded_alone(monkeypatch, 
     assert sorted(alone.prompts) == sorted([*lengths, *halves])
 
 
-@pytest.mark.parametrize(
-    ("tokens", "kept", "heard"),
-    [([5, 2, 5, 5, 5, 5], 3, 2), ([5, 5, 5, 2, 5, 2], 4, 4), ([2, 5, 5, 5, 5, 5], 3, 1), ([5] * 6, 6, 6)],
-)
-def test_a_reply_is_compared_up_to_its_end_and_for_a_few_tokens_at_least(
-    monkeypatch, speaker, brief, tokens, kept, heard
+@pytest.mark.parametrize("way", ["cached", "chunked"])
+def test_a_row_that_is_not_decoded_alone_counts_as_in_the_batch_or_whole(way, monkeypatch, speaker, brief, few):
+    wrong = parity.measure_parity(speaker, Sometimes(speaker, way, forgets), brief, few)
+    monkeypatch.setattr(parity, "ALONE", 1)
+    one = parity.measure_parity(speaker, Sometimes(speaker, way, forgets), brief, few)
+    assert wrong.top1 < one.top1 < 1, "two of three rows are right: all three are counted"
+    assert one.intervals["top1"] == intervals.share_interval(round(one.top1 * brief.positions), brief.positions)
+
+
+@pytest.mark.parametrize("count, batches", [(1, [4]), (3, [3, 3])])
+def test_edge_cases_are_a_batch_of_their_own_unless_a_row_has_no_other_company(
+    count, batches, speaker, talk, rows, few
 ):
-    monkeypatch.setattr(parity, "LEAST", 3)
-    whole = comparison.read_reply(speaker, brief.replies[0].prompt, tokens, 0)
-    reply = parity.up_to_end(whole, brief.tokenizer.stop_ids)
-    assert (reply.tokens, reply.heard) == (tokens[:kept], heard)
-    assert np.array_equal(reply.states, whole.states[:kept])
+    asked = parity.parity_prompts(speaker, talk, rows, 256, replace(few, prompts=count))
+    fed = Listener(speaker)
+    parity.measure_parity(speaker, fed, asked, few)
+    assert fed.batches == batches
 
 
 @pytest.mark.heavy
-def test_replies_that_end_at_different_steps_are_each_compared_to_their_own_end(monkeypatch, speaker, brief, few):
-    monkeypatch.setattr(parity, "LEAST", 1)
+def test_replies_that_end_at_different_steps_are_each_compared_to_their_own_end(speaker, brief, few):
     endings = [[2], [5, 2], [5, 5, 5, 2], *([5] * STEPS for _ in brief.replies[3:])]
     replies = [comparison.read_reply(speaker, reply.prompt, tokens, len(tokens))
                for reply, tokens in zip(brief.replies, endings, strict=True)]  # fmt: skip
@@ -351,10 +318,10 @@ def test_replies_that_end_at_different_steps_are_each_compared_to_their_own_end(
 
 
 class Listener:
-    """A speaker that remembers the lengths of the prompts that it was given alone, to go on from token by token."""
+    """A speaker that remembers the rows of batches, and prompts that it was given alone to go on token by token."""
 
     def __init__(self, speaker):
-        self.speaker, self.prompts, self.steps = speaker, [], 0
+        self.speaker, self.prompts, self.steps, self.batches = speaker, [], 0, []
 
     def select_rows(self, cache, rows):
         return self.speaker.select_rows(cache, rows)
@@ -365,5 +332,6 @@ class Listener:
     def forward(self, ids, mask, cache, keep=0):
         if cache is None and len(ids) == keep == 1:
             self.prompts.append(ids.shape[1])
+        self.batches += [len(ids)] if cache is None and len(ids) > 1 else []
         self.steps += cache is not None and ids.shape == (1, 1)
         return self.speaker.forward(ids, mask, cache, keep)

@@ -54,7 +54,7 @@ class LayerRanking:
 
 def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[int]]) -> list[int]:
     """All layers, that first whose weights in these bits move the next tokens of the sequences furthest."""
-    lm = load_model(fp32)
+    lm = load_model(fp32, prepacking=False)
     expected = [last_logits(lm, ids) for ids in sequences]
     del lm  # one model in memory at a time
     model = onnx.load(fp32 / onnx_folder.GRAPH, load_external_data=False)
@@ -65,7 +65,7 @@ def rank_layers(fp32: Path, weights: QuantizationConfig, sequences: list[list[in
             dir=fp32.parent
         ) as scratch:  # of the same disk: weights are linked, not copied
             write_rounded(model, fp32, Path(scratch), names, weights)
-            distances[layer] = mean_divergence(load_model(Path(scratch)), sequences, expected)
+            distances[layer] = mean_divergence(load_model(Path(scratch), prepacking=False), sequences, expected)
     return sorted(distances, key=lambda layer: (-distances[layer], layer))
 
 
