@@ -1,9 +1,10 @@
 """How much memory and time merge and export_onnx take on a real base, beside the size of its weights.
 
-    python -m benchmarks.memory KEEP [--base FOLDER] [--prompts N] [--before TREE]
+    python -m benchmarks.memory KEEP [--run FOLDER] [--prompts N] [--before TREE]
 
-Without a base it is one of the shape of Qwen2.5-0.5B with random weights. KEEP holds a workspace for each: the base, an
-adapter on all its linear layers that learned nothing but differs from zero, rows, and what the stages write.
+Of a run there are base, adapter, rows and reports, as train left them; so replies end where the model was taught to end
+them. Without one the base has the shape of Qwen2.5-0.5B and random weights, and its adapter learned nothing but differs
+from zero. KEEP holds a workspace for each, with what the stages write.
 Each stage runs as `dvc repro` runs it, with the settings of conf/; but each variant is proven once, to the end, however
 far off it is: what a base makes of few bits would decide how often. Its peak is VmHWM with what is mapped from files,
 which the system takes back when memory is short; what it cannot take back is RssAnon. Both are read every 50 ms.
@@ -54,9 +55,12 @@ PROVEN_ONCE = ["fallbacks=[]", "thresholds.kl=99", "thresholds.top1=0", "thresho
 
 def main() -> None:
     options = arguments()
-    base = options.base or random_qwen(options.keep.resolve() / "qwen2.5-0.5b-base")
-    workspace = options.keep.resolve() / (options.base.resolve().name if options.base else "qwen2.5-0.5b")
-    prepare(base.resolve(), workspace, options.prompts)
+    keep = options.keep.resolve()
+    workspace = keep / (options.run.resolve().name if options.run else "qwen2.5-0.5b")
+    if options.run:
+        link_run(options.run.resolve(), workspace)
+    else:
+        prepare(random_qwen(keep / "qwen2.5-0.5b-base"), workspace, options.prompts)
     weights = sum(file.stat().st_size for file in (workspace / paths.BASE).glob("*.safetensors"))
     allowed = f"{(2 * weights + SPARE) / 1e9:.2f}"
     lines = [[*COLUMNS, *(COLUMNS_BEFORE if options.before else [])]]
@@ -71,7 +75,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("keep", type=Path)
-    parser.add_argument("--base", type=Path)
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="a workspace in which train has ended")
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--before", type=Path, metavar="TREE", help="a work tree of the version to compare with")
     return parser.parse_args()
@@ -125,6 +129,17 @@ def overrides(prompts: int) -> list[str]:
     return [f"merge.prompts={prompts}", f"export.prompts={prompts}", *of_variants]
 
 
+def link_run(run: Path, workspace: Path) -> None:
+    """A workspace as train left that of a run, which stays as it is."""
+    for name in (paths.BASE, paths.ADAPTER, paths.PREPARED):
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).unlink(missing_ok=True)
+        (workspace / name).symlink_to(run / name)
+    for report in (paths.TRAIN_REPORT, paths.DATA_REPORT):
+        (workspace / report).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run / report, workspace / report)
+
+
 def prepare(base: Path, workspace: Path, prompts: int) -> None:
     """A workspace as base, prepare and train leave it; only the card reads the reports, which are not its own."""
     import torch
@@ -136,7 +151,6 @@ def prepare(base: Path, workspace: Path, prompts: int) -> None:
     for file in base.iterdir():
         (workspace / paths.BASE / file.name).unlink(missing_ok=True)
         (workspace / paths.BASE / file.name).symlink_to(file)
-    (workspace / paths.BASE / "source.json").unlink(missing_ok=True)  # a link may lead into a base that stages made
     (workspace / paths.BASE / "source.json").write_text("{}", encoding="utf-8")
     method = params.to_config(params.compose_with_hydra("config", ROOT / "conf", [])).method
     model = loading.build_trainable(base, method, 7)

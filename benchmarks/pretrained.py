@@ -83,7 +83,7 @@ def run(clone: Path, overrides: str) -> dict[str, ProcessCost]:
     call("dvc repro --quiet --single-item compose", clone)
     for stage in STAGES:
         if stage not in costs or is_changed(stage, clone):
-            costs[stage] = run_measured(f"dvc repro --quiet --single-item {stage}", clone)
+            costs[stage] = run_measured(f"dvc repro --quiet --single-item --no-run-cache {stage}", clone)
             kept.write_text(json.dumps({name: vars(cost) for name, cost in costs.items()}))
     return costs
 

@@ -1,7 +1,8 @@
 """The numbers of docs/results.md: which are older than their code, and each taken anew by one command.
 
     python -m benchmarks.results                          which there are, and what of their code has changed since
-    python -m benchmarks.results NAME ... [--keep FOLDER] [--model FOLDER] [--data FOLDER] [--before FOLDER]
+    python -m benchmarks.results NAME ... [--keep FOLDER] [--model FOLDER] [--data FOLDER] [--run FOLDER]
+                                          [--before FOLDER]
                                                           run these again, and put what they print into the page
     python -m benchmarks.results --glance                 the first table anew, of the numbers further down
 
@@ -9,7 +10,8 @@ A block of the page begins with a comment, `begin NAME: COMMAND; PATH ...` with 
 with `end NAME`. It holds a run for each processor, the last one on it: a line with the command, the commit, the
 processor and the minutes, then what the command printed. A block that begins with `begin NAME, one run` says the same
 on every processor. In a command KEEP is a folder of its own below --keep, MODEL a pretrained base, DATA the published
-sets, BEFORE a work tree of the version to compare with.
+sets, RUN a workspace in which train has ended, as `pretrained` leaves them, and BEFORE a work tree of the version to
+compare with.
 """
 
 import argparse
@@ -37,7 +39,7 @@ RUN = re.compile(
     r"^`(?P<command>[^`\n]+)`, commit (?P<commit>\w+), (?P<processor>.+), \d+ cores, \d+ min:$", re.MULTILINE
 )
 GLANCE = "glance"
-PLACES = ("MODEL", "DATA", "BEFORE")
+PLACES = ("MODEL", "DATA", "RUN", "BEFORE")
 
 
 @dataclass(frozen=True)
