@@ -122,5 +122,8 @@ def add_product(total: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
 
 
 def linear(rows: Tensor, weight: Tensor) -> Tensor:
-    """One product by oneDNN."""
+    """One product by oneDNN, which copies `rows` if need be; where those of `weight` lie apart, as the last positions
+    of several sequences do, it takes hundreds of times as long."""
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
+        weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")  # type: ignore[no-any-return]

@@ -53,6 +53,18 @@ def run(layer, inputs):
     return [out.detach(), inputs.grad, layer.weight.grad, None if layer.bias is None else layer.bias.grad]
 
 
+def test_onednn_is_given_no_second_operand_whose_rows_lie_apart():
+    """By PyTorch's profiler: only those are copied before, for strides of another kind cost nothing."""
+    many, apart = torch.randn(12, 8), torch.randn(4, 3, 8)[:, -1]
+    by_column = many.t().contiguous().t()
+    for operands, is_copied in (((many, apart), True), ((apart, many), False), ((apart, by_column), False)):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            found = onednn.linear(*operands)
+        torch.testing.assert_close(found, operands[0] @ operands[1].t(), rtol=1e-5, atol=1e-5)
+        names = [event.name for event in profile.events()]
+        assert ("aten::clone" in names[: names.index("mkldnn::_linear_pointwise")]) == is_copied
+
+
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_product_is_added_in_place(has_onednn, dtype, monkeypatch):
