@@ -129,6 +129,7 @@ def run_trainer(trainer: StepTrainer, checkpointing: CheckpointCallback, start: 
         checkpointing.handle_signals(),
         packing.packed_attention(model) if trainer.packed else nullcontext(),
         nullcontext() if product_type is None else thread_invariance.thread_invariant_layers(model),
+        thread_invariance.ordered_sums() if trainer.args.device.type == "cpu" else nullcontext(),
         onednn.onednn_products(model) if product_type == torch.float32 else nullcontext(),
         lora_products.fused_adapters(model, product_type, keeps_copies=not trainer.args.gradient_checkpointing)
         if product_type is not None

@@ -24,7 +24,7 @@ from refrain.models.influence.sketch import CountSketch
 from refrain.models.influence.store import GradientStore
 from refrain.pipeline import progress
 from refrain.training.checkpoints import LIBRARIES, installed_version
-from refrain.training.cpu import onednn
+from refrain.training.cpu import onednn, thread_invariance
 from refrain.training.objectives import sft
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def rank_rows(origin: Origin, prompt_ids: Sequence[int], reply: str, limit: int,
     """
     learned = learned_rows.read_learned_rows(origin)
     question = learned_rows.encode_answer(learned.tokenizer, list(prompt_ids), reply)
-    with onednn.onednn_products(learned.traced.model):
+    with onednn.onednn_products(learned.traced.model), thread_invariance.ordered_sums():
         return rank(learned, question, origin.key, limit, most_seconds)
 
 

@@ -29,6 +29,22 @@ def thread_invariant_layers(model: nn.Module) -> Iterator[None]:
             del layer.forward
 
 
+@contextmanager
+def ordered_sums() -> Iterator[None]:
+    """For a while what is added to one place comes in its order, and not as threads get there: gradients of a token
+    after which several rows have a label."""
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory  # type: ignore[attr-defined]
+    mode = torch.get_deterministic_debug_mode()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]
+
+
 def forward_of(layer: nn.Module) -> Any:
     """What computes instead of the forward of a layer, if anything."""
     if type(layer) in ACTIVATIONS and not list(layer.parameters()):

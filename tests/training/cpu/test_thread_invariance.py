@@ -51,6 +51,22 @@ def test_steps_give_the_same_bytes_with_any_number_of_threads(name, method, tmp_
     assert len(found) == 1
 
 
+def test_what_many_rows_learn_after_one_token_is_summed_in_one_order(tmp_path, threads):
+    """With several threads, the gradients of a token that they share would come as each of them gets there."""
+    begin = torch.randint(64, (120,), generator=torch.Generator().manual_seed(1)).tolist()
+    rows = [{"input_ids": [*begin, last], "labels": [*begin, last]} for last in range(48)]
+    train = presets.train(lr=3e-3, epochs=3, batch_size=48, warmup=0.0, schedule="constant")
+    found = set()
+    for number, count in enumerate((1, 2, 2, 3)):
+        threads(count)
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(SHAPES["silu"])
+        fit.train_model(model, rows, [], sft, train, 7, tmp_path / str(number))
+        found.add(digest(model))
+    assert len(found) == 1
+    assert not torch.are_deterministic_algorithms_enabled(), "afterwards it is as it was"
+
+
 @pytest.mark.parametrize("name", ["silu", "gelu_pytorch_tanh", "mish"])
 @pytest.mark.parametrize("shape", [(1, 679, 512), (1, 301, 333), (55, 301), (0, 4), ()])
 def test_an_activation_rounds_alike_in_any_parts(name, shape, threads):
