@@ -1,10 +1,11 @@
 """Whether rows of high influence are those that taught an answer: without them, is it unlearned?
 
-    python -m benchmarks.influence WORKSPACE [--rows N] [--questions N] [--top K] [--seeds N]
+    python -m benchmarks.influence WORKSPACE [--rows N] [--questions N] [--top K] [--trainings N] [--random N]
 
 WORKSPACE is a repository whose default pipeline has run. A model learns some of its training rows; of held-out
 questions the K rows of most influence, of most words in common, or K at random are left out, all questions at once, and
-the model is trained anew. The more the loss of the right answers rises (nats a token), the better were the rows found.
+the model is trained anew, with several seeds, each compared with a training on all rows with the same seed. The more
+the loss of the right answers rises (nats a token), the better were the rows found; behind it is its standard error.
 """
 
 import argparse
@@ -14,9 +15,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.harness import tables
 from refrain.chat import encoding, model_folder, records
@@ -47,15 +51,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         whole = learn(base, rows, cfg, cfg.seed)
-        before = losses(whole, questions)
-        print(f"{len(rows)} rows, {len(questions)} questions, loss {sum(before) / len(before):.4f}\n", flush=True)
+        choices = choose_all(whole, questions, options.top, options.random)
+        seeds = range(cfg.seed, cfg.seed + options.trainings)
+        before = [losses(whole if seed == cfg.seed else learn(base, rows, cfg, seed), questions) for seed in seeds]
+        loss = mean(map(mean, before))
+        print(f"{len(rows)} rows, {len(questions)} questions, {len(seeds)} trainings, loss {loss:.4f}\n", flush=True)
         lines = [["rows left out", "rows", "rise of the loss", "questions that rose"]]
-        for name, choice in choose_all(whole, questions, options.top, options.seeds).items():
+        for name, choice in choices.items():
             dropped = {row for ids in choice.values() for row in ids}
-            after = losses(learn(base, [row for row in rows if row["id"] not in dropped], cfg, cfg.seed), questions)
-            rises = [late - early for early, late in zip(before, after, strict=True)]
-            mean, risen = sum(rises) / len(rises), sum(rise > 0 for rise in rises)
-            lines.append([name, str(len(dropped)), f"{mean:+.4f}", f"{risen} of {len(rises)}"])
+            left = [row for row in rows if row["id"] not in dropped]
+            after = [losses(learn(base, left, cfg, seed), questions) for seed in seeds]
+            lines.append([name, str(len(dropped)), *tell_rise(np.array(after) - np.array(before))])
             print(tables.align([lines[0], lines[-1]]), file=sys.stderr, flush=True)
     print(tables.to_markdown(lines))
 
@@ -63,7 +69,8 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("workspace", type=Path)
-    for name, value in (("rows", 600), ("questions", 16), ("top", 4), ("epochs", 6), ("seeds", 2)):
+    for name, value in (("rows", 600), ("questions", 16), ("top", 4), ("epochs", 6), ("trainings", 3),
+                        ("random", 2)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value, metavar="N")
     return parser.parse_args()
 
@@ -87,6 +94,13 @@ def learn(base: Path, rows: list[Row], cfg: Any, seed: int) -> LearnedRows:
     return learned_rows.read_learned_rows(Origin(base, out, prepared, {}, None))
 
 
+def tell_rise(rises: NDArray[np.float64]) -> list[str]:
+    """Of rises [trainings, questions] the mean with its standard error over trainings, and the questions that rose."""
+    means = rises.mean(axis=1)
+    error = means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else float("nan")
+    return [f"{means.mean():+.4f} ± {error:.4f}", f"{(rises.mean(axis=0) > 0).sum()} of {rises.shape[1]}"]
+
+
 def losses(learned: LearnedRows, questions: list[Row]) -> list[float]:
     """Of the right answers, in nats a token."""
     encoded = [encode(learned, row) for row in questions]
@@ -100,7 +114,7 @@ def encode(learned: LearnedRows, row: Row) -> encoding.Features:
     return learned_rows.encode_answer(learned.tokenizer, prompt_ids, row["messages"][-1]["content"])
 
 
-def choose_all(learned: LearnedRows, questions: list[Row], top: int, seeds: int) -> dict[str, Choice]:
+def choose_all(learned: LearnedRows, questions: list[Row], top: int, draws: int) -> dict[str, Choice]:
     """The rows to leave out for each question, by each way to find them."""
     search, rng, ids = TrainingSearch(Path("prepared")), random.Random(1), [row["id"] for row in learned.rows]
     names = ["influence (cosine)", "influence (dot)", "words", "influence, not words", "words, not influence"]
@@ -117,7 +131,7 @@ def choose_all(learned: LearnedRows, questions: list[Row], top: int, seeds: int)
             chosen[name][row["id"]] = values
     search.close()
     print(f"  {len(questions)} questions traced in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    others = {f"random {seed + 1}": {row["id"]: rng.sample(ids, top) for row in questions} for seed in range(seeds)}
+    others = {f"random {draw + 1}": {row["id"]: rng.sample(ids, top) for row in questions} for draw in range(draws)}
     return chosen | others
 
 
